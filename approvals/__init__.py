@@ -1,0 +1,1 @@
+"""The record: what was asked, who decided, what happened. Knows no MCP and no HTTP server."""

@@ -1,0 +1,53 @@
+"""Canonical JSON and digests: one spelling for what is judged, shown, stored and sent. Pure.
+
+Objects are ordered and strings escaped as RFC 8785 says; integers are exact at any size and floats
+are the shortest text that reads back equal (RFC 8785 would turn 1.0 into 1 and round 2**53+1:
+a server may care). Input must come from `gateway.jsonrpc`, which refuses what has no such form.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+_encode = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+).encode
+
+
+def canonical(value: Any) -> bytes:
+    """The canonical JSON of a decoded value, UTF-8.
+
+    Raises:
+        ValueError: NaN, infinity, or a lone surrogate.
+    """
+    text = _encode(value)
+    if not text.isascii() and max(text) > "\uffff":
+        # RFC 8785 §3.2.3 orders keys by UTF-16 units; that differs from code points only here.
+        text = _encode_in_order(_utf16_ordered(value))
+    return text.encode("utf-8", "strict")
+
+
+_encode_in_order = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":")
+).encode
+
+
+def _utf16_ordered(value: Any) -> Any:
+    if isinstance(value, dict):
+        ordered = sorted(value.items(), key=lambda item: item[0].encode("utf-16-be"))
+        return {key: _utf16_ordered(member) for key, member in ordered}
+    if isinstance(value, list):
+        return [_utf16_ordered(member) for member in value]
+    return value
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def call_digest(*, grant: str, server: str, tool: str, arguments: bytes, tool_hash: str) -> str:
+    """The identity of a call: equal digests are the same call, anything else is another one."""
+    head = _encode([grant, server, tool, tool_hash]).encode()
+    return hashlib.sha256(b"signoff/call/1\n%d\n" % len(head) + head + arguments).hexdigest()

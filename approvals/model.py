@@ -1,0 +1,262 @@
+"""The words of the record: calls, terms, states and the one table of legal moves. Pure.
+
+Times are milliseconds since the epoch, UTC (`Millis`): they are stored, compared and hashed as
+integers, and become dates only where a person reads them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+Millis = int
+"""Milliseconds since 1970-01-01T00:00:00Z."""
+
+Risk = Literal["low", "medium", "high", "critical"]
+Detached = Literal["keep", "execute", "withdraw"]
+Via = Literal["page", "slack", "cli", "api", "gateway"]
+
+
+class State(StrEnum):
+    """The decision axis of an approval. Everything but PENDING and APPROVED is terminal."""
+
+    PENDING = "pending"  # waits for a person
+    APPROVED = "approved"  # may run once, until `use_by`
+    DENIED = "denied"  # a reviewer said no
+    EXPIRED = "expired"  # nobody decided, or nobody came back to run it, in time
+    WITHDRAWN = "withdrawn"  # the agent no longer wants it
+    SUPERSEDED = "superseded"  # policy, tool or server changed underneath it
+
+
+class Execution(StrEnum):
+    """The execution axis; leaves NONE only under State.APPROVED."""
+
+    NONE = "none"  # nothing was sent
+    EXECUTING = "executing"  # claimed; bytes may be on their way
+    SUCCEEDED = "succeeded"  # the server answered, isError false
+    TOOL_ERROR = "tool_error"  # the server answered, isError true
+    UPSTREAM_ERROR = "upstream_error"  # the server answered with a JSON-RPC or HTTP error
+    NOT_EXECUTED = "not_executed"  # refused before the first byte left; may be claimed again
+    OUTCOME_UNKNOWN = "outcome_unknown"  # bytes may have left and no answer was recorded
+
+
+class Delivery(StrEnum):
+    """Whether the agent has received the stored answer."""
+
+    UNDELIVERED = "undelivered"
+    DELIVERED = "delivered"
+
+
+class Settlement(StrEnum):
+    """What a reviewer found out about an unknown outcome."""
+
+    DONE = "done"
+    NOT_DONE = "not_done"
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One legal change of an approval: the states it leaves and the states it reaches."""
+
+    event: str
+    state: tuple[State, State]
+    execution: tuple[Execution, Execution] = (Execution.NONE, Execution.NONE)
+
+
+_P, _A = State.PENDING, State.APPROVED
+_E = Execution
+
+MOVES: tuple[Move, ...] = (
+    Move("approved", (_P, _A)),
+    Move("denied", (_P, State.DENIED)),
+    Move("expired", (_P, State.EXPIRED)),
+    Move("withdrawn", (_P, State.WITHDRAWN)),
+    Move("superseded", (_P, State.SUPERSEDED)),
+    Move("superseded", (_A, State.SUPERSEDED)),
+    Move("withdrawn", (_A, State.WITHDRAWN)),
+    Move("expired", (_A, State.EXPIRED)),
+    Move("claimed", (_A, _A), (_E.NONE, _E.EXECUTING)),
+    Move("claimed", (_A, _A), (_E.NOT_EXECUTED, _E.EXECUTING)),
+    Move("succeeded", (_A, _A), (_E.EXECUTING, _E.SUCCEEDED)),
+    Move("tool_error", (_A, _A), (_E.EXECUTING, _E.TOOL_ERROR)),
+    Move("upstream_error", (_A, _A), (_E.EXECUTING, _E.UPSTREAM_ERROR)),
+    Move("not_executed", (_A, _A), (_E.EXECUTING, _E.NOT_EXECUTED)),
+    Move("outcome_unknown", (_A, _A), (_E.EXECUTING, _E.OUTCOME_UNKNOWN)),
+    Move("expired", (_A, State.EXPIRED), (_E.NOT_EXECUTED, _E.NOT_EXECUTED)),
+    Move("superseded", (_A, State.SUPERSEDED), (_E.NOT_EXECUTED, _E.NOT_EXECUTED)),
+    Move("withdrawn", (_A, State.WITHDRAWN), (_E.NOT_EXECUTED, _E.NOT_EXECUTED)),
+)
+"""Every legal move, and the only list of them. An edit and a vote short of the quorum stay pending
+and change only the revision or the votes; `queue` guards those by state and version alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """What the agent's program says of itself: shown, never trusted."""
+
+    name: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One tools/call as received and parsed; `arguments` is the canonical JSON that may be sent."""
+
+    grant: str  # grant id, "grt_…"
+    grant_label: str
+    server: str
+    tool: str
+    arguments: bytes  # canonical JSON object, UTF-8
+    tool_hash: str  # of the tool's pinned definition; "" when the server never listed it
+    client: Client = Client()
+    session: str = ""  # legacy session, if the revision has one
+    session_calls: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """Under which terms a held call may be approved. Durations are whole seconds.
+
+    `reviewers` names identities that may decide ("alice", "slack:T024/U07", "oidc:bob@example.com",
+    "slack-group:T024/S01"), groups already resolved; empty means any reviewer with the role.
+    """
+
+    reviewers: tuple[str, ...] = ()
+    quorum: int = 1
+    expires: int = 1800
+    hold: int | None = None  # None: the grant's or the gateway's own
+    use_within: int = 900
+    when_detached: Detached = "keep"
+    editable: tuple[str, ...] = ()
+    risk: Risk | None = None
+    not_owner: bool = False
+    deny_memory: int = 600
+    allow_duplicates: bool = False
+    channel: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """Why the policy said what it said; stored with the approval and in the history."""
+
+    rule: str  # JSON pointer into policy.json, or "(hidden)", "(default deny)", …
+    reason: str
+    policy_hash: str
+    matched: str = ""  # the very condition with its value: "amount 120000 > 50000"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """One held call: a one-time permit bound to exactly that call. A snapshot of its row."""
+
+    id: str
+    revision: int
+    version: int  # counts every change of the row; the compare-and-set key
+    digest: str  # of grant, server, tool, arguments, tool definition
+    arguments_digest: str
+    call: Call  # arguments b"" after retention has dropped them
+    ruling: Ruling
+    terms: Terms
+    effect: str | None
+    state: State
+    execution: Execution
+    delivery: Delivery
+    settlement: Settlement | None
+    created_at: Millis
+    expires_at: Millis
+    decided_at: Millis | None
+    use_by: Millis | None
+    claimed_at: Millis | None
+    finished_at: Millis | None
+    reason: str  # of the decision: the denial's text, or why it was superseded
+    decided_by: str
+    decided_via: str
+    attempts: int  # identical calls received while it was open or remembered
+    masked: str  # canonical JSON of the arguments as people may see them
+
+
+class Choice(StrEnum):
+    APPROVE = "approve"
+    DENY = "deny"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One reviewer's vote on one revision."""
+
+    approval_id: str
+    revision: int
+    reviewer: str
+    choice: Choice
+    reason: str
+    via: Via
+    at: Millis
+    view_digest: str = ""  # of what the reviewer was shown
+
+
+Role = Literal["viewer", "approver", "admin"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reviewer:
+    """A person who may decide, as a surface proved them. `id` is the name policies use."""
+
+    id: str
+    role: Role
+    identities: tuple[str, ...] = ()  # further names the same person is known by
+    verified: str = ""  # how: "session", "cli", "slack", "oidc", "token"
+
+    def names(self) -> frozenset[str]:
+        """Every name under which a policy may mean this person."""
+        return frozenset((self.id, *self.identities))
+
+
+def tally(decisions: tuple[Decision, ...], terms: Terms, revision: int) -> int:
+    """How many more distinct people must approve this revision. 0: the quorum is reached."""
+    people = {
+        decision.reviewer
+        for decision in decisions
+        if decision.revision == revision and decision.choice is Choice.APPROVE
+    }
+    return max(0, terms.quorum - len(people))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One row of the history before it has a place in the chain. Text fields are "" when absent."""
+
+    event: str  # "allowed", "denied", "limited", "held", "approved", "claimed", "succeeded", …
+    approval_id: str | None = None
+    revision: int | None = None
+    call_id: str | None = None  # ties an allowed call to its outcome
+    actor_kind: str = ""  # "agent", "reviewer", "gateway", "operator"
+    actor: str = ""
+    verified: str = ""  # how the actor was proven
+    via: str = ""
+    grant: str = ""
+    server: str = ""
+    tool: str = ""
+    arguments: str | None = None  # masked canonical JSON
+    arguments_digest: str = ""
+    presented_digest: str = ""  # of the call (or the view) that was presented
+    policy_hash: str = ""
+    rule: str = ""
+    verdict: str = ""
+    reason: str = ""
+    outcome: str = ""
+    result_digest: str = ""
+    latency_ms: int | None = None
+    data: str | None = None  # canonical JSON of what else belongs to this event
+    at: Millis = field(default=0)  # 0: the transaction's time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryRow:
+    """One row of the history in its place."""
+
+    seq: int
+    at: Millis
+    event: Event
+    prev_hash: str
+    hash: str

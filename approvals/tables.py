@@ -1,0 +1,233 @@
+"""Every table: the whole schema on one screen. Times are epoch milliseconds, sealed means AES-GCM.
+
+The rows on the hot path (history, counter) are written with Core statements, never as objects.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, Text, text
+from sqlmodel import Field, SQLModel
+
+
+def _big(*, primary_key: bool = False, nullable: bool = False, index: bool = False) -> Column[int]:
+    return Column(
+        BigInteger, primary_key=primary_key, nullable=nullable, index=index, autoincrement=False
+    )
+
+
+class ApprovalRow(SQLModel, table=True):
+    __tablename__ = "approval"
+
+    id: str = Field(primary_key=True)
+    revision: int = 1
+    version: int = 1
+    digest: str = Field(index=True)
+    arguments_digest: str
+    grant_id: str = Field(index=True)
+    grant_label: str
+    server: str
+    tool: str
+    tool_hash: str
+    client_name: str = ""
+    client_version: str = ""
+    session: str = ""
+    session_calls: int = 0
+    arguments_sealed: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    masked: str = Field(sa_column=Column(Text, nullable=False))
+    rule: str
+    rule_reason: str
+    matched: str = ""
+    policy_hash: str
+    terms: str = Field(sa_column=Column(Text, nullable=False))  # canonical JSON of Terms
+    effect: str | None = None
+    state: str
+    execution: str
+    delivery: str
+    settlement: str | None = None
+    created_at: int = Field(sa_column=_big())
+    expires_at: int = Field(sa_column=_big())
+    decided_at: int | None = Field(default=None, sa_column=_big(nullable=True))
+    use_by: int | None = Field(default=None, sa_column=_big(nullable=True))
+    claimed_at: int | None = Field(default=None, sa_column=_big(nullable=True))
+    finished_at: int | None = Field(default=None, sa_column=_big(nullable=True))
+    delivered_at: int | None = Field(default=None, sa_column=_big(nullable=True))
+    owner: str | None = None  # the gateway process that claimed it
+    lease_until: int | None = Field(default=None, sa_column=_big(nullable=True))
+    attached_until: int | None = Field(default=None, sa_column=_big(nullable=True))  # agent waits
+    reason: str = ""
+    decided_by: str = ""
+    decided_via: str = ""
+    attempts: int = 1
+    result_sealed: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    result_digest: str = ""
+
+    __table_args__ = (
+        Index("approval_open", "state", "execution", "expires_at"),
+        Index("approval_effect", "server", "effect"),
+        Index("approval_similar", "grant_id", "server", "tool", "created_at"),
+    )
+
+
+class DecisionRow(SQLModel, table=True):
+    __tablename__ = "decision"
+
+    id: str = Field(primary_key=True)
+    approval_id: str = Field(index=True, foreign_key="approval.id")
+    revision: int
+    reviewer: str
+    choice: str
+    reason: str = ""
+    via: str
+    view_digest: str = ""
+    at: int = Field(sa_column=_big())
+
+    __table_args__ = (Index("decision_once", "approval_id", "revision", "reviewer", unique=True),)
+
+
+class RevisionRow(SQLModel, table=True):
+    """The arguments of each earlier revision of an edited approval."""
+
+    __tablename__ = "revision"
+
+    approval_id: str = Field(primary_key=True, foreign_key="approval.id")
+    revision: int = Field(primary_key=True)
+    arguments_sealed: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    masked: str = Field(sa_column=Column(Text, nullable=False))
+    digest: str
+    edited_by: str
+    at: int = Field(sa_column=_big())
+
+
+class HistoryTable(SQLModel, table=True):
+    """Append-only, hash-chained, gapless. Triggers refuse UPDATE and DELETE."""
+
+    __tablename__ = "history"
+
+    seq: int = Field(sa_column=_big(primary_key=True))
+    at: int = Field(sa_column=_big())
+    event: str
+    approval_id: str | None = None
+    revision: int | None = None
+    call_id: str | None = None
+    actor_kind: str
+    actor: str
+    verified: str
+    via: str
+    grant_id: str
+    server: str
+    tool: str
+    arguments: str | None = Field(default=None, sa_column=Column(Text))
+    arguments_digest: str
+    presented_digest: str
+    policy_hash: str
+    rule: str
+    verdict: str
+    reason: str
+    outcome: str
+    result_digest: str
+    latency_ms: int | None = None
+    data: str | None = Field(default=None, sa_column=Column(Text))
+    prev_hash: str
+    hash: str
+
+    __table_args__ = (
+        Index(
+            "history_approval",
+            "approval_id",
+            "seq",
+            sqlite_where=text("approval_id IS NOT NULL"),
+            postgresql_where=text("approval_id IS NOT NULL"),
+        ),
+    )
+
+
+class CounterRow(SQLModel, table=True):
+    """How much of a limit is used in its current window."""
+
+    __tablename__ = "counter"
+
+    key: str = Field(primary_key=True)  # counter name and the scope's subject
+    window: int = Field(sa_column=_big())  # start of the window
+    used: str  # exact decimal
+
+
+class GrantRow(SQLModel, table=True):
+    __tablename__ = "grant"
+
+    id: str = Field(primary_key=True)
+    label: str
+    token_hash: str = Field(index=True, unique=True)
+    servers: str  # JSON list; ["*"] means every server
+    owner: str = ""  # the reviewer whose agent this is, for `not_owner`
+    hold: int | None = None  # seconds a held call may wait in place
+    created_at: int = Field(sa_column=_big())
+    expires_at: int | None = Field(default=None, sa_column=_big(nullable=True))
+    revoked_at: int | None = Field(default=None, sa_column=_big(nullable=True))
+    frozen_at: int | None = Field(default=None, sa_column=_big(nullable=True))
+
+
+class ReviewerRow(SQLModel, table=True):
+    __tablename__ = "reviewer"
+
+    id: str = Field(primary_key=True)
+    role: str
+    identities: str = "[]"  # JSON list: "slack:T1/U1", "oidc:…", an e-mail
+    created_at: int = Field(sa_column=_big())
+    removed_at: int | None = Field(default=None, sa_column=_big(nullable=True))
+
+
+class CredentialRow(SQLModel, table=True):
+    """What proves a reviewer: a one-time sign-in link, a browser session or an API token."""
+
+    __tablename__ = "credential"
+
+    token_hash: str = Field(primary_key=True)
+    kind: str  # "link", "session", "token"
+    reviewer: str = Field(index=True, foreign_key="reviewer.id")
+    created_at: int = Field(sa_column=_big())
+    expires_at: int = Field(sa_column=_big())
+    used_at: int | None = Field(default=None, sa_column=_big(nullable=True))
+    revoked_at: int | None = Field(default=None, sa_column=_big(nullable=True))
+
+
+class ToolRow(SQLModel, table=True):
+    """The pinned definition of one tool of one server."""
+
+    __tablename__ = "tool"
+
+    server: str = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    hash: str
+    definition: str = Field(sa_column=Column(Text, nullable=False))  # canonical JSON
+    seen_hash: str  # what the server says now; differs from `hash` while quarantined
+    seen_definition: str = Field(sa_column=Column(Text, nullable=False))
+    first_seen: int = Field(sa_column=_big())
+    changed_at: int | None = Field(default=None, sa_column=_big(nullable=True))
+    accepted_by: str = ""
+    present: bool = True
+
+
+class OutboxRow(SQLModel, table=True):
+    """What must be told to the outside: written with the change it tells, sent at least once."""
+
+    __tablename__ = "outbox"
+
+    id: str = Field(primary_key=True)
+    notifier: str
+    approval_id: str = Field(index=True)
+    kind: str
+    payload: str = Field(default="{}", sa_column=Column(Text, nullable=False))
+    tries: int = 0
+    due_at: int = Field(sa_column=_big(index=True))
+    done_at: int | None = Field(default=None, sa_column=_big(nullable=True))
+    error: str = ""
+
+
+class SettingRow(SQLModel, table=True):
+    """Small facts that must survive a restart: freezes, exported heads, learned hold times."""
+
+    __tablename__ = "setting"
+
+    key: str = Field(primary_key=True)
+    value: str = Field(sa_column=Column(Text, nullable=False))
+    at: int = Field(sa_column=_big())

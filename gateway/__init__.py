@@ -1,0 +1,1 @@
+"""The traffic: judge each call, hold it, forward it."""

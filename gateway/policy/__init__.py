@@ -1,0 +1,1 @@
+"""policy.json: read, checked, and judged by. Pure."""

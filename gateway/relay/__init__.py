@@ -1,0 +1,1 @@
+"""The MCP door agents talk to, and the ways to the servers behind it."""

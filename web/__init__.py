@@ -1,0 +1,1 @@
+"""The surface: what reviewers and operators see and press."""
