@@ -6,14 +6,15 @@ integers, and become dates only where a person reads them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Millis = int
 """Milliseconds since 1970-01-01T00:00:00Z."""
 
 Risk = Literal["low", "medium", "high", "critical"]
+RISKS: tuple[Risk, ...] = ("low", "medium", "high", "critical")
 Detached = Literal["keep", "execute", "withdraw"]
 Via = Literal["page", "slack", "cli", "api", "gateway"]
 
@@ -153,9 +154,10 @@ class Approval:
     id: str
     revision: int
     version: int  # counts every change of the row; the compare-and-set key
-    digest: str  # of grant, server, tool, arguments, tool definition
+    asked: str  # the digest the agent asked for; an edit leaves it, so its repeats still attach
+    digest: str  # of grant, server, tool, arguments, tool definition: what may run
     arguments_digest: str
-    call: Call  # arguments b"" after retention has dropped them
+    call: Call  # arguments b"" in lists, and after retention has dropped them
     ruling: Ruling
     terms: Terms
     effect: str | None
@@ -174,6 +176,10 @@ class Approval:
     decided_via: str
     attempts: int  # identical calls received while it was open or remembered
     masked: str  # canonical JSON of the arguments as people may see them
+    attached_until: Millis | None  # the agent waits in place until then
+    delivered_at: Millis | None
+    lease_until: Millis | None  # the claimer's; past it the outcome is unknown
+    result_digest: str
 
 
 class Choice(StrEnum):
@@ -222,9 +228,12 @@ def tally(decisions: tuple[Decision, ...], terms: Terms, revision: int) -> int:
     return max(0, terms.quorum - len(people))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """One row of the history before it has a place in the chain. Text fields are "" when absent."""
+class Event(NamedTuple):
+    """One row of the history before it has a place in the chain. Text is "" when absent.
+
+    A tuple, because two are made for every allowed call and a frozen dataclass of this width costs
+    more than its durable row. Build it by keyword; the order is the order of the hashed row.
+    """
 
     event: str  # "allowed", "denied", "limited", "held", "approved", "claimed", "succeeded", …
     approval_id: str | None = None
@@ -239,16 +248,16 @@ class Event:
     tool: str = ""
     arguments: str | None = None  # masked canonical JSON
     arguments_digest: str = ""
-    presented_digest: str = ""  # of the call (or the view) that was presented
+    presented_digest: str = ""  # of the call this row is about: asked, approved or sent
     policy_hash: str = ""
     rule: str = ""
-    verdict: str = ""
+    verdict: str = ""  # "allow", "deny", "limited", "hold"
     reason: str = ""
-    outcome: str = ""
+    outcome: str = ""  # an Execution, once something was sent
     result_digest: str = ""
     latency_ms: int | None = None
     data: str | None = None  # canonical JSON of what else belongs to this event
-    at: Millis = field(default=0)  # 0: the transaction's time
+    at: Millis = 0  # 0: the transaction's time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,3 +269,47 @@ class HistoryRow:
     event: Event
     prev_hash: str
     hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The decision, edit or extension stands."""
+
+    approval: Approval
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The vote stands; `missing` more distinct people must approve."""
+
+    approval: Approval
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyDecided:
+    """Somebody or something was first: the approval says who, how and when."""
+
+    approval: Approval
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """The reviewer looked at an earlier revision; nothing was changed."""
+
+    approval: Approval
+
+
+@dataclass(frozen=True, slots=True)
+class NotAllowed:
+    """This person may not do this; `why` is short and made for people."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotFound:
+    """No such approval, or the short id means several."""
+
+
+Decided = Moved | Counted | AlreadyDecided | Stale | NotAllowed | NotFound

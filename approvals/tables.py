@@ -5,8 +5,10 @@ The rows on the hot path (history, counter) are written with Core statements, ne
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, Text, text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Text, text
 from sqlmodel import Field, SQLModel
+
+_SEQ = BigInteger().with_variant(Integer, "sqlite")  # INTEGER PRIMARY KEY is SQLite's own rowid
 
 
 def _big(*, primary_key: bool = False, nullable: bool = False, index: bool = False) -> Column[int]:
@@ -21,9 +23,10 @@ class ApprovalRow(SQLModel, table=True):
     id: str = Field(primary_key=True)
     revision: int = 1
     version: int = 1
-    digest: str = Field(index=True)
+    asked: str  # digest of the call as the agent asked; `digest` moves on when it is edited
+    digest: str
     arguments_digest: str
-    grant_id: str = Field(index=True)
+    grant_id: str
     grant_label: str
     server: str
     tool: str
@@ -34,6 +37,7 @@ class ApprovalRow(SQLModel, table=True):
     session_calls: int = 0
     arguments_sealed: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
     masked: str = Field(sa_column=Column(Text, nullable=False))
+    redact: str = "[]"  # JSON list of paths masked, for the next revision
     rule: str
     rule_reason: str
     matched: str = ""
@@ -58,11 +62,15 @@ class ApprovalRow(SQLModel, table=True):
     decided_by: str = ""
     decided_via: str = ""
     attempts: int = 1
+    risk_rank: int = 1  # place in model.RISKS, for the order of the queue
     result_sealed: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
     result_digest: str = ""
 
     __table_args__ = (
+        Index("approval_asked", "asked", "created_at"),
+        Index("approval_digest", "digest"),
         Index("approval_open", "state", "execution", "expires_at"),
+        Index("approval_pending", "grant_id", "state"),
         Index("approval_effect", "server", "effect"),
         Index("approval_similar", "grant_id", "server", "tool", "created_at"),
     )
@@ -103,7 +111,7 @@ class HistoryTable(SQLModel, table=True):
 
     __tablename__ = "history"
 
-    seq: int = Field(sa_column=_big(primary_key=True))
+    seq: int = Field(sa_column=Column(_SEQ, primary_key=True, autoincrement=False))
     at: int = Field(sa_column=_big())
     event: str
     approval_id: str | None = None
@@ -147,7 +155,7 @@ class CounterRow(SQLModel, table=True):
     __tablename__ = "counter"
 
     key: str = Field(primary_key=True)  # counter name and the scope's subject
-    window: int = Field(sa_column=_big())  # start of the window
+    window_start: int = Field(sa_column=_big())
     used: str  # exact decimal
 
 

@@ -7,7 +7,7 @@ through as it speaks and a stdio server is given the same shape by `gateway.rela
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -20,7 +20,9 @@ class Request:
     grant: str  # whose request it is; stdio keeps one process per session of a grant
     protocol: str  # MCP-Protocol-Version; "" before a legacy session has one
     session: str = ""  # the server's own session id; "" when there is none
-    headers: Mapping[str, str] = {}  # further MCP headers: Mcp-Method, Last-Event-ID, …
+    headers: Mapping[str, str] = field(
+        default_factory=dict
+    )  # further MCP headers: Mcp-Method, Last-Event-ID, …
     rpc_method: str = ""  # of the message in `body`
     rpc_id: str | int | None = None  # None: a notification or a response
 

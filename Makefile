@@ -1,0 +1,74 @@
+# Signoff. `make demo` shows it, `make test` proves it; both set up what they need, from the locks.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo up test lint bench soak screenshots setup setup-node setup-browser clean
+
+UV_VERSION := 0.13.9
+PYTHON ?= python3
+UV := .tools/bin/uv
+RUN := .venv/bin
+WORKERS ?= 2
+ARGS ?=
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: .venv/.ready  ## gateway, a real MCP server and the page; ARGS=--auto approves by itself
+	@$(RUN)/signoff demo $(ARGS)
+
+up: .venv/.ready  ## run the gateway on ./servers.json and ./policy.json
+	@$(RUN)/signoff up $(ARGS)
+
+test: setup lint  ## everything: types, style, contracts and all tests but the slow extremes
+	@$(RUN)/pytest -n $(WORKERS) --dist loadgroup -m "not slow" $(ARGS)
+
+lint: .venv/.ready  ## style, types, import contracts
+	@$(RUN)/ruff format --check --quiet . || { echo "Run: .venv/bin/ruff format ."; exit 1; }
+	@$(RUN)/ruff check --quiet .
+	@$(RUN)/mypy
+	@$(RUN)/lint-imports --no-cache | tail -n 3
+
+bench: .venv/.ready  ## the figures of the README, with the machine they were taken on
+	@$(RUN)/python tests/bench/bench.py $(ARGS)
+
+soak: .venv/.ready  ## the slow extremes: a thousand kills, ten thousand pending
+	@$(RUN)/pytest -m slow -s $(ARGS)
+
+screenshots: .venv/.ready setup-browser  ## the README's pictures
+	@$(RUN)/python tests/browser/screenshots.py $(ARGS)
+
+setup: .venv/.ready .venv-mcp1/.ready setup-node setup-browser
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Signoff needs Python 3.11 or newer; try: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv .tools || \
+	  { echo "Python cannot make a virtual environment here (Debian: apt install python3-venv)"; exit 1; }
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.ready: pyproject.toml uv.lock | $(UV)
+	@$(UV) sync --quiet --frozen --python $(PYTHON)
+	@touch $@
+
+# A client of the SDK's first generation, in an environment of its own.
+.venv-mcp1/.ready: uv.lock | $(UV)
+	@UV_PROJECT_ENVIRONMENT=.venv-mcp1 $(UV) sync --quiet --frozen --only-group mcp1 --python $(PYTHON)
+	@touch $@
+
+# Clients of the TypeScript SDK. Without npm their tests say that they were skipped.
+setup-node:
+	@if command -v npm >/dev/null; then \
+	  cd tests/clients && { [ node_modules/.package-lock.json -nt package-lock.json ] || \
+	  npm ci --silent --no-audit --no-fund; }; \
+	else echo "npm is not installed: the tests with TypeScript clients will be skipped"; fi
+
+# Debian's Chromium. Without it the browser tests say that they were skipped.
+setup-browser:
+	@if command -v chromium >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core; } >/dev/null 2>&1 || \
+	  echo "Chromium could not be installed: the browser tests will be skipped"; \
+	else echo "Chromium is not installed (apt install chromium): the browser tests will be skipped"; fi
+
+clean:  ## remove everything that was set up or generated
+	@rm -rf .venv .venv-mcp1 .tools .demo tests/clients/node_modules

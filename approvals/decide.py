@@ -1,0 +1,344 @@
+"""The reviewers' moves: decide, edit, extend, settle; and expiry, which every move checks first.
+
+Each is one transaction's work and answers with a `Decided`; who may is asked of `permission`.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from sqlalchemy import delete, insert, select
+
+from approvals.digest import call_digest, canonical, sha256
+from approvals.fields import ABSENT, changes, covers, pattern, text
+from approvals.model import (
+    AlreadyDecided,
+    Approval,
+    Call,
+    Choice,
+    Counted,
+    Decided,
+    Execution,
+    Moved,
+    NotAllowed,
+    NotFound,
+    Reviewer,
+    Settlement,
+    Stale,
+    State,
+    Via,
+    tally,
+)
+from approvals.moves import GATEWAY, UNSETTLED, Actor, change, move
+from approvals.permission import may_review, voted_as
+from approvals.redact import masked
+from approvals.rows import APPROVAL, DECISION, decisions_of, load
+from approvals.seal import seal
+from approvals.tables import RevisionRow
+from approvals.transaction import Transaction
+
+LONGEST_REASON: Final = 2_000
+LONGEST_WAIT: Final = 30 * 86_400
+"""Seconds after its creation beyond which no deadline is extended."""
+
+
+def fresh(tx: Transaction, approval: Approval) -> Approval:
+    """The approval, expired first if its deadline has passed."""
+    if approval.state is State.PENDING and approval.expires_at <= tx.now:
+        why = f"Nobody decided in {_spoken(approval.terms.expires)}."
+    elif (
+        approval.state is State.APPROVED
+        and approval.execution in (Execution.NONE, Execution.NOT_EXECUTED)
+        and (approval.use_by or 0) <= tx.now
+    ):
+        why = f"It was approved, but not used within {_spoken(approval.terms.use_within)}."
+    else:
+        return approval
+    values: dict[str, Any] = {"reason": why}
+    if approval.decided_at is None:
+        values["decided_at"] = tx.now
+    moved = move(tx, approval, "expired", actor=GATEWAY, values=values, told={"reason": why})
+    return moved or load(tx.connection, approval.id) or approval
+
+
+def _spoken(seconds: int) -> str:
+    for size, name in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds // size} {name}{'s' if seconds != size else ''}"
+    return f"{seconds} seconds"
+
+
+def decide(
+    tx: Transaction,
+    approval_id: str,
+    *,
+    revision: int,
+    reviewer: Reviewer,
+    choice: Choice,
+    reason: str = "",
+    via: Via,
+    view_digest: str = "",
+) -> Decided:
+    """One person's vote. An approval needs the quorum of distinct people; one denial ends it."""
+    found = _reviewable(tx, approval_id, revision)
+    if not isinstance(found, Approval):
+        return found
+    refusal = may_review(tx.connection, found, reviewer, approving=choice is Choice.APPROVE)
+    if refusal is not None:
+        return NotAllowed(refusal)
+    reason = reason.replace("\x00", "")[:LONGEST_REASON]
+    earlier = voted_as(tx.connection, found, reviewer)
+    if earlier is not None and choice is Choice.APPROVE:
+        return NotAllowed("You have already approved this.")
+    _vote(tx, found, reviewer, choice, reason, via, view_digest, earlier)
+    actor = Actor.reviewer(reviewer, via)
+    told: dict[str, Any] = {"reason": reason, "data": {"view": view_digest}}
+    decided = {
+        "decided_at": tx.now,
+        "decided_by": reviewer.id,
+        "decided_via": via,
+        "reason": reason,
+    }
+    if choice is Choice.DENY:
+        moved = move(tx, found, "denied", actor=actor, values=decided, told=told)
+        return _moved(tx, found, moved)
+    votes = decisions_of(tx.connection, approval_id)
+    missing = tally(votes, found.terms, found.revision)
+    if missing:
+        told["data"]["missing"] = missing
+        changed = change(tx, found, {}, event="voted", actor=actor, told=told)
+        return Counted(changed, missing) if changed is not None else _lost(tx, found)
+    decided["use_by"] = tx.now + found.terms.use_within * 1000
+    moved = move(tx, found, "approved", actor=actor, values=decided, told=told)
+    return _moved(tx, found, moved)
+
+
+def _vote(
+    tx: Transaction,
+    approval: Approval,
+    reviewer: Reviewer,
+    choice: Choice,
+    reason: str,
+    via: Via,
+    view_digest: str,
+    earlier: str | None,
+) -> None:
+    """Keep the vote. A person who approved and now denies has one vote, and that is the denial;
+    the history keeps both.
+    """
+    if earlier is not None:
+        tx.connection.execute(
+            delete(DECISION).where(
+                DECISION.c.approval_id == approval.id,
+                DECISION.c.revision == approval.revision,
+                DECISION.c.reviewer == earlier,
+            )
+        )
+    tx.connection.execute(
+        insert(DECISION).values(
+            id=f"dec_{secrets.token_hex(12)}",
+            approval_id=approval.id,
+            revision=approval.revision,
+            reviewer=reviewer.id,
+            choice=str(choice),
+            reason=reason,
+            via=via,
+            view_digest=view_digest,
+            at=tx.now,
+        )
+    )
+
+
+def edit(
+    tx: Transaction,
+    approval_id: str,
+    *,
+    revision: int,
+    reviewer: Reviewer,
+    arguments: bytes,
+    via: Via,
+    judge_again: Callable[[Transaction, Call], str | None],
+) -> Decided:
+    """Replace the arguments: a new revision, which voids the approvals of the one before.
+
+    Only paths the rule lists as editable may differ. `judge_again` checks schema and policy and
+    says why not. `arguments` must be canonical JSON of an object.
+    """
+    found = _reviewable(tx, approval_id, revision)
+    if not isinstance(found, Approval):
+        return found
+    refusal = may_review(tx.connection, found, reviewer, approving=True)
+    opened = load(tx.connection, approval_id, keys=tx.keys)
+    if refusal is None and opened is not None:
+        refusal = _uneditable(opened, arguments)
+    if opened is None or refusal is not None:
+        return NotAllowed(refusal or "The stored arguments are gone.")
+    call = replace(opened.call, arguments=arguments)
+    refusal = judge_again(tx, call)
+    if refusal is not None:
+        return NotAllowed(refusal)
+    return _revised(tx, found, call, Actor.reviewer(reviewer, via))
+
+
+def _uneditable(approval: Approval, arguments: bytes) -> str | None:
+    """Why these arguments may not replace the approval's; None if they may."""
+    try:
+        wanted = json.loads(arguments)
+        if not isinstance(wanted, dict) or canonical(wanted) != arguments:
+            return "The arguments are not a canonical JSON object."
+    except ValueError:
+        return "The arguments are not JSON."
+    differing = changes(json.loads(approval.call.arguments), wanted)
+    if not differing:
+        return "Nothing was changed."
+    patterns = [pattern(path) for path in approval.terms.editable]
+    for change_ in differing:
+        if not any(covers(wanted_path, change_.path) for wanted_path in patterns):
+            return f"{text(change_.path)} may not be edited under this rule."
+    return None
+
+
+def _revised(tx: Transaction, approval: Approval, call: Call, actor: Actor) -> Decided:
+    row = (
+        tx.connection.execute(select(APPROVAL).where(APPROVAL.c.id == approval.id)).mappings().one()
+    )
+    tx.connection.execute(
+        insert(RevisionRow).values(
+            approval_id=approval.id,
+            revision=approval.revision,
+            # Still sealed for kind "arguments": the bytes of an earlier revision of this row.
+            arguments_sealed=row["arguments_sealed"],
+            masked=approval.masked,
+            digest=approval.digest,
+            edited_by=actor.id,
+            at=tx.now,
+        )
+    )
+    shown = masked(call.arguments, json.loads(row["redact"]), key=tx.keys.fingerprint)
+    voided = [
+        vote.reviewer
+        for vote in decisions_of(tx.connection, approval.id)
+        if vote.revision == approval.revision
+    ]
+    changed = change(
+        tx,
+        approval,
+        {
+            "revision": approval.revision + 1,
+            "digest": call_digest(
+                grant=call.grant,
+                server=call.server,
+                tool=call.tool,
+                arguments=call.arguments,
+                tool_hash=call.tool_hash,
+            ),
+            "arguments_digest": sha256(call.arguments),
+            "arguments_sealed": seal(
+                tx.keys.seal, call.arguments, approval_id=approval.id, kind="arguments"
+            ),
+            "masked": shown,
+        },
+        event="edited",
+        actor=actor,
+        told={
+            "arguments": shown,
+            "data": {"changes": _listed(approval.masked, shown), "voided": voided},
+        },
+    )
+    return _moved(tx, approval, changed)
+
+
+def _listed(before: str, after: str) -> list[dict[str, Any]]:
+    """The field diff of two masked forms, as the history keeps it."""
+    return [
+        {
+            "path": text(one.path),
+            **({} if one.before is ABSENT else {"before": one.before}),
+            **({} if one.after is ABSENT else {"after": one.after}),
+        }
+        for one in changes(json.loads(before), json.loads(after))
+    ]
+
+
+def extend(
+    tx: Transaction, approval_id: str, *, reviewer: Reviewer, seconds: int, via: Via
+) -> Decided:
+    """Give the reviewers more time: the deadline moves `seconds` further, within 30 days in all."""
+    found = _reviewable(tx, approval_id, None)
+    if not isinstance(found, Approval):
+        return found
+    refusal = may_review(tx.connection, found, reviewer, approving=False)
+    if refusal is not None:
+        return NotAllowed(refusal)
+    until = min(found.expires_at + seconds * 1000, found.created_at + LONGEST_WAIT * 1000)
+    if seconds <= 0 or until <= found.expires_at:
+        return NotAllowed("The deadline can only move further, within 30 days in all.")
+    changed = change(
+        tx,
+        found,
+        {"expires_at": until},
+        event="extended",
+        actor=Actor.reviewer(reviewer, via),
+        told={"data": {"expires_at": until}},
+    )
+    return _moved(tx, found, changed)
+
+
+def settle(
+    tx: Transaction,
+    approval_id: str,
+    *,
+    reviewer: Reviewer,
+    settlement: Settlement,
+    note: str,
+    via: Via,
+) -> Decided:
+    """A reviewer found out what became of an unknown outcome. Settled once."""
+    found = load(tx.connection, approval_id)
+    if found is None:
+        return NotFound()
+    if found.execution is not Execution.OUTCOME_UNKNOWN or found.settlement is not None:
+        return AlreadyDecided(found)
+    refusal = may_review(tx.connection, found, reviewer, approving=True)
+    if refusal is not None:
+        return NotAllowed(refusal)
+    changed = change(
+        tx,
+        found,
+        {"settlement": str(settlement)},
+        event="settled",
+        actor=Actor.reviewer(reviewer, via),
+        told={
+            "outcome": str(settlement),
+            "reason": note.replace("\x00", "")[:LONGEST_REASON],
+        },
+    )
+    tx.forget(UNSETTLED)
+    return _moved(tx, found, changed)
+
+
+def _reviewable(
+    tx: Transaction, approval_id: str, revision: int | None
+) -> Approval | NotFound | AlreadyDecided | Stale:
+    found = load(tx.connection, approval_id)
+    if found is None:
+        return NotFound()
+    found = fresh(tx, found)
+    if found.state is not State.PENDING:
+        return AlreadyDecided(found)
+    if revision is not None and revision != found.revision:
+        return Stale(found)
+    return found
+
+
+def _moved(tx: Transaction, before: Approval, after: Approval | None) -> Decided:
+    return Moved(after) if after is not None else _lost(tx, before)
+
+
+def _lost(tx: Transaction, before: Approval) -> Decided:
+    """Another writer changed the row between our look and our move: say how it stands."""
+    return AlreadyDecided(load(tx.connection, before.id) or before)

@@ -1,0 +1,123 @@
+"""Engines for the two databases: who may open the file, what a connection sets, how long it waits.
+
+Knows SQLite and PostgreSQL; no tables, no transactions of its own. Not pure.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.pool import NullPool, QueuePool
+
+BUSY: Final = 5.0
+"""Seconds a statement waits for another process's lock before the record counts as unavailable."""
+
+READERS: Final = 4
+
+
+class UnsupportedDatabase(Exception):
+    """Only sqlite:///FILE and postgresql+psycopg://… are served."""
+
+
+def parse(url: str) -> URL:
+    """The URL, checked; a SQLite file is made 0600, or brought to it.
+
+    Raises:
+        UnsupportedDatabase: another database, or SQLite without a file.
+        OSError: the file cannot be made.
+    """
+    parsed = make_url(url)
+    if parsed.drivername in ("postgresql", "postgresql+psycopg"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername != "sqlite" or parsed.database in (None, "", ":memory:"):
+        raise UnsupportedDatabase(f"{parsed.drivername} is not served, or names no file.")
+    path = Path(str(parsed.database))
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        if os.fstat(descriptor).st_mode & 0o077:
+            os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
+    return parsed
+
+
+def writer_engine(url: URL) -> Engine:
+    """For the one writer: autocommit, because the journal says BEGIN and COMMIT itself."""
+    if url.drivername == "sqlite":
+        engine = create_engine(
+            url,
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",
+            connect_args={"timeout": BUSY, "check_same_thread": False, "cached_statements": 256},
+        )
+        event.listen(engine, "connect", _sqlite_writer)
+        return engine
+    return create_engine(
+        url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=_postgres(url)
+    )
+
+
+def reader_engine(url: URL) -> Engine:
+    """For readers: each transaction is one snapshot, and cannot write."""
+    if url.drivername == "sqlite":
+        engine = create_engine(
+            url,
+            poolclass=QueuePool,
+            pool_size=READERS,
+            max_overflow=2,
+            connect_args={"timeout": BUSY, "check_same_thread": False},
+        )
+        event.listen(engine, "connect", _sqlite_reader)
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+        return engine
+    engine = create_engine(
+        url,
+        poolclass=QueuePool,
+        pool_size=READERS,
+        max_overflow=2,
+        pool_pre_ping=True,
+        isolation_level="REPEATABLE READ",
+        connect_args=_postgres(url),
+    )
+    event.listen(
+        engine,
+        "begin",
+        lambda connection: connection.exec_driver_sql("SET TRANSACTION READ ONLY"),
+    )
+    return engine
+
+
+def _postgres(url: URL) -> dict[str, Any]:
+    """A dead server is noticed in seconds, unless the operator's URL says otherwise."""
+    wanted = {
+        "connect_timeout": 5,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,
+        "application_name": "signoff",
+    }
+    return {name: value for name, value in wanted.items() if name not in url.query}
+
+
+def _sqlite_writer(connection: Any, _record: object) -> None:
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "temp_store = MEMORY",
+        "cache_size = -32768",
+        "wal_autocheckpoint = 4000",  # pages: fewer checkpoints inside somebody's COMMIT
+        "journal_size_limit = 67108864",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _sqlite_reader(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the "begin" event says BEGIN, so that a read is a snapshot
+    for pragma in ("query_only = ON", "temp_store = MEMORY", "cache_size = -16384"):
+        connection.execute(f"PRAGMA {pragma}")

@@ -1,0 +1,84 @@
+"""What differs between two decoded JSON values, field by field, and paths to fields. Pure.
+
+A path is a tuple of keys and indexes; its text is the policy's: `args.items[0].price`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+Path = tuple[str | int, ...]
+Pattern = tuple[str | int | None, ...]  # None: any index
+
+ROOT: Final = "args"
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """No value on this side, which is not the same as null."""
+
+
+ABSENT: Final = Absent()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One field that differs; a side that lacks it holds ABSENT."""
+
+    path: Path
+    before: Any
+    after: Any
+
+
+def changes(before: Any, after: Any, at: Path = ()) -> tuple[Change, ...]:
+    """Every field that differs, in the order people read them. 1, 1.0 and true are different."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        found: list[Change] = []
+        for key in sorted(before.keys() | after.keys()):
+            found.extend(changes(before.get(key, ABSENT), after.get(key, ABSENT), (*at, key)))
+        return tuple(found)
+    if isinstance(before, list) and isinstance(after, list):
+        found = []
+        for index in range(max(len(before), len(after))):
+            old = before[index] if index < len(before) else ABSENT
+            new = after[index] if index < len(after) else ABSENT
+            found.extend(changes(old, new, (*at, index)))
+        return tuple(found)
+    if type(before) is type(after) and before == after:
+        return ()
+    return (Change(at, before, after),)
+
+
+def text(path: Path) -> str:
+    """The path as the policy writes it."""
+    return ROOT + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+
+
+def pattern(written: str) -> Pattern:
+    """The steps of `args.a.b`, `args.items[*].x`, `args.items[0]`.
+
+    Raises:
+        ValueError: it does not begin with args, or a bracket holds no index.
+    """
+    head, *rest = written.split(".")
+    steps: list[str | int | None] = []
+    for place, part in enumerate([head, *rest]):
+        name, *indexes = part.split("[")
+        if place == 0:
+            if name != ROOT:
+                raise ValueError(f"A path begins with {ROOT}: {written}")
+        else:
+            steps.append(name)
+        for index in indexes:
+            inner = index.removesuffix("]")
+            steps.append(None if inner == "*" else int(inner))
+    return tuple(steps)
+
+
+def covers(wanted: Pattern, path: Path) -> bool:
+    """Whether the path is what the pattern names, or lies inside it."""
+    return len(wanted) <= len(path) and all(
+        (step is None and isinstance(found, int)) or (step == found and type(step) is type(found))
+        for step, found in zip(wanted, path, strict=False)
+    )

@@ -1,0 +1,301 @@
+"""The journal: every write goes as a function to one thread that owns one connection.
+
+It takes whatever is queued, runs it in one transaction, commits, then resolves the waiters. There
+is no linger: a batch forms by itself while the previous COMMIT is on its way. Not pure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import logging
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar, cast
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
+
+from approvals.clock import Clock
+from approvals.keys import Keys
+from approvals.transaction import Transaction
+from approvals.writer import Writer
+
+T = TypeVar("T")
+log = logging.getLogger("signoff.journal")
+
+MOST_WAITING: Final = 10_000  # writes queued; more are refused at once
+MOST_POSTED: Final = 20_000  # posts kept; beyond, the oldest is dropped and counted
+MOST_AT_ONCE: Final = 1_000  # functions in one transaction
+POST_WITHIN: Final = 0.02  # seconds a post may wait for company
+RETRY_POSTS: Final = 0.5  # seconds between tries while the record is unavailable
+
+
+class RecordUnavailable(Exception):
+    """The record cannot be written or read: disk full, locked, read-only, server down.
+
+    The write did not commit, or is not known to have. Nothing may be done on its strength.
+    """
+
+
+@dataclass(slots=True)
+class _Write:
+    """One function on its way through the journal, and who waits for it (nobody, for a post)."""
+
+    fn: Callable[[Transaction], object]
+    future: asyncio.Future[Any] | concurrent.futures.Future[Any] | None
+    loop: asyncio.AbstractEventLoop | None
+    result: object = None
+    error: Exception | None = None
+
+
+class Committed(Protocol):
+    """Told after each commit, in the writer's thread: must return at once and never raise."""
+
+    def __call__(self, rung: frozenset[str], seq: int, /) -> None: ...
+
+
+class Journal:
+    """The only way to write. One per process; close it to flush what was posted."""
+
+    def __init__(self, writer: Writer, *, keys: Keys, clock: Clock) -> None:
+        self._writer = writer
+        self._keys = keys
+        self._clock = clock
+        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()  # None: look again
+        self._posted: deque[_Write] = deque()
+        self._asleep = False
+        self._closing = False
+        self._stopped = False
+        self._listeners: tuple[Committed, ...] = ()
+        self.notifiers: tuple[str, ...] = ()
+        """Who the outbox tells of changes; set once, by the composition root."""
+        self.trouble: str | None = None
+        """Why the last batch did not commit; None once one did."""
+        self.posts_lost = 0
+        self.seq = 0
+        """The history's head as of this process's last commit."""
+        self._thread = threading.Thread(target=self._run, name="signoff-journal", daemon=True)
+        self._thread.start()
+
+    async def write(self, fn: Callable[[Transaction], T]) -> T:
+        """Run the function in the next transaction; its result, once that is on disk.
+
+        If it raises, it alone is rolled back and the exception is raised here. A caller that is
+        cancelled meanwhile learns nothing: its write may still commit.
+
+        Raises:
+            RecordUnavailable: it did not commit, or is not known to have.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._enqueue(_Write(fn, future, loop))
+        return await future
+
+    def write_now(self, fn: Callable[[Transaction], T]) -> T:
+        """As `write`, blocking: for the command line and for start-up."""
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+        self._enqueue(_Write(fn, future, None))
+        return future.result()
+
+    def post(self, fn: Callable[[Transaction], object]) -> None:
+        """Write without waiting: with the next batch, or within 20 ms. Survives an unavailable
+        record in memory, in order and bounded; does not survive a crash.
+        """
+        if self._closing:
+            raise RecordUnavailable("The record is closed.")
+        if len(self._posted) >= MOST_POSTED:
+            self._posted.popleft()
+            self.posts_lost += 1
+        self._posted.append(_Write(fn, None, None))
+        if self._asleep:  # set before the writer looks at the posts a last time: never missed
+            self._queue.put(None)
+
+    def listen(self, listener: Committed) -> None:
+        """Tell this listener of every commit from now on."""
+        self._listeners = (*self._listeners, listener)
+
+    async def close(self) -> None:
+        """Write what is queued and posted, then stop."""
+        await asyncio.get_running_loop().run_in_executor(None, self.close_now)
+
+    def close_now(self) -> None:
+        self._closing = True
+        self._queue.put(None)
+        self._thread.join()
+
+    def _enqueue(self, write: _Write) -> None:
+        if self._closing:
+            raise RecordUnavailable("The record is closed.")
+        if self._queue.qsize() >= MOST_WAITING:
+            raise RecordUnavailable("Too many writes are waiting.")
+        self._queue.put(write)
+        if self._stopped:  # the writer may have looked a last time before this
+            self._refuse_rest()
+
+    def _refuse_rest(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                write = self._queue.get_nowait()
+                if write is not None:
+                    write.error = RecordUnavailable("The record is closed.")
+                    self._resolve([write])
+
+    def _run(self) -> None:
+        while True:
+            batch = self._take()
+            if batch:
+                self._commit(batch)
+            elif self._closing:
+                break
+        self._writer.drop()
+        self._stopped = True
+        self._refuse_rest()
+
+    def _take(self) -> list[_Write]:
+        """Everything queued, posts first; empty when there was only a call to look again."""
+        first = self._first()
+        batch: list[_Write] = []
+        posted = self._posted
+        while posted and len(batch) < MOST_AT_ONCE:
+            batch.append(posted.popleft())
+        if first is not None:
+            batch.append(first)
+        while len(batch) < MOST_AT_ONCE:
+            try:
+                more = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if more is not None:
+                batch.append(more)
+        return batch
+
+    def _first(self) -> _Write | None:
+        if self._closing:
+            try:
+                return self._queue.get_nowait()
+            except queue.Empty:
+                return None
+        try:
+            return self._queue.get(timeout=POST_WITHIN if self.trouble is None else RETRY_POSTS)
+        except queue.Empty:
+            pass
+        self._asleep = True
+        try:
+            return None if self._posted else self._queue.get()
+        finally:
+            self._asleep = False
+
+    def _commit(self, batch: list[_Write]) -> None:
+        """Commit the batch as one transaction or, if one of it raises, each as its own."""
+        try:
+            self._attempt(batch)
+        except RecordUnavailable as error:
+            self._unavailable(batch, error)
+        except Exception as error:  # noqa: BLE001  # whatever one write raises is its caller's
+            if len(batch) == 1:
+                batch[0].error = error
+            else:
+                self._each_alone(batch)
+                return
+        self._resolve(batch)
+
+    def _each_alone(self, batch: list[_Write]) -> None:
+        for place, write in enumerate(batch):
+            try:
+                self._attempt([write])
+            except RecordUnavailable as error:
+                self._unavailable(batch[place:], error)
+                self._resolve(batch[place:])
+                return
+            except Exception as error:  # noqa: BLE001  # as above
+                write.error = error
+            self._resolve([write])
+
+    def _attempt(self, batch: list[_Write]) -> None:
+        try:
+            self._writer.begin()
+            tx = self._writer.transaction(
+                now=self._clock.now(), keys=self._keys, notifiers=self.notifiers
+            )
+        except self._writer.errors as error:
+            self._writer.drop()
+            raise RecordUnavailable("The record cannot be opened for writing.") from error
+        try:
+            for write in batch:
+                write.result = write.fn(tx)
+            tx.flush()
+        except Exception as error:
+            alone = len(batch) == 1
+            if not self._writer.rollback() or (alone and _is_outage(error, self._writer)):
+                self._writer.drop()
+                if alone:
+                    raise RecordUnavailable("The record cannot be written.") from error
+            raise
+        try:
+            self._writer.commit(tx.rung)
+        except self._writer.errors as error:
+            self._writer.drop()
+            raise RecordUnavailable("The record did not confirm a write.") from error
+        self.trouble = None
+        self.seq = tx.seq
+        for listener in self._listeners:
+            listener(tx.rung, tx.seq)
+
+    def _unavailable(self, batch: list[_Write], error: RecordUnavailable) -> None:
+        cause = error.__cause__
+        self.trouble = f"{error} ({type(cause).__name__})" if cause else str(error)
+        log.error("journal.unavailable", extra={"writes": len(batch), "why": str(cause)})
+        for write in batch:
+            write.error = RecordUnavailable(str(error))  # one each: a traceback grows as it rises
+            write.error.__cause__ = cause
+        if self._closing:
+            self.posts_lost += sum(write.future is None for write in batch)
+            return
+        kept = [_Write(write.fn, None, None) for write in batch if write.future is None]
+        self._posted.extendleft(reversed(kept))
+
+    def _resolve(self, batch: list[_Write]) -> None:
+        """Tell the waiters: one wake-up of each event loop, however large the batch."""
+        loops: dict[asyncio.AbstractEventLoop, list[_Write]] = {}
+        for write in batch:
+            if write.loop is not None:
+                loops.setdefault(write.loop, []).append(write)
+            elif write.future is None:
+                if write.error is not None and not isinstance(write.error, RecordUnavailable):
+                    self.posts_lost += 1
+                    log.error("journal.post_failed", exc_info=write.error)
+            else:
+                _settle(write)
+        for loop, writes in loops.items():
+            try:
+                loop.call_soon_threadsafe(_settle_all, writes)
+            except RuntimeError:  # the loop is gone, and its waiters with it
+                log.warning("journal.loop_closed", extra={"writes": len(writes)})
+
+
+def _settle_all(writes: list[_Write]) -> None:
+    for write in writes:
+        _settle(write)
+
+
+def _settle(write: _Write) -> None:
+    future = cast("asyncio.Future[Any]", write.future)
+    if future.done():  # its caller was cancelled
+        return
+    if write.error is None:
+        future.set_result(write.result)
+    else:
+        future.set_exception(write.error)
+
+
+def _is_outage(error: Exception, writer: Writer) -> bool:
+    """Whether the database failed, rather than the function that used it."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or isinstance(
+            error, (OperationalError, InterfaceError, InternalError)
+        )
+    return isinstance(error, writer.outages)

@@ -1,0 +1,6 @@
+"""Alembic's entry: runs revisions on the connection `approvals.migrate` hands over."""
+
+from alembic import context
+
+context.configure(connection=context.config.attributes["connection"])
+context.run_migrations()

@@ -1,0 +1,77 @@
+"""Who may decide what. No self-approval; distinct people count once, whatever names they use.
+
+Who the person is has been proven by the surface, with `reviewers`. `refusal` is pure.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from sqlalchemy import Connection, Table, select
+from sqlmodel import SQLModel
+
+from approvals.model import Approval, Choice, Reviewer, Terms
+from approvals.rows import decisions_of
+from approvals.tables import GrantRow, ReviewerRow
+
+GRANT: Final[Table] = SQLModel.metadata.tables[str(GrantRow.__tablename__)]
+REVIEWER: Final[Table] = SQLModel.metadata.tables[str(ReviewerRow.__tablename__)]
+
+
+def refusal(
+    terms: Terms, reviewer: Reviewer, *, grant: str, owner: str, approving: bool
+) -> str | None:
+    """Why this person may not review under these terms; None if they may.
+
+    `owner` is the reviewer whose agent asks, "" if nobody is linked. The requester and the owner
+    are kept from approving, not from denying.
+    """
+    if reviewer.role not in ("approver", "admin"):
+        return "Your role may look, but not decide."
+    names = reviewer.names()
+    if grant in names:
+        return "Whoever asked may not decide."
+    if terms.reviewers and names.isdisjoint(terms.reviewers):
+        return "This rule names other reviewers."
+    if approving and terms.not_owner and owner and owner in names:
+        return "This rule wants somebody other than the agent's owner."
+    return None
+
+
+def may_review(
+    connection: Connection, approval: Approval, reviewer: Reviewer, *, approving: bool
+) -> str | None:
+    """As `refusal`, for an approval: looks up whose agent asks."""
+    owner = ""
+    if approving and approval.terms.not_owner:
+        owner = str(
+            connection.execute(
+                select(GRANT.c.owner).where(GRANT.c.id == approval.call.grant)
+            ).scalar()
+            or ""
+        )
+    return refusal(
+        approval.terms, reviewer, grant=approval.call.grant, owner=owner, approving=approving
+    )
+
+
+def voted_as(connection: Connection, approval: Approval, reviewer: Reviewer) -> str | None:
+    """The name under which this person has approved this revision already; None if they have not.
+
+    A vote under a linked identity is the same person's, whichever of the two names came first.
+    """
+    names = reviewer.names()
+    for vote in decisions_of(connection, approval.id):
+        if vote.revision != approval.revision or vote.choice is not Choice.APPROVE:
+            continue
+        if vote.reviewer in names or not names.isdisjoint(_identities(connection, vote.reviewer)):
+            return vote.reviewer
+    return None
+
+
+def _identities(connection: Connection, reviewer: str) -> frozenset[str]:
+    stored = connection.execute(
+        select(REVIEWER.c.identities).where(REVIEWER.c.id == reviewer)
+    ).scalar()
+    return frozenset(json.loads(stored)) if stored else frozenset()

@@ -1,0 +1,371 @@
+"""The queue: opening an approval, finding it again, and the ways it ends without a reviewer.
+
+Plain functions of a `Transaction`; the reviewers' moves are in `decide`, the run itself in
+`running`, and both are offered here too, so that callers need one name. Not pure.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Final
+
+from sqlalchemy import func, insert, or_, select
+
+from approvals.decide import decide, edit, extend, fresh, settle
+from approvals.digest import call_digest, canonical, sha256
+from approvals.model import (
+    RISKS,
+    Approval,
+    Call,
+    Delivery,
+    Execution,
+    Millis,
+    Ruling,
+    State,
+    Terms,
+)
+from approvals.moves import GATEWAY, UNSETTLED, Actor, change, move, record
+from approvals.redact import masked
+from approvals.rows import (
+    APPROVAL,
+    LISTED,
+    OPENED,
+    any_unsettled,
+    approval_of,
+    load,
+    unsettled_like,
+    write_terms,
+)
+from approvals.running import (
+    Claimed,
+    Lost,
+    NotNow,
+    claim,
+    deliver,
+    effect_taken,
+    finish,
+    recover_leases,
+    renew_leases,
+)
+from approvals.seal import seal
+from approvals.transaction import Transaction
+
+__all__ = [
+    "Claimed",
+    "Lost",
+    "NotNow",
+    "attach",
+    "claim",
+    "count_open",
+    "decide",
+    "deliver",
+    "detach",
+    "edit",
+    "effect_taken",
+    "expire_due",
+    "extend",
+    "find_open",
+    "finish",
+    "open_approval",
+    "present",
+    "recover_leases",
+    "remembered_denial",
+    "renew_leases",
+    "settle",
+    "standing",
+    "supersede",
+    "unsettled",
+    "unsettled_like",
+    "withdraw",
+]
+
+_TOLD_ATTACHES: Final = 3  # attaches the history tells; a poller would fill it otherwise
+_BATCH: Final = 500
+_ID_BYTES: Final = 16
+_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford: nothing reads like another
+
+
+def new_id() -> str:
+    """A fresh approval id: 128 random bits, its first letters short enough to say aloud."""
+    number = int.from_bytes(secrets.token_bytes(_ID_BYTES), "big")
+    letters = []
+    for _ in range(26):
+        number, place = divmod(number, 32)
+        letters.append(_ALPHABET[place])
+    return "apr_" + "".join(letters)
+
+
+def digest_of(call: Call) -> str:
+    """The identity of the call."""
+    return call_digest(
+        grant=call.grant,
+        server=call.server,
+        tool=call.tool,
+        arguments=call.arguments,
+        tool_hash=call.tool_hash,
+    )
+
+
+def find_open(tx: Transaction, digest: str) -> Approval | None:
+    """The approval an identical call attaches to: it waits for a decision, may still run, runs, or
+    has an answer nobody received. What is overdue is expired on the way.
+    """
+    rows = tx.connection.execute(
+        select(*LISTED)
+        .where(APPROVAL.c.asked == digest)
+        .order_by(APPROVAL.c.created_at.desc(), APPROVAL.c.id)
+        .limit(10)
+    ).mappings()
+    for row in rows.all():
+        approval = fresh(tx, approval_of(row))
+        if is_open(approval):
+            return approval
+    return None
+
+
+def is_open(approval: Approval) -> bool:
+    """Whether an identical call still belongs to it."""
+    if approval.state is State.PENDING:
+        return True
+    if approval.state is not State.APPROVED:
+        return False
+    claimable = approval.execution in (Execution.NONE, Execution.NOT_EXECUTED, Execution.EXECUTING)
+    return claimable or approval.delivery is Delivery.UNDELIVERED
+
+
+def remembered_denial(tx: Transaction, digest: str, now: Millis) -> Approval | None:
+    """The denial that still answers this call, its attempts counted one up; None if there is none.
+
+    Only the latest approval of the call speaks: what was approved since is not denied.
+    """
+    row = (
+        tx.connection.execute(
+            select(*LISTED)
+            .where(APPROVAL.c.asked == digest)
+            .order_by(APPROVAL.c.created_at.desc(), APPROVAL.c.id)
+            .limit(1)
+        )
+        .mappings()
+        .first()
+    )
+    if row is None or row["state"] != State.DENIED:
+        return None
+    denial = approval_of(row)
+    if (denial.decided_at or 0) + denial.terms.deny_memory * 1000 <= now:
+        return None
+    return change(
+        tx,
+        denial,
+        {"attempts": denial.attempts + 1},
+        event="repeated",
+        actor=Actor.agent(denial.call.grant),
+        told={"reason": denial.reason, "data": {"attempts": denial.attempts + 1}},
+    )
+
+
+def count_open(tx: Transaction, grant: str) -> int:
+    """How many calls of the grant wait for a decision."""
+    found = tx.connection.execute(
+        select(func.count()).where(
+            APPROVAL.c.grant_id == grant,
+            APPROVAL.c.state == str(State.PENDING),
+            APPROVAL.c.expires_at > tx.now,
+        )
+    ).scalar_one()
+    return int(found)
+
+
+def open_approval(
+    tx: Transaction,
+    *,
+    call: Call,
+    ruling: Ruling,
+    terms: Terms,
+    effect: str | None = None,
+    redact: tuple[str, ...] = (),
+    attached_until: Millis | None = None,
+) -> Approval:
+    """Open the approval of a held call: its row, its history, its outbox.
+
+    `redact` are the policy's paths. The arguments are sealed under the journal's key.
+    """
+    identity = digest_of(call)
+    shown = masked(call.arguments, redact, key=tx.keys.fingerprint)
+    approval_id = new_id()
+    row: dict[str, Any] = {
+        "id": approval_id,
+        "revision": 1,
+        "version": 1,
+        "asked": identity,
+        "digest": identity,
+        "arguments_digest": sha256(call.arguments),
+        "grant_id": call.grant,
+        "grant_label": call.grant_label,
+        "server": call.server,
+        "tool": call.tool,
+        "tool_hash": call.tool_hash,
+        "client_name": call.client.name,
+        "client_version": call.client.version,
+        "session": call.session,
+        "session_calls": call.session_calls,
+        "arguments_sealed": seal(
+            tx.keys.seal, call.arguments, approval_id=approval_id, kind="arguments"
+        ),
+        "masked": shown,
+        "redact": canonical(list(redact)).decode(),
+        "rule": ruling.rule,
+        "rule_reason": ruling.reason,
+        "matched": ruling.matched,
+        "policy_hash": ruling.policy_hash,
+        "terms": write_terms(terms),
+        "effect": effect,
+        "state": str(State.PENDING),
+        "execution": str(Execution.NONE),
+        "delivery": str(Delivery.UNDELIVERED),
+        "created_at": tx.now,
+        "expires_at": tx.now + terms.expires * 1000,
+        "attached_until": attached_until,
+        "reason": "",
+        "decided_by": "",
+        "decided_via": "",
+        "attempts": 1,
+        "risk_rank": RISKS.index(terms.risk) if terms.risk else 1,
+        "result_digest": "",
+    }
+    stored = tx.connection.execute(insert(APPROVAL).values(row).returning(*OPENED)).mappings().one()
+    approval = approval_of(stored, keys=tx.keys)
+    record(
+        tx,
+        approval,
+        "held",
+        actor=Actor.agent(call.grant),
+        told={
+            "arguments": shown,
+            "reason": ruling.reason,
+            "data": {
+                "effect": effect,
+                "expires_at": approval.expires_at,
+                "matched": ruling.matched,
+                "quorum": terms.quorum,
+                "reviewers": list(terms.reviewers),
+            },
+        },
+    )
+    tx.ring(approval_id)
+    return approval
+
+
+def attach(tx: Transaction, approval_id: str, *, until: Millis | None = None) -> Approval:
+    """An identical call joined: one more attempt, and the agent waits in place `until` then.
+
+    Raises:
+        LookupError: there is no such approval.
+    """
+    approval = _known(tx, approval_id)
+    attempts = approval.attempts + 1
+    changed = change(
+        tx,
+        approval,
+        {"attempts": attempts, "attached_until": _later(approval.attached_until, until)},
+        event="attached" if attempts <= 1 + _TOLD_ATTACHES else "",
+        actor=Actor.agent(approval.call.grant),
+        told={"data": {"attempts": attempts}},
+    )
+    return changed or _known(tx, approval_id)
+
+
+def present(tx: Transaction, approval_id: str, *, until: Millis) -> None:
+    """The agent still waits in place, `until` then. Not told by the history."""
+    approval = _known(tx, approval_id)
+    if (approval.attached_until or 0) < until:
+        change(tx, approval, {"attached_until": until})
+
+
+def detach(tx: Transaction, approval_id: str) -> None:
+    """The agent waits no longer in place; it may come back."""
+    approval = load(tx.connection, approval_id)
+    if approval is not None and (approval.attached_until or 0) > tx.now:
+        change(tx, approval, {"attached_until": tx.now})
+
+
+def withdraw(tx: Transaction, approval_id: str, *, grant: str, why: str) -> Approval | None:
+    """The agent of this grant no longer wants the call. None: not its call, or no longer open."""
+    approval = load(tx.connection, approval_id)
+    if approval is None or approval.call.grant != grant:
+        return None
+    return _end(tx, fresh(tx, approval), "withdrawn", why, Actor.agent(grant))
+
+
+def supersede(tx: Transaction, approval_id: str, why: str) -> Approval | None:
+    """Policy, tool or server changed underneath it. None: no longer open."""
+    approval = load(tx.connection, approval_id)
+    return None if approval is None else _end(tx, approval, "superseded", why, GATEWAY)
+
+
+def expire_due(tx: Transaction, now: Millis, *, limit: int = _BATCH) -> tuple[Approval, ...]:
+    """Expire what nobody decided or ran in time, at most `limit`; call again while it is full."""
+    claimable = APPROVAL.c.execution.in_([str(Execution.NONE), str(Execution.NOT_EXECUTED)])
+    rows = tx.connection.execute(
+        select(*LISTED)
+        .where(
+            or_(
+                (APPROVAL.c.state == str(State.PENDING))
+                & (APPROVAL.c.execution == str(Execution.NONE))
+                & (APPROVAL.c.expires_at <= now),
+                (APPROVAL.c.state == str(State.APPROVED)) & claimable & (APPROVAL.c.use_by <= now),
+            )
+        )
+        .limit(limit)
+    ).mappings()
+    expired = (fresh(tx, approval_of(row)) for row in rows.all())
+    return tuple(approval for approval in expired if approval.state is State.EXPIRED)
+
+
+def standing(tx: Transaction) -> tuple[Approval, ...]:
+    """Everything that may still run: pending, or approved and not claimed; with its arguments."""
+    claimable = APPROVAL.c.execution.in_([str(Execution.NONE), str(Execution.NOT_EXECUTED)])
+    rows = tx.connection.execute(
+        select(APPROVAL).where(
+            APPROVAL.c.state.in_([str(State.PENDING), str(State.APPROVED)]) & claimable
+        )
+    ).mappings()
+    return tuple(approval_of(row, keys=tx.keys) for row in rows.all())
+
+
+def unsettled(
+    tx: Transaction, digest: str, effect: str | None = None, server: str = ""
+) -> Approval | None:
+    """An unknown outcome of this call, or of this effect on this server, that nobody settled.
+
+    While there is one, the call never passes by itself. Cheap when there is none at all.
+    """
+    if not tx.once(UNSETTLED, lambda: any_unsettled(tx.connection)):
+        return None
+    return unsettled_like(tx.connection, digest, effect, server)
+
+
+def _end(
+    tx: Transaction, approval: Approval, event: str, why: str, actor: Actor
+) -> Approval | None:
+    claimable = approval.execution in (Execution.NONE, Execution.NOT_EXECUTED)
+    if approval.state not in (State.PENDING, State.APPROVED) or not claimable:
+        return None
+    return move(
+        tx,
+        approval,
+        event,
+        actor=actor,
+        values={"reason": why, "decided_at": approval.decided_at or tx.now},
+        told={"reason": why},
+    )
+
+
+def _known(tx: Transaction, approval_id: str) -> Approval:
+    approval = load(tx.connection, approval_id)
+    if approval is None:
+        raise LookupError(approval_id)
+    return approval
+
+
+def _later(one: Millis | None, other: Millis | None) -> Millis | None:
+    return max(one or 0, other or 0) or None

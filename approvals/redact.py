@@ -1,0 +1,133 @@
+"""Arguments as people and the log may see them: secrets masked, hidden characters shown. Pure.
+
+The masked form is canonical JSON of the same shape. It never leaves out that something was there:
+a masked value keeps its length and a keyed fingerprint, so equal secrets look equal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Any, Final
+
+from approvals.digest import canonical
+from approvals.fields import Path, Pattern, covers, pattern
+
+_SECRET_KEY: Final = re.compile(
+    r"pass(word|wd|phrase|code)|secret|token|api_?key|private_?key|access_?key|credential|"
+    r"authorization|cookie|cvv|cvc|card_?number|\bpin\b|otp|ssn|bearer",
+    re.IGNORECASE,
+)
+_HARMLESS_KEY: Final = re.compile(
+    r"(max|min|num|n|total|prompt|completion|input|output)_?tokens?|tokens?_?(count|limit|budget)|"
+    r"next_?page_?token|page_?token|tokens",
+    re.IGNORECASE,
+)
+_SECRET_TEXT: Final = re.compile(
+    r"""(?x)
+    \b(?: sk-[A-Za-z0-9_-]{16,} | sk_(?:live|test)_[A-Za-z0-9]{10,} | rk_live_[A-Za-z0-9]{10,}
+      | gh[pousr]_[A-Za-z0-9]{20,} | github_pat_[A-Za-z0-9_]{20,} | glpat-[A-Za-z0-9_-]{16,}
+      | xox[abeprs]-[A-Za-z0-9-]{10,} | xapp-[A-Za-z0-9-]{10,}
+      | AKIA[0-9A-Z]{16} | ASIA[0-9A-Z]{16} | AIza[0-9A-Za-z_-]{30,} | npm_[A-Za-z0-9]{30,}
+      | eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,} )
+    | -----BEGIN[ ][A-Z ]*PRIVATE[ ]KEY-----
+    | \b[Bb]earer[ ]+[A-Za-z0-9._~+/-]{16,}
+    | ://[^/\s:@]+:[^/\s:@]+@
+    """
+)
+
+
+def masked(arguments: bytes, paths: Iterable[str], *, key: bytes) -> str:
+    """The canonical JSON of the arguments with secrets replaced.
+
+    `paths` are the policy's (`args.card.number`, `args.items[*].secret`); values under a key that
+    names a secret, and text that looks like a well-known token, are masked besides.
+    """
+    patterns = [pattern(path) for path in paths]
+    shown = _mask(json.loads(arguments), (), patterns, key)
+    return canonical(shown).decode()
+
+
+def _mask(value: Any, at: Path, patterns: list[Pattern], key: bytes) -> Any:
+    if at and (any(covers(wanted, at) for wanted in patterns) or _names_secret(at, value)):
+        return mark(value, key=key)
+    if isinstance(value, dict):
+        return {
+            (mark(name, key=key) if _SECRET_TEXT.search(name) else name): _mask(
+                member, (*at, name), patterns, key
+            )
+            for name, member in value.items()
+        }
+    if isinstance(value, list):
+        return [_mask(item, (*at, index), patterns, key) for index, item in enumerate(value)]
+    if isinstance(value, str) and _SECRET_TEXT.search(value):
+        return mark(value, key=key)
+    return value
+
+
+def _names_secret(at: Path, value: Any) -> bool:
+    name = at[-1]
+    if not isinstance(name, str) or value is None or isinstance(value, bool):
+        return False
+    return bool(_SECRET_KEY.search(name)) and not _HARMLESS_KEY.fullmatch(name)
+
+
+def mark(value: Any, *, key: bytes) -> str:
+    """What stands in place of a secret: `[redacted, 40 chars, fp 1a2b3c4d]`."""
+    if isinstance(value, str):
+        size, content = f"{len(value)} chars", value.encode("utf-8", "surrogatepass")
+    else:
+        content = canonical(value)
+        size = f"{type(value).__name__ if not isinstance(value, dict) else 'object'}"
+    return f"[redacted, {size}, fp {fingerprint(content, key=key)}]"
+
+
+def fingerprint(content: bytes, *, key: bytes) -> str:
+    """Eight hex digits: equal for equal secrets, and nothing to whoever lacks the key."""
+    return hmac.new(key, content, hashlib.sha256).hexdigest()[:8]
+
+
+_HIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp"})
+_HIDDEN_OTHERS: Final = frozenset(
+    "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f"
+    "\u3000\u115f\u1160\u3164\uffa0\u034f\u17b4\u17b5\u2800"
+)
+
+_SELECTORS: Final = (range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0), range(0x180B, 0x1810))
+"""Variation selectors: they carry text that nobody sees."""
+
+_BASIC_PLANE: Final = range(0x10000)
+
+
+def _hides(character: str) -> bool:
+    return (
+        unicodedata.category(character) in _HIDDEN_CATEGORIES
+        or character in _HIDDEN_OTHERS
+        or any(ord(character) in selectors for selectors in _SELECTORS)
+    )
+
+
+def visible(text: str) -> str:
+    r"""The text with every character a reader would not see written as \uXXXX or \UXXXXXXXX.
+
+    Line feed and tab are hidden too: whoever lays out text decides on those before asking.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_spelled(character) if _hides(character) else character for character in text)
+
+
+def hidden(text: str) -> int:
+    """How many characters of it a reader would not see; line feed, tab and plain text count 0."""
+    if text.isascii() and text.isprintable():
+        return 0
+    return sum(_hides(character) and character not in "\n\t\r" for character in text)
+
+
+def _spelled(character: str) -> str:
+    point = ord(character)
+    return f"\\u{point:04x}" if point in _BASIC_PLANE else f"\\U{point:08x}"

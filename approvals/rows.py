@@ -1,0 +1,185 @@
+"""Rows of the approval table as `Approval` values, and back. No decisions, no writes. Not pure.
+
+Arguments stay sealed unless asked for: lists do without them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Final
+
+from sqlalchemy import Connection, Table, or_, select
+from sqlmodel import SQLModel
+
+from approvals.digest import canonical
+from approvals.keys import Keys
+from approvals.model import (
+    Approval,
+    Call,
+    Choice,
+    Client,
+    Decision,
+    Delivery,
+    Execution,
+    Ruling,
+    Settlement,
+    State,
+    Terms,
+)
+from approvals.seal import unseal
+from approvals.tables import ApprovalRow, DecisionRow
+
+APPROVAL: Final[Table] = SQLModel.metadata.tables[str(ApprovalRow.__tablename__)]
+DECISION: Final[Table] = SQLModel.metadata.tables[str(DecisionRow.__tablename__)]
+
+LISTED: Final = tuple(
+    column for column in APPROVAL.c if column.name not in ("arguments_sealed", "result_sealed")
+)
+"""What lists and moves read: a row without its sealed, possibly large contents."""
+
+OPENED: Final = (*LISTED, APPROVAL.c.arguments_sealed)
+
+
+def approval_of(row: Mapping[Any, Any], *, keys: Keys | None = None) -> Approval:
+    """The snapshot of a row; with keys, its arguments are unsealed.
+
+    Raises:
+        SealBroken: the sealed arguments do not belong to this row.
+    """
+    arguments = b""
+    if keys is not None and row["arguments_sealed"] is not None:
+        arguments = unseal(
+            keys.seal, row["arguments_sealed"], approval_id=row["id"], kind="arguments"
+        )
+    return Approval(
+        id=row["id"],
+        revision=row["revision"],
+        version=row["version"],
+        asked=row["asked"],
+        digest=row["digest"],
+        arguments_digest=row["arguments_digest"],
+        call=Call(
+            grant=row["grant_id"],
+            grant_label=row["grant_label"],
+            server=row["server"],
+            tool=row["tool"],
+            arguments=arguments,
+            tool_hash=row["tool_hash"],
+            client=Client(row["client_name"], row["client_version"]),
+            session=row["session"],
+            session_calls=row["session_calls"],
+        ),
+        ruling=Ruling(
+            rule=row["rule"],
+            reason=row["rule_reason"],
+            policy_hash=row["policy_hash"],
+            matched=row["matched"],
+        ),
+        terms=read_terms(row["terms"]),
+        effect=row["effect"],
+        state=State(row["state"]),
+        execution=Execution(row["execution"]),
+        delivery=Delivery(row["delivery"]),
+        settlement=Settlement(row["settlement"]) if row["settlement"] else None,
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        decided_at=row["decided_at"],
+        use_by=row["use_by"],
+        claimed_at=row["claimed_at"],
+        finished_at=row["finished_at"],
+        reason=row["reason"],
+        decided_by=row["decided_by"],
+        decided_via=row["decided_via"],
+        attempts=row["attempts"],
+        masked=row["masked"],
+        attached_until=row["attached_until"],
+        delivered_at=row["delivered_at"],
+        lease_until=row["lease_until"],
+        result_digest=row["result_digest"],
+    )
+
+
+def write_terms(terms: Terms) -> str:
+    return canonical(asdict(terms)).decode()
+
+
+def read_terms(stored: str) -> Terms:
+    fields = json.loads(stored)
+    fields["reviewers"] = tuple(fields["reviewers"])
+    fields["editable"] = tuple(fields["editable"])
+    return Terms(**fields)
+
+
+def load(connection: Connection, approval_id: str, *, keys: Keys | None = None) -> Approval | None:
+    """The approval with exactly this id, or None; arguments only with keys."""
+    columns = LISTED if keys is None else OPENED
+    row = (
+        connection.execute(select(*columns).where(APPROVAL.c.id == approval_id)).mappings().first()
+    )
+    return None if row is None else approval_of(row, keys=keys)
+
+
+def resolve(connection: Connection, written: str) -> str | None:
+    """The full id for an id as people write it: in full, or an unambiguous beginning of it."""
+    prefix = written if written.startswith("apr_") else f"apr_{written}"
+    end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+    ids = (
+        connection.execute(
+            select(APPROVAL.c.id)
+            .where(APPROVAL.c.id >= prefix, APPROVAL.c.id < end)
+            .order_by(APPROVAL.c.id)
+            .limit(2)
+        )
+        .scalars()
+        .all()
+    )
+    if not ids or (len(ids) > 1 and ids[0] != prefix):
+        return None
+    return str(ids[0])
+
+
+def decisions_of(connection: Connection, approval_id: str) -> tuple[Decision, ...]:
+    """Every vote on the approval, all revisions, in the order they were cast."""
+    rows = connection.execute(
+        select(DECISION)
+        .where(DECISION.c.approval_id == approval_id)
+        .order_by(DECISION.c.at, DECISION.c.id)
+    ).mappings()
+    return tuple(
+        Decision(
+            approval_id=row["approval_id"],
+            revision=row["revision"],
+            reviewer=row["reviewer"],
+            choice=Choice(row["choice"]),
+            reason=row["reason"],
+            via=row["via"],
+            at=row["at"],
+            view_digest=row["view_digest"],
+        )
+        for row in rows
+    )
+
+
+_UNSETTLED: Final = (
+    (APPROVAL.c.state == str(State.APPROVED))
+    & (APPROVAL.c.execution == str(Execution.OUTCOME_UNKNOWN))
+    & APPROVAL.c.settlement.is_(None)
+)
+
+
+def any_unsettled(connection: Connection) -> bool:
+    """Whether any outcome at all is unknown and unsettled."""
+    return connection.execute(select(APPROVAL.c.id).where(_UNSETTLED).limit(1)).first() is not None
+
+
+def unsettled_like(
+    connection: Connection, digest: str, effect: str | None, server: str
+) -> Approval | None:
+    """An unsettled unknown outcome of this call, or of this effect on this server."""
+    same = or_(APPROVAL.c.digest == digest, APPROVAL.c.asked == digest)
+    if effect is not None:
+        same = or_(same, (APPROVAL.c.server == server) & (APPROVAL.c.effect == effect))
+    row = connection.execute(select(*LISTED).where(_UNSETTLED, same).limit(1)).mappings().first()
+    return None if row is None else approval_of(row)

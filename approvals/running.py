@@ -1,0 +1,296 @@
+"""The run of an approved call: claimed once, finished once, its answer handed over. Not pure.
+
+Nothing is sent here. Who wants to send claims first; whoever loses the claim must not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from sqlalchemy import or_, select, update
+
+from approvals.decide import fresh
+from approvals.digest import call_digest
+from approvals.model import Approval, Delivery, Execution, Millis, Settlement, State
+from approvals.moves import GATEWAY, Actor, change, move
+from approvals.rows import APPROVAL, LISTED, approval_of, load
+from approvals.seal import SealBroken, seal, unseal
+from approvals.transaction import Transaction
+
+EFFECT_KEPT: Final = 30 * 86_400_000
+"""Milliseconds for which one effect key runs once a server."""
+
+_CLAIMABLE: Final = (Execution.NONE, Execution.NOT_EXECUTED)
+_FINISHED: Final = (
+    Execution.SUCCEEDED,
+    Execution.TOOL_ERROR,
+    Execution.UPSTREAM_ERROR,
+    Execution.OUTCOME_UNKNOWN,
+)
+_BATCH: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The caller holds the permit and must now send exactly `approval.call.arguments`."""
+
+    approval: Approval
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The caller must not send. The approval says how things stand; None if it does not exist."""
+
+    why: str
+    approval: Approval | None
+    retry_after: int | None = None  # seconds, when asking again may help
+
+
+@dataclass(frozen=True, slots=True)
+class NotNow:
+    """A re-check's answer: the permit stays, but cannot be used for so many seconds."""
+
+    why: str
+    retry_after: int
+
+
+def claim(
+    tx: Transaction,
+    approval_id: str,
+    *,
+    owner: str,
+    lease_ms: int,
+    recheck: Callable[[Transaction, Approval], str | NotNow | None],
+) -> Claimed | Lost:
+    """Turn the permit into the one run it allows: approved -> executing, by compare-and-set.
+
+    `recheck` judges the call again in this transaction: None lets it run, text supersedes it,
+    NotNow leaves the permit for later. What `recheck` took (limits) stands only when it let it run.
+    """
+    found = load(tx.connection, approval_id)
+    if found is None:
+        return Lost("There is no such approval.", None)
+    approval = fresh(tx, found)
+    if approval.state is not State.APPROVED or approval.execution not in _CLAIMABLE:
+        return Lost(f"It is {approval.state}, {approval.execution}.", approval)
+    sealed = _intact(tx, approval)
+    if sealed is None:
+        return _superseded(tx, approval, "The stored call is not the call that was approved.")
+    taken = _taken(tx, approval)
+    if taken is not None:
+        return taken
+    match recheck(tx, sealed):
+        case NotNow() as later:
+            return Lost(later.why, approval, retry_after=later.retry_after)
+        case str() as why:
+            return _superseded(tx, approval, why)
+        case None:
+            pass
+    moved = move(
+        tx,
+        approval,
+        "claimed",
+        actor=Actor("gateway", owner, via="gateway"),
+        values={"owner": owner, "lease_until": tx.now + lease_ms, "claimed_at": tx.now},
+        told={"presented_digest": _sent_digest(sealed)},
+    )
+    if moved is None:
+        return Lost("Somebody else was first.", load(tx.connection, approval_id))
+    return Claimed(replace(moved, call=sealed.call))
+
+
+def _intact(tx: Transaction, approval: Approval) -> Approval | None:
+    """The approval with its arguments, if they are the ones that were approved."""
+    try:
+        opened = load(tx.connection, approval.id, keys=tx.keys)
+    except SealBroken:
+        return None
+    return opened if opened is not None and _sent_digest(opened) == approval.digest else None
+
+
+def _taken(tx: Transaction, approval: Approval) -> Lost | None:
+    """Why its effect key keeps it from running; None if nothing does."""
+    if approval.effect is None:
+        return None
+    other = effect_taken(tx, approval.call.server, approval.effect, but=approval.id)
+    if other is None:
+        return None
+    if other.execution is Execution.EXECUTING:
+        return Lost(f"{other.id} is doing the same right now.", approval, retry_after=5)
+    return _superseded(tx, approval, f"{other.id} has already done this.")
+
+
+def finish(
+    tx: Transaction,
+    approval_id: str,
+    *,
+    owner: str,
+    execution: Execution,
+    result: bytes | None = None,
+    result_digest: str = "",
+    latency_ms: int | None = None,
+) -> Approval:
+    """Record how the run ended. The approval as it stands: compare its `execution`, for a lease
+    that ran out meanwhile has made the outcome unknown, and that stays.
+
+    Raises:
+        LookupError: there is no such approval.
+    """
+    row = (
+        tx.connection.execute(select(*LISTED).where(APPROVAL.c.id == approval_id))
+        .mappings()
+        .first()
+    )
+    if row is None:
+        raise LookupError(approval_id)
+    approval = approval_of(row)
+    if approval.execution is not Execution.EXECUTING or row["owner"] != owner:
+        return approval
+    values: dict[str, Any] = {"lease_until": None}
+    if execution is not Execution.NOT_EXECUTED:
+        values |= {"finished_at": tx.now, "result_digest": result_digest}
+        if result is not None:
+            values["result_sealed"] = seal(
+                tx.keys.seal, result, approval_id=approval_id, kind="result"
+            )
+    moved = move(
+        tx,
+        approval,
+        str(execution),
+        actor=Actor("gateway", owner, via="gateway"),
+        values=values,
+        told={
+            "outcome": str(execution),
+            "result_digest": result_digest,
+            "latency_ms": latency_ms,
+        },
+    )
+    return moved or approval
+
+
+def deliver(
+    tx: Transaction, approval_id: str, *, attached_at: Millis | None = None
+) -> bytes | None:
+    """The stored answer for the agent; None if there is none to give (any more).
+
+    The first to ask makes it delivered; after that only callers `attached_at` before then get it.
+    An unknown outcome is delivered too, and has no answer.
+    """
+    row = (
+        tx.connection.execute(
+            select(*LISTED, APPROVAL.c.result_sealed).where(APPROVAL.c.id == approval_id)
+        )
+        .mappings()
+        .first()
+    )
+    if row is None:
+        return None
+    approval = approval_of(row)
+    if approval.execution not in _FINISHED:
+        return None
+    if approval.delivery is Delivery.UNDELIVERED:
+        change(
+            tx,
+            approval,
+            {"delivery": str(Delivery.DELIVERED), "delivered_at": tx.now},
+            event="delivered",
+            actor=Actor.agent(approval.call.grant),
+            told={"result_digest": approval.result_digest},
+        )
+    elif attached_at is None or attached_at > (approval.delivered_at or 0):
+        return None
+    if row["result_sealed"] is None:
+        return None
+    return unseal(tx.keys.seal, row["result_sealed"], approval_id=approval_id, kind="result")
+
+
+def renew_leases(tx: Transaction, *, owner: str, lease_ms: int) -> int:
+    """This owner still lives: its runs keep their lease. How many there are."""
+    renewed = tx.connection.execute(
+        update(APPROVAL)
+        .where(
+            APPROVAL.c.state == str(State.APPROVED),
+            APPROVAL.c.execution == str(Execution.EXECUTING),
+            APPROVAL.c.owner == owner,
+        )
+        .values(lease_until=tx.now + lease_ms)
+    )
+    return renewed.rowcount
+
+
+def recover_leases(
+    tx: Transaction, now: Millis, *, owner: str | None = None, limit: int = _BATCH
+) -> tuple[Approval, ...]:
+    """Runs whose owner is gone end in an unknown outcome, at most `limit`; they are not sent again.
+
+    With `owner`, also those of that owner whatever their lease: a process that starts under a name
+    knows that its predecessor is dead.
+    """
+    lapsed = APPROVAL.c.lease_until <= now
+    rows = tx.connection.execute(
+        select(*LISTED)
+        .where(
+            APPROVAL.c.state == str(State.APPROVED),
+            APPROVAL.c.execution == str(Execution.EXECUTING),
+            lapsed if owner is None else or_(lapsed, APPROVAL.c.owner == owner),
+        )
+        .limit(limit)
+    ).mappings()
+    why = "The gateway stopped while the call was running."
+    moved = (
+        move(
+            tx,
+            approval_of(row),
+            "outcome_unknown",
+            actor=GATEWAY,
+            values={"lease_until": None, "finished_at": tx.now},
+            told={"outcome": "outcome_unknown", "reason": why},
+        )
+        for row in rows.all()
+    )
+    return tuple(approval for approval in moved if approval is not None)
+
+
+def effect_taken(tx: Transaction, server: str, effect: str, *, but: str = "") -> Approval | None:
+    """The approval whose run has, may have, or is having this effect on this server."""
+    rows = tx.connection.execute(
+        select(*LISTED)
+        .where(
+            APPROVAL.c.server == server,
+            APPROVAL.c.effect == effect,
+            APPROVAL.c.id != but,
+            APPROVAL.c.claimed_at > tx.now - EFFECT_KEPT,
+            or_(
+                APPROVAL.c.execution.in_([str(Execution.EXECUTING), str(Execution.SUCCEEDED)]),
+                (APPROVAL.c.execution == str(Execution.OUTCOME_UNKNOWN))
+                & or_(
+                    APPROVAL.c.settlement.is_(None),
+                    APPROVAL.c.settlement == str(Settlement.DONE),
+                ),
+            ),
+        )
+        .order_by(APPROVAL.c.claimed_at.desc())
+        .limit(1)
+    ).mappings()
+    row = rows.first()
+    return None if row is None else approval_of(row)
+
+
+def _sent_digest(approval: Approval) -> str:
+    call = approval.call
+    return call_digest(
+        grant=call.grant,
+        server=call.server,
+        tool=call.tool,
+        arguments=call.arguments,
+        tool_hash=call.tool_hash,
+    )
+
+
+def _superseded(tx: Transaction, approval: Approval, why: str) -> Lost:
+    moved = move(
+        tx, approval, "superseded", actor=GATEWAY, values={"reason": why}, told={"reason": why}
+    )
+    return Lost(why, moved or load(tx.connection, approval.id))

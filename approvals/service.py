@@ -1,0 +1,227 @@
+"""Approvals, for everything asynchronous: guard, page, Slack, command line.
+
+Each method is one write or one read; the rules are in `queue` and its neighbours. Not pure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from itertools import islice
+
+from sqlalchemy import Connection, select
+
+from approvals import queue
+from approvals.clock import Clock
+from approvals.history import HistoryPage, HistoryQuery, search
+from approvals.keys import Keys
+from approvals.model import (
+    Approval,
+    Call,
+    Choice,
+    Decided,
+    Decision,
+    Execution,
+    NotFound,
+    Reviewer,
+    Settlement,
+    State,
+    Via,
+)
+from approvals.permission import refusal
+from approvals.rows import APPROVAL, LISTED, approval_of, decisions_of, load, resolve
+from approvals.store import Database, Transaction
+from approvals.view import View, view_of
+from approvals.wakeup import Wakeup
+
+
+class Approvals:
+    """The record's asynchronous face. An id may be a short one where it is unambiguous."""
+
+    def __init__(self, database: Database, wakeup: Wakeup, clock: Clock, keys: Keys) -> None:
+        self.database = database
+        self.wakeup = wakeup
+        self.clock = clock
+        self.keys = keys
+
+    async def get(self, approval_id: str) -> Approval | None:
+        """The approval with its arguments, or None if there is none or the short id is ambiguous.
+
+        It may be overdue and not yet expired: compare `expires_at` before promising anything.
+        """
+
+        def find(connection: Connection) -> Approval | None:
+            full = resolve(connection, approval_id)
+            return None if full is None else load(connection, full, keys=self.keys)
+
+        return await self.database.read(find)
+
+    async def pending(
+        self, *, limit: int = 200, reviewer: Reviewer | None = None
+    ) -> list[Approval]:
+        """What waits for a person, riskiest first, then soonest deadline. With a reviewer, only
+        what this person may decide. Without arguments: `masked` is for people.
+        """
+        now = self.clock.now()
+
+        def find(connection: Connection) -> list[Approval]:
+            rows = connection.execute(
+                select(*LISTED)
+                .where(
+                    APPROVAL.c.state == str(State.PENDING),
+                    APPROVAL.c.execution == str(Execution.NONE),
+                    APPROVAL.c.expires_at > now,
+                )
+                .order_by(APPROVAL.c.risk_rank.desc(), APPROVAL.c.expires_at, APPROVAL.c.id)
+                .limit(limit if reviewer is None else None)
+            ).mappings()
+            found = (approval_of(row) for row in rows)
+            mine = (one for one in found if reviewer is None or _may(one, reviewer))
+            return list(islice(mine, limit))
+
+        return await self.database.read(find)
+
+    async def decisions(self, approval_id: str) -> tuple[Decision, ...]:
+        """Every vote, all revisions, in order."""
+
+        def find(connection: Connection) -> tuple[Decision, ...]:
+            full = resolve(connection, approval_id)
+            return () if full is None else decisions_of(connection, full)
+
+        return await self.database.read(find)
+
+    async def decide(
+        self,
+        approval_id: str,
+        *,
+        revision: int,
+        reviewer: Reviewer,
+        choice: Choice,
+        reason: str = "",
+        via: Via,
+        view_digest: str = "",
+    ) -> Decided:
+        """One person's vote; see `approvals.decide.decide`."""
+
+        def act(tx: Transaction) -> Decided:
+            full = resolve(tx.connection, approval_id)
+            if full is None:
+                return NotFound()
+            return queue.decide(
+                tx,
+                full,
+                revision=revision,
+                reviewer=reviewer,
+                choice=choice,
+                reason=reason,
+                via=via,
+                view_digest=view_digest,
+            )
+
+        return await self.database.journal.write(act)
+
+    async def edit(
+        self,
+        approval_id: str,
+        *,
+        revision: int,
+        reviewer: Reviewer,
+        arguments: bytes,
+        via: Via,
+        judge_again: Callable[[Transaction, Call], str | None],
+    ) -> Decided:
+        """Replace editable arguments; see `approvals.decide.edit`."""
+
+        def act(tx: Transaction) -> Decided:
+            full = resolve(tx.connection, approval_id)
+            if full is None:
+                return NotFound()
+            return queue.edit(
+                tx,
+                full,
+                revision=revision,
+                reviewer=reviewer,
+                arguments=arguments,
+                via=via,
+                judge_again=judge_again,
+            )
+
+        return await self.database.journal.write(act)
+
+    async def extend(
+        self, approval_id: str, *, reviewer: Reviewer, seconds: int, via: Via
+    ) -> Decided:
+        """Move the deadline further; see `approvals.decide.extend`."""
+
+        def act(tx: Transaction) -> Decided:
+            full = resolve(tx.connection, approval_id)
+            if full is None:
+                return NotFound()
+            return queue.extend(tx, full, reviewer=reviewer, seconds=seconds, via=via)
+
+        return await self.database.journal.write(act)
+
+    async def settle(
+        self,
+        approval_id: str,
+        *,
+        reviewer: Reviewer,
+        settlement: Settlement,
+        note: str,
+        via: Via,
+    ) -> Decided:
+        """Say what became of an unknown outcome; see `approvals.decide.settle`."""
+
+        def act(tx: Transaction) -> Decided:
+            full = resolve(tx.connection, approval_id)
+            if full is None:
+                return NotFound()
+            return queue.settle(
+                tx, full, reviewer=reviewer, settlement=settlement, note=note, via=via
+            )
+
+        return await self.database.journal.write(act)
+
+    async def withdraw(self, approval_id: str, *, grant: str, why: str) -> bool:
+        """The agent no longer wants it; False if it is not its call or no longer open."""
+        withdrawn = await self.database.journal.write(
+            lambda tx: queue.withdraw(tx, approval_id, grant=grant, why=why)
+        )
+        return withdrawn is not None
+
+    async def wait(self, approval_id: str, *, version: int, timeout: float) -> Approval | None:  # noqa: ASYNC109  # part of a long poll's answer, not a cancellation
+        """The approval once its row is newer than `version`; None when the seconds are up.
+
+        Needs the full id.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout
+        with self.wakeup.waiting(approval_id) as waiter:
+            while True:
+                found = await self.database.read(
+                    lambda connection: load(connection, approval_id, keys=self.keys)
+                )
+                if found is not None and found.version > version:
+                    return found
+                left = until - loop.time()
+                if left <= 0 or await waiter.wait(left) is None:
+                    return None
+
+    async def history(self, query: HistoryQuery) -> HistoryPage:
+        """One page of the history, newest first."""
+        return await self.database.read(lambda connection: search(connection, query))
+
+    async def view(self, approval_id: str) -> View | None:
+        """What a reviewer is shown of it; one model for page, Slack and command line."""
+        now = self.clock.now()
+
+        def find(connection: Connection) -> View | None:
+            full = resolve(connection, approval_id)
+            return None if full is None else view_of(connection, full, now=now)
+
+        return await self.database.read(find)
+
+
+def _may(approval: Approval, reviewer: Reviewer) -> bool:
+    call = approval.call
+    return refusal(approval.terms, reviewer, grant=call.grant, owner="", approving=True) is None

@@ -1,0 +1,97 @@
+"""The database: opened, migrated, one journal for writing, a few connections for reading.
+
+Holds no domain knowledge: what is written and read are functions given to it. Not pure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from approvals.clock import Clock, SystemClock
+from approvals.engines import READERS, parse, reader_engine, writer_engine
+from approvals.journal import Journal, RecordUnavailable
+from approvals.keys import Keys
+from approvals.migrate import migrate
+from approvals.transaction import CounterState, Transaction
+from approvals.writer import Writer
+
+__all__ = [
+    "Clock",
+    "CounterState",
+    "Database",
+    "Journal",
+    "Keys",
+    "RecordUnavailable",
+    "SystemClock",
+    "Transaction",
+]
+
+T = TypeVar("T")
+
+
+class Database:
+    """An open record. `open` makes one; `close` flushes it."""
+
+    def __init__(self, url: str, *, key: Keys, clock: Clock) -> None:
+        self.url = parse(url)
+        self.keys = key
+        self.clock = clock
+        self._write_engine = writer_engine(self.url)
+        self._read_engine = reader_engine(self.url)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="signoff-read")
+        self.journal = Journal(Writer(self._write_engine), keys=key, clock=clock)
+
+    @classmethod
+    def open(cls, url: str, *, key: Keys, clock: Clock) -> Database:
+        """Bring the schema up to date and open it.
+
+        Raises:
+            RecordUnavailable: the database cannot be reached or migrated.
+            UnsupportedDatabase: neither SQLite in a file nor PostgreSQL.
+        """
+        parsed = parse(url)
+        engine = writer_engine(parsed)
+        try:
+            migrate(engine)
+        except (DBAPIError, OSError) as error:
+            raise RecordUnavailable("The record cannot be opened.") from error
+        finally:
+            engine.dispose()
+        return cls(url, key=key, clock=clock)
+
+    @property
+    def is_postgres(self) -> bool:
+        return self.url.drivername != "sqlite"
+
+    async def read(self, fn: Callable[[Connection], T]) -> T:
+        """What the function reads from one snapshot, in a worker thread; it must not write.
+
+        Raises:
+            RecordUnavailable: the database cannot be read.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_now, fn)
+
+    def read_now(self, fn: Callable[[Connection], T]) -> T:
+        """As `read`, in the caller's thread."""
+        try:
+            with self._read_engine.connect() as connection:
+                return fn(connection)
+        except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
+            raise RecordUnavailable("The record cannot be read.") from error
+
+    async def close(self) -> None:
+        """Write what was posted, then let go of every connection."""
+        await asyncio.get_running_loop().run_in_executor(None, self.close_now)
+
+    def close_now(self) -> None:
+        self.journal.close_now()
+        self._readers.shutdown(wait=True)
+        self._read_engine.dispose()
+        self._write_engine.dispose()

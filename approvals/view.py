@@ -1,0 +1,294 @@
+"""What a reviewer is shown of an approval: one model for page, Slack and command line.
+
+Composed by us from the row and its neighbours, never from the agent's prose. `digest` proves what
+was shown: it covers all but what changes by waiting. Reads only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, select
+
+from approvals.digest import canonical, sha256
+from approvals.fields import Path, changes, text
+from approvals.model import Approval, Choice, Decision, Millis, State, tally
+from approvals.redact import hidden, visible
+from approvals.rows import APPROVAL, LISTED, approval_of, decisions_of, load, unsettled_like
+
+LONG: Final = 600  # characters of one value shown in full; longer ones are shown head and tail
+_HEAD: Final = 400
+_TAIL: Final = 120
+OVERSIZED: Final = 20_000  # characters of all arguments from which the card says so
+SIMILAR: Final = 5
+_SHORT_ID: Final = 4 + 6
+_TARGETS: Final = (
+    *("id", "name", "path", "url", "uri", "to", "email", "recipient", "account", "customer"),
+    *("repo", "repository", "branch", "project", "file", "table", "database", "host", "command"),
+)
+"""Keys whose value a call is mostly about, the likeliest first; `customer_id` counts as id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One argument, made safe to show. `cut` tells that `text` is not all of it."""
+
+    path: str
+    type: str  # "text", "number", "true or false", "nothing", "object", "list", "absent"
+    text: str  # hidden characters visible
+    size: int  # characters in full
+    cut: bool
+    hidden: int  # characters a reader would not have seen
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    path: str
+    before: Value
+    after: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """How this call differs from an earlier one of the same tool by the same grant."""
+
+    approval_id: str
+    at: Millis
+    by: str
+    reason: str
+    changes: tuple[FieldChange, ...]  # empty: the arguments are the same
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """An earlier decision on the same tool by the same grant."""
+
+    approval_id: str
+    state: State
+    by: str
+    at: Millis
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """Everything a surface may show; a surface that cannot show it all offers no Approve button."""
+
+    approval: Approval  # without arguments: `arguments` are for people
+    short_id: str
+    target: Value | None  # what the call is mostly about
+    arguments: tuple[Value, ...]  # in canonical order, secrets masked
+    flags: tuple[str, ...]  # "hidden characters", "oversized", "new target", "outcome unknown", …
+    since_approved: Since | None
+    since_denied: Since | None
+    similar: tuple[Earlier, ...]  # newest first
+    unknown_outcome: str | None  # the approval whose unknown outcome nobody settled yet
+    votes: tuple[Decision, ...]  # on this revision
+    voided: tuple[Decision, ...]  # on earlier revisions
+    missing: int  # distinct people still to approve
+    waiting: bool  # the agent waits in place right now
+    seconds_left: int
+    at_zero: str  # what happens when the countdown ends
+    complete: bool  # nothing is cut: every surface that shows `arguments` shows all
+    digest: str
+
+
+def view_of(connection: Connection, approval_id: str, *, now: Millis) -> View | None:
+    """The view of the approval with this full id; None if there is none."""
+    approval = load(connection, approval_id)
+    if approval is None:
+        return None
+    shown = json.loads(approval.masked)
+    arguments = tuple(_values(shown))
+    earlier = _earlier(connection, approval)
+    unknown = unsettled_like(connection, approval.digest, approval.effect, approval.call.server)
+    if unknown is not None and unknown.id == approval.id:
+        unknown = None
+    target = _target(shown)
+    votes = decisions_of(connection, approval_id)
+    deadline = (
+        approval.use_by
+        if approval.state is State.APPROVED and approval.use_by is not None
+        else approval.expires_at
+    )
+    since_approved = _since(shown, earlier, (State.APPROVED,))
+    since_denied = _since(shown, earlier, (State.DENIED,))
+    similar = tuple(_as_earlier(one) for one in earlier[:SIMILAR])
+    flags = _flags(approval, arguments, target, earlier, unknown=unknown is not None)
+    return View(
+        approval=approval,
+        short_id=approval.id[:_SHORT_ID],
+        target=target,
+        arguments=arguments,
+        flags=flags,
+        since_approved=since_approved,
+        since_denied=since_denied,
+        similar=similar,
+        unknown_outcome=unknown.id if unknown else None,
+        votes=tuple(vote for vote in votes if vote.revision == approval.revision),
+        voided=tuple(vote for vote in votes if vote.revision != approval.revision),
+        missing=tally(votes, approval.terms, approval.revision),
+        waiting=(approval.attached_until or 0) > now,
+        seconds_left=max(0, (deadline - now + 999) // 1000),
+        at_zero=_at_zero(approval),
+        complete=not any(value.cut for value in arguments),
+        digest=_digest(approval, flags, (since_approved, since_denied), similar),
+    )
+
+
+def _digest(
+    approval: Approval,
+    flags: tuple[str, ...],
+    since: tuple[Since | None, ...],
+    similar: tuple[Earlier, ...],
+) -> str:
+    call = approval.call
+    shown = {
+        "approval": approval.id,
+        "revision": approval.revision,
+        "digest": approval.digest,
+        "call": [call.server, call.tool, call.grant, call.grant_label, asdict(call.client)],
+        "arguments": approval.masked,
+        "ruling": asdict(approval.ruling),
+        "terms": asdict(approval.terms),
+        "effect": approval.effect,
+        "flags": list(flags),
+        "since": [asdict(one) if one else None for one in since],
+        "similar": [asdict(one) for one in similar],
+    }
+    return sha256(canonical(shown))
+
+
+def _values(value: Any, at: Path = ()) -> Iterator[Value]:
+    """Every leaf, in canonical order."""
+    if isinstance(value, dict) and value:
+        for key, member in value.items():
+            yield from _values(member, (*at, key))
+    elif isinstance(value, list) and value:
+        for index, item in enumerate(value):
+            yield from _values(item, (*at, index))
+    elif at or value != {}:
+        yield value_of(value, at)
+
+
+def value_of(value: Any, at: Path) -> Value:
+    """One value, made safe to show: hidden characters visible, the long ones cut in the middle."""
+    match value:
+        case str():
+            kind, written = "text", value
+        case bool():
+            kind, written = "true or false", "true" if value else "false"
+        case None:
+            kind, written = "nothing", "null"
+        case int() | float():
+            kind, written = "number", canonical(value).decode()
+        case dict() | list():
+            kind = "object" if isinstance(value, dict) else "list"
+            written = canonical(value).decode()
+        case _:
+            kind, written = "absent", ""
+    cut = len(written) > LONG
+    short = written
+    if cut:
+        left = len(written) - _HEAD - _TAIL
+        short = f"{written[:_HEAD]} … {left} more characters … {written[-_TAIL:]}"
+    return Value(
+        path="".join(visible(character) for character in text(at)),
+        type=kind,
+        text="\n".join(visible(line) for line in short.split("\n")),
+        size=len(written),
+        cut=cut,
+        hidden=hidden(written) + hidden(text(at)),
+    )
+
+
+def _earlier(connection: Connection, approval: Approval) -> list[Approval]:
+    """Earlier decided calls of this tool by this grant, the latest decision first."""
+    call = approval.call
+    rows = connection.execute(
+        select(*LISTED)
+        .where(
+            APPROVAL.c.grant_id == call.grant,
+            APPROVAL.c.server == call.server,
+            APPROVAL.c.tool == call.tool,
+            APPROVAL.c.id != approval.id,
+            APPROVAL.c.decided_by != "",
+        )
+        .order_by(APPROVAL.c.created_at.desc(), APPROVAL.c.id)
+        .limit(50)
+    ).mappings()
+    found = [approval_of(row) for row in rows]
+    return sorted(found, key=lambda one: one.decided_at or 0, reverse=True)
+
+
+def _since(shown: Any, earlier: list[Approval], states: tuple[State, ...]) -> Since | None:
+    """The difference to the latest decision of that kind. Approved and then not used in time is
+    told apart from approved: nobody said no to it, but nothing says that it was right either.
+    """
+    for one in earlier:
+        if one.state in states:
+            differing = tuple(
+                FieldChange(
+                    path=text(change.path),
+                    before=value_of(change.before, change.path),
+                    after=value_of(change.after, change.path),
+                )
+                for change in changes(json.loads(one.masked), shown)
+            )
+            return Since(one.id, one.decided_at or 0, one.decided_by, one.reason, differing)
+    return None
+
+
+def _as_earlier(one: Approval) -> Earlier:
+    return Earlier(one.id, one.state, one.decided_by, one.decided_at or 0, one.reason)
+
+
+def _target(shown: Any) -> Value | None:
+    """The argument the call is mostly about: a telling key, else the first short text or number."""
+    if not isinstance(shown, dict):
+        return None
+    scalars = {
+        key: value
+        for key, value in shown.items()
+        if isinstance(value, (str, int, float)) and not isinstance(value, bool)
+    }
+    for wanted in _TARGETS:
+        for key, value in scalars.items():
+            if key.lower() == wanted or key.lower().endswith(f"_{wanted}"):
+                return value_of(value, (key,))
+    return next((value_of(value, (key,)) for key, value in scalars.items()), None)
+
+
+def _flags(
+    approval: Approval,
+    arguments: tuple[Value, ...],
+    target: Value | None,
+    earlier: list[Approval],
+    *,
+    unknown: bool,
+) -> tuple[str, ...]:
+    known = {found.text for one in earlier if (found := _target(json.loads(one.masked)))}
+    denied = any(one.state is State.DENIED and one.asked == approval.asked for one in earlier)
+    raised = {
+        "outcome unknown": unknown,
+        "denied before": denied,
+        "new target": target is not None and bool(earlier) and target.text not in known,
+        "hidden characters": any(value.hidden for value in arguments),
+        "oversized": sum(value.size for value in arguments) > OVERSIZED,
+        "edited": approval.revision > 1,
+    }
+    return tuple(name for name, on in raised.items() if on)
+
+
+def _at_zero(approval: Approval) -> str:
+    if approval.state is State.APPROVED:
+        return "It expires unused. Nothing runs."
+    return "It expires, which counts as a denial. Nothing runs."
+
+
+def approvers(view: View) -> tuple[str, ...]:
+    """Who has approved this revision so far."""
+    return tuple(vote.reviewer for vote in view.votes if vote.choice is Choice.APPROVE)

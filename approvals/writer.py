@@ -1,0 +1,88 @@
+"""The writer's connection: begin, commit and roll back on SQLite or PostgreSQL. Not pure.
+
+It opens lazily and again after every drop, so an outage heals with the next batch. It decides
+nothing: the journal does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from approvals.keys import Keys
+from approvals.model import Millis
+from approvals.transaction import Statements, Transaction
+
+CHANNEL: Final = "signoff"
+"""PostgreSQL's NOTIFY channel: "some approval changed, look"."""
+
+_LOCK: Final = 0x5169_6E6F_6666  # one writer at a time, whatever the number of replicas
+
+
+class Writer:
+    """One connection, used by the journal's thread alone."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+        self._driver: Any = None
+        postgres = engine.dialect.name == "postgresql"
+        self._begin = (
+            f"BEGIN; SELECT pg_advisory_xact_lock({_LOCK})" if postgres else "BEGIN IMMEDIATE"
+        )
+        self._notify = f"NOTIFY {CHANNEL}" if postgres else ""
+        self._statements = Statements("%s" if postgres else "?")
+        dbapi: Any = engine.dialect.loaded_dbapi
+        self.errors: tuple[type[Exception], ...] = (dbapi.Error, SQLAlchemyError, OSError)
+        """What opening, beginning and committing may raise."""
+        self.outages: tuple[type[Exception], ...] = (
+            dbapi.OperationalError,
+            dbapi.InterfaceError,
+            dbapi.InternalError,
+        )
+
+    def begin(self) -> None:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+            self._driver = self._connection.connection.dbapi_connection
+        self._driver.execute(self._begin)
+
+    def transaction(self, *, now: Millis, keys: Keys, notifiers: tuple[str, ...]) -> Transaction:
+        """A fresh Transaction on the batch just begun."""
+        if self._connection is None:
+            raise RuntimeError("begin() comes first.")
+        return Transaction(
+            self._connection,
+            self._driver,
+            self._statements,
+            now=now,
+            keys=keys,
+            notifiers=notifiers,
+        )
+
+    def commit(self, rung: frozenset[str]) -> None:
+        if rung and self._notify:
+            self._driver.execute(self._notify)
+        self._driver.execute("COMMIT")
+
+    def rollback(self) -> bool:
+        """Undo the batch; False if even that failed, and the connection must go."""
+        try:
+            self._driver.execute("ROLLBACK")
+        except self.errors:
+            # SQLite may have rolled back by itself (disk full); then there is nothing to undo.
+            return not getattr(self._driver, "in_transaction", True)
+        return True
+
+    def drop(self) -> None:
+        """Forget the connection; the next batch opens another."""
+        connection, self._connection, self._driver = self._connection, None, None
+        if connection is None:
+            return
+        with contextlib.suppress(DBAPIError, *self.errors):
+            connection.invalidate()
+        with contextlib.suppress(DBAPIError, *self.errors):
+            connection.close()

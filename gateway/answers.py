@@ -1,0 +1,151 @@
+"""What the agent gets instead of a result: a text for the model, the same facts for machines. Pure.
+
+The texts are `refusals`'; here they are joined with the approval or the rule they speak of, under
+`_meta["dev.signoff/decision"]`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from approvals.model import Approval, Ruling
+from gateway import refusals
+from gateway.policy.limit import Limit
+from gateway.refusals import Word, decision_meta
+
+RETRY_SECONDS = 15
+"""When a pending call is worth asking for again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One answer instead of a result."""
+
+    text: str
+    meta: dict[str, Any]
+
+    def result(self, *, modern: bool) -> dict[str, Any]:
+        """The tool result (server/tools, "Error Handling")."""
+        result = refusals.refusal(self.text, self.meta)
+        if modern:
+            result["resultType"] = "complete"
+        return result
+
+
+def denied(ruling: Ruling) -> Refusal:
+    """The policy says no."""
+    meta = decision_meta(verdict="deny", ruling=ruling)
+    return Refusal(refusals.text_for_deny(ruling), meta)
+
+
+def limited(ruling: Ruling, limit: Limit, retry_after: int) -> Refusal:
+    """A limit has no room; `retry_after` is whole seconds until its window ends."""
+    meta = decision_meta(verdict="limited", ruling=ruling, retry_after=retry_after)
+    return Refusal(refusals.text_for_limit(limit, retry_after), {**meta, "rule": limit.pointer})
+
+
+def too_many_pending(ruling: Ruling, pending: int, retry_after: int) -> Refusal:
+    """The grant has as many open approvals as it may have."""
+    meta = decision_meta(verdict="limited", ruling=ruling, retry_after=retry_after)
+    return Refusal(refusals.text_for_busy(pending, retry_after), meta)
+
+
+def pending(approval: Approval, *, url: str) -> Refusal:
+    """Nobody has decided yet, and the agent must be let go."""
+    text = refusals.text_for_pending(approval.id, approval.ruling.reason, approval.expires_at)
+    return Refusal(text, _about(approval, "hold", url=url, retry_after=RETRY_SECONDS))
+
+
+def still_running(approval: Approval, *, url: str) -> Refusal:
+    """Approved and sent; the server has not answered yet."""
+    text = refusals.still_running(approval.id)
+    return Refusal(text, _about(approval, "hold", url=url, retry_after=RETRY_SECONDS))
+
+
+def denied_by(approval: Approval) -> Refusal:
+    """A person said no; the identical call within the rule's memory is told so again."""
+    text = refusals.denied_by(approval.decided_by, approval.reason, attempts=approval.attempts)
+    return Refusal(text, _about(approval, "deny"))
+
+
+def expired(approval: Approval) -> Refusal:
+    """Time ran out: before a decision, or before anybody came back to run it."""
+    if approval.use_by is not None:
+        text = refusals.permit_expired(approval.terms.use_within)
+    else:
+        text = refusals.expired((approval.expires_at - approval.created_at) // 1000)
+    return Refusal(text, _about(approval, "deny"))
+
+
+def withdrawn(approval: Approval) -> Refusal:
+    return Refusal(refusals.withdrawn(), _about(approval, "deny"))
+
+
+def superseded(approval: Approval) -> Refusal:
+    return Refusal(refusals.superseded(approval.reason), _about(approval, "deny"))
+
+
+def outcome_unknown(approval: Approval | None = None) -> Refusal:
+    """Bytes may have left and no answer was recorded."""
+    return _outcome(refusals.outcome_unknown(), "outcome_unknown", approval)
+
+
+def too_large(approval: Approval | None = None) -> Refusal:
+    """It ran, and its answer is over the size that is passed on."""
+    return _outcome(refusals.too_large(), "outcome_unknown", approval)
+
+
+def not_sent(approval: Approval | None = None) -> Refusal:
+    """Certainly nothing reached the server; an approval stands for a repeat."""
+    text = refusals.not_sent()
+    if approval is not None and approval.use_by is not None:
+        text += f" {refusals.permit_stands(approval.use_by)}"
+    return _outcome(text, "not_executed", approval)
+
+
+def server_unavailable(approval: Approval | None = None) -> Refusal:
+    """The server did not say which tools it has, so no call to it can be judged."""
+    return _outcome(refusals.not_listed(), "not_executed", approval)
+
+
+def not_now(approval: Approval, why: str, retry_after: int) -> Refusal:
+    """Approved, but it cannot run at this moment; the approval stands."""
+    text = f"Not executed yet: {why} Try again in {max(1, retry_after)} s."
+    return Refusal(text, _about(approval, "limited", retry_after=retry_after))
+
+
+def already_delivered(approval: Approval) -> Refusal:
+    """Asked for once more after its result was handed over."""
+    return _outcome(refusals.already_delivered(), str(approval.execution), approval)
+
+
+def unknown_approval() -> Refusal:
+    """No approval with that id belongs to this grant."""
+    return Refusal(refusals.no_such_approval(), {"verdict": "deny", "status": "unknown"})
+
+
+def record_unavailable() -> Refusal:
+    """The record cannot be written; without it nothing is forwarded."""
+    return Refusal(refusals.unavailable(), {"verdict": "deny", "status": "unavailable"})
+
+
+def _outcome(text: str, status: str, approval: Approval | None) -> Refusal:
+    if approval is None:
+        return Refusal(text, {"verdict": "allow", "status": status})
+    return Refusal(text, {**_about(approval, "hold"), "status": status})
+
+
+def _about(
+    approval: Approval, verdict: Word, *, url: str | None = None, retry_after: int | None = None
+) -> dict[str, Any]:
+    meta = decision_meta(
+        verdict=verdict,
+        ruling=approval.ruling,
+        retry_after=retry_after,
+        approval_id=approval.id,
+        status=str(approval.state),
+        expires_at=approval.expires_at,
+        url=url,
+    )
+    return {**meta, "reason": approval.reason} if approval.reason else meta

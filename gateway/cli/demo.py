@@ -1,0 +1,185 @@
+"""`signoff demo`: the whole story on a scratch repository, with nothing to set up.
+
+A real MCP server (mcp-server-git), a policy with one rule of each kind, and an agent that makes
+one call of each kind and waits for a person. `--auto` is that person, through the public API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import webbrowser
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import uvloop
+
+from approvals.history import verify
+from gateway import grants
+from gateway.app import Gateway
+from gateway.cli import agent
+from gateway.cli.clients import lines
+from gateway.cli.exits import Exit, Stop
+from gateway.serve import Unstartable, configure_logging, running
+from gateway.settings import Settings
+
+SERVER = "git"
+POLICY: dict[str, Any] = {
+    "version": "1",
+    "description": "The demo: one rule of each kind.",
+    "default": "deny",
+    "hide": ["git_checkout"],
+    "tools": {
+        "git_status": {},
+        "git_diff_unstaged": {},
+        "git_log": {
+            "limits": [{"counter": "git_log_rate", "window": "minute", "max": 1, "scope": "grant"}]
+        },
+        "git_commit": {
+            "require_approval": True,
+            "reason": "Commits need a person.",
+            "risk": "medium",
+        },
+        "git_reset": {"action": "deny", "reason": "Resetting is not for agents."},
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """The demo's folder."""
+
+    repository: Path
+    settings: Settings
+
+
+def run(*, auto: bool, port: int) -> int:
+    """The exit code: 0 when every call of the agent ended as its rule says."""
+    try:
+        return uvloop.run(_run(auto=auto, port=port))
+    except Unstartable as error:
+        raise Stop(Exit.INVALID, str(error)) from error
+
+
+async def _run(*, auto: bool, port: int) -> int:
+    configure_logging("json", level="error")
+    with tempfile.TemporaryDirectory(prefix="signoff-demo-") as folder:
+        scratch = _scratch(Path(folder), port)
+        async with running(scratch.settings) as (gateway, stopped):
+            return await _story(gateway, scratch, stopped, auto=auto)
+
+
+async def _story(
+    gateway: Gateway, scratch: Scratch, stopped: asyncio.Task[None], *, auto: bool
+) -> int:
+    url = gateway.settings.url()
+    link = await gateway.people.invite("demo", role="admin", url=url)
+    _, token = await gateway.database.journal.write(
+        lambda tx: grants.create(tx, label="demo-agent", servers=frozenset({SERVER}))
+    )
+    print(f"\nPage      {url}/\nSign in   {link}   (once, within 10 minutes)\n")
+    print("Connect a client of your own to the same server:\n")
+    for name, text in lines(url, SERVER, token)[:3]:
+        print(f"  # {name}\n  {text.replace(chr(10), chr(10) + '  ')}\n")
+    if not auto and sys.stdout.isatty():
+        webbrowser.open(link)
+    print("The demo agent makes one call of each kind:\n", flush=True)
+    async with AsyncExitStack() as stack:
+        if auto:
+            await stack.enter_async_context(_approver(gateway))
+        calls = asyncio.create_task(
+            agent.run(f"{url}/mcp/{SERVER}", token, str(scratch.repository), say=_say)
+        )
+        await asyncio.wait({calls, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not calls.done():
+            calls.cancel()
+            return 0
+        ok = await calls
+    ok = await _proof(gateway, scratch) and ok
+    if not auto:
+        print("\nThe gateway goes on until you press Ctrl-C.", flush=True)
+        await stopped
+    return 0 if ok else 1
+
+
+@asynccontextmanager
+async def _approver(gateway: Gateway) -> AsyncIterator[None]:
+    """A person for `--auto`: looks at what waits and approves it, through the public API."""
+    token = await gateway.people.token("demo", lasts_days=1)
+    headers = {"Authorization": f"Bearer {token}"}
+    base = f"{gateway.settings.url()}/api/v1"
+
+    async def approve() -> None:
+        async with aiohttp.ClientSession(headers=headers) as client:
+            while True:
+                async with client.get(f"{base}/pending") as answer:
+                    items = (await answer.json())["items"]
+                for item in items:
+                    body = {"revision": item["revision"], "reason": "the demo's own approver"}
+                    press = f"{base}/approvals/{item['id']}/approve"
+                    async with client.post(press, json=body) as answer:
+                        answer.raise_for_status()
+                await asyncio.sleep(0.2)
+
+    task = asyncio.create_task(approve(), name="demo approver")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _proof(gateway: Gateway, scratch: Scratch) -> bool:
+    commits = _git(scratch.repository, "rev-list", "--count", "HEAD").strip()
+    proven = await gateway.database.read(
+        lambda connection: verify(connection, gateway.database.keys)
+    )
+    print(f"\nCommits in the repository: {commits} (1 before the agent came).")
+    print(f"History: {proven}")
+    return True
+
+
+def _scratch(folder: Path, port: int) -> Scratch:
+    repository = folder / "repository"
+    repository.mkdir()
+    _git(repository, "init", "--quiet", "--initial-branch=main")
+    _git(repository, "config", "user.name", "Demo Agent")
+    _git(repository, "config", "user.email", "agent@example.com")
+    (repository / "README.md").write_text("# Scratch\n", encoding="utf-8")
+    _git(repository, "add", ".")
+    _git(repository, "commit", "--quiet", "--message", "Begin")
+    (repository / "README.md").write_text("# Scratch\n\nBy an agent.\n", encoding="utf-8")
+    _git(repository, "add", ".")
+    beside = Path(sys.executable).parent / "mcp-server-git"
+    command = str(beside) if beside.exists() else shutil.which("mcp-server-git")
+    entry = (
+        {"command": command, "args": ["--repository", str(repository)]}
+        if command is not None
+        else {"command": "uvx", "args": ["mcp-server-git", "--repository", str(repository)]}
+    )
+    servers, policy = folder / "servers.json", folder / "policy.json"
+    servers.write_text(json.dumps({"mcpServers": {SERVER: entry}}), encoding="utf-8")
+    policy.write_text(json.dumps(POLICY, indent=2), encoding="utf-8")
+    settings = Settings(port=port, data=folder / "data", servers=servers, policy=policy, log="text")
+    return Scratch(repository, settings)
+
+
+def _git(repository: Path, *args: str) -> str:
+    if shutil.which("git") is None:
+        raise Stop(Exit.USAGE, "The demo needs git: install it and try again.")
+    done = subprocess.run(
+        ["git", "-C", str(repository), *args], check=True, capture_output=True, text=True
+    )
+    return done.stdout
+
+
+def _say(text: str) -> None:
+    print(f"  {text}", flush=True)

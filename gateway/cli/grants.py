@@ -1,0 +1,106 @@
+"""`signoff grant`: the bearer tokens of agents."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gateway.cli import show
+from gateway.cli.durations import Duration
+from gateway.cli.exits import Exit, Stop
+
+app = typer.Typer(help="The bearer tokens of agents.", no_args_is_help=True)
+
+
+@app.command()
+def create(
+    label: Annotated[str, typer.Argument(help="Whose it is: claude-code@laptop.")],
+    server: Annotated[
+        list[str] | None, typer.Option(help="A server it may use; repeat; default: all.")
+    ] = None,
+    owner: Annotated[str, typer.Option(help="The reviewer whose agent this is.")] = "",
+    hold: Annotated[int | None, typer.Option(min=0, help="Seconds its held calls wait.")] = None,
+    expires: Annotated[str | None, typer.Option(help="When it ends: 30d, 12h.")] = None,
+    json: Annotated[bool, typer.Option(help="Print JSON.")] = False,
+) -> None:
+    """Make a grant. Its token is shown once."""
+    from gateway import grants
+    from gateway.cli.record import Record, run
+
+    lasts = Duration.parse(expires) if expires else None
+
+    async def work(record: Record) -> tuple[grants.Grant, str]:
+        return await record.database.journal.write(
+            lambda tx: grants.create(
+                tx,
+                label=label,
+                servers=frozenset(server or ["*"]),
+                owner=owner,
+                hold=hold,
+                expires_at=tx.now + lasts.milliseconds if lasts else None,
+            )
+        )
+
+    grant, token = run(work)
+    if json:
+        show.document("grant", id=grant.id, label=grant.label, token=token)
+        return
+    print(f"{grant.id}  {grant.label}  {', '.join(sorted(grant.servers))}")
+    print(f"Token, shown once: {token}")
+    print("Connect a client: signoff connect --help")
+
+
+@app.command("list")
+def list_(json: Annotated[bool, typer.Option(help="Print JSON.")] = False) -> None:
+    """Every grant, newest first."""
+    from gateway import grants
+    from gateway.cli.record import Record, run
+
+    async def work(record: Record) -> tuple[list[grants.Grant], int]:
+        return await record.database.read(grants.listing), record.database.clock.now()
+
+    found, now = run(work)
+    if json:
+        items = [
+            {
+                "id": grant.id,
+                "label": grant.label,
+                "servers": sorted(grant.servers),
+                "owner": grant.owner,
+                "hold": grant.hold,
+                "created_at": grant.created_at,
+                "expires_at": grant.expires_at,
+                "revoked_at": grant.revoked_at,
+            }
+            for grant in found
+        ]
+        show.document("grants", items=items)
+        return
+    rows = [
+        (
+            grant.id,
+            grant.label,
+            ", ".join(sorted(grant.servers)),
+            "usable" if grant.usable(now) else "revoked" if grant.revoked_at else "expired",
+            show.moment(grant.created_at),
+        )
+        for grant in found
+    ]
+    show.table(("ID", "LABEL", "SERVERS", "STATE", "CREATED"), rows)
+
+
+@app.command()
+def revoke(grant_id: Annotated[str, typer.Argument(help="grt_…")]) -> None:
+    """End a grant. A running gateway stops accepting it within a second."""
+    from gateway import grants
+    from gateway.cli.record import Record, run
+
+    async def work(record: Record) -> bool:
+        return await record.database.journal.write(lambda tx: grants.revoke(tx, grant_id))
+
+    if not run(work):
+        raise Stop(
+            Exit.NOT_FOUND, f"There is no usable grant {grant_id}: see `signoff grant list`."
+        )
+    print(f"{grant_id} is revoked.")

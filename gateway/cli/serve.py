@@ -1,0 +1,74 @@
+"""`signoff up`, `signoff demo`, `signoff connect`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gateway.cli.exits import Exit, Stop
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
+
+
+def up(
+    port: Annotated[int | None, typer.Option(help="Port; default 8788 or SIGNOFF_PORT.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address; default 127.0.0.1.")] = None,
+) -> None:
+    """Run the gateway: the MCP endpoint, the reviewers' page and its API."""
+    import uvloop
+
+    from gateway.cli.record import settings
+    from gateway.serve import Unstartable, configure_logging
+
+    given = {"port": port, "host": host}
+    configured = settings(**{key: value for key, value in given.items() if value is not None})
+    configure_logging(configured.log)
+    try:
+        uvloop.run(_up(configured))
+    except Unstartable as error:
+        raise Stop(Exit.INVALID, str(error)) from error
+
+
+async def _up(configured: Settings) -> None:
+    from gateway.serve import running
+
+    async with running(configured) as (gateway, stopped):
+        url = gateway.settings.url()
+        print(f"Page      {url}/")
+        for name in sorted(gateway.servers.servers):
+            print(f"MCP       {url}/mcp/{name}")
+        for problem in gateway.servers.problems:
+            print(f"          ! {problem.server}: {problem.text}")
+        if not await gateway.people.reviewers():
+            link = await gateway.people.invite("admin", role="admin", url=url)
+            print(f"Sign in   {link}   (once, within 10 minutes)")
+            print("Connect   signoff grant create my-agent, then signoff connect SERVER --token …")
+        sys.stdout.flush()
+        await stopped
+
+
+def demo(
+    auto: Annotated[bool, typer.Option("--auto", help="Approve by itself, then end.")] = False,
+    port: Annotated[int, typer.Option(help="Port; 0 picks a free one.")] = 0,
+) -> None:
+    """A scratch repository, a real MCP server behind a policy, and an agent that needs you."""
+    from gateway.cli.demo import run
+
+    code = run(auto=auto, port=port)
+    if code:
+        raise Stop(Exit.INTERNAL, "The demo did not end as it should; see above.")
+
+
+def connect(
+    server: Annotated[str, typer.Argument(help="The server's name in servers.json.")],
+    token: Annotated[str, typer.Option(help="The grant's token.")] = "TOKEN",  # noqa: S107 - a place to fill in
+) -> None:
+    """Print the lines that connect Claude Code, Cursor, VS Code and Codex to a server."""
+    from gateway.cli.clients import lines
+    from gateway.cli.record import settings
+
+    for name, text in lines(settings().url(), server, token):
+        print(f"# {name}\n{text}\n")

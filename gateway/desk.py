@@ -1,0 +1,156 @@
+"""What an administrator sees and does about agents, servers and tools. Every change is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args
+
+from approvals.model import Reviewer
+from approvals.store import Database
+from gateway import freeze
+from gateway import grants as tokens
+from gateway.catalogue import Catalogue, Tool
+from gateway.freeze import Freezes
+from gateway.grants import Grants
+from gateway.policy.judge import plan_of
+from gateway.reload import Policies
+from gateway.servers import CommandServer, Servers
+from web.deps import GrantLine, PolicyText, ServerLine, ToolLine
+
+_DAY = 86_400_000
+
+
+class Desk:
+    """See `web.deps.Desk`."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        grants: Grants,
+        freezes: Freezes,
+        catalogue: Catalogue,
+        policies: Policies,
+        servers: Servers,
+    ) -> None:
+        self._database = database
+        self._grants = grants
+        self._freezes = freezes
+        self._catalogue = catalogue
+        self._policies = policies
+        self._servers = servers
+
+    async def grants(self) -> Sequence[GrantLine]:
+        return [
+            GrantLine(
+                id=grant.id,
+                label=grant.label,
+                servers=tuple(sorted(grant.servers)),
+                owner=grant.owner,
+                created_at=grant.created_at,
+                expires_at=grant.expires_at,
+                revoked_at=grant.revoked_at,
+                frozen_at=self._freezes.since("grant", grant.id),
+            )
+            for grant in await self._database.read(tokens.listing)
+        ]
+
+    async def create(
+        self, *, label: str, servers: tuple[str, ...], owner: str, days: int | None, by: Reviewer
+    ) -> str:
+        """Make a grant; its token, which nobody can read again."""
+        _, token = await self._database.journal.write(
+            lambda tx: tokens.create(
+                tx,
+                label=label,
+                servers=frozenset(servers or ("*",)),
+                owner=owner,
+                expires_at=tx.now + days * _DAY if days is not None else None,
+                by=by.id,
+            )
+        )
+        return token
+
+    async def revoke(self, grant_id: str, *, by: Reviewer) -> bool:
+        revoked = await self._database.journal.write(
+            lambda tx: tokens.revoke(tx, grant_id, by=by.id)
+        )
+        self._grants.forget()
+        return revoked
+
+    async def freeze(self, kind: str, name: str, *, on: bool, by: Reviewer) -> bool:
+        """Stop a grant, a server or everything, or let it go on."""
+        known = next((one for one in get_args(freeze.Kind) if one == kind), None)
+        if known is None:
+            return False
+        change = freeze.freeze if on else freeze.thaw
+        changed = await self._database.journal.write(lambda tx: change(tx, known, name, by=by.id))
+        await self._freezes.load()
+        return changed
+
+    async def servers(self) -> Sequence[ServerLine]:
+        counts: dict[str, int] = {}
+        for tool in self._catalogue.tools():
+            counts[tool.server] = counts.get(tool.server, 0) + 1
+        lines = [
+            ServerLine(
+                name=name,
+                address=(
+                    server.written[0] if isinstance(server, CommandServer) else server.written
+                ),
+                state="ready" if self._catalogue.listed_at(name) is not None else "idle",
+                tools=counts.get(name, 0),
+                frozen=self._freezes.is_frozen("server", name),
+            )
+            for name, server in self._servers.servers.items()
+        ]
+        lines += [
+            ServerLine(
+                name=problem.server or "servers.json",
+                address="",
+                state="down",
+                tools=0,
+                error=problem.text,
+            )
+            for problem in self._servers.problems
+        ]
+        return lines
+
+    async def tools(self) -> Sequence[ToolLine]:
+        return [self._line(tool) for tool in self._catalogue.tools()]
+
+    def policy(self) -> PolicyText:
+        policies = self._policies
+        rejected = policies.rejected
+        return PolicyText(
+            text=policies.text,
+            hash=policies.current.hash,
+            path=str(policies.path),
+            loaded_at=policies.loaded_at,
+            problems=tuple(str(problem) for problem in rejected.problems) if rejected else (),
+        )
+
+    def _line(self, tool: Tool) -> ToolLine:
+        plan = plan_of(self._policies.current, tool.server, tool.name)
+        verdict, rule = "allow", plan.entries[0].pointer if plan.listed else "/default"
+        if plan.hidden:
+            verdict, rule = "hidden", "/hide"
+        elif plan.denials:
+            verdict, rule = "deny", plan.denials[0].pointer
+        elif not plan.listed and plan.default == "deny":
+            verdict = "deny"
+        elif plan.holds or (not plan.listed and plan.default == "require_approval"):
+            verdict = "hold"
+        elif plan.limits:
+            verdict = "limited"
+        description = tool.definition.get("description")
+        return ToolLine(
+            server=tool.server,
+            name=tool.name,
+            description=description if isinstance(description, str) else "",
+            risk=tool.assessment.risk,
+            kind=tool.assessment.category.lower(),
+            verdict=verdict,
+            rule=rule,
+            changed=tool.quarantined,
+        )

@@ -1,0 +1,89 @@
+"""The kill switch: a frozen grant, a frozen server, or everything. Frozen calls are refused.
+
+Freezes are rows of the record, so they outlive a restart and reach every replica; each gateway
+holds a copy that is at most a second old, and its own changes at once.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sqlalchemy import Connection, delete, insert, select
+
+from approvals.model import Event, Millis
+from approvals.store import Database, Transaction
+from approvals.tables import SettingRow
+
+Kind = Literal["grant", "server", "everything"]
+_PREFIX = "freeze:"
+_TABLE = SettingRow.__table__  # type: ignore[attr-defined]
+
+
+def key(kind: Kind, name: str) -> str:
+    return f"{_PREFIX}{kind}:{name}"
+
+
+def freeze(tx: Transaction, kind: Kind, name: str, *, by: str) -> bool:
+    """Stop these calls from now on. False: they were stopped already."""
+    if tx.connection.execute(select(_TABLE).where(_TABLE.c.key == key(kind, name))).first():
+        return False
+    tx.connection.execute(insert(_TABLE).values(key=key(kind, name), value=by, at=tx.now))
+    tx.append(_event("frozen", kind, name, by))
+    return True
+
+
+def thaw(tx: Transaction, kind: Kind, name: str, *, by: str) -> bool:
+    """Let these calls go on. False: they were not stopped."""
+    gone = tx.connection.execute(delete(_TABLE).where(_TABLE.c.key == key(kind, name))).rowcount
+    if gone:
+        tx.append(_event("thawed", kind, name, by))
+    return bool(gone)
+
+
+def frozen_now(connection: Connection) -> dict[str, Millis]:
+    """The keys of everything that is frozen, and since when."""
+    rows = connection.execute(
+        select(_TABLE.c.key, _TABLE.c.at).where(_TABLE.c.key.startswith(_PREFIX))
+    )
+    return {row.key: row.at for row in rows}
+
+
+class Freezes:
+    """The freezes in force, for the hot path."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._keys: dict[str, Millis] = {}
+
+    async def load(self) -> None:
+        """Read them again."""
+        self._keys = await self._database.read(frozen_now)
+
+    def is_frozen(self, kind: Kind, name: str = "") -> bool:
+        return key(kind, name) in self._keys
+
+    def since(self, kind: Kind, name: str = "") -> Millis | None:
+        return self._keys.get(key(kind, name))
+
+    def reason(self, grant: str, server: str) -> str | None:
+        """Why a call may not run now, for the agent; None: nothing of it is frozen."""
+        if not self._keys:
+            return None
+        if self.is_frozen("everything"):
+            return "An operator has stopped all calls."
+        if self.is_frozen("server", server):
+            return "An operator has stopped this server."
+        if self.is_frozen("grant", grant):
+            return "An operator has stopped this grant."
+        return None
+
+
+def _event(event: str, kind: Kind, name: str, by: str) -> Event:
+    return Event(
+        event=event,
+        actor_kind="reviewer",
+        actor=by,
+        grant=name if kind == "grant" else "",
+        server=name if kind == "server" else "",
+        reason=kind,
+    )

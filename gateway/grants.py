@@ -1,0 +1,157 @@
+"""Grants: the bearer tokens of agents. Stored as a hash, shown once, checked on every request.
+
+A grant is never accepted where reviewers act, and a reviewer's credential never here: the two are
+rows of different tables, found by different prefixes, and nothing converts one into the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from json import dumps, loads
+
+from sqlalchemy import Connection, Row, select, update
+
+from approvals.clock import Clock
+from approvals.model import Event, Millis
+from approvals.store import Database, Transaction
+from approvals.tables import GrantRow
+
+PREFIX = "sgn_"
+#: A revocation made by another process (the CLI) is seen after at most this many milliseconds.
+FRESH_MS = 1_000
+_CACHED = 4_096
+_TABLE = GrantRow.__table__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What one agent may do: which servers, until when, how long its held calls may wait."""
+
+    id: str
+    label: str
+    servers: frozenset[str]  # {"*"}: every server
+    owner: str
+    hold: int | None  # seconds; None: the gateway's default
+    created_at: Millis
+    expires_at: Millis | None
+    revoked_at: Millis | None
+
+    def usable(self, now: Millis) -> bool:
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+    def reaches(self, server: str) -> bool:
+        return "*" in self.servers or server in self.servers
+
+
+def create(
+    tx: Transaction,
+    *,
+    label: str,
+    servers: frozenset[str],
+    owner: str = "",
+    hold: int | None = None,
+    expires_at: Millis | None = None,
+    by: str = "",
+) -> tuple[Grant, str]:
+    """Make a grant. The token is returned here and can never be read again."""
+    token = PREFIX + secrets.token_urlsafe(32)
+    grant = Grant(
+        id="grt_" + secrets.token_hex(8),
+        label=label,
+        servers=servers,
+        owner=owner,
+        hold=hold,
+        created_at=tx.now,
+        expires_at=expires_at,
+        revoked_at=None,
+    )
+    tx.connection.execute(
+        _TABLE.insert().values(
+            id=grant.id,
+            label=label,
+            token_hash=token_hash(token),
+            servers=dumps(sorted(servers)),
+            owner=owner,
+            hold=hold,
+            created_at=tx.now,
+            expires_at=expires_at,
+        )
+    )
+    tx.append(_event("grant_created", grant.id, by, label))
+    return grant, token
+
+
+def revoke(tx: Transaction, grant_id: str, *, by: str = "") -> bool:
+    """End a grant. False: there is none, or it had ended before."""
+    moved = tx.connection.execute(
+        update(_TABLE)
+        .where(_TABLE.c.id == grant_id, _TABLE.c.revoked_at.is_(None))
+        .values(revoked_at=tx.now)
+    ).rowcount
+    if moved == 1:
+        tx.append(_event("grant_revoked", grant_id, by))
+    return bool(moved == 1)
+
+
+def listing(connection: Connection) -> list[Grant]:
+    """Every grant, newest first, ended ones included."""
+    rows = connection.execute(select(_TABLE).order_by(_TABLE.c.created_at.desc(), _TABLE.c.id))
+    return [_grant(row) for row in rows]
+
+
+def token_hash(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Grants:
+    """Token -> grant, remembered for a second: the hot path asks the database rarely."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._known: dict[str, tuple[Millis, Grant | None]] = {}
+
+    async def find(self, token: str) -> Grant | None:
+        """The usable grant of this token, or None.
+
+        Looking up by the SHA-256 of a 256-bit random token leaks nothing worth timing.
+        """
+        now = self._clock.now()
+        digest = token_hash(token)
+        known = self._known.get(digest)
+        if known is None or now - known[0] >= FRESH_MS:
+            grant = await self._database.read(lambda connection: _by_hash(connection, digest))
+            if len(self._known) >= _CACHED:
+                self._known.clear()
+            known = self._known[digest] = (now, grant)
+        grant = known[1]
+        return grant if grant is not None and grant.usable(now) else None
+
+    def forget(self) -> None:
+        """Something about grants changed in this process: ask again at once."""
+        self._known.clear()
+
+
+def _by_hash(connection: Connection, digest: str) -> Grant | None:
+    row = connection.execute(select(_TABLE).where(_TABLE.c.token_hash == digest)).first()
+    return None if row is None else _grant(row)
+
+
+def _grant(row: Row[tuple[object, ...]]) -> Grant:
+    values = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
+    return Grant(
+        id=values["id"],
+        label=values["label"],
+        servers=frozenset(loads(values["servers"])),
+        owner=values["owner"],
+        hold=values["hold"],
+        created_at=values["created_at"],
+        expires_at=values["expires_at"],
+        revoked_at=values["revoked_at"],
+    )
+
+
+def _event(event: str, grant: str, by: str, reason: str = "") -> Event:
+    return Event(event=event, actor_kind="operator", actor=by, grant=grant, reason=reason)

@@ -1,0 +1,416 @@
+"""The ten steps of a call (02-architecture): the only place where their order matters.
+
+    judge -> record the verdict, its counters and the row in one transaction -> only then act
+
+`admit` is steps 2 to 6, `claim` step 8, `finish` and `passed` step 10; waiting (7) and sending (9)
+are the relay's. If the record cannot be written, `RecordUnavailable` is raised and nothing is sent.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from json import loads
+from typing import Any
+
+from approvals import queue
+from approvals.digest import call_digest, sha256
+from approvals.model import Approval, Call, Event, Execution, Millis, Ruling, Terms
+from approvals.redact import masked
+from approvals.store import Database, Transaction
+from gateway import answers, limits
+from gateway.answers import Refusal
+from gateway.catalogue import Catalogue
+from gateway.freeze import Freezes
+from gateway.grants import Grant
+from gateway.policy.facts import GrantFacts, ToolFacts
+from gateway.policy.judge import (
+    Allow,
+    Deny,
+    Hold,
+    Verdict,
+    can_hold,
+    hidden,
+    judge,
+    redact_paths,
+    terms_for,
+)
+from gateway.policy.rules import Policy
+from gateway.reload import Policies
+
+LEASE_MS = 15_000
+"""For how long a claim stands without a sign of life of the gateway that made it."""
+
+FROZEN = "(frozen)"
+"""The rule an agent is told when an operator has stopped it."""
+
+_RETRY_PENDING = 30  # seconds; a person decides one of them in about that time
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """The call is recorded as allowed and may be sent now, once."""
+
+    call: Call
+    call_id: str
+    verdict: Allow
+    digest: str
+    at: Millis
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The call is a row and waits for a person; the agent may wait `hold` seconds in place."""
+
+    approval: Approval
+    hold: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The call will not run, and the agent is told this."""
+
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The approved call is ours to send, once. `approval.call.arguments` are what to send."""
+
+    approval: Approval
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The row moved on or another gateway has it: look at it again."""
+
+
+class Guard:
+    """Judges, records, holds and lets go."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        policies: Policies,
+        catalogue: Catalogue,
+        freezes: Freezes,
+        default_hold: int,
+        max_pending: int,
+    ) -> None:
+        self._journal = database.journal
+        self._policies = policies
+        self._catalogue = catalogue
+        self._freezes = freezes
+        self._fingerprint = database.keys.fingerprint
+        self._max_pending = max_pending
+        self.default_hold = default_hold
+        self.owner = secrets.token_hex(8)  # this process, for leases
+
+    def hidden(self, server: str, tool: object) -> bool:
+        """Whether the tool must be absent from every list."""
+        return not isinstance(tool, str) or hidden(self._policies.current, server, tool)
+
+    def can_hold(self, server: str) -> bool:
+        """Whether some call to this server may be held."""
+        return can_hold(self._policies.current, server)
+
+    async def admit(
+        self,
+        call: Call,
+        arguments: Mapping[str, Any],
+        *,
+        grant: Grant,
+        trust_annotations: bool = False,
+    ) -> Allowed | Held | Refused:
+        """Judge a call and record the verdict; see the steps in the module's docstring.
+
+        Raises:
+            RecordUnavailable: the verdict could not be recorded; nothing may be sent.
+        """
+        policy = self._policies.current
+        verdict = self._judge(policy, call, arguments, trust_annotations=trust_annotations)
+        paths = redact_paths(policy, call.server, call.tool)
+        admission = _Admission(
+            call=call,
+            redact=paths,
+            masked=masked(call.arguments, paths, key=self._fingerprint),
+            digest=call_digest(
+                grant=call.grant,
+                server=call.server,
+                tool=call.tool,
+                arguments=call.arguments,
+                tool_hash=call.tool_hash,
+            ),
+            arguments_digest=sha256(call.arguments),
+            max_pending=self._max_pending,
+            hold=grant.hold if grant.hold is not None else self.default_hold,
+        )
+        match verdict:
+            case Deny(ruling=ruling):
+                return await self._journal.write(partial(_deny, admission, ruling))
+            case Allow():
+                fallback = terms_for(policy, call.server, call.tool)
+                return await self._journal.write(partial(_allow, admission, verdict, fallback))
+            case Hold():
+                return await self._journal.write(partial(_hold, admission, verdict))
+
+    async def policy_changed(self) -> None:
+        """Another policy is in force: what it would deny now is superseded, not left to hope."""
+        await self._journal.write(self._supersede_denied)
+
+    def _supersede_denied(self, tx: Transaction) -> None:
+        policy = self._policies.current
+        for approval in queue.standing(tx):
+            call = approval.call
+            verdict = self._judge(policy, call, loads(call.arguments), trust_annotations=False)
+            if isinstance(verdict, Deny) and verdict.ruling.rule != FROZEN:
+                why = verdict.ruling.reason or "The policy denies it now."
+                queue.supersede(tx, approval.id, why)
+
+    def passed(
+        self, allowed: Allowed, execution: Execution, result_digest: str, latency_ms: int
+    ) -> None:
+        """Record what became of an allowed call. Not waited for: after a crash the call stands as
+        allowed, outcome not recorded.
+        """
+        self._journal.post(partial(_passed, allowed, execution, result_digest, latency_ms))
+
+    async def claim(
+        self, approval_id: str, *, trust_annotations: bool = False
+    ) -> Claimed | Lost | Refused:
+        """Take an approved call for sending: at most one caller ever gets it.
+
+        The policy, the tool's definition and the limits are checked again in the same transaction:
+        a denial supersedes the approval, a full limit leaves it standing.
+        """
+        return await self._journal.write(
+            partial(self._claim, approval_id=approval_id, trust_annotations=trust_annotations)
+        )
+
+    async def finish(
+        self,
+        approval_id: str,
+        execution: Execution,
+        *,
+        result: bytes | None,
+        result_digest: str,
+        latency_ms: int,
+    ) -> None:
+        """Record what became of a claimed call; the agent's answer waits for this."""
+        await self._journal.write(
+            partial(
+                queue.finish,
+                approval_id=approval_id,
+                owner=self.owner,
+                execution=execution,
+                result=result,
+                result_digest=result_digest,
+                latency_ms=latency_ms,
+            )
+        )
+
+    async def stored_result(self, approval_id: str, *, attached_at: Millis) -> bytes | None:
+        """The answer of a finished call for an agent that came back, or that waited beside it."""
+        return await self._journal.write(
+            partial(queue.deliver, approval_id=approval_id, attached_at=attached_at)
+        )
+
+    def delivered(self, approval_id: str) -> None:
+        """The answer was handed over: an identical call is a new call from here on."""
+        self._journal.post(partial(queue.deliver, approval_id=approval_id))
+
+    async def waits(self, approval_id: str, *, until: Millis) -> None:
+        """The agent waits in place for this approval, `until` then."""
+        await self._journal.write(partial(queue.present, approval_id=approval_id, until=until))
+
+    async def left(self, approval_id: str) -> None:
+        """The agent no longer waits in place."""
+        await self._journal.write(partial(queue.detach, approval_id=approval_id))
+
+    def _judge(
+        self, policy: Policy, call: Call, arguments: Mapping[str, Any], *, trust_annotations: bool
+    ) -> Verdict:
+        stopped = self._freezes.reason(call.grant, call.server)
+        if stopped is not None:
+            return Deny(ruling=Ruling(rule=FROZEN, reason=stopped, policy_hash=policy.hash))
+        tool = self._catalogue.tool(call.server, call.tool)
+        facts = ToolFacts(
+            name=call.tool,
+            annotations=tool.annotations if tool is not None else {},
+            risk=tool.assessment.risk if tool is not None else None,
+            trust_annotations=trust_annotations,
+            quarantined=tool is not None and tool.quarantined,
+        )
+        return judge(
+            policy, call, tool=facts, grant=GrantFacts(label=call.grant_label), args=arguments
+        )
+
+    def _claim(
+        self, tx: Transaction, approval_id: str, *, trust_annotations: bool
+    ) -> Claimed | Lost | Refused:
+        over: list[Refused] = []
+
+        def recheck(tx: Transaction, approval: Approval) -> str | queue.NotNow | None:
+            call = approval.call
+            verdict = self._judge(
+                self._policies.current,
+                call,
+                loads(call.arguments),
+                trust_annotations=trust_annotations,
+            )
+            if isinstance(verdict, Deny):
+                if verdict.ruling.rule == FROZEN:  # a pause, not a judgement: the approval stands
+                    over.append(Refused(answers.denied(verdict.ruling)))
+                    return queue.NotNow(verdict.ruling.reason, _RETRY_PENDING)
+                return verdict.ruling.reason or "The policy denies it now."
+            tool = self._catalogue.tool(call.server, call.tool)
+            if (tool.hash if tool is not None else "") != call.tool_hash:
+                return "The definition of the tool changed."
+            full = limits.take(tx, verdict.charges, limits.Subject.of(call))
+            if full is None:
+                return None
+            over.append(Refused(answers.limited(verdict.ruling, full.limit, full.retry_after)))
+            return queue.NotNow("A limit is full.", full.retry_after)
+
+        outcome = queue.claim(tx, approval_id, owner=self.owner, lease_ms=LEASE_MS, recheck=recheck)
+        match outcome:
+            case queue.Claimed(approval):
+                return Claimed(approval)
+            case queue.Lost():
+                if over:
+                    return over[-1]
+                if outcome.retry_after is not None and outcome.approval is not None:
+                    return Refused(
+                        answers.not_now(outcome.approval, outcome.why, outcome.retry_after)
+                    )
+                return Lost()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Admission:
+    """What the transaction of a verdict needs to know of the call."""
+
+    call: Call
+    redact: tuple[str, ...]
+    masked: str
+    digest: str
+    arguments_digest: str
+    max_pending: int
+    hold: int
+
+    def event(self, event: str, ruling: Ruling, **fields: Any) -> Event:
+        call = self.call
+        return Event(
+            event=event,
+            actor_kind="agent",
+            actor=call.grant_label,
+            verified="grant",
+            via="gateway",
+            grant=call.grant,
+            server=call.server,
+            tool=call.tool,
+            arguments=self.masked,
+            arguments_digest=self.arguments_digest,
+            presented_digest=self.digest,
+            policy_hash=ruling.policy_hash,
+            rule=ruling.rule,
+            reason=ruling.reason,
+            **fields,
+        )
+
+
+def _deny(admission: _Admission, ruling: Ruling, tx: Transaction) -> Refused:
+    tx.append(admission.event("denied", ruling, verdict="deny"))
+    return Refused(answers.denied(ruling))
+
+
+def _limited(
+    admission: _Admission, ruling: Ruling, full: limits.OverLimit, tx: Transaction
+) -> Refused:
+    tx.append(
+        admission.event("limited", replace(ruling, rule=full.limit.pointer), verdict="limited")
+    )
+    return Refused(answers.limited(ruling, full.limit, full.retry_after))
+
+
+def _allow(
+    admission: _Admission, verdict: Allow, terms: Terms, tx: Transaction
+) -> Allowed | Held | Refused:
+    call, ruling = admission.call, verdict.ruling
+    doubt = queue.unsettled(tx, admission.digest, verdict.effect, call.server)
+    if doubt is not None or (
+        verdict.effect is not None
+        and queue.effect_taken(tx, call.server, verdict.effect) is not None
+    ):
+        reason = (
+            f"The outcome of {doubt.id} is unknown: this call may already have run."
+            if doubt is not None
+            else "This effect was already caused once."
+        )
+        held = Hold(
+            ruling=replace(ruling, reason=reason),
+            terms=terms,
+            charges=verdict.charges,
+            effect=verdict.effect,
+        )
+        return _hold(admission, held, tx)
+    full = limits.take(tx, verdict.charges, limits.Subject.of(call))
+    if full is not None:
+        return _limited(admission, ruling, full, tx)
+    call_id = f"call_{secrets.token_hex(12)}"
+    tx.append(admission.event("allowed", ruling, verdict="allow", call_id=call_id))
+    return Allowed(call, call_id, verdict, admission.digest, tx.now)
+
+
+def _hold(admission: _Admission, verdict: Hold, tx: Transaction) -> Held | Refused:
+    call, ruling = admission.call, verdict.ruling
+    hold = verdict.terms.hold if verdict.terms.hold is not None else admission.hold
+    until = tx.now + hold * 1000
+    found = queue.find_open(tx, admission.digest)
+    if found is not None:
+        return Held(queue.attach(tx, found.id, until=until), hold)
+    denial = queue.remembered_denial(tx, admission.digest, tx.now)
+    if denial is not None:
+        return Refused(answers.denied_by(denial))
+    full = limits.peek(tx, verdict.charges, limits.Subject.of(call))
+    if full is not None:
+        return _limited(admission, ruling, full, tx)
+    if queue.count_open(tx, call.grant) >= admission.max_pending:
+        tx.append(admission.event("limited", ruling, verdict="limited", outcome="max_pending"))
+        return Refused(answers.too_many_pending(ruling, admission.max_pending, _RETRY_PENDING))
+    approval = queue.open_approval(
+        tx,
+        call=call,
+        ruling=ruling,
+        terms=verdict.terms,
+        effect=verdict.effect,
+        redact=admission.redact,
+        attached_until=until,
+    )
+    return Held(approval, hold)
+
+
+def _passed(
+    allowed: Allowed, execution: Execution, result_digest: str, latency_ms: int, tx: Transaction
+) -> None:
+    call = allowed.call
+    if execution is Execution.NOT_EXECUTED:
+        limits.give_back(tx, allowed.verdict.charges, limits.Subject.of(call), taken_at=allowed.at)
+    tx.append(
+        Event(
+            event=str(execution),
+            call_id=allowed.call_id,
+            actor_kind="gateway",
+            via="gateway",
+            grant=call.grant,
+            server=call.server,
+            tool=call.tool,
+            presented_digest=allowed.digest,
+            outcome=str(execution),
+            result_digest=result_digest,
+            latency_ms=latency_ms,
+        )
+    )

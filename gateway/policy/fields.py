@@ -1,0 +1,56 @@
+"""The keys of policy.json: one table for the reader, the normal form and the JSON Schema. Pure."""
+
+from __future__ import annotations
+
+POLICY = (
+    "$schema",
+    "version",
+    "description",
+    "default",
+    "hide",
+    "reviewers",
+    "approval",
+    "redact",
+    "all_tools",
+    "tools",
+    "servers",
+)
+SERVER = ("description", "default", "hide", "redact", "limits", "all_tools", "tools")
+RULES = ("limits", "deny_if", "require", "approve_if", "require_approval")
+ALL_TOOLS = ("description", *RULES)
+TERMS = (
+    "reviewers",
+    "quorum",
+    "expires",
+    "hold",
+    "use_within",
+    "when_detached",
+    "editable",
+    "risk",
+    "not_owner",
+    "deny_memory",
+    "allow_duplicates",
+    "channel",
+)
+OLDER_EXPIRES = "approval_timeout"  # an older name of `expires`
+DENY_RULE = ("description", "conditions", "on_deny", "reason")
+HOLD_RULE = ("description", "conditions", "reason", OLDER_EXPIRES, *TERMS)
+HOLD = ("description", "reason", OLDER_EXPIRES, *TERMS)
+OLDER = ("action", "conditions", "reason", "on_deny", OLDER_EXPIRES, "rate_limit")
+TOOL = (*ALL_TOOLS, "redact", "effect", *OLDER)
+CONDITION = ("path", "op", "value")
+LIMIT = ("description", "counter", "window", "max", "scope", "increment_from")
+RATE_LIMIT = ("max", "window")
+
+DEFAULTS = ("allow", "deny", "require_approval")
+ACTIONS = ("allow", "deny", "hide", "require_approval")
+SCOPES = ("grant", "session", "server", "global")
+WINDOWS = {"minute": 60, "hour": 3_600, "day": 86_400}
+MAX_WINDOW = 366 * 86_400
+
+DAYS = 86_400
+EXPIRES = (1, 30 * DAYS)
+HOLD_SECONDS = (0, 3_600)
+USE_WITHIN = (1, 30 * DAYS)
+DENY_MEMORY = (0, 30 * DAYS)
+QUORUM = (1, 20)

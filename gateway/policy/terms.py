@@ -1,0 +1,132 @@
+"""The terms of an approval: read, filled in with defaults, the strictest of several. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from approvals.model import Terms
+from gateway.policy import fields, paths, reading
+from gateway.policy.problem import Report, step
+from gateway.policy.reviewers import Groups, check_names, identities, names_in
+from gateway.policy.rules import DETACHED, RISKS
+
+Written = dict[str, Any]
+"""Terms as a rule states them, checked, in normal form: durations spelled "30m"."""
+
+_DURATIONS = {
+    "expires": fields.EXPIRES,
+    "hold": fields.HOLD_SECONDS,
+    "use_within": fields.USE_WITHIN,
+    "deny_memory": fields.DENY_MEMORY,
+}
+
+
+def read(raw: Mapping[str, Any], pointer: str, groups: Groups, report: Report) -> Written:
+    """The terms among the members of `raw`; what is wrong is reported and left out."""
+    written: Written = {}
+    for key in fields.TERMS:
+        if key in raw:
+            value = _term(key, raw[key], step(pointer, key), groups, report)
+            if value is not None:
+                written[key] = value
+    older = fields.OLDER_EXPIRES
+    if older in raw:
+        value = _term("expires", raw[older], step(pointer, older), groups, report)
+        if "expires" in raw:
+            report.error(
+                step(pointer, older), "This is `expires` a second time.", "Keep `expires`."
+            )
+        elif value is not None:
+            written["expires"] = value
+    return written
+
+
+def _term(key: str, raw: Any, pointer: str, groups: Groups, report: Report) -> Any:
+    what = f"`{key}`"
+    if key in _DURATIONS:
+        least, most = _DURATIONS[key]
+        seconds = reading.duration(raw, pointer, report, what=what, least=least, most=most)
+        return None if seconds is None else reading.brief(seconds)
+    match key:
+        case "reviewers":
+            names = names_in(raw, pointer, report)
+            check_names(names, groups, report)
+            return [name for _, name in names] or None
+        case "quorum":
+            least, most = fields.QUORUM
+            return reading.whole(raw, pointer, report, what=what, least=least, most=most)
+        case "when_detached":
+            return reading.one_of(raw, pointer, DETACHED, report, what=what)
+        case "risk":
+            return reading.one_of(raw, pointer, RISKS, report, what=what)
+        case "editable":
+            found = [
+                paths.parse(item, place, report, roots=("args",))
+                for place, item in reading.items(raw, pointer, report, what=what)
+            ]
+            return [path.text for path in found if path is not None]
+        case "channel":
+            return reading.text(raw, pointer, report, what=what)
+        case _:
+            return reading.boolean(raw, pointer, report, what=what)
+
+
+def fill(written: Mapping[str, Any], defaults: Terms, groups: Groups) -> Terms:
+    """The terms in force: what the rule states, the defaults for the rest."""
+    changed: dict[str, Any] = dict(written)
+    for key in _DURATIONS:
+        if key in changed:
+            changed[key] = seconds(changed[key])
+    if "reviewers" in changed:
+        changed["reviewers"] = identities(tuple(changed["reviewers"]), groups)
+    if "editable" in changed:
+        changed["editable"] = tuple(changed["editable"])
+    return replace(defaults, **changed) if changed else defaults
+
+
+def seconds(duration: str) -> int:
+    """The seconds of a duration in normal form."""
+    found = reading.duration(duration, "", Report(), what="", least=0, most=2**40)
+    return 0 if found is None else found
+
+
+def strictest(terms: Sequence[Terms]) -> Terms | None:
+    """The terms that satisfy every one given; None when no reviewer is in all of them."""
+    result = terms[0]
+    for other in terms[1:]:
+        shared = meet(result.reviewers, other.reviewers)
+        if shared is None:
+            return None
+        result = Terms(
+            reviewers=shared,
+            quorum=max(result.quorum, other.quorum),
+            expires=min(result.expires, other.expires),
+            hold=_least(result.hold, other.hold),
+            use_within=min(result.use_within, other.use_within),
+            when_detached=max(result.when_detached, other.when_detached, key=DETACHED.index),
+            editable=tuple(path for path in result.editable if path in other.editable),
+            risk=max(
+                (risk for risk in (result.risk, other.risk) if risk is not None),
+                key=RISKS.index,
+                default=None,
+            ),
+            not_owner=result.not_owner or other.not_owner,
+            deny_memory=max(result.deny_memory, other.deny_memory),
+            allow_duplicates=result.allow_duplicates and other.allow_duplicates,
+            channel=result.channel or other.channel,
+        )
+    return result
+
+
+def meet(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Who is in both; an empty list means everybody with the role. None: nobody is."""
+    if not one or not other:
+        return one or other
+    shared = tuple(name for name in one if name in other)
+    return shared or None
+
+
+def _least(one: int | None, other: int | None) -> int | None:
+    return min((value for value in (one, other) if value is not None), default=None)

@@ -1,0 +1,199 @@
+"""What an agent is told when its call does not simply run: short, fixed texts. Pure.
+
+A refusal is a tool result, never a JSON-RPC error: models read results, hosts show errors as
+crashes. Nothing here carries an upstream's or an exception's text.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from approvals.model import Millis, Ruling
+from gateway.policy.limit import Limit
+
+META_KEY = "dev.signoff/decision"
+AWAIT_TOOL = "signoff_await_approval"
+Word = Literal["allow", "deny", "limited", "hold"]
+_ROOM = 500  # of a text a person or a policy wrote
+
+
+def text_for_deny(ruling: Ruling) -> str:
+    return f"Policy violation: {_sentence(ruling.reason)} (rule {ruling.rule})"
+
+
+def text_for_limit(limit: Limit, retry_after: int) -> str:
+    """`retry_after` is whole seconds until the window ends."""
+    amount = "" if limit.increment_from is None else " in total"
+    return (
+        f"Rate limit reached: {limit.counter} allows {limit.text}{amount}. "
+        f"Try again in {max(1, retry_after)} s."
+    )
+
+
+def text_for_busy(pending: int, retry_after: int) -> str:
+    """Too many calls of this grant wait for approval already."""
+    return (
+        f"Not queued: {pending} calls of this agent wait for approval already. "
+        f"Try again in {max(1, retry_after)} s."
+    )
+
+
+def text_for_pending(approval_id: str, reason: str, expires_at: Millis) -> str:
+    handle = json.dumps({"approval_id": approval_id})
+    return (
+        f"Not executed yet: approval {approval_id} is needed ({_bare(reason)}). "
+        f"Expires {clock(expires_at)}. Call {AWAIT_TOOL} with {handle} or repeat the identical "
+        "call to get the outcome. Do not look for another way."
+    )
+
+
+def denied_by(reviewer: str, reason: str, *, attempts: int = 1) -> str:
+    """`attempts` counts the identical calls, this one included."""
+    text = f"Denied by {reviewer}: {_sentence(reason)}" if reason else f"Denied by {reviewer}."
+    if attempts > 1:
+        text += f" This was attempt {attempts}; asking again will not change it."
+    return text
+
+
+def expired(seconds: int) -> str:
+    """`seconds` is how long the approval was open."""
+    return f"Approval expired: nobody decided in {spelled(seconds)}."
+
+
+def permit_expired(seconds: int) -> str:
+    """Approved, but nobody came back within `use_within`."""
+    return f"Approval expired: it was approved but not used within {spelled(seconds)}."
+
+
+def outcome_unknown() -> str:
+    return "Outcome unknown: the server did not answer. It was not sent again."
+
+
+def withdrawn() -> str:
+    return "Not executed: the request for approval was withdrawn."
+
+
+def superseded(why: str = "") -> str:
+    """`why` is the gateway's own text: the policy, the tool or the server changed."""
+    detail = f" ({_bare(why)})" if why else ""
+    return f"Not executed: what was asked for is no longer valid{detail}. Ask again."
+
+
+def frozen() -> str:
+    return "Not executed: an operator has stopped all calls. Try again later."
+
+
+def unavailable() -> str:
+    """The record cannot be written, so nothing runs."""
+    return "Not executed: the gateway cannot record calls at the moment. Try again later."
+
+
+def not_sent() -> str:
+    return "Not executed: the server could not be reached. Nothing was sent."
+
+
+def duplicate_effect() -> str:
+    return "Not executed: a call with the same effect has run or is running."
+
+
+def decision_meta(
+    *,
+    verdict: Word,
+    ruling: Ruling,
+    retry_after: int | None = None,
+    approval_id: str | None = None,
+    status: str | None = None,
+    expires_at: Millis | None = None,
+    url: str | None = None,
+) -> dict[str, Any]:
+    """The value of `_meta["dev.signoff/decision"]`."""
+    optional: dict[str, Any] = {
+        "retry_after_seconds": retry_after,
+        "approval_id": approval_id,
+        "status": status,
+        "expires_at": None if expires_at is None else timestamp(expires_at),
+        "url": url,
+    }
+    return {
+        "verdict": verdict,
+        "rule": ruling.rule,
+        "reason": ruling.reason,
+        "policy_hash": ruling.policy_hash,
+        **{key: value for key, value in optional.items() if value is not None},
+    }
+
+
+def refusal(text: str, meta: dict[str, Any]) -> dict[str, Any]:
+    """The tool result that carries a refusal."""
+    return {
+        "content": [{"type": "text", "text": text}],
+        "isError": True,
+        "_meta": {META_KEY: meta},
+    }
+
+
+def clock(at: Millis) -> str:
+    """`18:00Z`: the minute, rounded down, so that nobody comes too late."""
+    return datetime.fromtimestamp(at // 1000, UTC).strftime("%H:%MZ")
+
+
+def timestamp(at: Millis) -> str:
+    return datetime.fromtimestamp(at // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def spelled(seconds: int) -> str:
+    """`30 minutes`, `1 hour`, `90 seconds`."""
+    for unit, name in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= unit and seconds % unit == 0:
+            return _counted(seconds // unit, name)
+    return _counted(seconds, "second")
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count} {name}" if count == 1 else f"{count} {name}s"
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _ROOM else f"{line[: _ROOM - 1]}…"
+
+
+def _bare(text: str) -> str:
+    return _short(text).rstrip(".")
+
+
+def _sentence(text: str) -> str:
+    line = _short(text)
+    return line if line.endswith((".", "!", "?", "…")) else f"{line}."
+
+
+def still_running(approval_id: str) -> str:
+    handle = json.dumps({"approval_id": approval_id})
+    return (
+        f"Approved and running: {approval_id}. The server has not answered yet. "
+        f"Call {AWAIT_TOOL} with {handle} to get the outcome."
+    )
+
+
+def too_large() -> str:
+    return "Outcome unknown: the result is too large to pass on. It was not sent again."
+
+
+def permit_stands(use_by: Millis) -> str:
+    """After `not_sent`: the approval is not used up."""
+    return f"The approval stands until {clock(use_by)}: repeat the identical call."
+
+
+def not_listed() -> str:
+    """The server did not say which tools it has; no call to it can be judged."""
+    return "Not executed: the server did not list its tools. Nothing was sent. Try again later."
+
+
+def already_delivered() -> str:
+    return "The result of this approval was delivered before. A new call needs a new approval."
+
+
+def no_such_approval() -> str:
+    return "There is no such approval of this agent."

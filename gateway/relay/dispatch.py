@@ -1,0 +1,238 @@
+"""What happens with a message, by its method. An unknown method goes nowhere.
+
+tools/call is judged (`calls`), tools/list is filtered (`listing`), `initialize` gets its session
+sealed; everything else passes through as it is, both ways, streams included.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+
+from approvals.model import Client
+from gateway.grants import Grant
+from gateway.headers import outbound_headers
+from gateway.jsonrpc import ErrorCode, Message, client_of, encode, error_body
+from gateway.relay.calls import Calls
+from gateway.relay.exchange import Garbage, read_json, read_response
+from gateway.relay.holding import Holding
+from gateway.relay.listing import Listing
+from gateway.relay.response import Receive, Send, reply
+from gateway.relay.sessions import Session, Sessions
+from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request
+from gateway.relay.visit import Backend, Visit
+from gateway.relay.watch import Gone, raising_gone
+
+log = structlog.get_logger()
+
+_PASSED = frozenset(
+    {
+        "ping",
+        "resources/list",
+        "resources/templates/list",
+        "resources/read",
+        "resources/subscribe",
+        "resources/unsubscribe",
+        "prompts/list",
+        "prompts/get",
+        "completion/complete",
+        "logging/setLevel",
+        "server/discover",
+        "subscriptions/listen",
+        "tasks/get",
+        "tasks/update",
+        "tasks/cancel",
+        "tasks/result",
+        "tasks/list",
+    }
+)
+_NOTIFICATIONS = frozenset(
+    {
+        "notifications/initialized",
+        "notifications/cancelled",
+        "notifications/progress",
+        "notifications/roots/list_changed",
+        "notifications/elicitation/complete",
+        "notifications/tasks/status",
+    }
+)
+_HANDED_DOWN = {"retry-after": b"retry-after", "allow": b"allow"}
+
+
+class Dispatch:
+    """Routes one parsed message."""
+
+    def __init__(
+        self,
+        *,
+        calls: Calls,
+        holding: Holding,
+        listing: Listing,
+        sessions: Sessions,
+        max_result: int,
+    ) -> None:
+        self._calls = calls
+        self._holding = holding
+        self._listing = listing
+        self._sessions = sessions
+        self._max_result = max_result
+
+    async def post(self, visit: Visit) -> None:
+        """Answer one POST."""
+        message = visit.message
+        if message.kind == "request":
+            await self._request(visit)
+        elif message.kind == "response" or message.method in _NOTIFICATIONS:
+            if message.method == "notifications/cancelled":
+                await self._holding.cancelled(visit)
+            await self._pass(visit)
+        else:
+            await reply(visit.send, 202)  # unknown notifications end here, unanswered
+
+    async def _request(self, visit: Visit) -> None:
+        method = visit.message.method
+        if method == "tools/call":
+            await self._calls.serve(visit)
+        elif method == "tools/list":
+            await self._listing.serve(visit)
+        elif method == "initialize" and not visit.modern:
+            await self._initialize(visit)
+        elif method in _PASSED:
+            await self._pass(visit)
+        else:
+            status = 404 if visit.modern else 200
+            body = error_body(visit.message.id, ErrorCode.METHOD_NOT_FOUND, "Method not found")
+            await reply(visit.send, status, body)
+
+    async def stream(
+        self,
+        method: str,
+        grant: Grant,
+        backend: Backend,
+        session: Session | None,
+        protocol: str,
+        last_event: str,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """GET (the server's own stream, or a resumed one) and DELETE (the end of a session)."""
+        request = Request(
+            method=method,
+            body=b"",
+            grant=grant.id,
+            protocol=protocol,
+            session=session.id if session is not None else "",
+            headers={"Last-Event-ID": last_event} if last_event else {},
+        )
+        await self._copy(backend, request, receive, send, None)
+
+    async def _pass(self, visit: Visit) -> None:
+        message = visit.message
+        headers = (
+            dict(outbound_headers(visit.protocol, message.method, message.params or {}))
+            if visit.modern
+            else {}
+        )
+        request = visit.request(encode(message), headers=headers)
+        await self._copy(visit.backend, request, visit.receive, visit.send, message)
+
+    async def _copy(
+        self,
+        backend: Backend,
+        request: Request,
+        receive: Receive,
+        send: Send,
+        message: Message | None,
+    ) -> None:
+        """Send a request and hand its answer down byte by byte."""
+        try:
+            async with raising_gone(receive):
+                answer = await backend.upstream.send(request)
+                try:
+                    if answer.content_type == "text/event-stream":
+                        await _stream(answer, send)
+                        return
+                    body = await read_json(answer, self._max_result)
+                finally:
+                    # Closing early is what cancels the request on the server's side.
+                    await answer.aclose()
+        except Gone:
+            return
+        except (NotSent, OutcomeUnknown) as error:
+            await self._unreachable(backend, send, message, error)
+            return
+        await reply(send, answer.status, body, headers=_headers(answer))
+
+    async def _initialize(self, visit: Visit) -> None:
+        message = visit.message
+        request = visit.request(encode(message))
+        try:
+            answer = await visit.backend.upstream.send(request)
+            try:
+                if answer.status != 200 or message.id is None:  # noqa: PLR2004
+                    body = await read_json(answer, self._max_result)
+                    await reply(visit.send, answer.status, body, headers=_headers(answer))
+                    return
+                response = await read_response(answer, message.id, limit=self._max_result)
+            finally:
+                await answer.aclose()
+        except (NotSent, OutcomeUnknown) as error:
+            await self._unreachable(visit.backend, visit.send, message, error)
+            return
+        headers = _headers(answer)
+        if answer.session:
+            sealed = self._seal(visit, answer.session, response.message)
+            headers.append((b"mcp-session-id", sealed.encode("ascii")))
+        await reply(visit.send, 200, response.body, headers=headers)
+
+    def _seal(self, visit: Visit, identifier: str, response: dict[str, Any]) -> str:
+        info = client_of((visit.message.params or {}).get("clientInfo"))
+        result = response.get("result")
+        protocol = result.get("protocolVersion") if isinstance(result, dict) else None
+        session = Session(
+            id=identifier,
+            client=Client(info.name, info.version) if info else Client(),
+            protocol=protocol if isinstance(protocol, str) else "",
+        )
+        return self._sessions.seal(session, grant=visit.grant.id, server=visit.backend.name)
+
+    async def _unreachable(
+        self, backend: Backend, send: Send, message: Message | None, error: Exception
+    ) -> None:
+        log.warning("server.unreachable", server=backend.name, error=str(error))
+        rpc_id = message.id if message is not None else None
+        text = (
+            "The server gave no usable answer"
+            if isinstance(error, Garbage)
+            else ("The server behind the gateway cannot be reached")
+        )
+        await reply(send, 502, error_body(rpc_id, -32603, text))
+
+
+def _headers(answer: Answer) -> list[tuple[bytes, bytes]]:
+    return [
+        (name, answer.headers[key].encode("latin-1"))
+        for key, name in _HANDED_DOWN.items()
+        if key in answer.headers
+    ]
+
+
+async def _stream(answer: Answer, send: Send) -> None:
+    await send(
+        {
+            "type": "http.response.start",
+            "status": answer.status,
+            "headers": [
+                (b"content-type", b"text/event-stream"),
+                (b"cache-control", b"no-cache, no-transform"),
+                (b"x-accel-buffering", b"no"),
+            ],
+        }
+    )
+    try:
+        async for chunk in answer.body():
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    except OutcomeUnknown:
+        log.warning("server.stream_broken")
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,0 +1,120 @@
+"""Reading a server's answer: find the one response in it, pass on what comes before.
+
+An answer is one JSON text or an SSE stream that ends with the response (basic/transports). What is
+not the response (progress, logging, requests to the client) is handed to `on_message` as it came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from approvals.model import Execution
+from gateway.relay.sse import EventTooLarge, SseParser
+from gateway.relay.upstream import Answer, OutcomeUnknown
+
+OnMessage = Callable[[bytes], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A server's response to one request."""
+
+    status: int  # HTTP
+    body: bytes  # the JSON-RPC message, as the server wrote it
+    message: dict[str, Any]  # the same, decoded; for looking, not for sending
+
+    @property
+    def execution(self) -> Execution:
+        """What this response says about a tools/call."""
+        return classify(self.message)
+
+
+class Garbage(OutcomeUnknown):
+    """The server answered, but not with a response to this request."""
+
+
+class TooLarge(OutcomeUnknown):
+    """The answer is larger than the gateway passes on."""
+
+
+def classify(message: dict[str, Any]) -> Execution:
+    result = message.get("result")
+    if not isinstance(result, dict):
+        return Execution.UPSTREAM_ERROR
+    return Execution.TOOL_ERROR if result.get("isError") is True else Execution.SUCCEEDED
+
+
+def response_to(body: bytes, rpc_id: str | int) -> dict[str, Any] | None:
+    """The message, if it is the response to this request; None if it is anything else."""
+    try:
+        message = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(message, dict):
+        return None
+    found = message.get("id")
+    if found != rpc_id or type(found) is not type(rpc_id):  # True == 1 == 1.0
+        return None
+    if "method" in message or ("result" not in message and "error" not in message):
+        return None
+    return message
+
+
+async def read_json(answer: Answer, limit: int) -> bytes:
+    """The whole body.
+
+    Raises:
+        TooLarge: more than `limit` bytes.
+        OutcomeUnknown: the connection broke.
+    """
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in answer.body():
+        size += len(chunk)
+        if size > limit:
+            raise TooLarge(f"over {limit} bytes")
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def read_response(
+    answer: Answer, rpc_id: str | int, *, limit: int, on_message: OnMessage | None = None
+) -> Response:
+    """Read an answer up to and including its response.
+
+    Raises:
+        Garbage: it ended, or was something else, without a response to `rpc_id`.
+        TooLarge: the response is over `limit` bytes.
+        OutcomeUnknown: the connection broke first.
+    """
+    if answer.content_type == "text/event-stream":
+        return await _read_stream(answer, rpc_id, limit, on_message)
+    body = await read_json(answer, limit)
+    message = response_to(body, rpc_id)
+    if message is None:
+        raise Garbage(f"HTTP {answer.status} {answer.content_type}")
+    return Response(answer.status, body, message)
+
+
+async def _read_stream(
+    answer: Answer, rpc_id: str | int, limit: int, on_message: OnMessage | None
+) -> Response:
+    parser = SseParser(max_event=limit)
+    async for chunk in answer.body():
+        try:
+            events = parser.feed(chunk)
+        except EventTooLarge as error:
+            raise TooLarge(f"over {limit} bytes") from error
+        for item in events:
+            if not item.data:
+                continue
+            message = response_to(item.data, rpc_id)
+            if message is not None:
+                return Response(answer.status, item.data, message)
+            if on_message is not None:
+                await on_message(item.data)
+    raise Garbage("the stream ended without a response")

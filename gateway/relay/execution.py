@@ -1,0 +1,133 @@
+"""Running an approved call: claim, send once, record, answer. In this order and no other.
+
+The running belongs to a task of the gateway, not to the request that started it: an agent that
+hangs up finds the result when it comes back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import structlog
+
+from approvals.digest import sha256
+from approvals.journal import RecordUnavailable
+from approvals.model import Approval, Execution
+from gateway import answers
+from gateway.answers import Refusal
+from gateway.catalogue import Catalogue
+from gateway.guard import Claimed, Guard, Lost, Refused
+from gateway.jsonrpc import ToolCall
+from gateway.relay.exchange import Response, TooLarge, read_response
+from gateway.relay.listing import Listing, ListingFailed
+from gateway.relay.outbound import call_request
+from gateway.relay.progress import Progress
+from gateway.relay.upstream import NotSent, OutcomeUnknown
+from gateway.relay.visit import Visit
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """The call ran; `body` is the server's response, as it wrote it."""
+
+    approval_id: str
+    body: bytes
+
+
+class Executions:
+    """The tasks in which approved calls run. Leave it with all of them ended."""
+
+    def __init__(
+        self, *, guard: Guard, listing: Listing, catalogue: Catalogue, max_result: int
+    ) -> None:
+        self._guard = guard
+        self._listing = listing
+        self._catalogue = catalogue
+        self._max_result = max_result
+        self._tasks: set[asyncio.Task[Ran | Refusal | None]] = set()
+
+    async def run(
+        self, visit: Visit, call: ToolCall, approval: Approval, progress: Progress
+    ) -> Ran | Refusal | None:
+        """Run an approved call once. None: somebody else has it; look at the row again."""
+        task = asyncio.create_task(
+            self._run(visit, call, approval, progress), name=f"execute {approval.id}"
+        )
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    async def aclose(self, patience: float) -> None:
+        """Wait for what runs, at most `patience` seconds; what still runs then is unknown."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=patience)
+        for task in self._tasks:
+            task.cancel()
+
+    async def _run(
+        self, visit: Visit, call: ToolCall, approval: Approval, progress: Progress
+    ) -> Ran | Refusal | None:
+        try:
+            await self._listing.ensure(visit, fresh=True)
+        except ListingFailed:
+            return answers.server_unavailable(approval)
+        match await self._guard.claim(
+            approval.id, trust_annotations=visit.backend.trust_annotations
+        ):
+            case Lost():
+                return None
+            case Refused(refusal):
+                return refusal
+            case Claimed(claimed):
+                return await self._send(visit, call, claimed, progress)
+
+    async def _send(
+        self, visit: Visit, call: ToolCall, claimed: Approval, progress: Progress
+    ) -> Ran | Refusal:
+        started = time.perf_counter()
+        response: Response | None = None
+        execution = Execution.OUTCOME_UNKNOWN
+        refusal: Refusal = answers.outcome_unknown(claimed)
+        try:
+            response = await self._exchange(visit, call, claimed, progress)
+            execution = response.execution
+        except NotSent as error:
+            log.warning("call.not_sent", approval=claimed.id, error=str(error))
+            execution, refusal = Execution.NOT_EXECUTED, answers.not_sent(claimed)
+        except TooLarge as error:
+            log.warning("call.too_large", approval=claimed.id, error=str(error))
+            refusal = answers.too_large(claimed)
+        except OutcomeUnknown as error:
+            log.warning("call.outcome_unknown", approval=claimed.id, error=str(error))
+        body = response.body if response is not None else None
+        try:
+            await self._guard.finish(
+                claimed.id,
+                execution,
+                result=body,
+                result_digest=sha256(body) if body is not None else "",
+                latency_ms=int((time.perf_counter() - started) * 1000),
+            )
+        except RecordUnavailable:
+            # The call ran and that could not be recorded: the lease will run out and the row will
+            # say "outcome unknown". So does the agent's answer; two stories would be worse.
+            log.exception("record.unavailable", approval=claimed.id)
+            return answers.outcome_unknown(claimed)
+        return refusal if body is None else Ran(claimed.id, body)
+
+    async def _exchange(
+        self, visit: Visit, call: ToolCall, claimed: Approval, progress: Progress
+    ) -> Response:
+        tool = self._catalogue.tool(visit.backend.name, claimed.call.tool)
+        request = call_request(visit, call, claimed.call.arguments, tool, name=claimed.call.tool)
+        answer = await visit.backend.upstream.send(request)
+        try:
+            return await read_response(
+                answer, call.id, limit=self._max_result, on_message=progress.from_server
+            )
+        finally:
+            await answer.aclose()

@@ -1,0 +1,239 @@
+"""Held calls: the agent waits, leaves, returns. The row decides; the transport only attaches.
+
+A held call waits here for its row to leave `pending`, at most `hold` seconds, with progress notes
+on the way. Time up: the agent gets a handle and may come back by `signoff_await_approval` or by
+repeating the identical call. An approved call is claimed and run once, in a task of its own: the
+agent's hanging up ends the waiting, never the running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from approvals.clock import Clock
+from approvals.journal import RecordUnavailable
+from approvals.model import Approval, Execution, Millis, State
+from approvals.service import Approvals
+from gateway import answers
+from gateway.answers import Refusal
+from gateway.guard import Guard
+from gateway.jsonrpc import ToolCall
+from gateway.relay.execution import Executions, Ran
+from gateway.relay.progress import Progress
+from gateway.relay.response import EventStream
+from gateway.relay.verdicts import answer, refuse
+from gateway.relay.visit import Visit
+from gateway.relay.watch import Gone, raising_gone
+
+log = structlog.get_logger()
+
+_AWAIT_SECONDS = 50
+_CANCELLED = "The agent cancelled the call."
+
+
+@dataclass(frozen=True, slots=True)
+class StillWaiting:
+    """Time is up and there is nothing to tell yet."""
+
+    approval: Approval
+
+
+Outcome = Ran | Refusal | StillWaiting
+
+
+class Holding:
+    """Attaches requests to approvals."""
+
+    def __init__(
+        self,
+        *,
+        approvals: Approvals,
+        guard: Guard,
+        executions: Executions,
+        clock: Clock,
+        url: str,
+        progress_seconds: float,
+    ) -> None:
+        self._approvals = approvals
+        self._guard = guard
+        self._executions = executions
+        self._clock = clock
+        self._url = url
+        self._progress_seconds = progress_seconds
+        self._stopping = asyncio.Event()
+        self._waiting: dict[tuple[str, str, str | int], asyncio.Task[Any]] = {}
+
+    def stop(self) -> None:
+        """The gateway is going down: let every waiting agent go with its handle. Thread-safe
+        enough for a signal handler of the loop's own thread.
+        """
+        self._stopping.set()
+
+    async def hold(self, visit: Visit, call: ToolCall, approval: Approval, hold: float) -> None:
+        """Answer a call that a person must decide on."""
+        await self._attach(visit, call, approval, hold)
+
+    async def resume(self, visit: Visit, call: ToolCall) -> None:
+        """Answer `signoff_await_approval`: the outcome of an earlier call of the same grant."""
+        identifier = call.arguments.get("approval_id")
+        approval = await self._approvals.get(identifier) if isinstance(identifier, str) else None
+        if (
+            approval is None
+            or approval.id != identifier
+            or approval.call.grant != visit.grant.id
+            or approval.call.server != visit.backend.name
+        ):
+            await refuse(visit, answers.unknown_approval())
+            return
+        hold = visit.grant.hold or self._guard.default_hold or _AWAIT_SECONDS
+        await self._guard.waits(approval.id, until=self._clock.now() + hold * 1000)
+        await self._attach(visit, call, approval, hold)
+
+    async def cancelled(self, visit: Visit) -> None:
+        """A legacy agent says that it no longer wants a call: its approval is withdrawn.
+
+        Ids are the agent's own choice, so they count only within its own session. A client that
+        merely lost patience (its reason says so) is leaving, not cancelling.
+        """
+        params = visit.message.params or {}
+        request_id, reason = params.get("requestId"), params.get("reason")
+        if visit.session is None or not isinstance(request_id, str | int):
+            return
+        task = self._waiting.get((visit.grant.id, visit.session.id, request_id))
+        if task is not None:
+            text = reason.lower() if isinstance(reason, str) else ""
+            task.cancel("left" if "time" in text else "cancelled")
+
+    async def _attach(self, visit: Visit, call: ToolCall, approval: Approval, hold: float) -> None:
+        stream = EventStream(visit.send)
+        progress = Progress(stream, call.progress_token)
+        key = self._key(visit)
+        task = asyncio.current_task()
+        if key is not None and task is not None:
+            self._waiting[key] = task
+        try:
+            async with raising_gone(visit.receive):
+                outcome = await self._wait(visit, call, approval, hold, progress)
+            await self._tell(visit, stream, outcome)
+        except Gone:
+            await self._left(approval, cancelled=False)
+        except asyncio.CancelledError as stop:
+            if not stop.args or task is None:
+                raise
+            task.uncancel()
+            await self._left(approval, cancelled=stop.args[0] == "cancelled")
+            await answer(visit, b"", stream)
+        except RecordUnavailable:
+            log.exception("record.unavailable", approval=approval.id)
+            await refuse(visit, answers.record_unavailable(), stream)
+        finally:
+            if key is not None:
+                self._waiting.pop(key, None)
+
+    async def _wait(
+        self, visit: Visit, call: ToolCall, approval: Approval, hold: float, progress: Progress
+    ) -> Outcome:
+        """Follow the row until there is something to tell or the time is up."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + hold
+        since = self._clock.now()
+        while True:
+            outcome = await self._look(visit, call, approval, since, progress)
+            if outcome is not None:
+                return outcome
+            remaining = ends - loop.time()
+            if remaining <= 0 or self._stopping.is_set():
+                return StillWaiting(approval)
+            await progress.waiting(approval, self._link(approval))
+            newer = await self._next(approval, min(self._progress_seconds, remaining))
+            approval = newer if newer is not None else approval
+
+    async def _next(self, approval: Approval, seconds: float) -> Approval | None:
+        """The row when it has changed; None when time is up or the gateway stops."""
+        change = asyncio.create_task(
+            self._approvals.wait(approval.id, version=approval.version, timeout=seconds)
+        )
+        stop = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({change, stop}, return_when=asyncio.FIRST_COMPLETED)
+            return change.result() if change.done() else None
+        finally:
+            change.cancel()
+            stop.cancel()
+
+    async def _look(
+        self, visit: Visit, call: ToolCall, approval: Approval, since: Millis, progress: Progress
+    ) -> Outcome | None:
+        """What there is to tell about the row as it stands; None: wait on."""
+        match approval.state:
+            case State.PENDING:
+                return None
+            case State.APPROVED:
+                return await self._approved(visit, call, approval, since, progress)
+            case State.DENIED:
+                return answers.denied_by(approval)
+            case State.EXPIRED:
+                return answers.expired(approval)
+            case State.WITHDRAWN:
+                return answers.withdrawn(approval)
+            case State.SUPERSEDED:
+                return answers.superseded(approval)
+
+    async def _approved(
+        self, visit: Visit, call: ToolCall, approval: Approval, since: Millis, progress: Progress
+    ) -> Outcome | None:
+        match approval.execution:
+            case Execution.NONE | Execution.NOT_EXECUTED:
+                return await self._executions.run(visit, call, approval, progress)
+            case Execution.EXECUTING:
+                return None
+            case Execution.OUTCOME_UNKNOWN:
+                return answers.outcome_unknown(approval)
+            case _:
+                stored = await self._guard.stored_result(approval.id, attached_at=since)
+                if stored is None:
+                    return answers.already_delivered(approval)
+                return Ran(approval.id, stored)
+
+    async def _tell(self, visit: Visit, stream: EventStream, outcome: Outcome) -> None:
+        match outcome:
+            case Ran(approval_id, body):
+                await answer(visit, under_id(body, visit.message.id), stream)
+                self._guard.delivered(approval_id)
+            case Refusal():
+                await refuse(visit, outcome, stream)
+            case StillWaiting(approval):
+                await self._guard.left(approval.id)
+                running = approval.execution is Execution.EXECUTING
+                tell = answers.still_running if running else answers.pending
+                refusal = tell(approval, url=self._link(approval))
+                await refuse(visit, refusal, stream)
+
+    async def _left(self, approval: Approval, *, cancelled: bool) -> None:
+        if cancelled or approval.terms.when_detached == "withdraw":
+            why = _CANCELLED if cancelled else "The agent left."
+            await self._approvals.withdraw(approval.id, grant=approval.call.grant, why=why)
+        else:
+            await self._guard.left(approval.id)
+
+    def _link(self, approval: Approval) -> str:
+        return f"{self._url}/approvals/{approval.id}"
+
+    def _key(self, visit: Visit) -> tuple[str, str, str | int] | None:
+        if visit.session is None or visit.message.id is None:
+            return None
+        return (visit.grant.id, visit.session.id, visit.message.id)
+
+
+def under_id(body: bytes, rpc_id: str | int | None) -> bytes:
+    """A stored response under the id of the request that asks for it now."""
+    message = json.loads(body)
+    if message.get("id") == rpc_id and type(message["id"]) is type(rpc_id):
+        return body
+    message["id"] = rpc_id
+    return json.dumps(message, separators=(",", ":")).encode("ascii")

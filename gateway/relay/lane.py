@@ -1,0 +1,186 @@
+"""The place of one stdio process: started when it is used, started again after it died.
+
+A lane belongs to one legacy session, to one modern grant, or to everybody (`shared`). It replays
+the recorded `initialize` to a new process, and backs off from one that keeps dying.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gateway.relay.channel import Channel, Limits, Message
+from gateway.relay.mailbox import Ended, Letter, Mailbox
+from gateway.relay.process import Command, End
+from gateway.relay.upstream import NotSent, OutcomeUnknown
+
+LONGEST_DELAY = 30.0
+HEALTHY_SECONDS = 60.0
+_TO_LONGEST = 6  # doublings after which the longest delay is reached
+
+
+@dataclass(frozen=True, slots=True)
+class Restarts:
+    """Deaths in a row, and the time (monotonic, seconds) before which none is started again."""
+
+    deaths: int = 0
+    until: float = 0.0
+
+
+def after_death(restarts: Restarts, *, lived: float, now: float, first: float) -> Restarts:
+    """`first` seconds, doubling up to 30 s; a process that lived for a minute begins anew."""
+    deaths = 1 if lived >= HEALTHY_SECONDS else restarts.deaths + 1
+    delay = min(LONGEST_DELAY, first * 2 ** min(deaths - 1, _TO_LONGEST))
+    return Restarts(deaths, now + delay)
+
+
+class Pace:
+    """The back-off of one requester, across its lanes."""
+
+    def __init__(self) -> None:
+        self.restarts = Restarts()
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """The legacy opening of a session, kept to open a new process the same way."""
+
+    initialize: Message
+    initialized: Message | None = None
+    answer: Message | None = None
+
+
+class Refused(Exception):
+    """The server answered `initialize` with an error."""
+
+    def __init__(self, answer: Message) -> None:
+        super().__init__("initialize was refused")
+        self.answer = answer
+
+
+class Lane:
+    """At most one living process. `greeting` None: the modern era, which opens nothing."""
+
+    def __init__(
+        self,
+        command: Command,
+        limits: Limits,
+        *,
+        pace: Pace,
+        greeting: Greeting | None,
+        own: Callable[[Coroutine[Any, Any, None]], object],
+    ) -> None:
+        """`own` takes a process's task over until it is done."""
+        self._command = command
+        self._limits = limits
+        self._pace = pace
+        self._own = own
+        self._channel: Channel | None = None
+        self._opening: asyncio.Task[Channel] | None = None
+        self._closed = False
+        self._made = time.monotonic()
+        self.greeting = greeting
+        self.inboxes: dict[str, Mailbox] = {}
+
+    @property
+    def channel(self) -> Channel | None:
+        """The living process's channel, if there is one and it is open."""
+        opening = self._opening is not None and not self._opening.done()
+        alive = self._channel is not None and self._channel.process.alive
+        return self._channel if alive and not opening else None
+
+    @property
+    def touched(self) -> float:
+        return self._made if self._channel is None else max(self._made, self._channel.touched)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing in flight and nobody listening."""
+        if self._opening is not None and not self._opening.done():
+            return False
+        busy = self._channel is not None and self._channel.process.alive and self._channel.busy
+        return not busy and not any(inbox.reading for inbox in self.inboxes.values())
+
+    async def open(self) -> Channel:
+        """The living process, started (again) where there is none.
+
+        Raises:
+            NotSent: it cannot be started, or not yet again.
+            OutcomeUnknown: it got the opening and did not answer it.
+            Refused: it answered the opening with an error.
+        """
+        if (channel := self.channel) is not None:
+            return channel
+        if self._opening is None or self._opening.done():
+            # A task of its own: whoever waits may go away, others wait for the same start.
+            self._opening = asyncio.create_task(self._open(), name=f"stdio {self._command.name}")
+            self._opening.add_done_callback(_seen)
+        return await asyncio.shield(self._opening)
+
+    def close(self, why: str = "stopped") -> None:
+        """Stop the process (its task goes on until it is gone) and end the GET streams."""
+        self._closed = True
+        if self._channel is not None:
+            self._channel.process.stop(why)
+        for inbox in self.inboxes.values():
+            inbox.fail(Ended())
+
+    async def _open(self) -> Channel:
+        self._check_open()
+        if time.monotonic() < self._pace.restarts.until:
+            raise NotSent(f"{self._command.name}: backing off")
+        self._channel = channel = Channel(
+            self._command,
+            self._limits,
+            modern=self.greeting is None,
+            inboxes=self.inboxes,
+            on_end=self._ended,
+        )
+        self._own(channel.process.run())
+        await channel.process.started
+        self._check_open()  # `close` may have come while it was being started
+        if self.greeting is not None:
+            try:
+                self.greeting = await self._greet(channel, self.greeting)
+            except BaseException:
+                channel.process.stop("not opened")
+                raise
+        return channel
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise NotSent(f"{self._command.name}: stopped")
+
+    async def _greet(self, channel: Channel, greeting: Greeting) -> Greeting:
+        flight = channel.request(greeting.initialize, owner="")
+        letter: Letter | None = None
+        try:
+            async with asyncio.timeout(self._limits.start):
+                while letter is None or not letter.last:
+                    letter = await flight.mailbox.get(self._limits.start)
+        except TimeoutError:
+            raise OutcomeUnknown("no answer to initialize") from None
+        answer: Message = json.loads(letter.data)
+        if "result" not in answer:
+            raise Refused(answer)
+        if greeting.initialized is not None:
+            channel.notify(greeting.initialized, owner="")
+        # Later sessions of a shared process get the first answer, whatever a restart brings.
+        return replace(greeting, answer=greeting.answer or answer)
+
+    def _ended(self, end: End, lived: float) -> None:
+        if end.crashed:
+            now = time.monotonic()
+            self._pace.restarts = after_death(
+                self._pace.restarts, lived=lived, now=now, first=self._limits.first_delay
+            )
+
+
+def _seen(task: asyncio.Task[Channel]) -> None:
+    """Everybody who waited may be gone: an exception then is nobody's to hear."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,66 @@
+"""Progress notes to a waiting agent (basic/utilities/progress), where it asked for them.
+
+The number must grow with every note of one token, through the waiting and through what the server
+itself reports once the call runs: the server's numbers are carried on from where waiting ended.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from approvals.model import Approval
+from gateway.refusals import clock
+from gateway.relay.response import EventStream
+
+_LONGEST = 200  # characters some hosts show
+
+
+class Progress:
+    """The notes of one request; without a token, only signs of life."""
+
+    def __init__(self, stream: EventStream, token: str | int | None) -> None:
+        self._stream = stream
+        self._token = token
+        self._count = 0
+
+    async def waiting(self, approval: Approval, link: str) -> None:
+        """Say that a person is still to decide."""
+        if self._token is None:
+            if self._count:  # the first look costs nothing: the decision may be quick
+                await self._stream.ping()
+            self._count += 1
+            return
+        self._count += 1
+        text = (
+            f"Waiting for approval {short(approval.id)} until {clock(approval.expires_at)}: {link}"
+        )
+        await self._note({"progress": self._count, "message": text[:_LONGEST]})
+
+    async def from_server(self, data: bytes) -> None:
+        """Hand down what the server says while the call runs."""
+        message = json.loads(data)
+        params = message.get("params") if isinstance(message, dict) else None
+        if (
+            isinstance(params, dict)
+            and message.get("method") == "notifications/progress"
+            and isinstance(params.get("progress"), int | float)
+        ):
+            for key in ("progress", "total"):
+                if isinstance(params.get(key), int | float):
+                    params[key] += self._count
+            data = json.dumps(message, separators=(",", ":")).encode("ascii")
+        await self._stream.message(data)
+
+    async def _note(self, params: dict[str, Any]) -> None:
+        message = {
+            "jsonrpc": "2.0",
+            "method": "notifications/progress",
+            "params": {"progressToken": self._token, **params},
+        }
+        await self._stream.message(json.dumps(message, separators=(",", ":")).encode("ascii"))
+
+
+def short(approval_id: str) -> str:
+    """The few characters by which people tell approvals apart."""
+    return approval_id[-6:].upper()

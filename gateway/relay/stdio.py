@@ -1,0 +1,254 @@
+"""A server started as a command, given the shape of a Streamable HTTP server, in process.
+
+Legacy sessions have a process each and modern grants have one each, or all share one per era: a
+stdio process serves the era of its first request only. Knows ids and sessions, no policy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import IO, Any
+
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+from gateway.relay.channel import Channel, Limits, Message, encode
+from gateway.relay.lane import Greeting, Lane, Pace, Refused
+from gateway.relay.mailbox import Mailbox
+from gateway.relay.process import Command
+from gateway.relay.stdio_answer import Inbox, Stream, Whole, accepted, refused
+from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request
+
+__all__ = ["Limits", "StdioUpstream"]
+
+log = logging.getLogger(__name__)
+
+_LEGACY = "legacy"
+_MODERN = "modern"
+#: Putting a process tree down is bounded by five seconds (gateway.relay.process).
+_CLOSE_SECONDS = 5.5
+
+
+@dataclass(slots=True, eq=False)
+class _Session:
+    """A legacy session. `used`: monotonic seconds."""
+
+    grant: str
+    lane: Lane
+    used: float
+
+
+class StdioUpstream:
+    """One command. See `upstream.Upstream`."""
+
+    def __init__(
+        self,
+        name: str,
+        command: str,
+        args: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        *,
+        shared: bool = False,
+        limits: Limits | None = None,
+        errlog: IO[Any] | None = None,
+    ) -> None:
+        """`errlog` takes the server's stderr (needs a file number); None: our own stderr."""
+        self.name = name
+        self._command = Command(
+            name=name, command=command, args=tuple(args), env=env or {}, cwd=cwd, errlog=errlog
+        )
+        self._shared = shared
+        self._limits = limits or Limits()
+        self._lanes: dict[tuple[str, str], Lane] = {}
+        self._sessions: dict[str, _Session] = {}
+        self._paces: dict[str, Pace] = {}
+        self._tasks: set[asyncio.Task[None]] = set()  # one a process, until its tree is gone
+        self._sweeper: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def send(self, request: Request) -> Answer:
+        """See `upstream.Upstream.send`. Requests alone start a process."""
+        if self._closed:
+            raise NotSent(f"{self.name}: stopped")
+        modern = request.protocol in MODERN_PROTOCOL_VERSIONS
+        if request.method == "POST":
+            message = json.loads(request.body)
+            if not isinstance(message, dict):
+                return refused(400, "Body must be one JSON-RPC message")
+            if message.get("method") == "initialize" and "id" in message:
+                return await self._initialize(request.grant, message)
+            return await (self._modern if modern else self._legacy)(request, message)
+        if modern or request.method not in ("GET", "DELETE"):
+            return refused(405, "Method Not Allowed", allow="POST")
+        session = self._session(request)
+        if isinstance(session, Whole):
+            return session
+        if request.method == "DELETE":
+            self._end(request.session, session)
+            return Whole(200, content_type="")
+        inbox = session.lane.inboxes[request.session]
+        if inbox.reading:
+            return refused(409, "Conflict: Only one SSE stream is allowed per session")
+        return Inbox(inbox, self._limits)
+
+    async def aclose(self) -> None:
+        """Stop every process and wait until its tree is gone; under six seconds."""
+        self._closed = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for key in list(self._lanes):
+            self._drop(key)
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=_CLOSE_SECONDS)
+            for task in late:
+                task.cancel()
+
+    # The legacy era: sessions.
+
+    async def _initialize(self, grant: str, message: Message) -> Answer:
+        identifier = secrets.token_urlsafe(24)  # 192 bits
+        key = (_LEGACY, "" if self._shared else identifier)
+        lane = self._lane(key, grant, Greeting(message))
+        if lane is None:
+            return refused(503, "Too many processes of this server are in use")
+        self._make_room_for_a_session()
+        lane.inboxes[identifier] = Mailbox(limit=self._limits.line)
+        session = self._sessions[identifier] = _Session(grant, lane, time.monotonic())
+        try:
+            await lane.open()
+        except Refused as no:
+            self._never_opened(key, identifier, session)
+            return Whole(200, encode({**no.answer, "id": message["id"]}))
+        except BaseException:
+            self._never_opened(key, identifier, session)
+            raise
+        greeting = lane.greeting
+        if greeting is None or greeting.answer is None:
+            raise OutcomeUnknown("no answer to initialize")
+        return Whole(200, encode({**greeting.answer, "id": message["id"]}), session=identifier)
+
+    async def _legacy(self, request: Request, message: Message) -> Answer:
+        session = self._session(request)
+        if isinstance(session, Whole):
+            return session
+        if "method" in message and "id" in message:
+            try:
+                channel = await session.lane.open()
+            except (OutcomeUnknown, Refused) as error:
+                # Only the opening was sent: the request itself has not begun.
+                raise NotSent(f"{self.name}: could not be started again") from error
+            flight = channel.request(message, request.session)
+            return await Stream(channel, flight, self._limits).start()
+        if message.get("method") == "notifications/initialized":
+            self._initialized(session.lane, message)
+        else:
+            _pass_on(session.lane.channel, message, request.session)
+        return accepted()
+
+    def _initialized(self, lane: Lane, message: Message) -> None:
+        """Sent once a process: a shared one has heard it from the first session."""
+        if lane.greeting is not None and lane.greeting.initialized is None:
+            lane.greeting = replace(lane.greeting, initialized=message)
+            _pass_on(lane.channel, message, "")
+
+    def _session(self, request: Request) -> _Session | Whole:
+        if not request.session:
+            return refused(400, "Bad Request: Missing session ID")
+        session = self._sessions.get(request.session)
+        if session is None or session.grant != request.grant:
+            return refused(404, "Session not found")
+        session.used = time.monotonic()
+        return session
+
+    def _end(self, identifier: str, session: _Session) -> None:
+        if (_LEGACY, identifier) in self._lanes:
+            self._drop((_LEGACY, identifier))
+            return
+        self._sessions.pop(identifier, None)
+        inbox = session.lane.inboxes.pop(identifier, None)
+        if inbox is not None:
+            inbox.discard()
+
+    def _never_opened(self, key: tuple[str, str], identifier: str, session: _Session) -> None:
+        """The process of an opening that failed serves nobody, unless others came to share it."""
+        self._end(identifier, session)
+        if self._lanes.get(key) is session.lane and not session.lane.inboxes:
+            self._drop(key)
+
+    def _make_room_for_a_session(self) -> None:
+        """Of a shared process; the least recently used goes, and is told 404 when it returns."""
+        if len(self._sessions) >= self._limits.sessions:
+            oldest = min(self._sessions, key=lambda each: self._sessions[each].used)
+            self._end(oldest, self._sessions[oldest])
+
+    # The modern era: grants.
+
+    async def _modern(self, request: Request, message: Message) -> Answer:
+        key = (_MODERN, "" if self._shared else request.grant)
+        if "method" in message and "id" in message:
+            lane = self._lane(key, request.grant, None)
+            if lane is None:
+                return refused(503, "Too many processes of this server are in use")
+            channel = await lane.open()
+            flight = channel.request(message, request.grant)
+            return await Stream(channel, flight, self._limits).start()
+        if "method" in message and key in self._lanes:
+            _pass_on(self._lanes[key].channel, message, request.grant)
+        return accepted()
+
+    # Processes.
+
+    def _lane(self, key: tuple[str, str], grant: str, greeting: Greeting | None) -> Lane | None:
+        """The lane of this key, made where there is none; None: too many are in use."""
+        if (lane := self._lanes.get(key)) is not None:
+            return lane
+        if len(self._lanes) >= self._limits.processes:
+            idle = [each for each, lane in self._lanes.items() if lane.idle]
+            if not idle:
+                return None
+            self._drop(min(idle, key=lambda each: self._lanes[each].touched))
+        # A grant that makes its processes crash slows down nobody else.
+        pace = self._paces.setdefault("" if self._shared else grant, Pace())
+        lane = self._lanes[key] = Lane(
+            self._command, self._limits, pace=pace, greeting=greeting, own=self._own
+        )
+        if self._sweeper is None:
+            self._sweeper = asyncio.create_task(self._sweep(), name=f"stdio {self.name} sweep")
+        return lane
+
+    def _drop(self, key: tuple[str, str]) -> None:
+        """Stop a lane's process and forget it together with its sessions."""
+        lane = self._lanes.pop(key)
+        lane.close()
+        for identifier in lane.inboxes:
+            self._sessions.pop(identifier, None)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(min(60.0, self._limits.idle / 4))
+            before = time.monotonic() - self._limits.idle
+            for key, lane in list(self._lanes.items()):
+                if lane.idle and lane.touched <= before:
+                    log.info("stdio.idle", extra={"server": self.name})
+                    self._drop(key)
+
+    def _own(self, run: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(run, name=f"stdio {self.name} process")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _pass_on(channel: Channel | None, message: Message, owner: str) -> None:
+    """A notification or response; a process that died meanwhile does not need it."""
+    if channel is None:
+        return
+    if "method" in message:
+        channel.notify(message, owner)
+    else:
+        channel.respond(message, owner)

@@ -1,0 +1,25 @@
+"""How a refusal reaches the agent: as a tool result, which models read and hosts show calmly."""
+
+from __future__ import annotations
+
+from gateway.answers import Refusal
+from gateway.jsonrpc import result_body
+from gateway.relay.response import EventStream, reply
+from gateway.relay.visit import Visit
+
+
+async def refuse(visit: Visit, refusal: Refusal, stream: EventStream | None = None) -> None:
+    """Answer this call with a refusal, on the stream if one was begun."""
+    if visit.message.id is None:
+        raise RuntimeError("a call has an id")
+    body = result_body(visit.message.id, refusal.result(modern=visit.modern))
+    await answer(visit, body, stream)
+
+
+async def answer(visit: Visit, body: bytes, stream: EventStream | None = None) -> None:
+    """The one response to this call: JSON, or the last event of the stream that was begun."""
+    if stream is None or not stream.started:
+        await reply(visit.send, 200, body)
+        return
+    await stream.message(body)
+    await stream.end()

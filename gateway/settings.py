@@ -1,0 +1,112 @@
+"""How the gateway runs: SIGNOFF_* in the environment, then signoff.toml, then these defaults.
+
+What it guards with is elsewhere: servers in servers.json, rules in policy.json.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Settings(BaseSettings):
+    """Every setting. Secrets never show in `repr`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SIGNOFF_", toml_file="signoff.toml", frozen=True, extra="forbid"
+    )
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8788, ge=0, le=65535, description="Port to listen on; 0 picks one.")
+    data: Path = Field(
+        default=Path(".signoff"), description="Folder of the database and the key file."
+    )
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="postgresql+psycopg://… for several replicas; default: SQLite in the folder.",
+    )
+    policy: Path = Field(default=Path("policy.json"), description="The rules.")
+    servers: Path = Field(default=Path("servers.json"), description="The MCP servers behind.")
+    public_url: str = Field(
+        default="", description="How people and agents reach the gateway; default: http://host:port"
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        default=(), description="Further Host headers to answer to, besides public_url's."
+    )
+    allowed_origins: tuple[str, ...] = Field(
+        default=(), description="Further web origins that may call /mcp; none by default."
+    )
+    hold: int = Field(default=50, ge=0, le=86_400, description="Seconds a held call waits.")
+    progress: float = Field(
+        default=5.0, gt=0, le=30, description="Seconds between progress notes while it waits."
+    )
+    max_body: int = Field(default=1 << 20, ge=1_024, description="Largest request, bytes.")
+    max_result: int = Field(default=4 << 20, ge=1_024, description="Largest answer, bytes.")
+    max_pending: int = Field(default=20, ge=1, description="Open approvals per grant.")
+    server_timeout: float = Field(
+        default=300.0, gt=0, description="Seconds a server may stay silent on a call."
+    )
+    list_refresh: float = Field(
+        default=60.0, gt=0, description="Seconds after which a server's tools are listed again."
+    )
+    retention_days: int = Field(default=30, ge=0, description="Days until arguments are dropped.")
+    log: Literal["json", "text"] = Field(default="json", description="Log format.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.public_url and urlsplit(self.public_url).scheme not in ("http", "https"):
+            raise ValueError("public_url must begin with http:// or https://")
+        if self.host not in LOOPBACK and not self.public_url:
+            raise ValueError(
+                f"host {self.host} can be reached from other machines: say by which address with "
+                "SIGNOFF_PUBLIC_URL=https://…, or listen on 127.0.0.1"
+            )
+        return self
+
+    def url(self) -> str:
+        """The base URL, without a trailing slash."""
+        return self.public_url.rstrip("/") or f"http://{_bracketed(self.host)}:{self.port}"
+
+    def hosts(self) -> frozenset[str]:
+        """Every Host header that is answered; anything else is a rebound name."""
+        own = {urlsplit(self.url()).netloc.lower()}
+        if self.host in LOOPBACK:
+            own |= {f"{_bracketed(name)}:{self.port}" for name in LOOPBACK}
+        return frozenset(own | {host.lower() for host in self.allowed_hosts})
+
+    def origins(self) -> frozenset[str]:
+        """Every Origin header that may call /mcp."""
+        parts = urlsplit(self.url())
+        return frozenset({f"{parts.scheme}://{parts.netloc}".lower(), *self.allowed_origins})
+
+    def database(self) -> str:
+        """The SQLAlchemy URL of the record."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{(self.data / 'signoff.db').absolute()}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic passes all five
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,102 @@
+"""What the surface is built from. Everything it can reach is named here; it reaches nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from approvals.clock import Clock
+from approvals.model import Millis, Reviewer
+from approvals.reviewers import People
+from approvals.service import Approvals
+from approvals.store import Database
+from web.guard import Border
+from web.page.frame import Banner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolLine:
+    """One tool of one server, as the catalogue and the policy in force see it."""
+
+    server: str
+    name: str
+    description: str
+    risk: str  # "low" to "critical"
+    kind: str  # "read", "write", "execute", "destructive", "financial", "other"
+    verdict: str  # "allow", "limited", "hold", "deny", "hidden"
+    rule: str
+    changed: bool = False  # its definition differs from the pinned one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantLine:
+    id: str
+    label: str
+    servers: tuple[str, ...]
+    owner: str
+    created_at: Millis
+    expires_at: Millis | None
+    revoked_at: Millis | None
+    frozen_at: Millis | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerLine:
+    name: str
+    address: str  # a URL without credentials, or the command's first word
+    state: str  # "ready", "down", "idle"
+    tools: int
+    frozen: bool = False
+    error: str = ""
+
+
+class Desk(Protocol):
+    """What an administrator does about agents and servers. Every change writes its history row."""
+
+    async def grants(self) -> Sequence[GrantLine]: ...
+
+    async def create(
+        self, *, label: str, servers: tuple[str, ...], owner: str, days: int | None, by: Reviewer
+    ) -> str:
+        """Makes a grant and returns its token, which nobody can read again."""
+        ...
+
+    async def revoke(self, grant_id: str, *, by: Reviewer) -> bool: ...
+
+    async def freeze(self, kind: str, name: str, *, on: bool, by: Reviewer) -> bool:
+        """Stops or lets go on: kind "grant", "server" or "everything" (name "")."""
+        ...
+
+    async def servers(self) -> Sequence[ServerLine]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyText:
+    """The policy in force, as it stands in the file."""
+
+    text: str
+    hash: str
+    path: str
+    loaded_at: Millis
+    problems: tuple[str, ...] = ()  # of a newer file that was refused
+
+
+async def _no_tools() -> Sequence[ToolLine]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deps:
+    """Everything the surface is given. `status` says what everybody should know right now."""
+
+    approvals: Approvals
+    people: People
+    database: Database
+    clock: Clock
+    border: Border
+    public_url: str
+    status: Callable[[], tuple[Banner, ...]] = field(default=tuple)
+    tools: Callable[[], Awaitable[Sequence[ToolLine]]] = field(default=_no_tools)
+    policy: Callable[[], PolicyText | None] = field(default=lambda: None)
+    desk: Desk | None = None

@@ -1,0 +1,159 @@
+"""The border of the reviewers' surface: which hosts and origins may speak to it, and what every
+answer carries. Not who is asking (that is `session`). One pure ASGI wrapper, so streams stay streams.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+BODY_LIMIT = 1024 * 1024
+"""Bytes of the largest request body the surface reads. Forms are small; an edit may not be."""
+
+_SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
+
+
+@dataclass(frozen=True, slots=True)
+class Border:
+    """Who may speak to the surface. `hosts` are names without a port, lower case."""
+
+    hosts: frozenset[str]
+    origins: frozenset[str] = frozenset()  # further origins of our own pages: "https://ok.example"
+    https: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """A request that is not let in: the status, and a fixed sentence for its sender."""
+
+    status: int
+    why: str
+
+
+def inspect(border: Border, scheme: str, method: str, headers: Headers) -> Turned | None:
+    """What is wrong with this request before anybody looks at who sent it. Pure.
+
+    A browser always tells where a POST comes from (Origin, Sec-Fetch-Site). Programs with a bearer
+    token send neither; a request with a cookie and neither is refused.
+    """
+    hosts = headers.getlist("host")
+    if len(hosts) != 1 or _hostname(hosts[0]) not in border.hosts:
+        return Turned(421, "This address is not one this gateway answers to.")
+    if method in _SAFE:
+        return None
+    origins = headers.getlist("origin")
+    site = headers.get("sec-fetch-site")
+    if origins:
+        own = {*border.origins, f"{scheme}://{hosts[0].lower()}"}
+        if len(origins) > 1 or origins[0] not in own:
+            return Turned(403, "This request comes from another site.")
+    if site is not None and site != "same-origin":
+        return Turned(403, "This request comes from another site.")
+    if not origins and site is None and "cookie" in headers:
+        return Turned(403, "This request does not say which page it comes from.")
+    return None
+
+
+def _hostname(host: str) -> str:
+    name, _, port = host.rpartition(":")
+    if name and port.isascii() and port.isdigit():
+        return name.lower()
+    return host.lower()
+
+
+def csrf_token(session: str) -> str:
+    """The token forms of this session carry; bound to the session, stored nowhere."""
+    return hmac.new(session.encode(), b"signoff/csrf/1", hashlib.sha256).hexdigest()
+
+
+def same_token(presented: str, expected: str) -> bool:
+    """Constant-time comparison that takes any text."""
+    return hmac.compare_digest(presented.encode("utf-8", "replace"), expected.encode())
+
+
+def policy_of(nonce: str) -> str:
+    """The content security policy of one answer. The page makes no HTML from strings at all, so
+    Trusted Types are required and no policy may be created."""
+    return (
+        f"default-src 'none'; script-src 'self' 'nonce-{nonce}'; style-src 'self'; "
+        "img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    )
+
+
+class Guard:
+    """Wraps the surface: turns strangers away, bounds bodies, and puts the headers on."""
+
+    def __init__(self, app: ASGIApp, border: Border) -> None:
+        self._app = app
+        self._border = border
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        nonce = secrets.token_urlsafe(16)
+        scope.setdefault("state", {})["nonce"] = nonce
+        headers = Headers(scope=scope)
+        dressed = _dressed(send, nonce, https=self._border.https, path=scope["path"])
+        turned = inspect(self._border, scope["scheme"], scope["method"], headers)
+        length = headers.get("content-length", "0")
+        if turned is None and (not length.isdigit() or int(length) > BODY_LIMIT):
+            turned = Turned(413, "The request is too large.")
+        if turned is not None:
+            await _turn_away(turned, dressed)
+            return
+        await self._app(scope, _bounded(receive), dressed)
+
+
+def _bounded(receive: Receive) -> Receive:
+    """Ends a body that says less than it sends: the rest is a disconnect, never memory."""
+    seen = 0
+
+    async def bounded() -> Message:
+        nonlocal seen
+        message = await receive()
+        if message["type"] == "http.request":
+            seen += len(message.get("body", b""))
+            if seen > BODY_LIMIT:
+                return {"type": "http.disconnect"}
+        return message
+
+    return bounded
+
+
+def _dressed(send: Send, nonce: str, *, https: bool, path: str) -> Send:
+    async def dressed(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers["Content-Security-Policy"] = policy_of(nonce)
+            headers["X-Content-Type-Options"] = "nosniff"
+            headers["X-Frame-Options"] = "DENY"
+            headers["Referrer-Policy"] = "no-referrer"
+            headers["Cross-Origin-Opener-Policy"] = "same-origin"
+            headers["Cross-Origin-Resource-Policy"] = "same-origin"
+            headers["Permissions-Policy"] = "camera=(), microphone=(), geolocation=(), payment=()"
+            if not (path.startswith("/static/") and message["status"] in (200, 304)):
+                headers["Cache-Control"] = "no-store"
+            if https:
+                headers["Strict-Transport-Security"] = "max-age=31536000"
+        await send(message)
+
+    return dressed
+
+
+async def _turn_away(turned: Turned, send: Send) -> None:
+    problem = {"type": "about:blank", "title": turned.why, "status": turned.status}
+    body = json.dumps(problem).encode()
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    await send({"type": "http.response.start", "status": turned.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,208 @@
+"""Pages about agents, servers, tools, the policy and figures. What an administrator changes here is
+done by the desk that was given; these routes check who asks and say what came of it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from web.deps import Desk, ToolLine
+from web.office import Office
+from web.page.figures import Use, insights, use_of_tools
+from web.page.frame import Notice
+from web.session import Viewer
+
+_Short = Annotated[str, Form(max_length=400)]
+_ORDER = {"critical": 0, "high": 1, "medium": 2, "low": 3}
+_WORDS = {
+    "allow": ("Passes freely", "approved"),
+    "limited": ("Passes within limits", "medium"),
+    "hold": ("Waits for approval", "pending"),
+    "deny": ("Refused", "denied"),
+    "hidden": ("Hidden", "denied"),
+}
+
+
+class AdminOnly(Exception):
+    """Somebody without the role asked for a change only administrators make."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRow:
+    """One tool with what happens to its calls, in words."""
+
+    line: ToolLine
+    use: Use
+
+    @property
+    def word(self) -> str:
+        return _WORDS.get(self.line.verdict, (self.line.verdict, ""))[0]
+
+    @property
+    def chip(self) -> str:
+        return _WORDS.get(self.line.verdict, ("", ""))[1]
+
+    @property
+    def unguarded(self) -> bool:
+        return self.line.verdict == "allow" and self.line.risk in ("high", "critical")
+
+
+@dataclass(frozen=True, slots=True)
+class ToolGroup:
+    server: str
+    tools: tuple[ToolRow, ...]
+
+
+def grouped(lines: list[ToolLine], use: dict[tuple[str, str], Use]) -> list[ToolGroup]:
+    """Tools by server, the riskiest first."""
+    ordered = sorted(lines, key=lambda line: (line.server, _ORDER.get(line.risk, 4), line.name))
+    return [
+        ToolGroup(
+            server, tuple(ToolRow(line, use.get((server, line.name), Use())) for line in found)
+        )
+        for server, found in groupby(ordered, key=lambda line: line.server)
+    ]
+
+
+def connect_lines(url: str, label: str, token: str) -> list[dict[str, str]]:
+    """What to paste where, to connect an agent. `{server}` is one of the configured names."""
+    name = "".join(part if part.isalnum() else "-" for part in label.lower()).strip("-") or "signoff"
+    address = f"{url}/mcp/SERVER"
+    headers = {"Authorization": f"Bearer {token}"}
+    cursor = {"mcpServers": {name: {"url": address, "headers": headers}}}
+    code = {"servers": {name: {"type": "http", "url": address, "headers": headers}}}
+    return [
+        {
+            "name": "Claude Code",
+            "text": f"claude mcp add --transport http {name} {address} "
+            f'--header "Authorization: Bearer {token}"',
+        },
+        {"name": "Cursor, .cursor/mcp.json", "text": json.dumps(cursor)},
+        {"name": "VS Code, .vscode/mcp.json", "text": json.dumps(code)},
+    ]
+
+
+def router(office: Office) -> APIRouter:
+    routes = APIRouter(default_response_class=HTMLResponse)
+    deps = office.deps
+
+    @routes.get("/tools")
+    async def tools(request: Request) -> Response:
+        viewer = await office.sessions.of_page(request)
+        lines = list(await deps.tools())
+        now = deps.clock.now()
+        use = await deps.database.read(lambda connection: use_of_tools(connection, now))
+        held = sum(line.verdict == "hold" for line in lines)
+        free = sum(line.verdict in ("allow", "limited") for line in lines)
+        summary = f"{len(lines)} tools: {held} wait for approval, {free} pass." if lines else ""
+        groups = grouped(lines, use)
+        return await office.page(request, viewer, "tools.html", groups=groups, summary=summary)
+
+    @routes.get("/policy")
+    async def policy(request: Request) -> Response:
+        viewer = await office.sessions.of_page(request)
+        return await office.page(request, viewer, "policy.html", policy=deps.policy())
+
+    @routes.get("/insights")
+    async def figures(request: Request) -> Response:
+        viewer = await office.sessions.of_page(request)
+        now = deps.clock.now()
+        found = await deps.database.read(lambda connection: insights(connection, now))
+        return await office.page(
+            request,
+            viewer,
+            "insights.html",
+            days=found.days,
+            stats=found.stats,
+            bars=found.bars,
+            tables=found.tables,
+        )
+
+    if deps.desk is not None:
+        _add_desk(routes, office, deps.desk)
+    return routes
+
+
+def _add_desk(routes: APIRouter, office: Office, desk: Desk) -> None:
+    @routes.get("/agents")
+    async def agents(request: Request) -> Response:
+        viewer = await office.sessions.of_page(request)
+        return await _agents(office, desk, request, viewer)
+
+    @routes.post("/agents/new")
+    async def new(
+        request: Request,
+        label: Annotated[str, Form(min_length=1, max_length=80)],
+        servers: _Short = "*",
+        owner: Annotated[str, Form(max_length=80)] = "",
+        days: Annotated[str, Form(max_length=5)] = "",
+        csrf: _Short = "",
+    ) -> Response:
+        viewer = await _admin(office, request, csrf)
+        names = tuple(name.strip() for name in servers.split(",") if name.strip())
+        ends = int(days) if days.isascii() and days.isdigit() and int(days) > 0 else None
+        token = await desk.create(
+            label=label.strip(), servers=names, owner=owner.strip(), days=ends, by=viewer.reviewer
+        )
+        # Answered in place and never stored: the token exists in this one response.
+        return await _agents(office, desk, request, viewer, made=label.strip(), token=token)
+
+    @routes.post("/agents/revoke")
+    async def revoke(
+        request: Request, id: _Short, csrf: _Short = ""  # noqa: A002 - the form's word
+    ) -> Response:
+        viewer = await _admin(office, request, csrf)
+        done = await desk.revoke(id, by=viewer.reviewer)
+        notice = Notice("Revoked.", "good") if done else Notice("It had ended before.")
+        return await _agents(office, desk, request, viewer, notice=notice)
+
+    @routes.post("/agents/freeze")
+    async def freeze(
+        request: Request, kind: _Short, name: _Short = "", on: _Short = "", csrf: _Short = ""
+    ) -> Response:
+        viewer = await _admin(office, request, csrf)
+        await desk.freeze(kind, name, on=bool(on), by=viewer.reviewer)
+        return RedirectResponse("/agents", 303)
+
+
+async def _admin(office: Office, request: Request, csrf: str) -> Viewer:
+    """The administrator behind a form of our own page.
+
+    Raises:
+        AdminOnly: somebody else.
+    """
+    viewer = await office.sessions.of_page(request)
+    office.sessions.checked(request, viewer, csrf)
+    if viewer.reviewer.role != "admin":
+        raise AdminOnly
+    return viewer
+
+
+async def _agents(
+    office: Office,
+    desk: Desk,
+    request: Request,
+    viewer: Viewer,
+    *,
+    made: str = "",
+    token: str = "",
+    notice: Notice | None = None,
+) -> Response:
+    return await office.page(
+        request,
+        viewer,
+        "grants.html",
+        grants=await desk.grants(),
+        servers=await desk.servers(),
+        admin=viewer.reviewer.role == "admin",
+        made=made,
+        token=token,
+        lines=connect_lines(office.deps.public_url, made, token) if token else [],
+        notice=notice,
+    )

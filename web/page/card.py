@@ -1,0 +1,311 @@
+"""A held call as the page shows it: the record's view, put into the order a reviewer reads. Pure.
+
+Texts here are as the agent, tool or server wrote them; templates show them through `text()` only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from approvals.digest import canonical
+from approvals.fields import Path, text
+from approvals.model import Approval, Execution, Millis, Reviewer, Risk, Settlement, State
+from approvals.reviewers import refusal
+from approvals.view import LONG, Earlier, Since, View, approvers
+
+PRESETS = ("Not needed", "Wrong target", "Too risky", "Wrong amount", "Ask me first")
+"""Reasons at hand for a denial; each reaches the agent as it stands."""
+
+_RANK = {"critical": 0, "high": 1, "medium": 2, "low": 3}
+_HEAD, _TAIL = 400, 120
+_MARK = "[redacted, "
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One value of the call. `value` is all of it unless `cut`."""
+
+    path: str
+    value: str
+    note: str  # what a reader cannot see from the text: its type or size
+    masked: bool = False
+    touched: bool = False
+    target: bool = False
+    cut: bool = False
+
+    @property
+    def classes(self) -> str:
+        words = {"touched": self.touched, "target": self.target, "long": len(self.value) > LONG}
+        return " ".join(word for word, on in words.items() if on)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRow:
+    path: str
+    before: str | None  # None: not there
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """How this call differs from an earlier one."""
+
+    title: str
+    by: str
+    at: Millis
+    rows: tuple[ChangeRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """An earlier decision on the same tool."""
+
+    approved: bool
+    word: str
+    what: str
+    at: Millis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    id: str
+    short: str
+    digest: str
+    revision: int
+    view_digest: str
+    stamp: str  # changes whenever the card would look different
+    order: str  # sorts cards as the queue does
+    said: str  # one line for the ear
+    open: bool
+    shown_state: str
+    risk: Risk
+    flags: tuple[str, ...]
+    alarms: tuple[str, ...]
+    server: str
+    tool: str
+    target: str
+    matched: str
+    reason: str
+    rule: str
+    policy_hash: str
+    agent: str
+    client: str
+    session_calls: int
+    waiting: str  # "yes", "no", or "" once it is decided
+    attempts: int
+    created_at: Millis
+    expires_at: Millis
+    left: Millis
+    lifetime: Millis
+    at_zero: str
+    quorum: int
+    votes: tuple[str, ...]
+    effect: str
+    similar: tuple[Before, ...]
+    changes: tuple[Changed, ...]
+    arguments: tuple[Argument, ...]
+    cut: bool
+    may: bool
+    may_not: str
+    voted: bool
+    confirm: bool
+    presets: tuple[str, ...] = PRESETS
+    decided_by: str
+    decided_via: str
+    decided_at: Millis | None
+    decision_reason: str
+    settleable: bool
+
+
+def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) -> Card:
+    """The card of a view for this reviewer; `full` shows every value whole."""
+    approval = view.approval
+    call = approval.call
+    risk: Risk = approval.terms.risk or "medium"
+    is_open = approval.state is State.PENDING and approval.expires_at > now
+    voted = approvers(view)
+    may_not = refusal(approval.terms, reviewer, grant=call.grant, owner="", approving=True)
+    arguments = tuple(_arguments(view, full=full))
+    state = shown_state(approval, now)
+    return Card(
+        id=approval.id,
+        short=view.short_id,
+        digest=approval.digest,
+        revision=approval.revision,
+        view_digest=view.digest,
+        stamp=f"{approval.version}.{int(view.waiting)}.{int(is_open)}",
+        order=f"{_RANK[risk]}:{approval.expires_at:015d}:{approval.id}",
+        said=_said(approval, risk, state, is_open=is_open),
+        open=is_open,
+        shown_state=state,
+        risk=risk,
+        flags=view.flags,
+        alarms=tuple(_alarms(view)),
+        server=call.server,
+        tool=call.tool,
+        target=_target(view),
+        matched=approval.ruling.matched,
+        reason=approval.ruling.reason,
+        rule=approval.ruling.rule,
+        policy_hash=approval.ruling.policy_hash,
+        agent=call.grant_label or call.grant,
+        client=f"{call.client.name} {call.client.version}".strip(),
+        session_calls=call.session_calls,
+        waiting=("yes" if view.waiting else "no") if is_open else "",
+        attempts=approval.attempts,
+        created_at=approval.created_at,
+        expires_at=approval.expires_at,
+        left=max(0, approval.expires_at - now),
+        lifetime=max(1, approval.expires_at - approval.created_at),
+        at_zero=view.at_zero,
+        quorum=approval.terms.quorum,
+        votes=voted,
+        effect=approval.effect or "",
+        similar=tuple(_before(one) for one in view.similar),
+        changes=tuple(_changes(view)),
+        arguments=arguments,
+        cut=any(argument.cut for argument in arguments),
+        may=is_open and may_not is None,
+        may_not=may_not or "",
+        voted=not reviewer.names().isdisjoint(voted),
+        confirm=risk in ("high", "critical"),
+        decided_by=approval.decided_by,
+        decided_via=approval.decided_via,
+        decided_at=approval.decided_at,
+        decision_reason=approval.reason,
+        settleable=_settleable(approval, reviewer),
+    )
+
+
+def shown_state(approval: Approval, now: Millis) -> str:
+    """One word for three axes: what a person would say has become of it."""
+    if approval.state is State.PENDING:
+        return "pending" if approval.expires_at > now else "expired"
+    if approval.state is State.APPROVED and approval.execution is not Execution.NONE:
+        return approval.execution.value
+    return approval.state.value
+
+
+def _said(approval: Approval, risk: str, state: str, *, is_open: bool) -> str:
+    name = f"{approval.call.tool} on {approval.call.server}"
+    if is_open:
+        return f"{name}, {risk} risk"
+    by = f" by {approval.decided_by}" if approval.decided_by else ""
+    return f"{name}: {state.replace('_', ' ')}{by}"
+
+
+def _alarms(view: View) -> Iterator[str]:
+    approval = view.approval
+    if view.unknown_outcome:
+        yield (
+            f"An identical call ({view.unknown_outcome[:10]}) may already have run: its outcome is "
+            "unknown and nobody has settled it. Approving may do it twice."
+        )
+    if approval.execution is Execution.OUTCOME_UNKNOWN and approval.settlement is None:
+        yield "It was sent, and no answer was recorded. It is not sent again."
+    if approval.settlement is not None:
+        ran = "it ran" if approval.settlement is Settlement.DONE else "it did not run"
+        yield f"The unknown outcome was settled: {ran}."
+    if view.voided:
+        names = ", ".join(sorted({vote.reviewer for vote in view.voided}))
+        yield f"It was edited. Earlier approvals no longer count: {names}."
+
+
+def _settleable(approval: Approval, reviewer: Reviewer) -> bool:
+    return (
+        approval.execution is Execution.OUTCOME_UNKNOWN
+        and approval.settlement is None
+        and reviewer.role in ("approver", "admin")
+    )
+
+
+def _target(view: View) -> str:
+    if view.target is None or view.target.cut:
+        return ""
+    return f"{_short(view.target.path)} {view.target.text}"
+
+
+def _before(earlier: Earlier) -> Before:
+    approved = earlier.state is State.APPROVED
+    words = {State.APPROVED: "Approved", State.DENIED: "Denied"}
+    what = f"by {earlier.by}" + (f": {earlier.reason}" if earlier.reason else "")
+    return Before(approved, words.get(earlier.state, earlier.state.capitalize()), what, earlier.at)
+
+
+def _changes(view: View) -> Iterator[Changed]:
+    found: list[tuple[str, Since | None]] = [
+        ("Since the last approved call", view.since_approved),
+        ("Since the last denied call", view.since_denied),
+    ]
+    for title, since in found:
+        if since is None:
+            continue
+        rows = tuple(
+            ChangeRow(
+                _short(change.path),
+                None if change.before.type == "absent" else change.before.text,
+                None if change.after.type == "absent" else change.after.text,
+            )
+            for change in since.changes
+        )
+        yield Changed(title, since.by, since.at, rows)
+
+
+def _short(path: str) -> str:
+    return path.removeprefix("args.") or path
+
+
+def _arguments(view: View, *, full: bool) -> Iterator[Argument]:
+    since = view.since_approved
+    touched = {change.path for change in since.changes} if since else set()
+    target = view.target.path if view.target else ""
+    for at, value in _leaves(json.loads(view.approval.masked)):
+        written, note = _written(value)
+        path = text(at)
+        cut = not full and len(written) > LONG
+        shown = written
+        if cut:
+            left = len(written) - _HEAD - _TAIL
+            shown = f"{written[:_HEAD]} … {left} more characters … {written[-_TAIL:]}"
+        yield Argument(
+            path=_short(path),
+            value=shown,
+            note=note,
+            masked=written.startswith(_MARK),
+            touched=path in touched,
+            target=path == target,
+            cut=cut,
+        )
+
+
+def _leaves(value: Any, at: Path = ()) -> Iterator[tuple[Path, Any]]:
+    if isinstance(value, dict) and value:
+        for key, member in value.items():
+            yield from _leaves(member, (*at, key))
+    elif isinstance(value, list) and value:
+        for index, item in enumerate(value):
+            yield from _leaves(item, (*at, index))
+    elif at or value != {}:
+        yield at, value
+
+
+def _written(value: Any) -> tuple[str, str]:
+    """The value as text, and its type or size where the text alone does not tell."""
+    match value:
+        case str():
+            if value.startswith(_MARK):
+                return value, "secret"
+            if not value:
+                return value, "empty text"
+            return value, f"text, {len(value):,}" if len(value) > 80 else "text"
+        case bool():
+            return ("true" if value else "false"), "yes or no"
+        case None:
+            return "null", "nothing"
+        case int() | float():
+            return canonical(value).decode(), "number"
+        case _:
+            return canonical(value).decode(), "object" if isinstance(value, dict) else "list"

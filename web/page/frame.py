@@ -1,0 +1,49 @@
+"""What surrounds every page: who looks, where one is, what waits, what is wrong. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from approvals.model import Millis, Reviewer
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    path: str
+    name: str
+    here: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Banner:
+    """Something everybody should know now: the policy on disk is broken, a server is down."""
+
+    text: str
+    bad: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What came of the last press."""
+
+    text: str
+    kind: str = ""  # "", "good" or "bad"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    nonce: str
+    viewer: Reviewer | None = None
+    csrf: str = ""
+    now: Millis = 0
+    cursor: int = 0
+    pending: int = 0
+    nav: tuple[Item, ...] = ()
+    banners: tuple[Banner, ...] = ()
+
+
+def bare(request: Request) -> Frame:
+    """The frame of a page for somebody unknown."""
+    return Frame(nonce=request.state.nonce)

@@ -1,0 +1,200 @@
+"""The queue, one approval, and the forms by which people decide. Thin: the record decides who may
+and who was first; these routes say it in words.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, assert_never
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from approvals.model import (
+    AlreadyDecided,
+    Choice,
+    Counted,
+    Decided,
+    Moved,
+    NotAllowed,
+    NotFound,
+    Settlement,
+    Stale,
+)
+from web.office import Office
+from web.page.card import Card
+from web.page.frame import Notice
+from web.session import Viewer
+
+SHOWN = 100
+"""Most cards of one page; the rest wait behind them in the same order."""
+
+_Text = Annotated[str, Form(max_length=2000)]
+_Short = Annotated[str, Form(max_length=256)]
+
+
+def router(office: Office) -> APIRouter:
+    routes = APIRouter(default_response_class=HTMLResponse)
+
+    @routes.get("/")
+    async def queue(request: Request) -> Response:
+        viewer = await office.sessions.of_page(request)
+        cards, total = await office.cards(viewer, SHOWN)
+        return await office.page(
+            request,
+            viewer,
+            "queue.html",
+            cards=cards,
+            summary=_summary(cards, total),
+            empty=await office.empty(),
+            more=total - len(cards) if total > len(cards) else 0,
+            notice=None,
+        )
+
+    @routes.get("/approvals/{approval_id}/card")
+    async def card(request: Request, approval_id: str) -> Response:
+        viewer = await office.sessions.of_page(request)
+        shown = await office.card(approval_id, viewer)
+        return _fragment(office, viewer, shown)
+
+    @routes.get("/approvals/{approval_id}")
+    async def approval(request: Request, approval_id: str) -> Response:
+        viewer = await office.sessions.of_page(request)
+        return await _approval(office, request, viewer, approval_id)
+
+    @routes.post("/approvals/{approval_id}/decide")
+    async def decide(
+        request: Request,
+        approval_id: str,
+        choice: _Short,
+        revision: Annotated[int, Form(ge=1)],
+        view: _Short,
+        csrf: _Short = "",
+        preset: _Text = "",
+        reason: _Text = "",
+        confirm: _Text = "",
+        origin: Annotated[str, Form(alias="from", max_length=16)] = "",
+    ) -> Response:
+        viewer = await office.sessions.of_page(request)
+        office.sessions.checked(request, viewer, csrf)
+        why = reason.strip() or preset.strip()
+        problem = await _unready(office, viewer, approval_id, choice, why, confirm)
+        if problem is None:
+            decided = await office.approvals.decide(
+                approval_id,
+                revision=revision,
+                reviewer=viewer.reviewer,
+                choice=Choice(choice),
+                reason=why,
+                via="page",
+                view_digest=view,
+            )
+            notice, status = said(decided, viewer)
+        else:
+            notice, status = Notice(problem, "bad"), 422
+        if "x-signoff-fragment" in request.headers:
+            shown = await office.card(approval_id, viewer)
+            return _fragment(office, viewer, shown, notice.text if status >= 400 else "", status)
+        if status < 400:
+            goto = "/" if origin == "queue" else f"/approvals/{approval_id}"
+            return RedirectResponse(goto, 303)
+        return await _approval(office, request, viewer, approval_id, notice, status)
+
+    @routes.post("/approvals/{approval_id}/settle")
+    async def settle(
+        request: Request, approval_id: str, settlement: _Short, note: _Text = "", csrf: _Short = ""
+    ) -> Response:
+        viewer = await office.sessions.of_page(request)
+        office.sessions.checked(request, viewer, csrf)
+        if settlement not in tuple(Settlement) or not note.strip():
+            notice: Notice = Notice("Say what you found before settling it.", "bad")
+            return await _approval(office, request, viewer, approval_id, notice, 422)
+        decided = await office.approvals.settle(
+            approval_id,
+            reviewer=viewer.reviewer,
+            settlement=Settlement(settlement),
+            note=note.strip(),
+            via="page",
+        )
+        notice, status = said(decided, viewer)
+        if status < 400:
+            return RedirectResponse(f"/approvals/{approval_id}", 303)
+        return await _approval(office, request, viewer, approval_id, notice, status)
+
+    return routes
+
+
+async def _unready(
+    office: Office, viewer: Viewer, approval_id: str, choice: str, why: str, confirm: str
+) -> str | None:
+    """What a form lacks before the record is asked, or None."""
+    if choice not in tuple(Choice):
+        return "Choose approve or deny."
+    if choice == Choice.DENY:
+        return None if why else "Say why: the reason reaches the agent."
+    card = await office.card(approval_id, viewer)
+    if card is not None and card.confirm and confirm.strip() != card.tool:
+        return f"Type the tool's name, {card.tool}, to approve a call of {card.risk} risk."
+    return None
+
+
+def said(decided: Decided, viewer: Viewer) -> tuple[Notice, int]:
+    """What came of it, in words, and the status that says the same."""
+    match decided:
+        case Moved():
+            return Notice("Recorded.", "good"), 200
+        case Counted(missing=missing):
+            people = "person" if missing == 1 else "people"
+            return Notice(f"Your approval counts. {missing} more {people} must approve."), 200
+        case AlreadyDecided(approval=approval):
+            who = approval.decided_by or "the gateway"
+            who = "you" if who == viewer.reviewer.id else who
+            via = f" via {approval.decided_via}" if approval.decided_via else ""
+            return Notice(f"Somebody was first: {approval.state} by {who}{via}.", "bad"), 409
+        case Stale():
+            text = "The call was edited after this was shown. Look again; nothing was recorded."
+            return Notice(text, "bad"), 409
+        case NotAllowed(why=why):
+            return Notice(why, "bad"), 403
+        case NotFound():
+            return Notice("There is no such approval.", "bad"), 404
+    assert_never(decided)
+
+
+def _summary(cards: list[Card], total: int) -> str:
+    if not total:
+        return ""
+    high = sum(card.confirm for card in cards)
+    words = f"{total} {'call' if total == 1 else 'calls'}"
+    return f"{words}, {high} of high risk" if high else words
+
+
+def _fragment(
+    office: Office, viewer: Viewer, card: Card | None, note: str = "", status: int = 200
+) -> Response:
+    if card is None:
+        return HTMLResponse("", 404)
+    html = office.pages.render("one.html", card=card, csrf=viewer.csrf, note=note)
+    return HTMLResponse(html, status)
+
+
+async def _approval(
+    office: Office,
+    request: Request,
+    viewer: Viewer,
+    approval_id: str,
+    notice: Notice | None = None,
+    status: int = 200,
+) -> Response:
+    shown = await office.dossier(approval_id, viewer)
+    if shown is None:
+        return await office.missing(request, viewer)
+    return await office.page(
+        request,
+        viewer,
+        "approval.html",
+        status,
+        card=shown.card,
+        timeline=shown.timeline,
+        result=shown.result,
+        notice=notice,
+    )

@@ -1,0 +1,121 @@
+"""Templates and the few filters they use. Autoescape is always on; nothing here marks text as safe.
+
+Pure but for reading its own templates and static files once, when built.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from approvals.model import Millis
+from approvals.redact import visible
+
+HERE = Path(__file__).parent
+STATIC = HERE / "static"
+_LONG = 90 * 60 * 1000
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A run of text: shown as it is, or named because it would not be seen (or would deceive)."""
+
+    text: str
+    hidden: bool = False
+
+
+def pieces(text: str) -> list[Piece]:
+    """Splits untrusted text so that control, bidi, zero-width and tag characters can be shown by
+    name, set apart from text that merely spells such a name."""
+    if visible(text) == text:
+        return [Piece(text)] if text else []
+    found: list[Piece] = []
+    for plainly, run in groupby(text, key=lambda character: visible(character) == character):
+        if plainly:
+            found.append(Piece("".join(run)))
+            continue
+        for character in run:
+            found.append(Piece(_SHORT.get(character) or visible(character), hidden=True))
+            if character == "\n":
+                found.append(Piece("\n"))
+    return found
+
+
+def plain(text: str) -> str:
+    """The same, as one line of text for attributes and titles."""
+    return visible(text)
+
+
+def iso(at: Millis) -> str:
+    """For `datetime` attributes; the viewer's browser turns it into its own zone."""
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+def utc(at: Millis) -> str:
+    """What is read where no script runs."""
+    return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def span(left: Millis) -> str:
+    """Time left, as the page's script writes it too."""
+    seconds = max(0, -(-left // 1000))
+    if left >= _LONG:
+        return f"{round(seconds / 3600)} h"
+    if seconds >= 3600:
+        return f"1 h {(seconds - 3600) // 60} min"
+    return f"{seconds // 60}:{seconds % 60:02d}"
+
+
+def took(length: Millis | None) -> str:
+    """A duration in the largest unit that still says something."""
+    if length is None:
+        return ""
+    if length < 1000:
+        return f"{length} ms"
+    seconds = length / 1000
+    if seconds < 90:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 2 * 86400:
+        return f"{seconds / 3600:.0f} h"
+    return f"{seconds / 86400:.0f} d"
+
+
+def words(code: str) -> str:
+    """A state or event as a person reads it."""
+    return code.replace("_", " ")
+
+
+class Pages:
+    """Renders pages. Knows the version of each static file, so that they may be cached for good."""
+
+    def __init__(self) -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._environment.filters.update(
+            pieces=pieces, plain=plain, iso=iso, utc=utc, span=span, took=took, words=words
+        )
+        self._environment.globals["static"] = {
+            path.name: f"/static/{path.name}?v={_version(path)}" for path in STATIC.iterdir()
+        }
+
+    def render(self, template: str, **values: Any) -> str:
+        return self._environment.get_template(template).render(**values)
+
+
+def _version(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]

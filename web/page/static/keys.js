@@ -1,0 +1,67 @@
+// The reviewer's keyboard. No single key approves: A moves the focus to Approve, Enter presses it.
+"use strict";
+(() => {
+  const help = document.getElementById("help");
+  if (!help) return;
+  const toggle = document.getElementById("keys-on");
+  const off = () => { try { return localStorage.getItem("signoff-keys") === "off"; } catch { return false; } };
+  toggle.checked = !off();
+  toggle.addEventListener("change", () => {
+    try { localStorage.setItem("signoff-keys", toggle.checked ? "on" : "off"); } catch { /* private window */ }
+  });
+  const all = () => [...document.querySelectorAll(".card")];
+  const here = () => document.activeElement.closest(".card") || document.querySelector(".card.here")
+    || document.querySelector("#detail");
+
+  function go(step) {
+    const list = all();
+    if (!list.length) return;
+    const at = list.indexOf(document.activeElement.closest(".card") || document.querySelector(".card.here"));
+    const to = list[Math.min(list.length - 1, Math.max(0, at < 0 ? 0 : at + step))];
+    list.forEach((card) => card.classList.toggle("here", card === to));
+    to.focus({ preventScroll: true });
+    to.scrollIntoView({ block: "nearest" });
+  }
+  function part(name) {
+    const card = here();
+    if (!card) return;
+    const fold = card.querySelector(`details[data-part="${name}"]`);
+    if (fold) {
+      fold.open = true;
+      const field = fold.querySelector("input[type=text], textarea");
+      (field || fold.querySelector("button")).focus();
+    } else {
+      const button = card.querySelector(`[data-key="${name}"]`);
+      if (button && !button.disabled) button.focus();
+    }
+  }
+  document.addEventListener("focusin", (event) => {
+    const card = event.target.closest(".card");
+    if (card) document.querySelectorAll(".card.here").forEach((other) => other.classList.toggle("here", other === card));
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    const typing = event.target.matches("input, textarea, select");
+    if (event.key === "Escape") {
+      if (help.open) return;
+      const fold = event.target.closest("details[open]");
+      if (fold) { fold.open = false; const card = fold.closest(".card"); if (card) card.focus(); }
+      else if (typing) event.target.blur();
+      return;
+    }
+    if (typing || help.open || off()) return;
+    const press = {
+      j: () => go(1), k: () => go(-1), a: () => part("approve"), d: () => part("deny"), e: () => part("edit"),
+      "/": () => { const field = document.querySelector("input[type=search]"); if (field) field.focus(); else location.assign("/history#search"); },
+      "?": () => help.showModal(),
+      Enter: () => {
+        if (!event.target.matches(".card")) return false;
+        location.assign("/approvals/" + encodeURIComponent(event.target.dataset.id));
+        return true;
+      },
+    }[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (press && press() !== false) event.preventDefault();
+  });
+  document.querySelectorAll("[data-help]").forEach((button) => button.addEventListener("click", () => help.showModal()));
+  if (location.hash === "#search") { const field = document.querySelector("input[type=search]"); if (field) field.focus(); }
+})();

@@ -1,0 +1,347 @@
+// Keeps an open page true: one EventSource per browser, fragments fetched through the normal GET
+// path, swapped as nodes. No HTML is ever made from a string here (Trusted Types: 'none').
+"use strict";
+(() => {
+  const body = document.body;
+  if (!body.dataset.cursor) return; // not signed in
+  const cards = document.getElementById("cards");
+  const detail = document.getElementById("detail");
+  const pill = document.getElementById("live");
+  const say = document.getElementById("say");
+  const waiting = new Map(); // new cards that would have moved the one under the pointer
+  const title = document.title;
+  let skew = Number(body.dataset.now) - Date.now();
+  let cursor = body.dataset.cursor;
+  const now = () => Date.now() + skew;
+
+  // ---- one request, answered as a document
+  const load = (url, form) => new Promise((done, fail) => {
+    const request = new XMLHttpRequest();
+    request.open(form ? "POST" : "GET", url);
+    request.responseType = "document";
+    request.timeout = 15000;
+    request.setRequestHeader("X-Signoff-Fragment", "1");
+    request.onload = () => {
+      if (request.status === 401) location.reload();
+      else if (request.response && (request.status < 500)) done(request.response);
+      else fail(new Error("status " + request.status));
+    };
+    request.onerror = request.ontimeout = () => fail(new Error("unreachable"));
+    request.send(form || null);
+  });
+
+  // ---- cards
+  const live = () => [...cards.querySelectorAll(".card[data-open]")];
+  const underHand = () => cards.querySelector(".card:hover, .card:focus-within, .card.here");
+
+  function keepTyping(from, to) {
+    for (const old of from.querySelectorAll("details[open]")) {
+      const same = to.querySelector(`details[data-part="${old.dataset.part}"]`);
+      if (same) same.open = true;
+    }
+    for (const old of from.querySelectorAll("input[type=text], textarea, input[type=radio]:checked")) {
+      const same = old.type === "radio"
+        ? to.querySelector(`input[name="${old.name}"][value="${CSS.escape(old.value)}"]`)
+        : to.querySelector(`[name="${old.name}"]:not([type=hidden])`);
+      if (!same) continue;
+      if (old.type === "radio") same.checked = true;
+      else same.value = old.value;
+      if (old === document.activeElement) setTimeout(() => same.focus({ preventScroll: true }), 0);
+    }
+  }
+
+  function replace(old, fresh) {
+    const focused = old.contains(document.activeElement) || old.classList.contains("here");
+    if (old.classList.contains("here")) fresh.classList.add("here");
+    const still = old.hasAttribute("data-open") && fresh.hasAttribute("data-open");
+    if (still) keepTyping(old, fresh);
+    old.replaceWith(fresh);
+    if (focused && !still) fresh.focus({ preventScroll: true });
+    if (!still && old.hasAttribute("data-open")) tell(fresh.dataset.said || "A call was decided.");
+    settle(fresh);
+  }
+
+  function insert(fresh) {
+    const after = live().find((card) => card.dataset.order > fresh.dataset.order);
+    const gone = cards.querySelector(".card:not([data-open])");
+    cards.insertBefore(fresh, after || gone);
+    fresh.classList.add("new");
+    // A card that has just appeared cannot be pressed by a hand already on its way elsewhere.
+    hold(fresh, true);
+    setTimeout(() => hold(fresh, false), 500);
+    settle(fresh);
+  }
+
+  function put(fresh) {
+    if (!fresh) return;
+    fresh = document.adoptNode(fresh);
+    const old = document.getElementById(fresh.id);
+    if (old) {
+      if (old.dataset.version !== fresh.dataset.version) replace(old, fresh);
+    } else if (!fresh.hasAttribute("data-open")) {
+      waiting.delete(fresh.id);
+    } else {
+      const hand = underHand();
+      if (hand && hand.dataset.order > fresh.dataset.order) waiting.set(fresh.id, fresh);
+      else insert(fresh);
+      tell("New: " + (fresh.dataset.said || "a call waits for a decision") + ".");
+      notify();
+    }
+    count();
+  }
+
+  function release() {
+    for (const fresh of waiting.values()) insert(fresh);
+    waiting.clear();
+    count();
+    const first = live()[0];
+    if (first) first.scrollIntoView({ block: "nearest" });
+  }
+
+  function settle(root) {
+    tick();
+    for (const time of root.querySelectorAll("time[datetime]")) when(time);
+    guard();
+  }
+
+  async function refresh(id) {
+    try {
+      if (detail) {
+        if (detail.dataset.id !== id) return;
+        const fresh = (await load(location.pathname)).getElementById("detail");
+        if (fresh && fresh.dataset.version !== document.getElementById("detail").dataset.version) {
+          const old = document.getElementById("detail");
+          const node = document.adoptNode(fresh);
+          keepTyping(old, node);
+          old.replaceWith(node);
+          settle(node);
+          tell(node.dataset.said || "This approval changed.");
+        }
+      } else if (cards) {
+        put((await load("/approvals/" + encodeURIComponent(id) + "/card")).querySelector(".card"));
+      }
+    } catch { later(() => refresh(id)); }
+  }
+
+  async function resync() {
+    if (!cards) { if (detail) refresh(detail.dataset.id); return; }
+    try {
+      const page = await load("/");
+      const shown = new Set();
+      for (const fresh of [...page.querySelectorAll(".card")]) { shown.add(fresh.id); put(fresh); }
+      for (const card of live()) if (!shown.has(card.id)) refresh(card.dataset.id);
+      count();
+    } catch { later(resync); }
+  }
+  const later = (again) => setTimeout(again, 2000 + Math.random() * 1000);
+
+  function count() {
+    if (!cards) return;
+    const open = live().length + waiting.size;
+    badge(open);
+    document.getElementById("none").hidden = cards.childElementCount > 0;
+    const fresh = document.getElementById("fresh");
+    fresh.parentElement.hidden = waiting.size === 0;
+    fresh.textContent = waiting.size + " new above. Show";
+    const clear = document.getElementById("clear");
+    if (clear) clear.hidden = !cards.querySelector(".card:not([data-open])");
+  }
+  function badge(open) {
+    document.title = (open ? "(" + open + ") " : "") + title;
+    const nav = document.getElementById("open-count");
+    if (nav) { nav.textContent = open; nav.hidden = open === 0; }
+  }
+  const tell = (text) => { say.textContent = text; };
+
+  // ---- time: the server's clock, the viewer's zone
+  function span(ms) {
+    const s = Math.max(0, Math.ceil(ms / 1000));
+    if (s >= 5400) return Math.round(s / 3600) + " h";
+    if (s >= 3600) return "1 h " + Math.floor((s - 3600) / 60) + " min";
+    return Math.floor(s / 60) + ":" + String(s % 60).padStart(2, "0");
+  }
+  function tick() {
+    for (const clock of document.querySelectorAll(".clock[data-expires]")) {
+      const left = Number(clock.dataset.expires) - now();
+      const text = left > 0 ? span(left) : "0:00";
+      const b = clock.querySelector("b");
+      if (b.textContent !== text) b.textContent = text;
+      clock.classList.toggle("soon", left < 60000);
+      const card = clock.closest("[data-id]");
+      const bar = card.querySelector("progress.left");
+      if (bar) { bar.value = Math.max(0, left); bar.classList.toggle("soon", left < 60000); }
+      if (left <= 0 && !card.dataset.over) {
+        card.dataset.over = "1";
+        guard();
+        setTimeout(() => refresh(card.dataset.id), 1200);
+      }
+    }
+  }
+  function ago(ms) {
+    const s = Math.max(0, Math.round((now() - ms) / 1000));
+    if (s < 5) return "just now";
+    if (s < 60) return s + " s ago";
+    if (s < 3600) return Math.floor(s / 60) + " min ago";
+    if (s < 86400) return Math.floor(s / 3600) + " h ago";
+    return Math.floor(s / 86400) + " d ago";
+  }
+  function when(time) {
+    const at = new Date(time.dateTime);
+    time.title = at.toLocaleString(undefined, { dateStyle: "full", timeStyle: "long" });
+    if (time.dataset.as === "ago") time.textContent = ago(at.getTime());
+    else if (time.dataset.as === "clock") time.textContent = at.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
+    else time.textContent = at.toLocaleString(undefined, { year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  }
+  const times = () => document.querySelectorAll("time[datetime]").forEach(when);
+
+  // ---- may buttons be pressed?
+  const hold = (root, on) => root.querySelectorAll("[data-act]").forEach((b) => { b.disabled = on; });
+  function guard() {
+    const stale = body.dataset.live === "stale";
+    for (const card of document.querySelectorAll("[data-id]")) {
+      if (card.dataset.busy) continue;
+      hold(card, stale || Boolean(card.dataset.over));
+    }
+  }
+
+  // ---- the stream
+  let last = Date.now();
+  function state(to) {
+    if (to === "stale" && body.dataset.live !== "stale") {
+      const since = new Date(last).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
+      pill.lastElementChild.textContent = "Stale since " + since;
+      pill.title = "Nothing has been heard from the gateway. Buttons are off until it answers.";
+    } else if (to !== "stale") {
+      pill.lastElementChild.textContent = to === "live" ? "Live" : "Reconnecting";
+      pill.title = "";
+    }
+    const was = body.dataset.live;
+    body.dataset.live = pill.dataset.state = to;
+    guard();
+    if (to === "live" && was && was !== "live") resync();
+  }
+  const pending = new Set();
+  let flush = 0;
+  function heard(message) {
+    last = Date.now();
+    if (message.now) skew = message.now - Date.now();
+    if (message.seq) cursor = message.seq;
+    if (message.t === "away") { if (body.dataset.live !== "stale") state("wait"); return; }
+    if (message.t === "bye") { location.reload(); return; }
+    if (body.dataset.live !== "live") state("live");
+    if (message.t === "resync") resync();
+    if (message.t === "change" && message.id) {
+      pending.add(message.id);
+      flush = flush || setTimeout(() => {
+        flush = 0;
+        const ids = [...pending];
+        pending.clear();
+        if (ids.length > 20) resync(); else ids.forEach(refresh);
+        if (!cards) counted();
+      }, 60);
+    }
+  }
+  async function counted() {
+    try {
+      const me = await (await fetch("/api/v1/me")).json();
+      if (typeof me.pending === "number") badge(me.pending);
+    } catch { /* the next event asks again */ }
+  }
+
+  const bus = "BroadcastChannel" in window ? new BroadcastChannel("signoff") : null;
+  let leading = false;
+  const pass = (message) => { heard(message); if (bus) bus.postMessage(message); };
+  if (bus) bus.onmessage = ({ data }) => {
+    if (data.t === "hello") { if (leading && body.dataset.live === "live") bus.postMessage({ t: "beat", now: now() }); }
+    else heard(data);
+  };
+  function listen() {
+    leading = true;
+    const stream = new EventSource("/events?after=" + cursor);
+    const on = (name, t) => stream.addEventListener(name, (event) => pass({ t, ...JSON.parse(event.data) }));
+    on("change", "change"); on("resync", "resync"); on("beat", "beat"); on("bye", "bye");
+    stream.onerror = () => {
+      if (bus) bus.postMessage({ t: "away" });
+      if (body.dataset.live !== "stale") state("wait");
+      if (stream.readyState === EventSource.CLOSED) {
+        stream.close();
+        fetch("/api/v1/me").then((answer) => { if (answer.status === 401) location.reload(); else setTimeout(listen, 2000); },
+          () => setTimeout(listen, 3000));
+      }
+    };
+    addEventListener("pagehide", () => stream.close(), { once: true });
+  }
+  if (navigator.locks) navigator.locks.request("signoff-live", () => { listen(); return new Promise(() => {}); });
+  else listen();
+  if (bus) bus.postMessage({ t: "hello" });
+  let alarm = 0;
+  setInterval(() => {
+    const limit = body.dataset.live === "wait" ? 8000 : 40000;
+    if (body.dataset.live !== "stale" && Date.now() - last > limit) state("stale");
+    if (++alarm % 5 === 0) times();
+    tick();
+  }, 1000);
+  // A phone that was asleep: what it shows is old until it has heard again.
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden && Date.now() - last > 40000) { state("stale"); resync(); }
+  });
+
+  // ---- decisions
+  document.addEventListener("submit", async (event) => {
+    const form = event.target;
+    if (!form.matches("form[data-decide]") || !cards) return;
+    event.preventDefault();
+    const card = form.closest(".card");
+    if (card.dataset.busy) return;
+    card.dataset.busy = "1";
+    const sent = new URLSearchParams(new FormData(form, event.submitter));
+    hold(card, true);
+    try {
+      const fresh = (await load(form.getAttribute("action"), sent)).querySelector(".card");
+      if (!fresh) throw new Error("no card");
+      const next = live()[live().indexOf(card) + 1];
+      card.dataset.version = "";
+      put(fresh);
+      if (!fresh.hasAttribute("data-open") && next) next.focus({ preventScroll: true });
+      else { const note = document.getElementById(fresh.id).querySelector(".alarm, .notice"); if (note) tell(note.textContent.trim()); }
+    } catch {
+      delete card.dataset.busy;
+      guard();
+      const note = card.querySelector("[data-note]");
+      note.hidden = false;
+      note.textContent = "The gateway did not answer. Look at the card again before pressing once more.";
+      tell(note.textContent);
+      later(() => refresh(card.dataset.id));
+    }
+  });
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-do]");
+    if (!button) return;
+    if (button.dataset.do === "dismiss") {
+      const card = button.closest(".card");
+      const next = card.nextElementSibling || card.previousElementSibling;
+      card.remove();
+      if (next) next.focus({ preventScroll: true });
+      count();
+    } else if (button.dataset.do === "clear") {
+      cards.querySelectorAll(".card:not([data-open])").forEach((card) => card.remove());
+      count();
+    } else if (button.dataset.do === "fresh") release();
+    else if (button.dataset.do === "copy") {
+      navigator.clipboard.writeText(button.dataset.text).then(() => { button.textContent = "Copied"; });
+    } else if (button.dataset.do === "notify") {
+      Notification.requestPermission().then((answer) => { button.hidden = answer === "granted"; });
+    }
+  });
+  function notify() {
+    // Without arguments: a lock screen is no place for them. The leader alone speaks.
+    if (leading && document.hidden && "Notification" in window && Notification.permission === "granted")
+      new Notification("A call waits for your decision", { tag: "signoff" });
+  }
+  const ask = document.querySelector("[data-do=notify]");
+  if (ask && "Notification" in window && Notification.permission === "default") ask.hidden = false;
+  for (const node of document.querySelectorAll("[data-js]")) node.hidden = false;
+  times();
+  tick();
+  if (cards) count(); else badge(Number(body.dataset.pending || 0));
+})();

@@ -1,0 +1,243 @@
+"""The live stream: what changed, as facts (sequence, id, kind), never as content. One reader of the
+history serves every viewer; a viewer that does not read overflows into `resync` and costs nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+import anyio
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from sqlalchemy import Connection, column, func, or_, select, table
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from approvals.clock import Clock
+from approvals.store import Database, RecordUnavailable
+from web.office import Office
+from web.problems import Problem
+
+log = logging.getLogger(__name__)
+
+REPLAY = 500
+"""Most events a returning viewer is told one by one; with more behind it, it reads anew."""
+BOUND = 256
+"""Most events kept for a viewer that does not read."""
+VIEWERS = 4000
+"""Most streams of one process."""
+_SCAN = 200_000  # rows of history a replay may look through
+
+_history = table("history", column("seq"), column("event"), column("approval_id"))
+_news = ("frozen", "thawed", "policy_loaded", "policy_refused")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One row of the history, as much of it as a stream may tell."""
+
+    seq: int
+    approval_id: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What lies between a cursor and the head. `changes` None: too much to tell one by one."""
+
+    head: int
+    changes: tuple[Change, ...] | None
+
+
+def read_span(connection: Connection, after: int) -> Span:
+    """The changes with a higher sequence number than `after`, and the head of the history."""
+    head = int(connection.execute(select(func.max(_history.c.seq))).scalar() or 0)
+    if after > head or head - after > _SCAN:
+        return Span(head, () if after == head else None)
+    rows = connection.execute(
+        select(_history.c.seq, _history.c.approval_id, _history.c.event)
+        .where(_history.c.seq > after, _history.c.seq <= head)
+        .where(or_(_history.c.approval_id.is_not(None), _history.c.event.in_(_news)))
+        .order_by(_history.c.seq)
+        .limit(REPLAY + 1)
+    ).all()
+    if len(rows) > REPLAY:
+        return Span(head, None)
+    return Span(head, tuple(Change(row[0], row[1] or "", row[2]) for row in rows))
+
+
+class Viewer:
+    """One open stream's mailbox. Bounded; what does not fit becomes one `resync`."""
+
+    def __init__(self) -> None:
+        self._changes: deque[Change] = deque()
+        self._lost = False
+        self._ring = asyncio.Event()
+
+    def offer(self, changes: tuple[Change, ...] | None) -> None:
+        if changes is None or len(self._changes) + len(changes) > BOUND:
+            self._changes.clear()
+            self._lost = True
+        elif not self._lost:
+            self._changes.extend(changes)
+        self._ring.set()
+
+    async def take(self, within: float) -> tuple[Change, ...] | None:
+        """What came in `within` seconds, perhaps nothing. None: look at everything anew."""
+        with anyio.move_on_after(within):
+            await self._ring.wait()
+        self._ring.clear()
+        lost, self._lost = self._lost, False
+        taken = tuple(self._changes)
+        self._changes.clear()
+        return None if lost else taken
+
+
+class Stream:
+    """Everybody who looks on. Reads the history while at least one does."""
+
+    def __init__(
+        self, database: Database, clock: Clock, *, poll: float = 0.2, beat: float = 15
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._poll = poll
+        self._beat = beat
+        self._viewers: set[Viewer] = set()
+        self._head = 0
+        self._readable = True
+        self._reader: asyncio.Task[None] | None = None
+        self._opening = asyncio.Lock()
+
+    @property
+    def viewers(self) -> int:
+        return len(self._viewers)
+
+    def respond(
+        self, after: int | None, still: Callable[[], Awaitable[bool]]
+    ) -> EventSourceResponse:
+        """The stream from a cursor on; `still` says whether this viewer may go on looking."""
+        return EventSourceResponse(self.events(after, still), ping=0, send_timeout=10, sep="\n")
+
+    async def events(
+        self, after: int | None, still: Callable[[], Awaitable[bool]]
+    ) -> AsyncIterator[ServerSentEvent]:
+        viewer, head = await self._join()
+        try:
+            yield self._pulse()
+            span = await self._since(after, head)
+            for event in _told(span.changes, span.head):
+                yield event
+            while True:
+                changes = await viewer.take(self._beat)
+                if self._reader is None or self._reader.done():
+                    return  # nobody reads for this viewer: its browser comes back by itself
+                if changes == ():
+                    if not await still():
+                        yield ServerSentEvent(event="bye", data="{}")
+                        return
+                    if self._readable:  # silence tells the page that it is stale
+                        yield self._pulse()
+                for event in _told(changes, self._head):
+                    yield event
+        finally:
+            self._leave(viewer)
+
+    def _pulse(self) -> ServerSentEvent:
+        data = json.dumps({"now": self._clock.now()})
+        return ServerSentEvent(event="beat", data=data, retry=2000)
+
+    async def _since(self, after: int | None, head: int) -> Span:
+        """What a viewer with this cursor missed up to `head`, from where its mailbox goes on."""
+        if after is None or after == head:
+            return Span(head, ())
+        try:
+            span = await self._database.read(lambda connection: read_span(connection, after))
+        except RecordUnavailable:
+            return Span(head, None)
+        if span.changes is None:
+            return Span(head, None)
+        return Span(head, tuple(change for change in span.changes if change.seq <= head))
+
+    async def _join(self) -> tuple[Viewer, int]:
+        async with self._opening:
+            if self._reader is None or self._reader.done():
+                span = await self._database.read(lambda connection: read_span(connection, 2**62))
+                self._head = span.head
+                self._reader = asyncio.create_task(self._read(), name="stream")
+        viewer = Viewer()
+        self._viewers.add(viewer)
+        return viewer, self._head
+
+    def _leave(self, viewer: Viewer) -> None:
+        self._viewers.discard(viewer)
+
+    async def _read(self) -> None:
+        """Tells every viewer what is new, until nobody looks on."""
+        idle = 0
+        while True:
+            await asyncio.sleep(self._poll)
+            idle = 0 if self._viewers else idle + 1
+            if idle * self._poll >= 1:
+                return
+            try:
+                await self._look()
+                self._readable = True
+            except RecordUnavailable as error:
+                self._readable = False
+                log.warning("stream.record_unavailable", extra={"error": type(error).__name__})
+
+    async def _look(self) -> None:
+        after = self._head
+        span = await self._database.read(lambda connection: read_span(connection, after))
+        self._head = span.head
+        if span.changes is None or span.changes:
+            for viewer in self._viewers:
+                viewer.offer(span.changes)
+
+
+def _told(changes: tuple[Change, ...] | None, head: int) -> list[ServerSentEvent]:
+    if changes is None:
+        return [ServerSentEvent(event="resync", id=str(head), data=json.dumps({"seq": head}))]
+    return [
+        ServerSentEvent(
+            event="change",
+            id=str(change.seq),
+            # json.dumps escapes every line break and control character: no event can be forged.
+            data=json.dumps(
+                {"seq": change.seq, "id": change.approval_id, "kind": change.kind},
+                ensure_ascii=True,
+            ),
+        )
+        for change in changes
+    ]
+
+
+def stream_router(office: Office, stream: Stream) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.get("/events")
+    async def events(
+        request: Request, after: Annotated[int | None, Query(ge=0)] = None
+    ) -> Response:
+        """Changes as they happen. `Last-Event-ID`, else `after`, says where to go on."""
+        viewer = await office.sessions.of_api(request)
+        last = request.headers.get("last-event-id", "")
+        cursor = int(last) if last.isascii() and last.isdigit() and len(last) < 19 else after
+        if stream.viewers >= VIEWERS:
+            raise Problem(503, "too_many_viewers", "Too many pages are open.")
+
+        async def still() -> bool:
+            try:
+                return await office.sessions.of_api(request) is not None
+            except (Problem, RecordUnavailable) as error:
+                return isinstance(error, RecordUnavailable)
+
+        return stream.respond(cursor, still)
+
+    return routes
