@@ -6,6 +6,7 @@ Plain functions of a `Transaction`; the reviewers' moves are in `decide`, the ru
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from typing import Any, Final
 
@@ -47,7 +48,7 @@ from approvals.running import (
     recover_leases,
     renew_leases,
 )
-from approvals.seal import seal
+from approvals.seal import SealBroken, seal
 from approvals.transaction import Transaction
 
 __all__ = [
@@ -322,14 +323,21 @@ def expire_due(tx: Transaction, now: Millis, *, limit: int = _BATCH) -> tuple[Ap
 
 
 def standing(tx: Transaction) -> tuple[Approval, ...]:
-    """Everything that may still run: pending, or approved and not claimed; with its arguments."""
+    """Everything that may still run: pending, or approved and not claimed; with its arguments.
+
+    A row whose seal is broken is left out: it cannot run, and `claim` says why.
+    """
     claimable = APPROVAL.c.execution.in_([str(Execution.NONE), str(Execution.NOT_EXECUTED)])
     rows = tx.connection.execute(
-        select(APPROVAL).where(
+        select(*OPENED).where(
             APPROVAL.c.state.in_([str(State.PENDING), str(State.APPROVED)]) & claimable
         )
     ).mappings()
-    return tuple(approval_of(row, keys=tx.keys) for row in rows.all())
+    found: list[Approval] = []
+    for row in rows.all():
+        with contextlib.suppress(SealBroken):
+            found.append(approval_of(row, keys=tx.keys))
+    return tuple(found)
 
 
 def unsettled(

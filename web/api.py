@@ -5,7 +5,7 @@ A reviewer's bearer token or a browser session; an agent's grant is never accept
 
 from __future__ import annotations
 
-import json
+from dataclasses import asdict
 from typing import Annotated, Any, assert_never
 
 from fastapi import APIRouter, Query, Request
@@ -23,6 +23,7 @@ from approvals.model import (
     Stale,
 )
 from web.office import Office
+from web.page.history import NotATime, query_of
 from web.problems import Problem
 from web.session import NotFromOurForm, Viewer
 
@@ -80,7 +81,51 @@ def router(office: Office) -> APIRouter:
             raise Problem(422, "reason_needed", "A denial needs a reason: it reaches the agent.")
         return await _decide(office, request, approval_id, Choice.DENY, press)
 
+    @routes.get("/history")
+    async def history(request: Request) -> dict[str, Any]:
+        """The history, newest first; filters as the page's, `next` is `before` of the next page."""
+        await office.sessions.of_api(request)
+        try:
+            query = query_of(request.query_params)
+        except NotATime:
+            raise Problem(422, "not_a_time", "since and until are ISO 8601 times.") from None
+        found = await office.approvals.history(query)
+        items = [
+            {"seq": row.seq, **row.event._asdict(), "prev_hash": row.prev_hash, "hash": row.hash}
+            for row in found.rows
+        ]
+        return {"schema": "signoff.history/1", "items": items, "next": found.next}
+
     return routes
+
+
+async def _full(office: Office, approval_id: str) -> dict[str, Any]:
+    view = await office.approvals.view(approval_id)
+    if view is None:
+        raise Problem(404, "not_found", "There is no such approval.")
+    shown = {
+        name: value
+        for name, value in asdict(view).items()
+        if name not in ("approval", "votes", "voided", "digest")
+    }
+    return {
+        "schema": "signoff.approval/1",
+        **summary_of(view.approval),
+        "reviewers": list(view.approval.terms.reviewers),
+        "view": shown,
+        "view_digest": view.digest,
+        "votes": [
+            {
+                "reviewer": vote.reviewer,
+                "choice": vote.choice,
+                "reason": vote.reason,
+                "via": vote.via,
+                "at": vote.at,
+                "revision": vote.revision,
+            }
+            for vote in (*view.votes, *view.voided)
+        ],
+    }
 
 
 async def _decide(
@@ -123,7 +168,7 @@ def _answer(decided: Decided, viewer: Viewer) -> dict[str, Any]:
 
 
 def summary_of(approval: Approval) -> dict[str, Any]:
-    """An approval as lists show it. Arguments are masked; large integers stay exact as JSON text."""
+    """An approval as lists show it. Arguments are masked JSON text: large integers stay exact."""
     return {
         "id": approval.id,
         "revision": approval.revision,

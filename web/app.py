@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -29,7 +30,7 @@ class _Assets(StaticFiles):
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
-        if response.status_code == 200:
+        if response.status_code == HTTPStatus.OK:
             response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
         return response
 
@@ -61,51 +62,59 @@ def build(deps: Deps) -> FastAPI:
 
 
 def _answer_errors(app: FastAPI, office: Office) -> None:
-    @app.exception_handler(SignInNeeded)
+    """Every refusal that is not a route's own answer, in fixed words."""
+
     async def unknown(request: Request, _: Exception) -> Response:
         return _to_the_door(request, office)
 
-    @app.exception_handler(NotFromOurForm)
     async def foreign(request: Request, _: Exception) -> Response:
         sentence = "This form is old or not from this page. Go back, reload, and press again."
         return await _said(request, office, 403, "Nothing was done", sentence)
 
-    @app.exception_handler(admin.AdminOnly)
     async def not_admin(request: Request, _: Exception) -> Response:
         return await _said(request, office, 403, "Only administrators may", "Nothing was changed.")
 
-    @app.exception_handler(Problem)
+    app.add_exception_handler(SignInNeeded, unknown)
+    app.add_exception_handler(NotFromOurForm, foreign)
+    app.add_exception_handler(admin.AdminOnly, not_admin)
+    _answer_faults(app, office)
+
+
+def _answer_faults(app: FastAPI, office: Office) -> None:
     async def problem(_: Request, error: Exception) -> Response:
-        assert isinstance(error, Problem)  # noqa: S101 - the registration says so
-        headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
-        return answer(error, headers)
+        found = error if isinstance(error, Problem) else Problem(500, "internal", "Internal error.")
+        unknown = found.status == HTTPStatus.UNAUTHORIZED
+        return answer(found, {"WWW-Authenticate": "Bearer"} if unknown else None)
 
-    @app.exception_handler(RecordUnavailable)
-    async def unavailable(request: Request, _: Exception) -> Response:
+    async def unavailable(_request: Request, _: Exception) -> Response:
         title = "The record cannot be read or written right now. Nothing was decided."
-        if request.url.path.startswith("/api/"):
-            return answer(Problem(503, "record_unavailable", title), {"Retry-After": "2"})
-        return await _said(request, office, 503, "The record does not answer", title)
+        return answer(Problem(503, "record_unavailable", title), {"Retry-After": "2"})
 
-    @app.exception_handler(RequestValidationError)
-    async def malformed(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)  # noqa: S101 - the registration says so
-        if request.url.path.startswith("/api/"):
-            where = [".".join(str(step) for step in item["loc"]) for item in error.errors()]
-            return answer(Problem(422, "invalid_request", "The request is not valid.", at=where))
+    async def malformed(request: Request, _: Exception) -> Response:
+        if _is_api(request):
+            return answer(Problem(422, "invalid_request", "The request is not valid."))
         sentence = "The form was incomplete. Go back, reload, and press again."
         return await _said(request, office, 422, "Nothing was done", sentence)
 
-    @app.exception_handler(HTTPException)
     async def plain(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)  # noqa: S101 - the registration says so
-        if request.url.path.startswith("/api/"):
-            return answer(Problem(error.status_code, "http", str(error.detail)))
-        heading = "There is no such page" if error.status_code == 404 else "That does not work here"
-        response = await _said(request, office, error.status_code, heading, str(error.detail))
-        for name, value in (error.headers or {}).items():
-            response.headers[name] = value
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        words = HTTPStatus(status).phrase
+        if _is_api(request):
+            response: Response = answer(Problem(status, "http", words))
+        else:
+            response = await _said(request, office, status, words, "There is nothing to do here.")
+        if isinstance(error, HTTPException):
+            response.headers.update(error.headers or {})
         return response
+
+    app.add_exception_handler(Problem, problem)
+    app.add_exception_handler(RecordUnavailable, unavailable)
+    app.add_exception_handler(RequestValidationError, malformed)
+    app.add_exception_handler(HTTPException, plain)
+
+
+def _is_api(request: Request) -> bool:
+    return request.url.path.startswith("/api/")
 
 
 def _to_the_door(request: Request, office: Office) -> Response:
@@ -128,13 +137,7 @@ def _quoted(path: str) -> str:
 async def _said(
     request: Request, office: Office, status: int, heading: str, sentence: str
 ) -> Response:
-    viewer = None
-    if status != 503:
-        viewer = await office.sessions.of_cookie(request)
+    viewer = await office.sessions.of_cookie(request)
     if viewer is None:
-        return JSONResponse(
-            {"type": "about:blank", "title": f"{heading}. {sentence}", "status": status},
-            status,
-            media_type="application/problem+json",
-        )
+        return answer(Problem(status, "refused", f"{heading}. {sentence}"))
     return await office.message(request, viewer, status, heading, sentence)

@@ -1,4 +1,4 @@
-"""What the surface is built from. Everything it can reach is named here; it reaches nothing else."""
+"""What the surface is built from. Everything it can reach is named here, and nothing else is."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """The border of the reviewers' surface: which hosts and origins may speak to it, and what every
-answer carries. Not who is asking (that is `session`). One pure ASGI wrapper, so streams stay streams.
+answer carries. Not who is asking (that is `session`). A plain ASGI wrapper: streams stay streams.
 """
 
 from __future__ import annotations
@@ -78,8 +78,10 @@ def same_token(presented: str, expected: str) -> bool:
 
 
 def policy_of(nonce: str) -> str:
-    """The content security policy of one answer. The page makes no HTML from strings at all, so
-    Trusted Types are required and no policy may be created."""
+    """The content security policy of one answer.
+
+    The page makes no HTML from strings at all, so Trusted Types are required and none may be made.
+    """
     return (
         f"default-src 'none'; script-src 'self' 'nonce-{nonce}'; style-src 'self'; "
         "img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
@@ -135,7 +137,9 @@ def _dressed(send: Send, nonce: str, *, https: bool, path: str) -> Send:
             headers["Content-Security-Policy"] = policy_of(nonce)
             headers["X-Content-Type-Options"] = "nosniff"
             headers["X-Frame-Options"] = "DENY"
-            headers["Referrer-Policy"] = "no-referrer"
+            # Not no-referrer: under it browsers send `Origin: null` with our own forms, and null is
+            # what sandboxed strangers send. Other sites learn nothing either way.
+            headers["Referrer-Policy"] = "same-origin"
             headers["Cross-Origin-Opener-Policy"] = "same-origin"
             headers["Cross-Origin-Resource-Policy"] = "same-origin"
             headers["Permissions-Policy"] = "camera=(), microphone=(), geolocation=(), payment=()"

@@ -9,9 +9,15 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import Connection, func, select
 
-from approvals.model import Millis, State
+from approvals.history import HistoryQuery
+from approvals.model import HistoryRow, Millis, Reviewer, State
+from approvals.redact import masked
+from approvals.rows import resolve
+from approvals.seal import SealBroken, unseal
 from approvals.tables import ApprovalRow, GrantRow, HistoryTable
+from approvals.view import view_of
 from web.deps import Deps
+from web.page.card import Card, card_of
 from web.page.frame import Banner, Frame, Item
 from web.page.render import Pages
 from web.session import Sessions, Viewer
@@ -89,6 +95,45 @@ def _called(connection: Connection) -> bool:
     return connection.execute(call).first() is not None
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One row of an approval's timeline."""
+
+    seq: int
+    at: Millis
+    event: str
+    actor: str
+    via: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dossier:
+    """Everything about one approval: what is shown in full, and what became of it."""
+
+    card: Card
+    timeline: tuple[Moment, ...]
+    result: str | None
+
+
+def read_card(
+    connection: Connection, written: str, reviewer: Reviewer, now: Millis, *, full: bool = False
+) -> Card | None:
+    """The card of an id as people write it; None if there is none."""
+    approval_id = resolve(connection, written)
+    view = view_of(connection, approval_id, now=now) if approval_id else None
+    return card_of(view, reviewer, now, full=full) if view else None
+
+
+def _moment(row: HistoryRow) -> Moment:
+    event = row.event
+    actor = "the agent" if event.actor_kind == "agent" else event.actor
+    via = event.via if event.actor_kind == "reviewer" else ""
+    # The rule's reason stands above already; below it would be said again with each step.
+    reason = "" if event.event == "held" else event.reason
+    return Moment(row.seq, row.at, event.event, actor, via, reason)
+
+
 class Office:
     """The surface's own composition: handed to every router."""
 
@@ -102,6 +147,60 @@ class Office:
     async def head(self) -> Head:
         now = self.clock.now()
         return await self.deps.database.read(lambda connection: read_head(connection, now))
+
+    async def cards(self, viewer: Viewer, limit: int) -> tuple[list[Card], int]:
+        """What waits, in the queue's order, and how many wait in all."""
+        now = self.clock.now()
+        waiting = await self.approvals.pending(limit=limit)
+
+        def read(connection: Connection) -> list[Card]:
+            found = (
+                read_card(connection, approval.id, viewer.reviewer, now) for approval in waiting
+            )
+            return [card for card in found if card is not None and card.open]
+
+        cards = await self.deps.database.read(read)
+        if len(waiting) < limit:
+            return cards, len(cards)
+        return cards, max(len(cards), (await self.head()).pending)
+
+    async def card(self, approval_id: str, viewer: Viewer) -> Card | None:
+        now = self.clock.now()
+        return await self.deps.database.read(
+            lambda connection: read_card(connection, approval_id, viewer.reviewer, now)
+        )
+
+    async def dossier(self, approval_id: str, viewer: Viewer) -> Dossier | None:
+        """Everything about one approval, or None if there is none with this id."""
+        now = self.clock.now()
+        card = await self.deps.database.read(
+            lambda connection: read_card(connection, approval_id, viewer.reviewer, now, full=True)
+        )
+        if card is None:
+            return None
+        rows = await self.approvals.history(HistoryQuery(approval_id=card.id, limit=200))
+        timeline = tuple(_moment(row) for row in reversed(rows.rows))
+        return Dossier(card, timeline, await self._result(card.id))
+
+    async def _result(self, approval_id: str) -> str | None:
+        """The server's stored answer, secrets masked as in arguments; None while there is none."""
+        keys = self.approvals.keys
+
+        def read(connection: Connection) -> bytes | None:
+            return connection.execute(
+                select(_approval.c.result_sealed).where(_approval.c.id == approval_id)
+            ).scalar()
+
+        sealed = await self.deps.database.read(read)
+        if sealed is None:
+            return None
+        try:
+            result = unseal(keys.seal, sealed, approval_id=approval_id, kind="result")
+            return masked(result, (), key=keys.fingerprint)
+        except SealBroken:
+            return "The stored answer cannot be opened with this gateway's key."
+        except ValueError:  # not the JSON it should be: shown to nobody rather than unmasked
+            return "The stored answer cannot be shown."
 
     async def empty(self) -> Empty:
         url = self.deps.public_url
@@ -135,6 +234,10 @@ class Office:
         # never the other way round.
         frame = values.pop("frame", None) or await self.frame(request, viewer)
         return HTMLResponse(self.pages.render(template, frame=frame, **values), status)
+
+    async def missing(self, request: Request, viewer: Viewer) -> Response:
+        sentence = "It may have been dropped after its retention time, or the id is not whole."
+        return await self.message(request, viewer, 404, "There is no such approval", sentence)
 
     async def message(
         self, request: Request, viewer: Viewer, status: int, heading: str, sentence: str

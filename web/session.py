@@ -20,6 +20,7 @@ from web.throttle import Throttle
 
 HOURS = 12
 """How long a session lives."""
+_LONGEST_PATH = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,12 @@ class Sessions:
 
 def own_path(path: str) -> str:
     """A path of ours to go on to after signing in; anything else becomes the queue."""
-    fine = path.startswith("/") and path.isascii() and path.isprintable() and len(path) < 1024
+    fine = (
+        path.startswith("/")
+        and path.isascii()
+        and path.isprintable()
+        and len(path) <= _LONGEST_PATH
+    )
     return path if fine and not path.startswith(("//", "/\\", "/signin")) else "/"
 
 

@@ -29,6 +29,8 @@ REPLAY = 500
 """Most events a returning viewer is told one by one; with more behind it, it reads anew."""
 BOUND = 256
 """Most events kept for a viewer that does not read."""
+LONGEST_SEQ = 18
+"""Digits of the largest cursor that is believed."""
 VIEWERS = 4000
 """Most streams of one process."""
 _SCAN = 200_000  # rows of history a replay may look through
@@ -226,9 +228,11 @@ def stream_router(office: Office, stream: Stream) -> APIRouter:
         request: Request, after: Annotated[int | None, Query(ge=0)] = None
     ) -> Response:
         """Changes as they happen. `Last-Event-ID`, else `after`, says where to go on."""
-        viewer = await office.sessions.of_api(request)
+        await office.sessions.of_api(request)
         last = request.headers.get("last-event-id", "")
-        cursor = int(last) if last.isascii() and last.isdigit() and len(last) < 19 else after
+        cursor = (
+            int(last) if last.isascii() and last.isdigit() and len(last) <= LONGEST_SEQ else after
+        )
         if stream.viewers >= VIEWERS:
             raise Problem(503, "too_many_viewers", "Too many pages are open.")
 

@@ -113,7 +113,7 @@ async def _story(
 @asynccontextmanager
 async def _approver(gateway: Gateway) -> AsyncIterator[None]:
     """A person for `--auto`: looks at what waits and approves it, through the public API."""
-    token = await gateway.people.token("demo", lasts_days=1)
+    token = await gateway.people.token("demo")
     headers = {"Authorization": f"Bearer {token}"}
     base = f"{gateway.settings.url()}/api/v1"
 

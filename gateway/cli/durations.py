@@ -1,10 +1,12 @@
-"""Lengths of time as people type them: 90s, 15m, 12h, 7d."""
+"""Lengths of time as people type them (90s, 15m, 12h, 7d), and moments (7d ago, 2026-11-23)."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 
+from approvals.model import Millis
 from gateway.cli.exits import Exit, Stop
 
 _WRITTEN = re.compile(r"([1-9][0-9]{0,8})([smhd])").fullmatch
@@ -17,6 +19,10 @@ class Duration:
 
     milliseconds: int
 
+    @property
+    def seconds(self) -> int:
+        return self.milliseconds // 1000
+
     @classmethod
     def parse(cls, text: str) -> Duration:
         """Read one.
@@ -28,3 +34,19 @@ class Duration:
         if match is None:
             raise Stop(Exit.USAGE, f"{text!r} is no length of time: write 90s, 15m, 12h or 7d.")
         return cls(int(match[1]) * _SECONDS[match[2]] * 1000)
+
+
+def moment(text: str, now: Millis) -> Millis:
+    """A moment: a length of time before now, or an ISO date or time (local unless it says).
+
+    Raises:
+        Stop: it is neither.
+    """
+    if _WRITTEN(text):
+        return now - Duration.parse(text).milliseconds
+    try:
+        return int(datetime.fromisoformat(text).timestamp() * 1000)
+    except (ValueError, OverflowError, OSError):
+        raise Stop(
+            Exit.USAGE, f"{text!r} is no moment: write 7d, 2026-11-23 or 2026-11-23T14:00."
+        ) from None

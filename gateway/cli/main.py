@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
-from gateway.cli import grants, history, people, policy, review, serve
+from gateway.cli import (
+    doctor,
+    freeze,
+    grants,
+    history,
+    init,
+    people,
+    policy,
+    review,
+    scan,
+    serve,
+    tools,
+)
 from gateway.cli.exits import Exit, Stop
 
 app = typer.Typer(
@@ -19,15 +32,23 @@ app = typer.Typer(
 )
 app.command("up")(serve.up)
 app.command("demo")(serve.demo)
+app.command("init")(init.init)
+app.command("scan")(scan.scan)
 app.command("connect")(serve.connect)
+app.command("doctor")(doctor.doctor)
 app.command("pending")(review.pending)
 app.command("show")(review.show)
 app.command("approve")(review.approve)
 app.command("deny")(review.deny)
+app.command("extend")(review.extend)
+app.command("settle")(review.settle)
 app.add_typer(history.app, name="history")
 app.add_typer(policy.app, name="policy")
+app.add_typer(tools.app, name="tools")
 app.add_typer(grants.app, name="grant")
 app.add_typer(people.app, name="reviewer")
+app.command("freeze")(freeze.freeze)
+app.command("thaw")(freeze.thaw)
 
 
 def _version(value: bool) -> None:
@@ -49,6 +70,8 @@ def _options(
 
 def main() -> None:
     """Run the command; the console script."""
+    for stream in (sys.stdout, sys.stderr):
+        _lenient(stream)
     try:
         app()
     except Stop as stop:
@@ -56,3 +79,20 @@ def main() -> None:
         sys.exit(stop.code)
     except KeyboardInterrupt:
         sys.exit(Exit.INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - the border to a person: no traceback, unless asked
+        if os.environ.get("SIGNOFF_TRACEBACK"):
+            raise
+        told = " ".join(str(error).split())[:300]
+        print(
+            f"signoff failed, which is its own fault: {type(error).__name__}: {told}\n"
+            "SIGNOFF_TRACEBACK=1 shows where.",
+            file=sys.stderr,
+        )
+        sys.exit(Exit.INTERNAL)
+
+
+def _lenient(stream: TextIO) -> None:
+    """A terminal that cannot show a character gets its escape, never an error."""
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")

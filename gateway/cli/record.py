@@ -13,15 +13,19 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from approvals.clock import SystemClock
+from approvals.engines import UnsupportedDatabase
 from approvals.keys import Keys, KeyUnusable
 from approvals.reviewers import People
 from approvals.service import Approvals
 from approvals.store import Database, RecordUnavailable
 from approvals.wakeup import Wakeup
+from gateway.cli.config import settings
 from gateway.cli.exits import Exit, Stop
 from gateway.settings import Settings
 
 T = TypeVar("T")
+
+__all__ = ["Record", "opened", "run", "settings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,53 +37,49 @@ class Record:
     approvals: Approvals
     people: People
 
-
-def settings(**given: Any) -> Settings:
-    """The settings, or the end of the command with what is wrong."""
-    from pydantic import ValidationError
-
-    try:
-        return Settings(**given)
-    except ValidationError as invalid:
-        lines = [
-            f"SIGNOFF_{'_'.join(map(str, error['loc'])).upper()}: {error['msg']}"
-            for error in invalid.errors()
-        ]
-        raise Stop(Exit.INVALID, "\n".join(lines)) from invalid
+    def now(self) -> int:
+        return self.database.clock.now()
 
 
 @asynccontextmanager
-async def opened(configured: Settings) -> AsyncIterator[Record]:
-    """Open the record for the length of the block.
+async def opened(configured: Settings, *, create: bool = False) -> AsyncIterator[Record]:
+    """Open the record for the length of the block; with `create`, make it if there is none.
 
     Raises:
         Stop: there is no record here, or it cannot be used.
     """
     clock = SystemClock()
-    if configured.database_url is None and not (configured.data / "signoff.db").exists():
+    if not create and not exists(configured):
         raise Stop(
             Exit.UNREACHABLE,
             f"There is no record in {configured.data}. Start the gateway here with `signoff up`, "
             "or say where it is: SIGNOFF_DATA=…",
         )
     try:
+        configured.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         keys = Keys.open(configured.data / "signoff.key")
         database = Database.open(configured.database(), key=keys, clock=clock)
-    except (KeyUnusable, RecordUnavailable, OSError) as error:
+    except (KeyUnusable, RecordUnavailable, UnsupportedDatabase, OSError) as error:
         raise Stop(Exit.UNREACHABLE, str(error)) from error
+    wakeup = Wakeup(database)
     try:
-        wakeup = Wakeup(database)
         approvals = Approvals(database, wakeup, clock, keys)
         yield Record(configured, database, approvals, People(database, clock))
     finally:
+        wakeup.close()
         await database.close()
 
 
-def run(work: Callable[[Record], Awaitable[T]]) -> T:
+def exists(configured: Settings) -> bool:
+    """Whether a record was ever made with these settings."""
+    return configured.database_url is not None or (configured.data / "signoff.db").exists()
+
+
+def run(work: Callable[[Record], Awaitable[T]], *, create: bool = False, **given: Any) -> T:
     """Run one command's work on the record."""
 
     async def inner() -> T:
-        async with opened(settings()) as record:
+        async with opened(settings(**given), create=create) as record:
             return await work(record)
 
     try:

@@ -13,7 +13,7 @@ from enum import Enum
 from math import isfinite
 from typing import Any, Literal, get_args
 
-from gateway.policy.paths import Lack, Path, find, find_each
+from gateway.policy.paths import MAX_ELEMENTS, Lack, Path, find, find_each
 from gateway.policy.pattern import Pattern
 from gateway.policy.problem import shown
 
@@ -123,7 +123,11 @@ def all_of(conditions: Iterable[Condition], facts: Facts) -> Truth:
     """False when one is false; else unfit when one is unfit; else true."""
     result = TRUE
     for condition in conditions:
-        truth = weigh(condition, facts).truth
+        path = condition.path
+        if path.any_element:
+            truth = weigh(condition, facts).truth
+        else:
+            truth = truth_of(condition, find(facts.get(path.root), path.steps))
         if truth is FALSE:
             return FALSE
         if truth is UNFIT:
@@ -191,7 +195,7 @@ def _any_same(value: Any, wanted: Any) -> Truth:
 def _contains(value: Any, wanted: Any) -> Truth:
     if isinstance(value, str):
         return _of(wanted in value) if isinstance(wanted, str) else UNFIT
-    if not isinstance(value, list):
+    if not isinstance(value, list) or len(value) > MAX_ELEMENTS:
         return UNFIT
     truths = {same(item, wanted) for item in value if item is not None}
     return TRUE if TRUE in truths else UNFIT if UNFIT in truths else FALSE

@@ -6,7 +6,7 @@ untrusted server claims of its tools may make a rule apply, never keep it from a
 
 from __future__ import annotations
 
-from gateway.policy.conditions import FALSE, TRUE, Facts, Finding, Truth, weigh
+from gateway.policy.conditions import FALSE, TRUE, Facts, Finding, Truth, all_of, weigh
 from gateway.policy.facts import without_claims
 from gateway.policy.rules import Rule
 
@@ -29,9 +29,8 @@ def fires(rule: Rule, facts: Facts, *, trusted: bool) -> tuple[Finding, ...] | N
     """The findings when a `deny_if` or `approve_if` applies: on true and on unfit. None: it does
     not. A claim of an untrusted server cannot keep a rule from applying that would without it.
     """
-    truth, findings = weigh_rule(rule, facts)
-    if truth is not FALSE:
-        return findings
+    if all_of(rule.conditions, facts) is not FALSE:
+        return weigh_rule(rule, facts)[1]
     if rule.claims and not trusted:
         truth, findings = weigh_rule(rule, without_claims(facts))
         return None if truth is FALSE else findings
@@ -40,9 +39,11 @@ def fires(rule: Rule, facts: Facts, *, trusted: bool) -> tuple[Finding, ...] | N
 
 def fails(rule: Rule, facts: Facts, *, trusted: bool) -> tuple[Finding, ...] | None:
     """The findings when a `require` is not met: on false and on unfit; None when it is met."""
-    truth, findings = weigh_rule(rule, facts)
-    if truth is TRUE and rule.claims and not trusted:
-        truth, findings = weigh_rule(rule, without_claims(facts))
-    if truth is TRUE:
+    seen = facts
+    met = all_of(rule.conditions, facts) is TRUE
+    if met and rule.claims and not trusted:
+        seen = without_claims(facts)
+        met = all_of(rule.conditions, seen) is TRUE
+    if met:
         return None
-    return tuple(finding for finding in findings if finding.truth is not TRUE)
+    return tuple(one for one in weigh_rule(rule, seen)[1] if one.truth is not TRUE)

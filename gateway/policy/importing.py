@@ -79,8 +79,7 @@ def import_rules(text: str) -> tuple[Document, tuple[str, ...]]:
         else:
             tool.note("this is no tool name here; left out, so `default` applies to it.")
     policy["tools"] = tools
-    for problem in check(json.dumps(policy).encode()):
-        notes.append(f"{problem.severity} {problem.pointer}: {problem.what} {problem.write}")
+    notes += [str(problem) for problem in check(json.dumps(policy).encode())]
     return policy, tuple(notes)
 
 

@@ -20,6 +20,8 @@ ANNOTATIONS = "tool.annotations"
 _KEY = r"[^.\[\]\s\"'{}]+"
 _PART = re.compile(rf"\.({_KEY})|\[(\d{{1,6}}|\*)\]")
 _MAX_STEPS = 32
+MAX_ELEMENTS = 10_000
+"""How many elements one `[*]` condition looks at; a longer list has the wrong shape."""
 _ADVICE = "Write args.NAME, args.LIST[0] or args.LIST[*].NAME."
 
 
@@ -37,10 +39,7 @@ class Path:
     root: str
     steps: tuple[Step, ...]
     text: str
-
-    @property
-    def any_element(self) -> bool:
-        return None in self.steps
+    any_element: bool  # a step is `[*]`
 
     @property
     def short(self) -> str:
@@ -88,7 +87,7 @@ def _steps(raw: str, root: str, pointer: str, report: Report) -> Path | None:
             pointer, f"{shown(raw)} is no annotation.", "Write tool.annotations.destructiveHint."
         )
         return None
-    return Path(root, tuple(steps), raw)
+    return Path(root, tuple(steps), raw, None in steps)
 
 
 def text_of(steps: tuple[Step, ...]) -> str:
@@ -125,7 +124,18 @@ def find(value: Any, steps: tuple[Step, ...]) -> Any | Lack:
 
 
 def find_each(value: Any, steps: tuple[Step, ...]) -> Iterator[Any | Lack]:
-    """Every value the steps lead to; one Lack.MISSING when a list on the way is empty."""
+    """Every value the steps lead to; one Lack.MISSING when a list on the way is empty.
+
+    After MAX_ELEMENTS values comes a Lack.WRONG and the end: nobody may buy time with a long list.
+    """
+    for count, found in enumerate(_each(value, steps)):
+        if count == MAX_ELEMENTS:
+            yield Lack.WRONG
+            return
+        yield found
+
+
+def _each(value: Any, steps: tuple[Step, ...]) -> Iterator[Any | Lack]:
     if None not in steps:
         yield find(value, steps)
         return
@@ -139,4 +149,4 @@ def find_each(value: Any, steps: tuple[Step, ...]) -> Iterator[Any | Lack]:
         yield Lack.MISSING
     else:
         for element in elements:
-            yield from find_each(element, steps[at + 1 :])
+            yield from _each(element, steps[at + 1 :])

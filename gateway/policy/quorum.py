@@ -6,7 +6,7 @@ cannot be seen here (a glob clash beyond the budget) the judge refuses at the ca
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from approvals.model import Terms
 from gateway.policy.contradiction import impossible
@@ -56,15 +56,10 @@ def _rules(section: Section) -> list[Placed]:
     ]
 
 
-def _may_clash(terms: Iterable[Terms]) -> bool:
-    kinds = list(dict.fromkeys((one.reviewers, one.quorum) for one in terms if one.reviewers))
-    if len(kinds) > 100:  # noqa: PLR2004  # then look closely instead of comparing kinds
-        return True
-    return any(
-        _clash(Terms(reviewers=one[0], quorum=one[1]), Terms(reviewers=other[0], quorum=other[1]))
-        for at, one in enumerate(kinds)
-        for other in kinds[at + 1 :]
-    )
+def _may_clash(terms: list[Terms]) -> bool:
+    """Whether some of the rules might not go together; False is certain."""
+    everything = strictest(list(dict.fromkeys(terms)))
+    return everything is None or short(everything)
 
 
 def _clash(one: Terms, other: Terms) -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.policy.conditions import OPERATORS, Condition, compare, words
 from gateway.policy.facts import ToolFacts
+from gateway.policy.paths import MAX_ELEMENTS
 from gateway.policy.pattern import MAX_TEXT, matches, overlap
 from tests.policy.asking import ask, one, policy, rule, when, word
 
@@ -102,6 +103,14 @@ def test_a_missing_path_is_false_for_every_operator_except_exists_false(op: str)
     assert verdicts("args.x", op, value, {}) == FALSE
     assert verdicts("args.x", op, value, {"x": None}) == FALSE
     assert verdicts("args.x", "exists", False, {}) == TRUE
+
+
+def test_a_list_too_long_to_look_through_is_unfit() -> None:
+    long = {"l": [0] * (MAX_ELEMENTS + 1)}
+    assert verdicts("args.l[*]", "eq", 1, long) == UNFIT
+    assert verdicts("args.l", "contains", 1, long) == UNFIT
+    assert verdicts("args.l[*]", "eq", 1, {"l": [0] * MAX_ELEMENTS}) == FALSE
+    assert verdicts("args.l[5]", "eq", 1, long) == FALSE
 
 
 def test_a_key_of_another_case_is_another_key() -> None:
@@ -208,20 +217,14 @@ def test_an_annotation_may_always_tighten(
 @pytest.mark.parametrize(("trusted", "verdict"), [(True, "allow"), (False, "deny")])
 def test_an_annotation_loosens_a_require_only_when_trusted(trusted: bool, verdict: str) -> None:  # noqa: FBT001
     rules = one(require=[{"conditions": when("tool.annotations.readOnlyHint", "eq", True)}])
-    facts = ToolFacts(
-        name="t", annotations={"readOnlyHint": True}, trust_annotations=trusted
-    )
+    facts = ToolFacts(name="t", annotations={"readOnlyHint": True}, trust_annotations=trusted)
     assert word(ask(rules, facts=facts)) == verdict
 
 
 @pytest.mark.parametrize(("trusted", "verdict"), [(True, "allow"), (False, "hold")])
 def test_an_annotation_escapes_an_approval_only_when_trusted(trusted: bool, verdict: str) -> None:  # noqa: FBT001
-    rules = one(
-        approve_if=[{"conditions": when("tool.annotations.readOnlyHint", "exists", False)}]
-    )
-    facts = ToolFacts(
-        name="t", annotations={"readOnlyHint": True}, trust_annotations=trusted
-    )
+    rules = one(approve_if=[{"conditions": when("tool.annotations.readOnlyHint", "exists", False)}])
+    facts = ToolFacts(name="t", annotations={"readOnlyHint": True}, trust_annotations=trusted)
     assert word(ask(rules, facts=facts)) == verdict
 
 

@@ -215,15 +215,24 @@ def test_numbers_that_lose_digits_are_errors() -> None:
     [
         (one(deny_if=[{"conditions": []}], limits=[]), None),
         (one(deny_if=[{"conditions": []}], require_approval=True), "/tools/t/require_approval"),
-        (one(deny_if=[{"conditions": []}, {"conditions": []}]), None),
+        (one(deny_if=[{"conditions": []}, {"conditions": []}]), "/tools/t/deny_if/1"),
         (one(action="deny", deny_if=[{"conditions": []}]), "/tools/t/deny_if/0"),
         ({"hide": ["t"], **one()}, "/tools/t"),
         ({"hide": ["*"], **one()}, "/tools/t"),
         ({"hide": ["t"], "servers": {"s": one()}}, "/servers/s/tools/t"),
         ({"tools": {"*": {}}}, "/tools/*"),
-        (one(limits=[{"counter": "c", "window": "day", "max": 0, "scope": "grant"}]), "/tools/t/limits/0/max"),
-        (one(require=[{"conditions": when("args.l[*]", "eq", 1)}]), "/tools/t/require/0/conditions/0"),
-        (one(deny_if=[{"conditions": when("tool.risk", "eq", "hihg")}]), "/tools/t/deny_if/0/conditions/0"),
+        (
+            one(limits=[{"counter": "c", "window": "day", "max": 0, "scope": "grant"}]),
+            "/tools/t/limits/0/max",
+        ),
+        (
+            one(require=[{"conditions": when("args.l[*]", "eq", 1)}]),
+            "/tools/t/require/0/conditions/0",
+        ),
+        (
+            one(deny_if=[{"conditions": when("tool.risk", "eq", "hihg")}]),
+            "/tools/t/deny_if/0/conditions/0",
+        ),
         (one(effect="same"), "/tools/t/effect"),
         ({"hide": ["a", "a"]}, "/hide/1"),
     ],
@@ -275,7 +284,10 @@ UPPER = {"conditions": when("args.amount", "lte", 500)}
     ("entry", "warned"),
     [
         ({"require": [UPPER]}, ["/tools/t/require/0/conditions/0"]),
-        ({"deny_if": [{"conditions": when("args.n", "gt", 5)}]}, ["/tools/t/deny_if/0/conditions/0"]),
+        (
+            {"deny_if": [{"conditions": when("args.n", "gt", 5)}]},
+            ["/tools/t/deny_if/0/conditions/0"],
+        ),
         ({"require": [UPPER, {"conditions": when("args.amount", "gte", 0)}]}, []),
         ({"require": [UPPER], "deny_if": [{"conditions": when("args.amount", "lt", 0)}]}, []),
         ({"require": [{"conditions": [*UPPER["conditions"], *when("args.amount", "gt", 0)]}]}, []),
@@ -298,9 +310,7 @@ UPPER = {"conditions": when("args.amount", "lte", 500)}
         ),
     ],
 )
-def test_a_numeric_bound_on_one_side_only_is_warned_of(
-    entry: Document, warned: list[str]
-) -> None:
+def test_a_numeric_bound_on_one_side_only_is_warned_of(entry: Document, warned: list[str]) -> None:
     assert list(found(one(**entry), "warning")) == warned
 
 
@@ -325,7 +335,12 @@ def test_the_example_of_the_design_loads() -> None:
             "list_customers": {},
             "close_session": {
                 "limits": [
-                    {"counter": "close_session_rate", "window": "minute", "max": 60, "scope": "grant"}
+                    {
+                        "counter": "close_session_rate",
+                        "window": "minute",
+                        "max": 60,
+                        "scope": "grant",
+                    }
                 ]
             },
             "export_model": {"require_approval": True},
@@ -362,6 +377,8 @@ def test_the_example_of_the_design_loads() -> None:
             },
             "delete_*": {"action": "deny", "reason": "Deleting is not for agents."},
         },
-        "servers": {"live2d": {"default": "deny", "tools": {"full_pipeline": {"require_approval": True}}}},
+        "servers": {
+            "live2d": {"default": "deny", "tools": {"full_pipeline": {"require_approval": True}}}
+        },
     }
     assert problems(document) == ()

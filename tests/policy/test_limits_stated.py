@@ -50,9 +50,7 @@ def test_amounts_are_exact() -> None:
     assert taken(0) == 0
 
 
-@pytest.mark.parametrize(
-    "amount", [None, -1, -0.01, "5", True, [], {}, float("nan"), float("inf")]
-)
+@pytest.mark.parametrize("amount", [None, -1, -0.01, "5", True, [], {}, float("nan"), float("inf")])
 def test_a_missing_negative_or_wrong_amount_is_refused(amount: Any) -> None:
     verdict = ask(SUMMED, args={"order": {"amount": amount}})
     assert (word(verdict), rule(verdict)) == ("deny", "/tools/t/limits/0")
@@ -62,9 +60,7 @@ def test_a_missing_negative_or_wrong_amount_is_refused(amount: Any) -> None:
 
 def test_limits_may_share_a_counter_only_with_equal_window_and_scope() -> None:
     def pair(**other: Any) -> dict[str, str]:
-        return found(
-            {"tools": {"a": {"limits": [LIMIT]}, "b": {"limits": [{**LIMIT, **other}]}}}
-        )
+        return found({"tools": {"a": {"limits": [LIMIT]}, "b": {"limits": [{**LIMIT, **other}]}}})
 
     assert pair(max=7) == {}
     assert list(pair(window="hour")) == ["/tools/b/limits/0"]

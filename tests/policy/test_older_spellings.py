@@ -131,7 +131,11 @@ def test_a_denial_that_promises_approval_stays_a_denial_and_is_warned_of() -> No
         one(action="deny", reason="No."),
         one(action="require_approval", approval_timeout="5m"),
         one(rate_limit="5/hour", deny_if=[{"conditions": MANY}], redact=["args.a[*].b"]),
-        {"servers": {"s": {"default": "allow", "hide": ["x*"], "tools": {"t": {"effect": "a:{args.b}"}}}}},
+        {
+            "servers": {
+                "s": {"default": "allow", "hide": ["x*"], "tools": {"t": {"effect": "a:{args.b}"}}}
+            }
+        },
         {"reviewers": {"g": ["a", "b"]}, "approval": {"reviewers": ["g"], "hold": "90s"}},
     ],
 )

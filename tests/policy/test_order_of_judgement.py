@@ -149,7 +149,21 @@ def test_a_server_section_may_limit_all_its_tools() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "*", "t ", " t", "T", "t\n", "t\x00", "t\u200b", "ｔ", "t/../t", "%74", "t" * 129, "ı"],
+    [
+        "",
+        "*",
+        "t ",
+        " t",
+        "T",
+        "t\n",
+        "t\x00",
+        "t\u200b",
+        "\uff54",
+        "t/../t",
+        "%74",
+        "t" * 129,
+        "\u0131",
+    ],
 )
 def test_names_no_tool_can_have_are_refused_under_every_default(name: str) -> None:
     for default in ("allow", "deny", "require_approval"):

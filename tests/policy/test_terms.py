@@ -32,9 +32,7 @@ def test_approval_defaults_fill_in_what_a_rule_does_not_state() -> None:
         "approval": {"reviewers": ["ops"], "expires": "10m", "hold": 20},
         **one(approve_if=[{"conditions": [], "expires": "1h30m", "risk": "high"}]),
     }
-    assert terms(rules) == Terms(
-        reviewers=("alice", "bob"), expires=5400, hold=20, risk="high"
-    )
+    assert terms(rules) == Terms(reviewers=("alice", "bob"), expires=5400, hold=20, risk="high")
 
 
 def test_groups_are_resolved_to_people_each_once() -> None:
@@ -225,7 +223,10 @@ def test_a_name_close_to_a_group_is_pointed_out() -> None:
 
 def test_a_call_held_by_something_else_has_terms_too() -> None:
     rules = policy(
-        {"approval": {"expires": "5m"}, "tools": {"t": {}, "u": {"require_approval": {"quorum": 2}}}}
+        {
+            "approval": {"expires": "5m"},
+            "tools": {"t": {}, "u": {"require_approval": {"quorum": 2}}},
+        }
     )
     assert terms_for(rules, "srv", "t").expires == 300
     assert terms_for(rules, "srv", "u").quorum == 2
@@ -241,7 +242,9 @@ def test_durations_are_read_and_spelled(written: Any, seconds: int) -> None:
     assert terms(one(require_approval={"expires": brief(seconds)})).expires == seconds
 
 
-@pytest.mark.parametrize("written", ["", "30", "m", "30 m", "-5m", "1.5h", 0, -1, True, None, "99d"])
+@pytest.mark.parametrize(
+    "written", ["", "30", "m", "30 m", "-5m", "1.5h", 0, -1, True, None, "99d"]
+)
 def test_a_wrong_duration_is_an_error(written: Any) -> None:
     assert list(found(one(require_approval={"expires": written}))) == [
         "/tools/t/require_approval/expires"

@@ -1,5 +1,5 @@
-"""A record filled with realistic held calls, and the surface on top of it. For tests and for looking
-at the page by hand (`serve.py`); the calls come in by the same functions the gateway uses.
+"""A record filled with realistic held calls, and the surface on top of it. For tests and for
+looking at the page by hand (`serve.py`); the calls come in by the same functions the gateway uses.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from approvals import queue
 from approvals.clock import SystemClock
 from approvals.digest import canonical
 from approvals.keys import Keys
-from approvals.model import Approval, Call, Client, Ruling, Terms
+from approvals.model import Approval, Call, Choice, Client, Ruling, Terms
 from approvals.reviewers import People
 from approvals.service import Approvals
 from approvals.store import Database, Transaction
@@ -69,7 +69,7 @@ def open_scene(folder: Path) -> Scene:
     return Scene(database, wakeup, approvals, People(database, clock), clock, keys)
 
 
-def hold(
+def hold(  # noqa: PLR0913 - one keyword for each thing a card shows
     tx: Transaction,
     tool: str,
     arguments: Mapping[str, Any],
@@ -112,3 +112,74 @@ def hold(
         effect=effect,
         attached_until=until,
     )
+
+
+async def fill(scene: Scene) -> None:
+    """Decided calls first, so that there is something to compare with; then what waits."""
+    people = {name: await scene.people.find(name) for name in ("alice", "bob")}
+    alice = people["alice"] or await scene.people.add("alice", role="admin")
+    bob = people["bob"] or await scene.people.add("bob", role="approver")
+    for amount, choice, who, why in (
+        (4900, Choice.APPROVE, bob, ""),
+        (990000, Choice.DENY, alice, "Wrong amount, the invoice says 99.00"),
+        (12500, Choice.APPROVE, alice, ""),
+    ):
+        past = scene.held("create_charge", charge(amount), reason="Charges above 50.00 EUR")
+        await scene.approvals.decide(
+            past.id, revision=1, reviewer=who, choice=choice, reason=why, via="slack"
+        )
+    scene.held(
+        "create_charge",
+        {**charge(120000), "description": "Invoice 2026-1183, annual plan"},
+        matched="amount 120000 > 50000",
+        reason="Charges above 500.00 EUR need a person",
+        rule="/tools/create_charge/require_approval/0",
+        terms=Terms(risk="high", expires=600),
+        effect="charge:cus_9s6XKzkNRiz8i3:2026-1183",
+    )
+    scene.held(
+        "git_commit",
+        {
+            "repo_path": "/srv/checkout/shop",
+            "message": "Fix rounding in tax report\n\nRound half even, as the tax office does.",
+            "files": ["report/tax.py", "tests/test_tax.py"],
+        },
+        server="git",
+        label="cursor on build-7",
+        grant="grt_0b22aa71c3b94e58",
+        client=Client("cursor", "3.4"),
+        reason="Commits to main are looked at",
+        terms=Terms(risk="medium", expires=1800),
+        waits=False,
+        calls=3,
+    )
+    scene.held(
+        "delete_customer",
+        HOSTILE,
+        server="crm",
+        matched="purge_related true == true",
+        reason="Deleting customers cannot be undone",
+        terms=Terms(risk="critical", expires=900, quorum=2),
+    )
+    scene.held(
+        "send_email",
+        {
+            "to": "press@example.com",
+            "subject": "Outage report",
+            "body": "Dear all,\n\n" + "We looked into it and found the cause. " * 30,
+            "api_key": "sk_live_abcdefghijklmnop",
+        },
+        server="mail",
+        reason="Mail to the outside",
+        terms=Terms(risk="low", expires=3600 * 5),
+    )
+
+
+def charge(amount: int) -> dict[str, Any]:
+    return {
+        "amount": amount,
+        "currency": "eur",
+        "customer": "cus_9s6XKzkNRiz8i3",
+        "capture": True,
+        "metadata": {"invoice": "2026-1183", "attempt": 1},
+    }

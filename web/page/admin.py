@@ -71,8 +71,9 @@ def grouped(lines: list[ToolLine], use: dict[tuple[str, str], Use]) -> list[Tool
 
 
 def connect_lines(url: str, label: str, token: str) -> list[dict[str, str]]:
-    """What to paste where, to connect an agent. `{server}` is one of the configured names."""
-    name = "".join(part if part.isalnum() else "-" for part in label.lower()).strip("-") or "signoff"
+    """What to paste where, to connect an agent. SERVER is one of the configured names."""
+    letters = (part if part.isascii() and part.isalnum() else "-" for part in label.lower())
+    name = "".join(letters).strip("-") or "signoff"
     address = f"{url}/mcp/SERVER"
     headers = {"Authorization": f"Bearer {token}"}
     cursor = {"mcpServers": {name: {"url": address, "headers": headers}}}
@@ -155,10 +156,12 @@ def _add_desk(routes: APIRouter, office: Office, desk: Desk) -> None:
 
     @routes.post("/agents/revoke")
     async def revoke(
-        request: Request, id: _Short, csrf: _Short = ""  # noqa: A002 - the form's word
+        request: Request,
+        grant: Annotated[str, Form(alias="id", max_length=80)],
+        csrf: _Short = "",
     ) -> Response:
         viewer = await _admin(office, request, csrf)
-        done = await desk.revoke(id, by=viewer.reviewer)
+        done = await desk.revoke(grant, by=viewer.reviewer)
         notice = Notice("Revoked.", "good") if done else Notice("It had ended before.")
         return await _agents(office, desk, request, viewer, notice=notice)
 

@@ -13,14 +13,15 @@ from typing import Any
 from approvals.digest import canonical
 from approvals.fields import Path, text
 from approvals.model import Approval, Execution, Millis, Reviewer, Risk, Settlement, State
-from approvals.reviewers import refusal
+from approvals.permission import refusal
 from approvals.view import LONG, Earlier, Since, View, approvers
 
-PRESETS = ("Not needed", "Wrong target", "Too risky", "Wrong amount", "Ask me first")
+PRESETS = ("Not needed now", "Wrong target", "Too risky", "Ask me first")
 """Reasons at hand for a denial; each reaches the agent as it stands."""
 
 _RANK = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 _HEAD, _TAIL = 400, 120
+_WORTH_COUNTING = 80  # characters from which a text's length is told
 _MARK = "[redacted, "
 
 
@@ -300,7 +301,7 @@ def _written(value: Any) -> tuple[str, str]:
                 return value, "secret"
             if not value:
                 return value, "empty text"
-            return value, f"text, {len(value):,}" if len(value) > 80 else "text"
+            return value, f"text, {len(value):,}" if len(value) > _WORTH_COUNTING else "text"
         case bool():
             return ("true" if value else "false"), "yes or no"
         case None:

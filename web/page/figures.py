@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, func, select
 
 from approvals.model import Millis
 from approvals.tables import ApprovalRow, DecisionRow, HistoryTable
 from web.page.render import took
 
 DAY: Millis = 86_400_000
+NONE = "-"
+"""What stands where no rate is shown."""
 ENOUGH = 5
 """Decisions below which no rate is shown: it would say more about chance than about people."""
 _HASTY: Millis = 3_000
@@ -98,7 +100,7 @@ def insights(connection: Connection, now: Millis, days: int = 30) -> Insights:
     )
 
 
-Held = Sequence[Row[Any]]
+Held = Sequence[Any]  # rows of the queries above: SQLAlchemy types them by position only
 
 
 def _stats(held: Held) -> tuple[Stat, ...]:
@@ -106,8 +108,8 @@ def _stats(held: Held) -> tuple[Stat, ...]:
     return (
         Stat("held", f"{len(held):,}"),
         Stat("approved of those decided", _rate(held)),
-        Stat("median time to decide", took(_quantile(waits, 0.5)) or "–"),
-        Stat("9 of 10 decided within", took(_quantile(waits, 0.9)) or "–"),
+        Stat("median time to decide", took(_quantile(waits, 0.5)) or NONE),
+        Stat("9 of 10 decided within", took(_quantile(waits, 0.9)) or NONE),
         Stat("expired undecided", _share(held, "expired")),
     )
 
@@ -129,12 +131,12 @@ def _quantile(ordered: list[Millis], share: float) -> Millis | None:
 def _rate(held: Held) -> str:
     decided = sum(row.state in ("approved", "denied") for row in held)
     approved = sum(row.state == "approved" for row in held)
-    return f"{100 * approved / decided:.0f} %" if decided >= ENOUGH else "–"
+    return f"{100 * approved / decided:.0f} %" if decided >= ENOUGH else NONE
 
 
 def _share(held: Held, state: str) -> str:
     found = sum(row.state == state for row in held)
-    return f"{100 * found / len(held):.0f} %" if len(held) >= ENOUGH else "–"
+    return f"{100 * found / len(held):.0f} %" if len(held) >= ENOUGH else NONE
 
 
 def _bars(times: list[Millis], now: Millis, days: int) -> tuple[Bar, ...]:
@@ -154,8 +156,8 @@ def _bars(times: list[Millis], now: Millis, days: int) -> tuple[Bar, ...]:
     return tuple(bars)
 
 
-def _by(name: str, of: str, held: Held, key: Callable[[Row[Any]], str]) -> Sheet:
-    groups: dict[str, list[Row[Any]]] = defaultdict(list)
+def _by(name: str, of: str, held: Held, key: Callable[[Any], str]) -> Sheet:
+    groups: dict[str, list[Any]] = defaultdict(list)
     for row in held:
         groups[key(row)].append(row)
     largest = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))[:20]
@@ -165,7 +167,7 @@ def _by(name: str, of: str, held: Held, key: Callable[[Row[Any]], str]) -> Sheet
             (
                 f"{len(rows):,}",
                 _rate(rows),
-                took(_quantile(_waits(rows), 0.5)) or "–",
+                took(_quantile(_waits(rows), 0.5)) or NONE,
                 _share(rows, "expired"),
             ),
         )
@@ -175,7 +177,7 @@ def _by(name: str, of: str, held: Held, key: Callable[[Row[Any]], str]) -> Sheet
 
 
 def _by_reviewer(votes: Held) -> Sheet:
-    groups: dict[str, list[Row[Any]]] = defaultdict(list)
+    groups: dict[str, list[Any]] = defaultdict(list)
     for row in votes:
         groups[row.reviewer].append(row)
     lines = []
@@ -188,8 +190,8 @@ def _by_reviewer(votes: Held) -> Sheet:
                 reviewer,
                 (
                     f"{len(rows):,}",
-                    f"{100 * approved / len(rows):.0f} %" if enough else "–",
-                    f"{100 * hasty / len(rows):.0f} %" if enough else "–",
+                    f"{100 * approved / len(rows):.0f} %" if enough else NONE,
+                    f"{100 * hasty / len(rows):.0f} %" if enough else NONE,
                     str(_streak(rows)),
                 ),
             )

@@ -25,6 +25,8 @@ from web.page.card import Card
 from web.page.frame import Notice
 from web.session import Viewer
 
+BAD = 400
+"""The first status that says no."""
 SHOWN = 100
 """Most cards of one page; the rest wait behind them in the same order."""
 
@@ -93,12 +95,17 @@ def router(office: Office) -> APIRouter:
             notice, status = Notice(problem, "bad"), 422
         if "x-signoff-fragment" in request.headers:
             shown = await office.card(approval_id, viewer)
-            return _fragment(office, viewer, shown, notice.text if status >= 400 else "", status)
-        if status < 400:
+            return _fragment(office, viewer, shown, notice.text if status >= BAD else "", status)
+        if status < BAD:
             goto = "/" if origin == "queue" else f"/approvals/{approval_id}"
             return RedirectResponse(goto, 303)
         return await _approval(office, request, viewer, approval_id, notice, status)
 
+    _add_settle(routes, office)
+    return routes
+
+
+def _add_settle(routes: APIRouter, office: Office) -> None:
     @routes.post("/approvals/{approval_id}/settle")
     async def settle(
         request: Request, approval_id: str, settlement: _Short, note: _Text = "", csrf: _Short = ""
@@ -116,11 +123,9 @@ def router(office: Office) -> APIRouter:
             via="page",
         )
         notice, status = said(decided, viewer)
-        if status < 400:
+        if status < BAD:
             return RedirectResponse(f"/approvals/{approval_id}", 303)
         return await _approval(office, request, viewer, approval_id, notice, status)
-
-    return routes
 
 
 async def _unready(

@@ -19,7 +19,9 @@ from approvals.redact import visible
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
+_MINUTE, _HOUR = 60, 3600
 _LONG = 90 * 60 * 1000
+_UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -33,7 +35,8 @@ class Piece:
 
 def pieces(text: str) -> list[Piece]:
     """Splits untrusted text so that control, bidi, zero-width and tag characters can be shown by
-    name, set apart from text that merely spells such a name."""
+    name, set apart from text that merely spells such a name.
+    """
     if visible(text) == text:
         return [Piece(text)] if text else []
     found: list[Piece] = []
@@ -66,27 +69,23 @@ def utc(at: Millis) -> str:
 def span(left: Millis) -> str:
     """Time left, as the page's script writes it too."""
     seconds = max(0, -(-left // 1000))
+    hours, minutes = seconds // _HOUR, seconds // _MINUTE
     if left >= _LONG:
-        return f"{round(seconds / 3600)} h"
-    if seconds >= 3600:
-        return f"1 h {(seconds - 3600) // 60} min"
-    return f"{seconds // 60}:{seconds % 60:02d}"
+        return f"{round(seconds / _HOUR)} h"
+    if hours:
+        return f"1 h {minutes - 60} min"
+    return f"{minutes}:{seconds % 60:02d}"
 
 
 def took(length: Millis | None) -> str:
-    """A duration in the largest unit that still says something."""
+    """A duration in the largest unit that still says something; "" for None."""
     if length is None:
         return ""
-    if length < 1000:
-        return f"{length} ms"
-    seconds = length / 1000
-    if seconds < 90:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 2 * 86400:
-        return f"{seconds / 3600:.0f} h"
-    return f"{seconds / 86400:.0f} d"
+    for size, name in _UNITS:
+        if length >= size:
+            digits = 0 if length >= 10 * size else 1
+            return f"{length / size:.{digits}f} {name}"
+    return f"{length} ms"
 
 
 def words(code: str) -> str:

@@ -1,0 +1,83 @@
+"""The settings as the command reads them: what is wrong with them, and where each came from."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gateway.cli.exits import Exit, Stop
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
+
+FILE = Path("signoff.toml")
+_PREFIX = "SIGNOFF_"
+
+
+def settings(**given: Any) -> Settings:
+    """The settings.
+
+    Raises:
+        Stop: they are not usable; the text says which and why, values left out.
+    """
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
+    from gateway.settings import Settings
+
+    try:
+        return Settings(**given)
+    except ValidationError as invalid:
+        lines = [
+            f"{_name(error['loc'])}{error['msg']}"
+            for error in invalid.errors(include_input=False, include_url=False)
+        ]
+        raise Stop(Exit.INVALID, "\n".join(lines)) from invalid
+    except SettingsError as invalid:
+        text = f"{invalid}: write lists and tables as JSON."
+        raise Stop(Exit.INVALID, text) from invalid
+    except tomllib.TOMLDecodeError as invalid:
+        raise Stop(Exit.INVALID, f"{FILE} is not TOML: {invalid}") from invalid
+    except OSError as error:
+        raise Stop(Exit.INVALID, f"{FILE} cannot be read: {error.strerror}") from error
+
+
+def _name(place: tuple[int | str, ...]) -> str:
+    return f"{_PREFIX}{'_'.join(map(str, place)).upper()}: " if place else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting as doctor shows it; a secret's value is only said to be set."""
+
+    name: str
+    value: str
+    source: str
+
+
+def sources(configured: Settings, environ: Mapping[str, str] | None = None) -> list[Setting]:
+    """Every setting, its value and where it came from."""
+    from pydantic import SecretStr
+
+    environ = os.environ if environ is None else environ
+    written = tomllib.loads(FILE.read_text("utf-8")) if FILE.exists() else {}
+    names = {name.upper() for name in environ}
+    found = []
+    for name, field in type(configured).model_fields.items():
+        value = getattr(configured, name)
+        secret = isinstance(value, SecretStr) or "SecretStr" in str(field.annotation)
+        shown = str(value) if value is not None else "not set"
+        if secret and value:
+            shown = "set, not shown"
+        variable = f"{_PREFIX}{name.upper()}"
+        source = "default"
+        if variable in names:
+            source = variable
+        elif name in written:
+            source = str(FILE)
+        found.append(Setting(name, shown, source))
+    return found

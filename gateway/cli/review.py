@@ -1,0 +1,304 @@
+"""`signoff pending | show | approve | deny | extend | settle`: deciding at a terminal.
+
+Nobody approves unseen: the arguments and their digest are printed first, and a script has to name
+the digest it means.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gateway.cli import show as out
+from gateway.cli.durations import Duration
+from gateway.cli.exits import Exit, Stop
+
+if TYPE_CHECKING:
+    from approvals.model import Approval, Choice, Decided
+    from approvals.view import View
+    from gateway.cli.record import Record
+
+_ID = re.compile(r"(apr_)?[0-9a-z]{3,26}")
+_HASH = re.compile(r"[0-9a-f]{12,64}")
+
+Id = Annotated[str, typer.Argument(help="The approval: its id, or an unambiguous beginning.")]
+As = Annotated[
+    str | None,
+    typer.Option("--as", help="Who decides; default: SIGNOFF_REVIEWER, or the only reviewer."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def pending(json: Json = False) -> None:
+    """What waits for a person: riskiest first, then soonest deadline."""
+    from gateway.cli.record import Record, run
+
+    async def work(record: Record) -> tuple[list[Approval], int]:
+        return await record.approvals.pending(), record.now()
+
+    found, now = run(work)
+    if json:
+        from gateway.cli.documents import summary_of
+
+        out.document("pending", items=[summary_of(one) for one in found])
+        return
+    if not found:
+        out.note("Nothing is waiting.")
+        return
+    rows = [
+        (
+            one.id[:10],
+            one.terms.risk or "medium",
+            one.call.tool,
+            one.call.server,
+            one.call.grant_label,
+            out.span(one.expires_at - now),
+            one.ruling.matched or one.ruling.reason,
+        )
+        for one in found
+    ]
+    out.table(("ID", "RISK", "TOOL", "SERVER", "AGENT", "LEFT", "HELD BECAUSE"), rows)
+
+
+def show(approval_id: Id, json: Json = False) -> None:
+    """Everything a reviewer sees of one approval, with its sha256."""
+    from gateway.cli.record import Record, run
+
+    async def work(record: Record) -> View:
+        return await _view(record, approval_id)
+
+    view = run(work)
+    if json:
+        from gateway.cli.documents import approval
+
+        out.document("approval", **approval(view))
+        return
+    from gateway.cli.card import draw
+
+    draw(view)
+
+
+def approve(
+    approval_id: Id,
+    as_: As = None,
+    reason: Annotated[str, typer.Option(help="Why; kept in the history.")] = "",
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask. Only together with --hash.")
+    ] = False,
+    hash_: Annotated[
+        str, typer.Option("--hash", help="The beginning (12 or more) of the sha256 you mean.")
+    ] = "",
+) -> None:
+    """Show one call in full and approve exactly that, once."""
+    from approvals.model import Choice
+    from gateway.cli.record import Record, run
+
+    wanted = hash_.lower()
+    if wanted and not _HASH.fullmatch(wanted):
+        raise Stop(Exit.USAGE, "--hash takes 12 to 64 hexadecimal digits: see `signoff show ID`.")
+    if yes and not wanted:
+        raise Stop(Exit.USAGE, "--yes goes only with --hash: what nobody saw is not approved.")
+    if not yes and not out.interactive():
+        raise Stop(
+            Exit.USAGE,
+            "Nobody can be asked here. A script writes --yes --hash DIGEST, with the sha256 that "
+            "`signoff show ID` printed.",
+        )
+
+    async def work(record: Record) -> str:
+        view = await _open(record, approval_id)
+        _draw(view)
+        if wanted and not view.approval.digest.startswith(wanted):
+            raise Stop(
+                Exit.DENIED, "Not approved: the call is another one than --hash names; see above."
+            )
+        if not yes and not _sure(view):
+            raise Stop(Exit.DENIED, "Not approved. It still waits.")
+        return await _decide(record, view, Choice.APPROVE, as_, reason)
+
+    print(run(work))
+
+
+def deny(
+    approval_id: Id,
+    reason: Annotated[str, typer.Option(help="Why; the agent is told this.")],
+    as_: As = None,
+) -> None:
+    """Deny one call. The reason reaches the agent."""
+    from approvals.model import Choice
+    from gateway.cli.record import Record, run
+
+    if not reason.strip():
+        raise Stop(Exit.USAGE, "A denial needs a reason: it reaches the agent.")
+
+    async def work(record: Record) -> str:
+        view = await _open(record, approval_id)
+        _draw(view)
+        return await _decide(record, view, Choice.DENY, as_, reason.strip())
+
+    print(run(work))
+
+
+def extend(
+    approval_id: Id,
+    by: Annotated[str, typer.Option(help="How much longer: 30m, 2h.")],
+    as_: As = None,
+) -> None:
+    """Give the reviewers more time, within 30 days in all."""
+    from gateway.cli.acting import reviewer
+    from gateway.cli.record import Record, run
+
+    seconds = Duration.parse(by).seconds
+
+    async def work(record: Record) -> str:
+        view = await _open(record, approval_id)
+        who = await reviewer(record, as_)
+        decided = await record.approvals.extend(
+            view.approval.id, reviewer=who, seconds=seconds, via="cli"
+        )
+        moved = _stands(decided)
+        return f"{moved.id} now expires {out.moment(moved.expires_at)}."
+
+    print(run(work))
+
+
+class Settled(StrEnum):
+    """What a reviewer found out."""
+
+    DONE = "done"
+    NOT_DONE = "not-done"
+
+
+def settle(
+    approval_id: Id,
+    outcome: Annotated[Settled, typer.Argument(help="Whether it happened.")],
+    note: Annotated[str, typer.Option(help="How you know.")],
+    as_: As = None,
+) -> None:
+    """Say what became of a call whose outcome is unknown. Nothing is sent again."""
+    from approvals.model import Settlement
+    from gateway.cli.acting import reviewer
+    from gateway.cli.record import Record, run
+
+    if not note.strip():
+        raise Stop(Exit.USAGE, "Say in --note how you know.")
+
+    async def work(record: Record) -> str:
+        view = await _view(record, approval_id)
+        if view.approval.execution != "outcome_unknown":
+            raise Stop(
+                Exit.NOT_FOUND, f"There is nothing to settle: {_standing(view)}."
+            )
+        who = await reviewer(record, as_)
+        decided = await record.approvals.settle(
+            view.approval.id,
+            reviewer=who,
+            settlement=Settlement(outcome.replace("-", "_")),
+            note=note.strip(),
+            via="cli",
+        )
+        return f"{_stands(decided).id} is settled as {outcome}."
+
+    print(run(work))
+
+
+async def _view(record: Record, approval_id: str) -> View:
+    view = None
+    if _ID.fullmatch(approval_id):
+        view = await record.approvals.view(approval_id)
+    if view is None:
+        raise Stop(
+            Exit.NOT_FOUND,
+            f"There is no approval {out.line(approval_id)}, or more than one begins like that.",
+        )
+    return view
+
+
+async def _open(record: Record, approval_id: str) -> View:
+    """The view of an approval that still waits.
+
+    Raises:
+        Stop: there is none, or it was decided; the text says who won.
+    """
+    view = await _view(record, approval_id)
+    if view.approval.state != "pending":
+        raise Stop(Exit.NOT_FOUND, f"Already decided: {_standing(view)}.")
+    return view
+
+
+def _standing(view: View) -> str:
+    from gateway.cli.card import standing
+
+    return standing(view)
+
+
+def _draw(view: View) -> None:
+    from gateway.cli.card import draw
+
+    draw(view)
+    sys.stdout.flush()
+
+
+def _sure(view: View) -> bool:
+    """Ask. High risk is not approved by one key: the tool's name has to be typed."""
+    tool = view.approval.call.tool
+    if view.approval.terms.risk not in ("high", "critical"):
+        return out.asked("Approve exactly this call, once?")
+    print(f"High risk. Type the tool's name to approve ({out.line(tool)}): ", end="", flush=True)
+    return sys.stdin.readline().strip() == tool
+
+
+async def _decide(
+    record: Record, view: View, choice: Choice, as_: str | None, reason: str
+) -> str:
+    from approvals.model import Counted
+    from gateway.cli.acting import reviewer
+
+    who = await reviewer(record, as_)
+    decided = await record.approvals.decide(
+        view.approval.id,
+        revision=view.approval.revision,
+        reviewer=who,
+        choice=choice,
+        reason=reason,
+        via="cli",
+        view_digest=view.digest,
+    )
+    if isinstance(decided, Counted):
+        return f"Counted for {who.id}. Distinct people still to approve: {decided.missing}."
+    moved = _stands(decided)
+    if moved.state == "denied":
+        return f"Denied by {who.id}."
+    left = out.span(moved.terms.use_within * 1000)
+    then = "The agent waits and gets it now." if view.waiting else f"Usable once within {left}."
+    return f"Approved by {who.id}. {then}"
+
+
+def _stands(decided: Decided) -> Approval:
+    """The approval after a move that stands.
+
+    Raises:
+        Stop: it does not stand; the text says why and who won.
+    """
+    from approvals.model import AlreadyDecided, Counted, Moved, NotAllowed, Stale
+
+    match decided:
+        case Moved(approval) | Counted(approval):
+            return approval
+        case AlreadyDecided(approval):
+            who = f" by {out.line(approval.decided_by)}" if approval.decided_by else ""
+            why = f': "{out.line(approval.reason)}"' if approval.reason else ""
+            raise Stop(Exit.NOT_FOUND, f"Already {approval.state}{who}{why}.")
+        case Stale(approval):
+            raise Stop(
+                Exit.NOT_FOUND,
+                f"It was edited meanwhile: revision {approval.revision} waits. Look at it again.",
+            )
+        case NotAllowed(why):
+            raise Stop(Exit.DENIED, why)
+        case _:
+            raise Stop(Exit.NOT_FOUND, "There is no such approval.")

@@ -1,0 +1,63 @@
+"""Databases for the record's tests: SQLite always, PostgreSQL where one answers."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+from approvals.store import Database
+from tests.approvals.record import KEYS, HandClock, Record
+
+POSTGRES = os.environ.get(
+    "SIGNOFF_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/test"
+)
+
+
+def _server() -> str:
+    return make_url(POSTGRES).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def server() -> str | None:
+    """Where PostgreSQL answers; None if it does not."""
+    try:
+        psycopg.connect(_server(), connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return None
+    return _server()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def url(request: pytest.FixtureRequest, tmp_path: Path, server: str | None) -> Iterator[str]:
+    """An empty database of its own for each test."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'signoff.db'}"
+        return
+    if server is None:
+        pytest.skip("no PostgreSQL answers; set SIGNOFF_TEST_POSTGRES (issue 5)")
+    schema = f"t_{secrets.token_hex(6)}"
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(f"CREATE SCHEMA {schema}")
+        named = make_url(POSTGRES).update_query_dict({"options": f"-csearch_path={schema}"})
+        yield named.render_as_string(hide_password=False)
+        admin.execute(f"DROP SCHEMA {schema} CASCADE")
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'signoff.db'}"
+
+
+@pytest.fixture
+def record(url: str) -> Iterator[Record]:
+    """An open record on either database."""
+    clock = HandClock()
+    database = Database.open(url, key=KEYS, clock=clock)
+    yield Record(database, clock, url)
+    database.close_now()

@@ -1,0 +1,246 @@
+"""Starts real parts for tests: the gateway as the command a user types, and servers behind it.
+
+Everything listens on 127.0.0.1 and is ended by its pid. Nothing here knows the gateway's inside
+but the record, which is opened beside it as the command line does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from approvals.clock import SystemClock
+from approvals.keys import Keys
+from approvals.reviewers import People
+from approvals.store import Database, Transaction
+from gateway import grants
+
+ROOT = Path(__file__).parent.parent
+SIGNOFF = Path(sys.executable).parent / "signoff"
+START_SECONDS = 30.0
+T = TypeVar("T")
+
+
+def free_port() -> int:
+    """A port nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def eventually(ready: Callable[[], T | None], seconds: float = 10.0) -> T:
+    """What `ready` gives once it gives something.
+
+    Raises:
+        TimeoutError: it never did.
+    """
+    until = time.monotonic() + seconds
+    while True:
+        found = ready()
+        if found:
+            return found
+        if time.monotonic() > until:
+            raise TimeoutError(f"waited {seconds} s for {ready}")
+        time.sleep(0.01)
+
+
+def end(process: subprocess.Popen[str], sig: int = signal.SIGTERM, seconds: float = 20.0) -> int:
+    """End a process and what it left; its exit code."""
+    if process.poll() is None:
+        process.send_signal(sig)
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait(5)
+
+
+@dataclass(frozen=True)
+class Witness:
+    """The remembering server and its file."""
+
+    url: str
+    file: Path
+    process: subprocess.Popen[str]
+
+    def ran(self) -> list[tuple[str, Any]]:
+        """(tool, key) of every execution, in order."""
+        if not self.file.exists():
+            return []
+        lines = self.file.read_text(encoding="utf-8").splitlines()
+        return [(tool, key) for tool, key, _ in map(json.loads, lines)]
+
+    def arguments(self) -> list[dict[str, Any]]:
+        if not self.file.exists():
+            return []
+        return [json.loads(line)[2] for line in self.file.read_text(encoding="utf-8").splitlines()]
+
+    def headers(self) -> list[dict[str, str]]:
+        """The headers of every request the server received."""
+        text = Path(f"{self.file}.headers").read_text(encoding="utf-8")
+        return [dict(json.loads(line)) for line in text.splitlines()]
+
+    def describe(self, words: str) -> None:
+        """From now on the tools are described otherwise."""
+        Path(f"{self.file}.description").write_text(words, encoding="utf-8")
+
+
+@contextmanager
+def witness(folder: Path, *, port: int = 0) -> Iterator[Witness]:
+    """A remembering server for the length of the block."""
+    port = port or free_port()
+    file = folder / "witness.jsonl"
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "uvicorn", "witness:app", "--app-dir", str(ROOT / "tests"),
+            "--port", str(port), "--no-access-log", "--log-level", "error",
+        ],
+        env={**os.environ, "WITNESS_FILE": str(file)},
+        text=True,
+    )  # fmt: skip
+    try:
+        eventually(lambda: _accepts(port), START_SECONDS)
+        yield Witness(f"http://127.0.0.1:{port}/mcp", file, process)
+    finally:
+        end(process, signal.SIGKILL)
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.2)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@dataclass
+class Site:
+    """One gateway's folder: its files, its record, and the process when it runs."""
+
+    folder: Path
+    environ: Mapping[str, str] = field(default_factory=dict)
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[str] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def policy(self, **policy: Any) -> None:
+        """Write policy.json."""
+        document = {"version": "1", "default": "deny", **policy}
+        (self.folder / "policy.json").write_text(json.dumps(document), encoding="utf-8")
+
+    def servers(self, **servers: Any) -> None:
+        """Write servers.json."""
+        text = json.dumps({"mcpServers": servers})
+        (self.folder / "servers.json").write_text(text, encoding="utf-8")
+
+    def grant(self, label: str = "agent", servers: tuple[str, ...] = ("*",), **more: Any) -> str:
+        """A new grant's token."""
+
+        def create(tx: Transaction) -> str:
+            return grants.create(tx, label=label, servers=frozenset(servers), **more)[1]
+
+        return self.write(create)
+
+    def reviewer(self, name: str = "alice", role: str = "approver") -> str:
+        """A new reviewer's API token."""
+
+        async def make(database: Database, people: People) -> str:
+            await people.add(name, role=role)  # type: ignore[arg-type]  # tests try other roles
+            return await people.token(name)
+
+        with self.record() as database:
+            people = People(database, database.clock)
+            return asyncio.run(make(database, people))
+
+    def write(self, fn: Callable[[Transaction], T]) -> T:
+        """One write on the record, beside the running gateway."""
+        with self.record() as database:
+            return database.journal.write_now(fn)
+
+    @contextmanager
+    def record(self) -> Iterator[Database]:
+        """The record, opened beside the gateway."""
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        keys = Keys.open(self.data / "signoff.key")
+        url = self.environ.get("SIGNOFF_DATABASE_URL", f"sqlite:///{self.data / 'signoff.db'}")
+        database = Database.open(url, key=keys, clock=SystemClock())
+        try:
+            yield database
+        finally:
+            database.close_now()
+
+    def start(self) -> None:
+        """Run `signoff up` and wait until it accepts."""
+        self.process = subprocess.Popen(
+            [str(SIGNOFF), "up", "--port", str(self.port)],
+            cwd=self.folder,
+            env=self._environ(),
+            stdout=subprocess.PIPE,
+            stderr=(self.folder / "gateway.log").open("a", encoding="utf-8"),
+            text=True,
+        )
+        self._read_until(self.process, "Page")
+
+    def stop(self, sig: int = signal.SIGTERM) -> int:
+        """End the gateway; its exit code."""
+        assert self.process is not None
+        code = end(self.process, sig)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return code
+
+    def kill(self) -> None:
+        self.stop(signal.SIGKILL)
+
+    def log(self) -> str:
+        return (self.folder / "gateway.log").read_text(encoding="utf-8")
+
+    def run(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """One `signoff` command in this folder."""
+        return subprocess.run(
+            [str(SIGNOFF), *args], cwd=self.folder, env=self._environ(), check=check,
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+
+    def _environ(self) -> dict[str, str]:
+        own = {"SIGNOFF_DATA": str(self.data), "SIGNOFF_PORT": str(self.port), "NO_COLOR": "1"}
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("SIGNOFF_")}
+        return {**kept, **own, **self.environ}
+
+    def _read_until(self, process: subprocess.Popen[str], word: str) -> None:
+        lines: queue.Queue[str] = queue.Queue()
+        out = process.stdout
+        assert out is not None
+
+        def read() -> None:
+            for line in out:
+                lines.put(line)
+            lines.put("")
+
+        threading.Thread(target=read, daemon=True).start()
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until:
+            line = lines.get(timeout=START_SECONDS)
+            if line.startswith(word):
+                return
+            if not line:
+                break
+        raise RuntimeError(f"the gateway did not start:\n{self.log()}")

@@ -1,0 +1,239 @@
+"""The history as a page: filters in the address, paging by cursor, export, and the check."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, Response, StreamingResponse
+
+from approvals.history import Broken, HistoryQuery, verify
+from approvals.model import Event, HistoryRow, Millis
+from web.office import Office
+from web.session import Viewer
+
+PAGE = 100
+_NAMES = ("text", "event", "tool", "server", "grant", "actor", "since", "until")
+_MORE = ("rule", "verdict", "outcome", "digest", "approval_id")
+_DIGITS = 18  # of the largest cursor
+_LONGEST = 300  # characters of one filter
+
+EVENTS = (
+    *("held", "approved", "denied", "expired", "withdrawn", "superseded", "voted", "edited"),
+    *("claimed", "succeeded", "tool_error", "upstream_error", "outcome_unknown", "settled"),
+    *("allowed", "limited", "grant_created", "grant_revoked", "frozen", "thawed"),
+)
+
+
+class NotATime(ValueError):
+    """A filter's time is not one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row of the history as the page lists it."""
+
+    seq: int
+    at: Millis
+    event: str
+    outcome: str
+    approval_id: str
+    tool: str
+    server: str
+    arguments: str
+    who: str
+    via: str
+    reason: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    whole: bool
+    text: str
+
+
+def query_of(given: Mapping[str, str]) -> HistoryQuery:
+    """The query of an address. Unknown names are not filters.
+
+    Raises:
+        NotATime: since or until is not a date and time.
+    """
+    text = {name: given.get(name, "").strip()[:_LONGEST] for name in (*_NAMES, *_MORE)}
+    before = given.get("before", "")
+    return HistoryQuery(
+        text=text["text"],
+        event=text["event"],
+        tool=text["tool"],
+        server=text["server"],
+        grant=text["grant"],
+        actor=text["actor"],
+        rule=text["rule"],
+        verdict=text["verdict"],
+        outcome=text["outcome"],
+        digest=text["digest"],
+        approval_id=text["approval_id"],
+        since=_time(text["since"]),
+        until=_time(text["until"]),
+        before=int(before)
+        if before.isascii() and before.isdigit() and len(before) <= _DIGITS
+        else None,
+        limit=PAGE,
+    )
+
+
+def _time(written: str) -> Millis | None:
+    if not written:
+        return None
+    try:
+        found = datetime.fromisoformat(written)
+    except ValueError as error:
+        raise NotATime(written) from error
+    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def address(given: Mapping[str, str], **more: str) -> str:
+    """The address of the same filters: what a permalink holds."""
+    kept = {name: given[name] for name in (*_NAMES, *_MORE) if given.get(name, "").strip()}
+    return "/history" + _suffix({**kept, **more})
+
+
+def _suffix(values: Mapping[str, str]) -> str:
+    return f"?{urlencode(values)}" if values else ""
+
+
+def line_of(row: HistoryRow) -> Line:
+    event = row.event
+    return Line(
+        seq=row.seq,
+        at=row.at,
+        event=event.event,
+        outcome=event.outcome,
+        approval_id=event.approval_id or "",
+        tool=event.tool,
+        server=event.server,
+        arguments=(event.arguments or "")[:_LONGEST],
+        who=event.actor,
+        via=event.via if event.actor_kind == "reviewer" else "",
+        reason=event.reason,
+        rule=event.rule if event.event in ("allowed", "denied", "limited", "held") else "",
+    )
+
+
+def router(office: Office) -> APIRouter:
+    routes = APIRouter(default_response_class=HTMLResponse)
+
+    @routes.get("/history")
+    async def history(request: Request) -> Response:
+        viewer = await office.sessions.of_page(request)
+        return await _page(office, request, viewer, None)
+
+    @routes.post("/history/verify")
+    async def check(request: Request, csrf: Annotated[str, Form(max_length=128)] = "") -> Response:
+        viewer = await office.sessions.of_page(request)
+        office.sessions.checked(request, viewer, csrf)
+        keys = office.approvals.keys
+        found = await office.deps.database.read(lambda connection: verify(connection, keys))
+        if isinstance(found, Broken):
+            chain = Chain(whole=False, text=f"Broken at row {found.seq}: {found.why}")
+        else:
+            said = f"All {found.rows:,} rows are what and where they were written."
+            chain = Chain(whole=True, text=f"{said} Head: {found.head.hash}")
+        return await _page(office, request, viewer, chain)
+
+    @routes.get("/history/export.jsonl")
+    async def as_lines(request: Request) -> Response:
+        await office.sessions.of_page(request)
+        query = query_of(request.query_params)
+        return _download(_json_lines(office, query), "application/jsonl", "signoff-history.jsonl")
+
+    @routes.get("/history/export.csv")
+    async def as_table(request: Request) -> Response:
+        await office.sessions.of_page(request)
+        query = query_of(request.query_params)
+        return _download(_csv_lines(office, query), "text/csv", "signoff-history.csv")
+
+    return routes
+
+
+async def _page(office: Office, request: Request, viewer: Viewer, chain: Chain | None) -> Response:
+    given = request.query_params
+    problem, status = "", 200
+    try:
+        query = query_of(given)
+    except NotATime:
+        query, problem, status = HistoryQuery(limit=PAGE), "A time here is not a time.", 422
+    found = await office.approvals.history(query)
+    older = address(given, before=str(found.next)) if found.next is not None else ""
+    return await office.page(
+        request,
+        viewer,
+        "history.html",
+        status,
+        rows=[line_of(row) for row in found.rows],
+        events=EVENTS,
+        filters={name: given.get(name, "")[:_LONGEST] for name in _NAMES},
+        filtered=bool(query.filters),
+        query=address(given).removeprefix("/history"),
+        older=older,
+        newest=address(given) if query.before is not None else "",
+        problem=problem,
+        chain=chain,
+    )
+
+
+async def _rows(office: Office, query: HistoryQuery) -> AsyncIterator[tuple[HistoryRow, ...]]:
+    """Page after page until the end; memory stays flat however long the history is."""
+    at: int | None = query.before
+    while True:
+        found = await office.approvals.history(replace(query, before=at, limit=1000))
+        yield found.rows
+        if found.next is None:
+            return
+        at = found.next
+
+
+async def _json_lines(office: Office, query: HistoryQuery) -> AsyncIterator[str]:
+    async for rows in _rows(office, query):
+        yield "".join(
+            json.dumps(
+                {
+                    "seq": row.seq,
+                    **row.event._asdict(),
+                    "prev_hash": row.prev_hash,
+                    "hash": row.hash,
+                }
+            )
+            + "\n"
+            for row in rows
+        )
+
+
+async def _csv_lines(office: Office, query: HistoryQuery) -> AsyncIterator[str]:
+    names = Event._fields
+    yield ",".join(("seq", *names, "prev_hash", "hash")) + "\r\n"
+    async for rows in _rows(office, query):
+        sheet = io.StringIO()
+        writer = csv.writer(sheet)
+        for row in rows:
+            values = (row.seq, *row.event, row.prev_hash, row.hash)
+            writer.writerow([cell(value) for value in values])
+        yield sheet.getvalue()
+
+
+def cell(value: str | int | None) -> str:
+    """A value as a spreadsheet may be given it: what would begin a formula is quoted."""
+    written = "" if value is None else str(value)
+    return f"'{written}" if written[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else written
+
+
+def _download(lines: AsyncIterator[str], media: str, name: str) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(lines, media_type=media, headers=headers)
