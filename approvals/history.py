@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, func, or_, select
 from sqlmodel import SQLModel
 
 from approvals.keys import Keys
@@ -216,22 +216,37 @@ def row_of(row: tuple[Any, ...]) -> HistoryRow:
 
 
 def walk(
-    connection: Connection, *, start: int = 1, end: int | None = None
+    connection: Connection,
+    *,
+    start: int = 1,
+    end: int | None = None,
+    where: Iterable[ColumnElement[bool]] = (),
 ) -> Iterator[tuple[Any, ...]]:
     """Raw rows in order, a chunk at a time, columns in the table's order."""
-    after = start - 1
+    after, filters = start - 1, tuple(where)
+    upto = head(connection).seq if end is None else end
     while True:
-        bounds = [HISTORY.c.seq > after]
-        if end is not None:
-            bounds.append(HISTORY.c.seq <= end)
         chunk = connection.execute(
-            select(HISTORY).where(and_(*bounds)).order_by(HISTORY.c.seq).limit(_CHUNK)
+            select(HISTORY)
+            .where(HISTORY.c.seq > after, HISTORY.c.seq <= upto, *filters)
+            .order_by(HISTORY.c.seq)
+            .limit(_CHUNK)
         ).all()
         if not chunk:
             return
         for row in chunk:
             yield tuple(row)
         after = chunk[-1].seq
+
+
+def matching(connection: Connection, query: HistoryQuery) -> Iterator[tuple[Any, ...]]:
+    """Every raw row the query's filters and times let through, oldest first; for exports."""
+    return walk(
+        connection,
+        start=1 if query.since is None else _first_at(connection, query.since),
+        end=None if query.until is None else _first_at(connection, query.until) - 1,
+        where=conditions(connection, query),
+    )
 
 
 def hashed(row: tuple[Any, ...]) -> bytes:

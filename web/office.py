@@ -202,6 +202,15 @@ class Office:
         except ValueError:  # not the JSON it should be: shown to nobody rather than unmasked
             return "The stored answer cannot be shown."
 
+    async def grant_names(self) -> dict[str, str]:
+        """What people call the agents' grants, by id."""
+
+        def read(connection: Connection) -> dict[str, str]:
+            rows = connection.execute(select(_grant.c.id, _grant.c.label)).all()
+            return {row.id: row.label for row in rows}
+
+        return await self.deps.database.read(read)
+
     async def empty(self) -> Empty:
         url = self.deps.public_url
         return await self.deps.database.read(lambda connection: read_empty(connection, url))

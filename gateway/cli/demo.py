@@ -44,9 +44,9 @@ POLICY: dict[str, Any] = {
             "limits": [{"counter": "git_log_rate", "window": "minute", "max": 1, "scope": "grant"}]
         },
         "git_commit": {
-            "require_approval": True,
-            "reason": "Commits need a person.",
-            "risk": "medium",
+            "approve_if": [
+                {"conditions": [], "reason": "Commits need a person.", "risk": "medium"}
+            ]
         },
         "git_reset": {"action": "deny", "reason": "Resetting is not for agents."},
     },

@@ -16,13 +16,13 @@ import typer
 from gateway.cli import show as out
 from gateway.cli.durations import Duration
 from gateway.cli.exits import Exit, Stop
+from gateway.cli.ids import view_of
 
 if TYPE_CHECKING:
-    from approvals.model import Approval, Choice, Decided
+    from approvals.model import Approval, Choice, Decided, Reviewer
     from approvals.view import View
     from gateway.cli.record import Record
 
-_ID = re.compile(r"(apr_)?[0-9a-z]{3,26}")
 _HASH = re.compile(r"[0-9a-f]{12,64}")
 
 Id = Annotated[str, typer.Argument(help="The approval: its id, or an unambiguous beginning.")]
@@ -69,7 +69,7 @@ def show(approval_id: Id, json: Json = False) -> None:
     from gateway.cli.record import Record, run
 
     async def work(record: Record) -> View:
-        return await _view(record, approval_id)
+        return await view_of(record, approval_id)
 
     view = run(work)
     if json:
@@ -95,6 +95,7 @@ def approve(
 ) -> None:
     """Show one call in full and approve exactly that, once."""
     from approvals.model import Choice
+    from gateway.cli.acting import reviewer
     from gateway.cli.record import Record, run
 
     wanted = hash_.lower()
@@ -110,6 +111,7 @@ def approve(
         )
 
     async def work(record: Record) -> str:
+        who = await reviewer(record, as_)
         view = await _open(record, approval_id)
         _draw(view)
         if wanted and not view.approval.digest.startswith(wanted):
@@ -118,7 +120,7 @@ def approve(
             )
         if not yes and not _sure(view):
             raise Stop(Exit.DENIED, "Not approved. It still waits.")
-        return await _decide(record, view, Choice.APPROVE, as_, reason)
+        return await _decide(record, view, who, Choice.APPROVE, reason)
 
     print(run(work))
 
@@ -130,15 +132,17 @@ def deny(
 ) -> None:
     """Deny one call. The reason reaches the agent."""
     from approvals.model import Choice
+    from gateway.cli.acting import reviewer
     from gateway.cli.record import Record, run
 
     if not reason.strip():
         raise Stop(Exit.USAGE, "A denial needs a reason: it reaches the agent.")
 
     async def work(record: Record) -> str:
+        who = await reviewer(record, as_)
         view = await _open(record, approval_id)
         _draw(view)
-        return await _decide(record, view, Choice.DENY, as_, reason.strip())
+        return await _decide(record, view, who, Choice.DENY, reason.strip())
 
     print(run(work))
 
@@ -188,7 +192,7 @@ def settle(
         raise Stop(Exit.USAGE, "Say in --note how you know.")
 
     async def work(record: Record) -> str:
-        view = await _view(record, approval_id)
+        view = await view_of(record, approval_id)
         if view.approval.execution != "outcome_unknown":
             raise Stop(
                 Exit.NOT_FOUND, f"There is nothing to settle: {_standing(view)}."
@@ -206,25 +210,13 @@ def settle(
     print(run(work))
 
 
-async def _view(record: Record, approval_id: str) -> View:
-    view = None
-    if _ID.fullmatch(approval_id):
-        view = await record.approvals.view(approval_id)
-    if view is None:
-        raise Stop(
-            Exit.NOT_FOUND,
-            f"There is no approval {out.line(approval_id)}, or more than one begins like that.",
-        )
-    return view
-
-
 async def _open(record: Record, approval_id: str) -> View:
     """The view of an approval that still waits.
 
     Raises:
         Stop: there is none, or it was decided; the text says who won.
     """
-    view = await _view(record, approval_id)
+    view = await view_of(record, approval_id)
     if view.approval.state != "pending":
         raise Stop(Exit.NOT_FOUND, f"Already decided: {_standing(view)}.")
     return view
@@ -253,12 +245,10 @@ def _sure(view: View) -> bool:
 
 
 async def _decide(
-    record: Record, view: View, choice: Choice, as_: str | None, reason: str
+    record: Record, view: View, who: Reviewer, choice: Choice, reason: str
 ) -> str:
     from approvals.model import Counted
-    from gateway.cli.acting import reviewer
 
-    who = await reviewer(record, as_)
     decided = await record.approvals.decide(
         view.approval.id,
         revision=view.approval.revision,

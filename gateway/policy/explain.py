@@ -22,11 +22,11 @@ from gateway.policy.judge import (
     QUARANTINED,
     charge,
     effect_key,
-    is_masked,
     judge,
     plan_of,
 )
 from gateway.policy.limit import Charge, plain
+from gateway.policy.masking import finding_text
 from gateway.policy.rules import Plan, Policy, Rule
 from gateway.policy.verdict import Verdict
 
@@ -99,7 +99,7 @@ def _gates(plan: Plan, tool: ToolFacts) -> list[Step]:
     steps = []
     if not plan.named:
         steps.append(Step(rule=BAD_NAME, kind="name", outcome="denies", text="no tool name"))
-    if plan.hidden:
+    elif plan.hidden:
         steps.append(Step(rule=HIDDEN, kind="hide", outcome="denies"))
     if tool.quarantined:
         steps.append(Step(rule=QUARANTINED, kind="name", outcome="denies"))
@@ -148,11 +148,7 @@ def _required(rule: Rule, facts: Facts, plan: Plan, *, trusted: bool) -> Step:
 def _conditions(rule: Rule, facts: Facts, plan: Plan) -> tuple[str, ...]:
     """Each condition with its value; those after a false one were not looked at."""
     truth, findings = weigh_rule(rule, facts)
-    texts = [
-        f"{finding.truth.value}: "
-        + finding.text(masked=is_masked(finding.condition.path, plan.redact))
-        for finding in findings
-    ]
+    texts = [f"{finding.truth.value}: {finding_text(finding, plan.redact)}" for finding in findings]
     if truth is FALSE:
         texts += [f"not tried: {words(one)}" for one in rule.conditions[len(findings) :]]
     return tuple(texts)

@@ -14,13 +14,15 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from approvals.digest import sha256
 from approvals.model import Call, Ruling, Terms
 from gateway.policy import terms as approval_terms
 from gateway.policy.conditions import Facts, Finding, exact, kind
 from gateway.policy.facts import GrantFacts, ToolFacts, facts_of
 from gateway.policy.firing import fails, fires
 from gateway.policy.limit import Charge, Limit
-from gateway.policy.paths import Lack, Path, covers, find, text_of
+from gateway.policy.masking import finding_text
+from gateway.policy.paths import Lack, find, text_of
 from gateway.policy.plan import MAX_PLANS, make_plan
 from gateway.policy.problem import shown
 from gateway.policy.rules import Effect, HoldRule, Plan, Policy
@@ -41,6 +43,8 @@ NOT_LISTED = "This tool is not on the list of allowed tools."
 DENIED = "This call is not allowed."
 NEEDS_PERSON = "A person must approve this call."
 ONE = Decimal(1)
+MAX_KEY = 300
+"""Characters of an effect key; a longer one is replaced by its digest."""
 
 
 def judge(
@@ -128,13 +132,18 @@ def effect_key(effect: Effect, args: Mapping[str, Any]) -> str | None:
         value = find(args, part.steps)
         if isinstance(value, Lack) or kind(value) is None:
             return None
-        parts.append(value if isinstance(value, str) else shown(value, 400))
-    return "".join(parts)
+        parts.append(value if isinstance(value, str) else shown(value))
+    key = "".join(parts)
+    if len(key) <= MAX_KEY:
+        return key
+    return f"{effect.text}#{sha256(key.encode('utf-8', 'surrogatepass'))}"
 
 
 def _remember(policy: Policy, key: tuple[str, str]) -> Plan:
     plan = make_plan(policy, *key)
     plan = replace(plan, constant=_constant(policy, plan))
+    if not plan.named:
+        return plan  # an invented name of any length: not worth remembering
     if len(policy.plans) >= MAX_PLANS:
         policy.plans.clear()
     policy.plans[key] = plan
@@ -251,12 +260,4 @@ def _hold_or_allow(
 
 
 def _text(findings: tuple[Finding, ...], plan: Plan) -> str:
-    """The conditions with their values; values under a redacted path are masked."""
-    return " and ".join(
-        finding.text(masked=is_masked(finding.condition.path, plan.redact)) for finding in findings
-    )
-
-
-def is_masked(path: Path, redacted: tuple[Path, ...]) -> bool:
-    """Whether the path lies inside a redacted value, or holds one."""
-    return any(covers(one, path) or covers(path, one) for one in redacted)
+    return " and ".join(finding_text(finding, plan.redact) for finding in findings)

@@ -22,7 +22,8 @@ def make_plan(policy: Policy, server: str, tool: str) -> Plan:
     """Looks through the whole policy; `judge.plan_of` keeps the result."""
     section = policy.section(server)
     sections = (policy.root,) if section is None else (policy.root, section)
-    own = tuple(entry for part in sections for entry in _matching(part, tool))
+    named = TOOL_NAME.fullmatch(tool) is not None
+    own = tuple(entry for part in sections for entry in _matching(part, tool)) if named else ()
     entries = (*own, *(part.all_tools for part in sections))
     redact = (
         path
@@ -30,8 +31,9 @@ def make_plan(policy: Policy, server: str, tool: str) -> Plan:
         for path in paths
     )
     return Plan(
-        named=TOOL_NAME.fullmatch(tool) is not None,
-        hidden=any(matches(pattern, tool) for part in sections for pattern in part.hide),
+        named=named,
+        hidden=not named
+        or any(matches(pattern, tool) for part in sections for pattern in part.hide),
         listed=bool(own),
         default=policy.default_for(server),
         entries=entries,

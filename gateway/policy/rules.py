@@ -94,7 +94,7 @@ class Plan:
     """The rules of one tool in the order they are judged."""
 
     named: bool  # the name is one a tool can have
-    hidden: bool
+    hidden: bool  # by `hide`, or because no call could ever name it
     listed: bool  # some entry of `tools` names it
     default: Default
     entries: tuple[Entry, ...]

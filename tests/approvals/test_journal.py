@@ -283,7 +283,7 @@ for n in range(100_000):
 
 def test_kill_9_loses_no_acknowledged_write(url: str) -> None:
     acknowledged = 0
-    for _ in range(3):
+    for _ in range(2):
         child = subprocess.Popen(
             [sys.executable, "-c", CHILD, url], stdout=subprocess.PIPE, text=True
         )

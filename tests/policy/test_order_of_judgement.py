@@ -242,6 +242,36 @@ def test_values_under_a_redacted_path_are_not_told() -> None:
     assert verdict.ruling.matched == "cards[0].number (masked) matches (masked)"
 
 
+@pytest.mark.parametrize(
+    "args", [{"api_key": "abc"}, {"pin": 1234}, {"note": "sk_live_" + "a1B2c3D4e5F6"}]
+)
+def test_values_that_look_like_secrets_are_not_told(args: dict[str, object]) -> None:
+    name, value = next(iter(args.items()))
+    verdict = ask(one(deny_if=[{"conditions": when(f"args.{name}", "neq", 0)}]), args=args)
+    assert str(value) not in verdict.ruling.matched
+
+
+def test_hidden_characters_in_a_value_are_made_visible() -> None:
+    rules = one(deny_if=[{"conditions": when("args.to", "neq", "x")}])
+    matched = ask(rules, args={"to": "a\u202eb\x1b[2J"}).ruling.matched
+    assert "\u202e" not in matched
+    assert "\x1b" not in matched
+
+
+def test_invented_names_are_not_remembered() -> None:
+    rules = policy({"default": "allow", "hide": ["*"]})
+    for length in (129, 100_000):
+        assert rule(ask(rules, "x" * length)) == "(tool name)"
+    assert rules.plans == {}
+
+
+def test_a_long_effect_key_is_replaced_by_its_digest() -> None:
+    rules = policy(one(effect="x:{args.a}"))
+    keys = {ask(rules, args={"a": letter * 5000}).effect for letter in "ab"}  # type: ignore[union-attr]
+    assert len(keys) == 2
+    assert all(key is not None and len(key) < 100 for key in keys)
+
+
 def test_an_effect_key_is_made_from_the_arguments_or_the_call_is_denied() -> None:
     rules = one(effect="refund:{args.payment_id}")
     verdict = ask(rules, args={"payment_id": "pay_1"})

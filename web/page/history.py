@@ -22,6 +22,7 @@ from web.session import Viewer
 PAGE = 100
 _NAMES = ("text", "event", "tool", "server", "grant", "actor", "since", "until")
 _MORE = ("rule", "verdict", "outcome", "digest", "approval_id")
+_PREVIEW = 160  # characters of arguments a list shows
 _DIGITS = 18  # of the largest cursor
 _LONGEST = 300  # characters of one filter
 
@@ -30,6 +31,9 @@ EVENTS = (
     *("claimed", "succeeded", "tool_error", "upstream_error", "outcome_unknown", "settled"),
     *("allowed", "limited", "grant_created", "grant_revoked", "frozen", "thawed"),
 )
+
+
+_RULED = ("allowed", "denied", "limited", "held")
 
 
 class NotATime(ValueError):
@@ -109,7 +113,13 @@ def _suffix(values: Mapping[str, str]) -> str:
     return f"?{urlencode(values)}" if values else ""
 
 
-def line_of(row: HistoryRow) -> Line:
+def _preview(arguments: str) -> str:
+    more = len(arguments) - _PREVIEW
+    return f"{arguments[:_PREVIEW]} … {more} more" if more > 0 else arguments
+
+
+def line_of(row: HistoryRow, names: Mapping[str, str]) -> Line:
+    """A row as the page lists it; `names` are what people call the grants."""
     event = row.event
     return Line(
         seq=row.seq,
@@ -119,11 +129,11 @@ def line_of(row: HistoryRow) -> Line:
         approval_id=event.approval_id or "",
         tool=event.tool,
         server=event.server,
-        arguments=(event.arguments or "")[:_LONGEST],
-        who=event.actor,
+        arguments=_preview(event.arguments or ""),
+        who=names.get(event.actor, event.actor),
         via=event.via if event.actor_kind == "reviewer" else "",
         reason=event.reason,
-        rule=event.rule if event.event in ("allowed", "denied", "limited", "held") else "",
+        rule=event.rule if event.actor_kind != "reviewer" and event.event in _RULED else "",
     )
 
 
@@ -171,13 +181,14 @@ async def _page(office: Office, request: Request, viewer: Viewer, chain: Chain |
     except NotATime:
         query, problem, status = HistoryQuery(limit=PAGE), "A time here is not a time.", 422
     found = await office.approvals.history(query)
+    names = await office.grant_names()
     older = address(given, before=str(found.next)) if found.next is not None else ""
     return await office.page(
         request,
         viewer,
         "history.html",
         status,
-        rows=[line_of(row) for row in found.rows],
+        rows=[line_of(row, names) for row in found.rows],
         events=EVENTS,
         filters={name: given.get(name, "")[:_LONGEST] for name in _NAMES},
         filtered=bool(query.filters),

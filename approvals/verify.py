@@ -1,0 +1,251 @@
+"""Proves an exported Signoff history with Python's standard library alone. Copied into each export.
+
+Usage: python verify.py [FOLDER or FILE] [--key FILE] [--head SEQ:HASH]
+
+It checks that no row was changed, removed, added, moved or cut off, and what the rows say:
+what ran is what was approved, by enough different people, once, and nothing ran without a verdict.
+Without the key it checks links and meaning, but whoever wrote the file could have made it up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import hmac
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+COLUMNS = (
+    *("seq", "at", "event", "approval_id", "revision", "call_id", "actor_kind", "actor"),
+    *("verified", "via", "grant_id", "server", "tool", "arguments", "arguments_digest"),
+    *("presented_digest", "policy_hash", "rule", "verdict", "reason", "outcome"),
+    *("result_digest", "latency_ms", "data", "prev_hash", "hash"),
+)
+NUMBERS = {"seq", "at", "revision", "latency_ms"}
+NULLABLE = {"approval_id", "revision", "call_id", "arguments", "latency_ms", "data"}
+FIRST = "0" * 64
+OUTCOMES = {"succeeded", "tool_error", "upstream_error", "not_executed", "outcome_unknown"}
+ENDS = {"denied", "expired", "withdrawn", "superseded"}
+WHOLE = {"grant", "server", "tool", "approval_id"}  # filters that keep or drop a call as a whole
+
+
+def rows_of(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of history.jsonl or history.csv."""
+    with path.open(encoding="utf-8", newline="") as file:
+        if path.suffix == ".jsonl":
+            for line in file:
+                yield json.loads(line)
+            return
+        csv.field_size_limit(2**31 - 1)
+        for cells in csv.DictReader(file):
+            yield {name: _cell(name, cells[name]) for name in COLUMNS}
+
+
+def _cell(name: str, text: str) -> str | int | None:
+    if text == "" and name in NULLABLE:
+        return None
+    if name in NUMBERS:
+        return int(text)
+    return text.removeprefix("'")
+
+
+def history_key(path: Path) -> bytes:
+    """The history's key: from the installation's key file, or 64 hex digits of the key itself."""
+    content = path.read_bytes()
+    if len(content.strip()) == 64:  # noqa: PLR2004  # hex of 32 bytes
+        return bytes.fromhex(content.strip().decode())
+    extracted = hmac.new(bytes(32), content, hashlib.sha256).digest()
+    return hmac.new(extracted, b"signoff/history/1\x01", hashlib.sha256).digest()
+
+
+@dataclass
+class Chain:
+    """The places of the rows: each follows its predecessor, and is what was written."""
+
+    key: bytes | None
+    gaps: bool  # a filtered export leaves rows out
+    seq: int = 0
+    hash: str = ""
+    problems: list[str] = field(default_factory=list)
+
+    def take(self, row: dict[str, Any]) -> None:
+        seq = row["seq"]
+        if seq <= self.seq:
+            self.problems.append(f"row {seq}: comes after row {self.seq}")
+        elif seq == self.seq + 1:
+            if row["prev_hash"] != (self.hash or FIRST):
+                self.problems.append(f"row {seq}: does not follow row {self.seq}")
+        elif not self.gaps:
+            self.problems.append(f"row {seq}: rows {self.seq + 1} to {seq - 1} are missing")
+        if self.key is not None:
+            fields = [row[name] for name in COLUMNS[:-2]]
+            told = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+            made = row["prev_hash"].encode() + told.encode("utf-8", "surrogatepass")
+            if not hmac.compare_digest(
+                hmac.new(self.key, made, hashlib.sha256).hexdigest(), row["hash"]
+            ):
+                self.problems.append(f"row {seq}: is not what was written")
+        self.seq, self.hash = seq, row["hash"]
+
+
+@dataclass
+class Permit:
+    """What the rows so far say of one approval."""
+
+    quorum: int
+    digest: str
+    revision: int
+    voters: set[str] = field(default_factory=set)
+    state: str = "pending"
+    running: bool = False
+    used: bool = False
+
+
+@dataclass
+class Meaning:
+    """What the rows say, taken together."""
+
+    permits: dict[str, Permit] = field(default_factory=dict)
+    allowed: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    executed: int = 0
+
+    def take(self, row: dict[str, Any]) -> None:
+        problem = self._permit(row, row["approval_id"]) if row["approval_id"] else self._passed(row)
+        if problem:
+            self.problems.append(f"row {row['seq']}: {problem}")
+
+    def _passed(self, row: dict[str, Any]) -> str | None:
+        if row["event"] == "allowed":
+            self.allowed[row["call_id"]] = row["presented_digest"]
+        elif row["event"] in OUTCOMES:
+            self.executed += row["event"] != "not_executed"
+            verdict = self.allowed.pop(row["call_id"], None)
+            if verdict is None:
+                return "something ran without a verdict"
+            if row["presented_digest"] not in ("", verdict):
+                return "what ran is not what was allowed"
+        return None
+
+    def _permit(self, row: dict[str, Any], approval: str) -> str | None:
+        event, permit = row["event"], self.permits.get(approval)
+        if event == "held":
+            if permit is not None:
+                return f"{approval} is opened twice"
+            quorum = json.loads(row["data"])["quorum"]
+            self.permits[approval] = Permit(quorum, row["presented_digest"], row["revision"])
+            return None
+        if permit is None:
+            return f"{approval} was never opened"
+        if event == "edited":
+            if permit.state != "pending":
+                return f"{approval} is edited after it was decided"
+            permit.digest, permit.revision = row["presented_digest"], row["revision"]
+            permit.voters.clear()
+        elif event in ("voted", "approved"):
+            return _voted(row, approval, permit)
+        elif event in ENDS:
+            if permit.running or permit.used or permit.state not in ("pending", "approved"):
+                return f"{approval} ends a second time, or after it ran"
+            permit.state = event
+        elif event == "claimed":
+            return _claimed(row, approval, permit)
+        elif event in OUTCOMES:
+            self.executed += event != "not_executed"
+            if not permit.running:
+                return f"{approval} ran without having been claimed"
+            permit.running, permit.used = False, event != "not_executed"
+        return None
+
+
+def _voted(row: dict[str, Any], approval: str, permit: Permit) -> str | None:
+    if permit.state != "pending":
+        return f"{approval} is approved after it was {permit.state}"
+    if row["revision"] != permit.revision or row["presented_digest"] != permit.digest:
+        return f"{approval}: the vote is on another call than the one that waits"
+    if row["actor_kind"] != "reviewer" or row["actor"] in ("", row["grant_id"]):
+        return f"{approval}: whoever asked, or nobody, approves"
+    if row["actor"] in permit.voters:
+        return f"{approval}: {row['actor']} counts twice"
+    permit.voters.add(row["actor"])
+    if row["event"] == "approved":
+        if len(permit.voters) < permit.quorum:
+            return f"{approval}: approved by {len(permit.voters)} of {permit.quorum} people"
+        permit.state = "approved"
+    return None
+
+
+def _claimed(row: dict[str, Any], approval: str, permit: Permit) -> str | None:
+    if permit.state != "approved":
+        return f"{approval} runs while it is {permit.state}"
+    if permit.running or permit.used:
+        return f"{approval} is used twice"
+    permit.running = True
+    if row["presented_digest"] != permit.digest:
+        return f"{approval}: what runs is not what was approved"
+    return None
+
+
+def check(path: Path, *, key: bytes | None, head: str | None) -> tuple[list[str], list[str]]:
+    """(problems, notes) of an export."""
+    about = json.loads((path.parent / "export.json").read_text(encoding="utf-8"))
+    filters = about["filters"]
+    chain, meaning = Chain(key, gaps=bool(filters)), Meaning()
+    rows, meant = 0, set(filters) <= WHOLE
+    for row in rows_of(path):
+        rows += 1
+        chain.take(row)
+        if meant:
+            meaning.take(row)
+    problems = chain.problems + meaning.problems
+    if rows != about["rows"]:
+        problems.append(f"the export says {about['rows']} rows; there are {rows}")
+    if not filters and (chain.seq, chain.hash or FIRST) != (
+        about["head"]["seq"],
+        about["head"]["hash"],
+    ):
+        problems.append("the last row is not the head the export names")
+    if head is not None:
+        problems += _against(path, head, chain)
+    notes = [f"{rows} rows, head {chain.seq}:{chain.hash or FIRST}"]
+    if meant:
+        notes.append(f"{len(meaning.permits)} approvals, {meaning.executed} executions")
+    else:
+        notes.append("filtered: what the rows mean together was not checked")
+    if key is None:
+        notes.append("no key given: links checked, authorship not")
+    return problems, notes
+
+
+def _against(path: Path, head: str, chain: Chain) -> list[str]:
+    wanted, _, expected = head.partition(":")
+    if chain.seq < int(wanted):
+        return [f"rows after {chain.seq} were cut off: the head kept elsewhere is {wanted}"]
+    found = next((row["hash"] for row in rows_of(path) if row["seq"] == int(wanted)), None)
+    return [] if found == expected else [f"row {wanted} is not the head kept elsewhere"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("path", nargs="?", default=str(Path(__file__).parent))
+    parser.add_argument("--key", help="the installation's key file, or a file with the history key")
+    parser.add_argument("--head", help="SEQ:HASH noted earlier, to find rows cut off the end")
+    given = parser.parse_args(arguments)
+    path = Path(given.path)
+    if path.is_dir():
+        path = next(found for found in sorted(path.glob("history.*")))
+    key = history_key(Path(given.key)) if given.key else None
+    problems, notes = check(path, key=key, head=given.head)
+    for line in [*problems, *notes]:
+        sys.stdout.write(line + "\n")
+    sys.stdout.write("BROKEN\n" if problems else "INTACT\n")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

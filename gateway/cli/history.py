@@ -1,0 +1,210 @@
+"""`signoff history`: read the record, export it, and prove that nobody changed it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+import typer.core
+
+from gateway.cli import show
+from gateway.cli.durations import moment
+from gateway.cli.exits import Exit, Stop
+from gateway.cli.ids import grant_of, view_of
+
+if TYPE_CHECKING:
+    from approvals.history import Broken, Head, HistoryPage, HistoryQuery, Intact
+    from gateway.cli.record import Record
+
+_HEAD = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
+
+
+class ListFirst(typer.core.TyperGroup):
+    """A group whose bare name, with or without options, means its `list`."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # typer's own context
+        if not args or (args[0].startswith("-") and args[0] != "--help"):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=ListFirst, help="The record of every call and decision; bare: the same as list."
+)
+
+Grant = Annotated[str, typer.Option(help="The grant's id.")]
+Tool = Annotated[str, typer.Option(help="The tool's name.")]
+Server = Annotated[str, typer.Option(help="The server's name.")]
+Rule = Annotated[str, typer.Option(help="JSON pointer of the rule.")]
+Verdict = Annotated[str, typer.Option(help="allow, deny, limited or hold.")]
+EventName = Annotated[str, typer.Option("--event", help="held, approved, denied, claimed, …")]
+Outcome = Annotated[str, typer.Option(help="succeeded, tool_error, outcome_unknown, …")]
+By = Annotated[str, typer.Option(help="The reviewer or agent.")]
+Digest = Annotated[str, typer.Option(help="sha256 of a call, its arguments or its result.")]
+ApprovalId = Annotated[str, typer.Option("--approval", help="The approval's id.")]
+Since = Annotated[str, typer.Option(help="From then on: 7d, 12h, 2026-11-23.")]
+Until = Annotated[str, typer.Option(help="Before then.")]
+Text = Annotated[str, typer.Option("--grep", help="Text in tool, arguments, reason, rule, actor.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_(  # noqa: PLR0913 - one option a filter
+    grant: Grant = "",
+    tool: Tool = "",
+    server: Server = "",
+    rule: Rule = "",
+    verdict: Verdict = "",
+    event: EventName = "",
+    outcome: Outcome = "",
+    by: By = "",
+    digest: Digest = "",
+    approval: ApprovalId = "",
+    since: Since = "",
+    until: Until = "",
+    grep: Text = "",
+    before: Annotated[int | None, typer.Option(help="Only rows before this number.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
+    json: Json = False,
+) -> None:
+    """What happened, newest first."""
+    from dataclasses import replace
+
+    from gateway.cli.record import Record, run
+
+    async def work(record: Record) -> HistoryPage:
+        query = await _query(
+            record,
+            grant=grant,
+            tool=tool,
+            server=server,
+            rule=rule,
+            verdict=verdict,
+            event=event,
+            outcome=outcome,
+            actor=by,
+            digest=digest,
+            approval_id=approval,
+            since=since,
+            until=until,
+            text=grep,
+        )
+        return await _search(record, replace(query, before=before, limit=limit))
+
+    page = run(work)
+    if json:
+        from gateway.cli.documents import history_row
+
+        show.document("history", items=[history_row(row) for row in page.rows], next=page.next)
+        return
+    rows = [
+        (
+            str(row.seq),
+            show.moment(row.at),
+            row.event.event,
+            "/".join(part for part in (row.event.server, row.event.tool) if part),
+            row.event.actor or row.event.actor_kind,
+            (row.event.approval_id or "")[:10],
+            row.event.rule,
+            row.event.reason,
+        )
+        for row in page.rows
+    ]
+    if not rows:
+        show.note("No such row.")
+    show.table(("SEQ", "AT", "EVENT", "TOOL", "WHO", "APPROVAL", "RULE", "REASON"), rows)
+    if page.next is not None:
+        show.note(f"There may be more: --before {page.next}")
+
+
+@app.command()
+def head(json: Json = False) -> None:
+    """The last row, as SEQ:HASH. Keep it elsewhere: `verify --head` finds a history cut short."""
+    from approvals.history import head as read_head
+    from gateway.cli.record import Record, run
+
+    async def work(record: Record) -> Head:
+        return await record.database.read(read_head)
+
+    found = run(work)
+    if json:
+        show.document("head", seq=found.seq, hash=found.hash)
+        return
+    print(f"{found.seq}:{found.hash}")
+
+
+@app.command()
+def verify(
+    head: Annotated[str, typer.Option(help="A head kept earlier, SEQ:HASH.")] = "",
+    json: Json = False,
+) -> None:
+    """Prove that no row was changed, removed, added or moved. Exit code 8 when one was."""
+    from approvals.history import Head, Intact
+    from approvals.history import verify as verify_rows
+    from gateway.cli.record import Record, run
+
+    against = None
+    if head:
+        match = _HEAD.fullmatch(head.strip())
+        if match is None:
+            raise Stop(Exit.USAGE, "--head is SEQ:HASH, as `signoff history head` printed it.")
+        against = Head(int(match[1]), match[2])
+
+    async def work(record: Record) -> Intact | Broken:
+        keys = record.database.keys
+        return await record.database.read(
+            lambda connection: verify_rows(connection, keys, against=against)
+        )
+
+    found = run(work)
+    if isinstance(found, Intact):
+        if json:
+            show.document("verify", intact=True, rows=found.rows, head=_written(found.head))
+            return
+        print(f"Intact: {found.rows} rows. Head {_written(found.head)}")
+        if against is None:
+            show.note("Rows cut off the end show only against a head kept elsewhere: --head")
+        return
+    if json:
+        show.document("verify", intact=False, seq=found.seq, why=found.why)
+    raise Stop(Exit.BROKEN, f"BROKEN at row {found.seq}: {found.why}")
+
+
+def _written(head: Head) -> str:
+    return f"{head.seq}:{head.hash}"
+
+
+async def _query(record: Record, *, since: str, until: str, **filters: str) -> HistoryQuery:
+    """The query of the options; a grant may be named by its label, an approval by a short id."""
+    from approvals.history import HistoryQuery
+
+    now = record.now()
+    if filters["approval_id"]:
+        view = await view_of(record, filters["approval_id"])
+        filters["approval_id"] = view.approval.id
+    if filters["grant"]:
+        filters["grant"] = (await grant_of(record, filters["grant"])).id
+    return HistoryQuery(
+        **filters,
+        since=moment(since, now) if since else None,
+        until=moment(until, now) if until else None,
+    )
+
+
+async def _search(record: Record, query: HistoryQuery) -> HistoryPage:
+    """A full page: a search that stopped early is taken up again."""
+    from dataclasses import replace
+
+    from approvals.history import HistoryPage
+
+    rows = []
+    while True:
+        page = await record.approvals.history(replace(query, limit=query.limit - len(rows)))
+        rows += page.rows
+        if page.next is None or len(rows) >= query.limit:
+            return HistoryPage(tuple(rows), page.next)
+        query = replace(query, before=page.next)

@@ -1,0 +1,81 @@
+"""A filled record and browsers' worth of clients for the surface's tests: real SQLite, real ASGI."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from approvals.model import Role
+from tests.web.scene import Scene, open_scene
+from web.app import build
+
+HOST = "http://127.0.0.1:8788"
+FROM_OUR_PAGE = {"Origin": HOST, "Sec-Fetch-Site": "same-origin"}
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One browser. `post` fills in what the page's own form carries."""
+
+    http: httpx2.AsyncClient
+
+    async def get(self, path: str, **headers: str) -> httpx2.Response:
+        return await self.http.get(path, headers=headers)
+
+    async def post(
+        self, path: str, form: dict[str, str], headers: dict[str, str] | None = None
+    ) -> httpx2.Response:
+        sent = FROM_OUR_PAGE if headers is None else headers
+        return await self.http.post(path, data=form, headers=sent)
+
+    async def form(self, approval_id: str) -> dict[str, str]:
+        """The hidden fields of the approval's page, as a browser would send them."""
+        page = (await self.get(f"/approvals/{approval_id}")).text
+        names = ("csrf", "revision", "view")
+        found = {name: re.search(f'name="{name}" value="([^"]*)"', page) for name in names}
+        return {name: match.group(1) for name, match in found.items() if match}
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    opened = open_scene(tmp_path)
+    yield opened
+    opened.wakeup.close()
+    await opened.database.close()
+
+
+@pytest.fixture
+def app(scene: Scene) -> FastAPI:
+    return build(scene.deps())
+
+
+@dataclass(frozen=True)
+class Door:
+    """Opens browsers on the surface, signed in or not."""
+
+    app: FastAPI
+    scene: Scene
+
+    def stranger(self, base: str = HOST) -> Visit:
+        transport = httpx2.ASGITransport(app=self.app)
+        return Visit(httpx2.AsyncClient(transport=transport, base_url=base))
+
+    async def link(self, name: str, role: Role = "approver") -> str:
+        return (await self.scene.people.invite(name, role=role, url=HOST)).partition("#")[2]
+
+    async def signed_in(self, name: str, role: Role = "approver") -> Visit:
+        visit = self.stranger()
+        answer = await visit.post("/signin", {"code": await self.link(name, role)})
+        assert answer.status_code == 303
+        return visit
+
+
+@pytest.fixture
+def door(app: FastAPI, scene: Scene) -> Door:
+    return Door(app, scene)
