@@ -23,7 +23,20 @@ from approvals.transaction import COLUMNS
 
 Format = Literal["jsonl", "csv"]
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "'", "＝", "＋", "－", "＠")
+_FORMULA: Final = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "\t",
+    "\r",
+    "\n",
+    "'",
+    "\uff1d",
+    "\uff0b",
+    "\uff0d",
+    "\uff20",
+)
 _NULLABLE: Final = frozenset(
     ("approval_id", "revision", "call_id", "arguments", "latency_ms", "data")
 )

@@ -182,6 +182,11 @@ class Approval:
     result_digest: str
 
 
+def short_id(approval_id: str) -> str:
+    """The few characters by which people tell approvals apart, and by which they may ask."""
+    return approval_id[: len("apr_") + 6]
+
+
 class Choice(StrEnum):
     APPROVE = "approve"
     DENY = "deny"

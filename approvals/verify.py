@@ -142,25 +142,34 @@ class Meaning:
             return None
         if permit is None:
             return f"{approval} was never opened"
-        if event == "edited":
-            if permit.state != "pending":
-                return f"{approval} is edited after it was decided"
-            permit.digest, permit.revision = row["presented_digest"], row["revision"]
-            permit.voters.clear()
-        elif event in ("voted", "approved"):
-            return _voted(row, approval, permit)
-        elif event in ENDS:
-            if permit.running or permit.used or permit.state not in ("pending", "approved"):
-                return f"{approval} ends a second time, or after it ran"
-            permit.state = event
-        elif event == "claimed":
-            return _claimed(row, approval, permit)
-        elif event in OUTCOMES:
+        if event in OUTCOMES:
             self.executed += event != "not_executed"
-            if not permit.running:
-                return f"{approval} ran without having been claimed"
-            permit.running, permit.used = False, event != "not_executed"
-        return None
+            return _ran(row, approval, permit)
+        if event in ("voted", "approved"):
+            return _voted(row, approval, permit)
+        if event == "claimed":
+            return _claimed(row, approval, permit)
+        return _changed(row, approval, permit)
+
+
+def _changed(row: dict[str, Any], approval: str, permit: Permit) -> str | None:
+    if row["event"] == "edited":
+        if permit.state != "pending":
+            return f"{approval} is edited after it was decided"
+        permit.digest, permit.revision = row["presented_digest"], row["revision"]
+        permit.voters.clear()
+    elif row["event"] in ENDS:
+        if permit.running or permit.used or permit.state not in ("pending", "approved"):
+            return f"{approval} ends a second time, or after it ran"
+        permit.state = row["event"]
+    return None
+
+
+def _ran(row: dict[str, Any], approval: str, permit: Permit) -> str | None:
+    if not permit.running:
+        return f"{approval} ran without having been claimed"
+    permit.running, permit.used = False, row["event"] != "not_executed"
+    return None
 
 
 def _voted(row: dict[str, Any], approval: str, permit: Permit) -> str | None:

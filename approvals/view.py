@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select
 
 from approvals.digest import canonical, sha256
 from approvals.fields import Path, changes, text
-from approvals.model import Approval, Choice, Decision, Millis, State, tally
+from approvals.model import Approval, Choice, Decision, Millis, State, short_id, tally
 from approvals.redact import hidden, visible
 from approvals.rows import APPROVAL, LISTED, approval_of, decisions_of, load, unsettled_like
 
@@ -24,7 +24,6 @@ _HEAD: Final = 400
 _TAIL: Final = 120
 OVERSIZED: Final = 20_000  # characters of all arguments from which the card says so
 SIMILAR: Final = 5
-_SHORT_ID: Final = 4 + 6
 _TARGETS: Final = (
     *("id", "name", "path", "url", "uri", "to", "email", "recipient", "account", "customer"),
     *("repo", "repository", "branch", "project", "file", "table", "database", "host", "command"),
@@ -120,7 +119,7 @@ def view_of(connection: Connection, approval_id: str, *, now: Millis) -> View | 
     flags = _flags(approval, arguments, target, earlier, unknown=unknown is not None)
     return View(
         approval=approval,
-        short_id=approval.id[:_SHORT_ID],
+        short_id=short_id(approval.id),
         target=target,
         arguments=arguments,
         flags=flags,

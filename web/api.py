@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any, assert_never
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from approvals.model import (
@@ -39,12 +39,14 @@ class Press(BaseModel):
 
 
 def router(office: Office) -> APIRouter:
-    routes = APIRouter(prefix="/api/v1", tags=["reviewers"])
+    # Asked of every route before its body is read: nothing here answers strangers.
+    known = [Depends(office.sessions.of_api)]
+    routes = APIRouter(prefix="/api/v1", tags=["reviewers"], dependencies=known)
 
     @routes.get("/me")
     async def me(request: Request) -> dict[str, Any]:
         """Who the caller is, and how many calls wait."""
-        viewer = await office.sessions.of_api(request)
+        viewer: Viewer = request.state.viewer
         head = await office.head()
         return {
             "id": viewer.reviewer.id,
@@ -55,18 +57,14 @@ def router(office: Office) -> APIRouter:
         }
 
     @routes.get("/pending")
-    async def pending(
-        request: Request, limit: Annotated[int, Query(ge=1, le=500)] = 200
-    ) -> dict[str, Any]:
+    async def pending(limit: Annotated[int, Query(ge=1, le=500)] = 200) -> dict[str, Any]:
         """What waits for a decision, soonest expiry first within risk."""
-        await office.sessions.of_api(request)
         found = await office.approvals.pending(limit=limit)
         return {"schema": "signoff.pending/1", "items": [summary_of(item) for item in found]}
 
     @routes.get("/approvals/{approval_id}")
-    async def approval(request: Request, approval_id: str) -> dict[str, Any]:
+    async def approval(approval_id: str) -> dict[str, Any]:
         """One approval in full: the view every reviewer is shown, and the votes."""
-        await office.sessions.of_api(request)
         return await _full(office, approval_id)
 
     @routes.post("/approvals/{approval_id}/approve")
@@ -84,7 +82,6 @@ def router(office: Office) -> APIRouter:
     @routes.get("/history")
     async def history(request: Request) -> dict[str, Any]:
         """The history, newest first; filters as the page's, `next` is `before` of the next page."""
-        await office.sessions.of_api(request)
         try:
             query = query_of(request.query_params)
         except NotATime:
@@ -131,7 +128,7 @@ async def _full(office: Office, approval_id: str) -> dict[str, Any]:
 async def _decide(
     office: Office, request: Request, approval_id: str, choice: Choice, press: Press
 ) -> dict[str, Any]:
-    viewer = await office.sessions.of_api(request)
+    viewer: Viewer = request.state.viewer
     try:
         office.sessions.checked(request, viewer)
     except NotFromOurForm:

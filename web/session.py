@@ -75,6 +75,7 @@ class Sessions:
 
     async def of_api(self, request: Request) -> Viewer:
         """The person or program behind an API request: a bearer token, else the session cookie.
+        Kept as `request.state.viewer`.
 
         Raises:
             Problem: 401; an agent's grant is no reviewer's token, whatever its form.
@@ -87,10 +88,12 @@ class Sessions:
                 reviewer = await self._people.bearer(token.strip())
             if reviewer is None:
                 raise Problem(401, "unknown_token", "This token is not a reviewer's.")
-            return Viewer(reviewer, "api")
-        viewer = await self.of_cookie(request)
+            viewer: Viewer | None = Viewer(reviewer, "api")
+        else:
+            viewer = await self.of_cookie(request)
         if viewer is None:
             raise Problem(401, "sign_in", "Sign in, or send a reviewer's token as a bearer.")
+        request.state.viewer = viewer
         return viewer
 
     def checked(self, request: Request, viewer: Viewer, form_token: str = "") -> None:

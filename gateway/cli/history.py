@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-import typer.core
 
 from gateway.cli import show
 from gateway.cli.durations import moment
 from gateway.cli.exits import Exit, Stop
+from gateway.cli.groups import ListFirst
 from gateway.cli.ids import grant_of, view_of
 
 if TYPE_CHECKING:
@@ -21,15 +21,6 @@ if TYPE_CHECKING:
     from gateway.cli.record import Record
 
 _HEAD = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
-
-
-class ListFirst(typer.core.TyperGroup):
-    """A group whose bare name, with or without options, means its `list`."""
-
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # typer's own context
-        if not args or (args[0].startswith("-") and args[0] != "--help"):
-            args = ["list", *args]
-        return super().parse_args(ctx, args)
 
 
 app = typer.Typer(

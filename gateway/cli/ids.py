@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -55,3 +56,18 @@ async def grant_of(record: Record, written: str) -> Grant:
     raise Stop(
         Exit.NOT_FOUND, f"There is no grant {show.line(written)}: see `signoff grant list`."
     )
+
+
+async def known_servers(record: Record) -> set[str]:
+    """Every server of servers.json, and every one that ever listed tools."""
+    from gateway.catalogue import Catalogue
+    from gateway.servers import load_servers
+
+    catalogue = Catalogue(record.database)
+    await catalogue.load()
+    known = {tool.server for tool in catalogue.tools()}
+    try:
+        servers = load_servers(record.settings.servers.read_bytes(), os.environ)
+    except OSError:
+        return known
+    return known | set(servers.servers) | {problem.server for problem in servers.problems} - {""}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from approvals.model import Approval
+from approvals.model import Approval, short_id
 from gateway.refusals import clock
 from gateway.relay.response import EventStream
 
@@ -32,9 +32,7 @@ class Progress:
             self._count += 1
             return
         self._count += 1
-        text = (
-            f"Waiting for approval {short(approval.id)} until {clock(approval.expires_at)}: {link}"
-        )
+        text = f"Waiting for approval {short_id(approval.id)} until {clock(approval.expires_at)}: {link}"
         await self._note({"progress": self._count, "message": text[:_LONGEST]})
 
     async def from_server(self, data: bytes) -> None:
@@ -59,8 +57,3 @@ class Progress:
             "params": {"progressToken": self._token, **params},
         }
         await self._stream.message(json.dumps(message, separators=(",", ":")).encode("ascii"))
-
-
-def short(approval_id: str) -> str:
-    """The few characters by which people tell approvals apart."""
-    return approval_id[-6:].upper()

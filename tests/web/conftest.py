@@ -1,4 +1,4 @@
-"""A filled record and browsers' worth of clients for the surface's tests: real SQLite, real ASGI."""
+"""An open record and browsers for the surface's tests: real SQLite, real ASGI."""
 
 from __future__ import annotations
 

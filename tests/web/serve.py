@@ -1,4 +1,4 @@
-"""Serves the page over an example record, to look at it: python -m tests.web.serve [--port 8790]."""
+"""Serves the page over an example record, to look at it: python -m tests.web.serve."""
 
 from __future__ import annotations
 

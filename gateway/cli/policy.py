@@ -1,0 +1,220 @@
+"""`signoff policy`: check it, look at it, explain it, compare it, and try it on your own history."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gateway.cli import files, show
+from gateway.cli.exits import Exit, Stop
+
+if TYPE_CHECKING:
+    from gateway.policy.problem import Problem
+    from gateway.policy.rules import Policy
+
+app = typer.Typer(help="The rules: check, show, explain, compare, try.", no_args_is_help=True)
+
+
+class Form(StrEnum):
+    """How problems are printed."""
+
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+
+
+File = Annotated[Path | None, typer.Argument(help="Default: policy.json, or SIGNOFF_POLICY.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def check(
+    file: File = None,
+    form: Annotated[Form, typer.Option("--format", help="How to print.")] = Form.TEXT,
+    json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+) -> None:
+    """List every error and warning. Exit code 3 when there are errors."""
+    from gateway.policy.document import check as check_text
+
+    path = _path(file)
+    problems = check_text(files.read(path))
+    errors = sum(problem.severity == "error" for problem in problems)
+    if json or form is Form.JSON:
+        items = [
+            {
+                "severity": problem.severity,
+                "pointer": problem.pointer,
+                "what": problem.what,
+                "write": problem.write,
+            }
+            for problem in problems
+        ]
+        show.document("problems", file=str(path), valid=not errors, items=items)
+    elif form is Form.GITHUB:
+        for problem in problems:
+            print(_annotation(path, problem))
+    else:
+        for problem in problems:
+            print(show.line(str(problem)))
+        warnings = len(problems) - errors
+        said = f"{errors} errors, {warnings} warnings" if problems else "no errors, no warnings"
+        show.note(f"{path}: {said}")
+    if errors:
+        raise typer.Exit(Exit.INVALID)
+
+
+def _annotation(path: Path, problem: Problem) -> str:
+    """A GitHub Actions workflow command."""
+
+    def data(text: str) -> str:
+        return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+    def value(text: str) -> str:
+        return data(text).replace(":", "%3A").replace(",", "%2C")
+
+    title = value(problem.pointer or "/")
+    text = data(f"{problem.what} {problem.write}".strip())
+    return f"::{problem.severity} file={value(str(path))},title={title}::{text}"
+
+
+@app.command("show")
+def show_(file: File = None) -> None:
+    """Print what is enforced, as JSON: the normal form, older spellings put into the present."""
+    print(jsonlib.dumps(dict(load(_path(file)).normal), indent=2))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of policy.json, for editors to complete from."""
+    from gateway.policy.schema import schema as written
+
+    print(jsonlib.dumps(written(), indent=2))
+
+
+@app.command()
+def explain(
+    tool: Annotated[str, typer.Argument(help="The tool's name.")],
+    server: Annotated[str, typer.Option(help="Its server.")] = "",
+    args: Annotated[str, typer.Option(help="The call's arguments as JSON.")] = "{}",
+    grant: Annotated[str, typer.Option(help="The grant's label or id.")] = "",
+    policy: Annotated[Path | None, typer.Option(help="Default: policy.json.")] = None,
+    json: Json = False,
+) -> None:
+    """Which rule decides a call, and why: every rule tried. Nothing is called or counted."""
+    from gateway.cli import explaining
+
+    try:
+        arguments = jsonlib.loads(args)
+    except (ValueError, RecursionError) as error:
+        raise Stop(Exit.USAGE, f"--args is not JSON: {error}") from error
+    if not isinstance(arguments, dict):
+        raise Stop(Exit.USAGE, '--args is a JSON object: {"name": "value"}')
+    found = explaining.explain(
+        load(_path(policy)), server=server, tool=tool, arguments=arguments, grant=grant
+    )
+    if json:
+        show.document("explain", **explaining.document(found))
+    else:
+        explaining.draw(found)
+
+
+@app.command()
+def diff(
+    old: Annotated[Path, typer.Argument(help="The policy before.")],
+    new: Annotated[Path, typer.Argument(help="The policy after.")],
+    json: Json = False,
+) -> None:
+    """What changes between two policies, in words; spelling alone is no change."""
+    from gateway.policy.diff import diff as compare
+
+    changes = compare(load(old), load(new))
+    if json:
+        items = [
+            {"server": change.server, "tool": change.tool, "words": change.words}
+            for change in changes
+        ]
+        show.document("diff", items=items)
+        return
+    for change in changes:
+        print(show.line(str(change)))
+    if not changes:
+        show.note("Both enforce the same.")
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="A YAML policy of the Go proxy family.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write it there.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite; the old one is kept.")] = False,
+) -> None:
+    """Translate a YAML policy; what has no counterpart is held for a person and said."""
+    from gateway.policy.importing import BadYaml, import_rules
+
+    try:
+        policy, notes = import_rules(files.read(file).decode("utf-8"))
+    except (BadYaml, UnicodeDecodeError) as error:
+        raise Stop(Exit.INVALID, f"{file}: {error}") from error
+    for note in notes:
+        show.note(show.line(note))
+    text = jsonlib.dumps(policy, indent=2) + "\n"
+    if output is None:
+        sys.stdout.write(text)
+        return
+    files.write(output, text, force=force)
+    show.note(f"Wrote {output}. Next: signoff policy check {output}")
+
+
+@app.command()
+def backtest(
+    new: Annotated[Path, typer.Argument(help="The policy to try.")],
+    since: Annotated[str, typer.Option(help="How far back: 7d, 12h, 2026-11-23.")] = "7d",
+    json: Json = False,
+) -> None:
+    """What a policy would have said to the calls of your own history. Nothing is called."""
+    from gateway.cli import trying
+
+    found = trying.backtest(load(new), since)
+    if json:
+        show.document("backtest", **trying.document(found))
+    else:
+        trying.draw(found)
+
+
+def load(path: Path) -> Policy:
+    """The policy of a file.
+
+    Raises:
+        Stop: it cannot be read, or has errors; all of them are told.
+    """
+    from gateway.policy.document import PolicyInvalid
+    from gateway.policy.document import load as read
+
+    try:
+        return read(files.read(path), name=path.name)
+    except PolicyInvalid as invalid:
+        lines = [show.line(str(problem)) for problem in invalid.problems]
+        raise Stop(Exit.INVALID, "\n".join([f"{path} is not usable:", *lines])) from invalid
+
+
+def _path(given: Path | None) -> Path:
+    if given is not None:
+        return given
+    from gateway.cli.config import settings
+
+    return settings().policy
+
+
+def as_json(verdict: Any) -> dict[str, Any]:
+    """A verdict as the JSON documents show it."""
+    ruling = verdict.ruling
+    return {
+        "verdict": type(verdict).__name__.lower(),
+        "rule": ruling.rule,
+        "reason": ruling.reason,
+        "matched": ruling.matched,
+    }

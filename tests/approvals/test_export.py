@@ -1,0 +1,167 @@
+"""Exports: every filter honoured, no formula, and a script that proves chain and meaning offline."""
+
+from __future__ import annotations
+
+import csv
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from approvals import export
+from approvals.history import HistoryQuery, head
+from approvals.model import Event
+from approvals.store import Database, Transaction
+from tests.approvals.record import KEYS, START, HandClock, Record
+from tests.approvals.story import told
+
+
+def exported(
+    record: Record, folder: Path, form: export.Format = "jsonl", **filters: Any
+) -> export.Exported:
+    return record.read(
+        lambda connection: export.write(
+            connection, HistoryQuery(**filters), folder, form=form, now=START
+        )
+    )
+
+
+def proof(folder: Path, *arguments: str) -> tuple[int, str]:
+    """What the shipped script says, run by a Python without this project or its dependencies."""
+    ran = subprocess.run(
+        [sys.executable, "-I", "-S", str(folder / "verify.py"), str(folder), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.stderr == ""
+    return ran.returncode, ran.stdout
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    path = tmp_path / "signoff.key"
+    path.write_bytes(b"0123456789abcdef0123456789abcdef")
+    return path
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_an_export_proves_itself_offline(
+    record: Record, tmp_path: Path, key: Path, form: export.Format
+) -> None:
+    told(record)
+    made = exported(record, tmp_path / "out", form)
+    assert (made.rows, made.head) == (10, record.read(head))
+    code, said = proof(tmp_path / "out", "--key", str(key), "--head", f"10:{made.head.hash}")
+    assert (code, said) == (
+        0,
+        f"10 rows, head 10:{made.head.hash}\n3 approvals, 2 executions\nINTACT\n",
+    )
+    hex_key = tmp_path / "history.key"
+    hex_key.write_text(KEYS.history.hex(), encoding="ascii")
+    assert proof(tmp_path / "out", "--key", str(hex_key))[0] == 0
+    assert "no key given" in proof(tmp_path / "out")[1]
+
+
+def test_an_export_honours_its_filters_and_still_proves_its_rows(
+    record: Record, tmp_path: Path, key: Path
+) -> None:
+    told(record)
+    made = exported(record, tmp_path / "out", grant="grt_2")
+    assert made.rows == 2
+    code, said = proof(tmp_path / "out", "--key", str(key))
+    assert code == 0
+    assert "1 approvals, 0 executions" in said
+    exported(record, tmp_path / "out", event="held")
+    code, said = proof(tmp_path / "out", "--key", str(key))
+    assert code == 0
+    assert "filtered: what the rows mean together was not checked" in said
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+@pytest.mark.parametrize("how", ["edit", "delete", "swap", "cut", "double"])
+def test_the_script_finds_every_tampering_with_an_export(
+    record: Record, tmp_path: Path, key: Path, how: str, form: export.Format
+) -> None:
+    told(record)
+    exported(record, tmp_path / "out", form)
+    path = tmp_path / "out" / f"history.{form}"
+    ending = "\n" if form == "jsonl" else "\r\n"
+    lines = re.split(f"(?<={ending})(?=[{{0-9])", path.read_bytes().decode())
+    changed = {
+        "edit": [line.replace("grt_2", "grt_3") for line in lines],
+        "delete": lines[:5] + lines[6:],
+        "swap": [*lines[:5], lines[6], lines[5], *lines[7:]],
+        "cut": lines[:-1],
+        "double": [*lines, lines[-1]],
+    }[how]
+    assert changed != lines
+    path.write_bytes("".join(changed).encode())
+    code, said = proof(tmp_path / "out", "--key", str(key))
+    assert code == 1
+    assert said.endswith("BROKEN\n")
+
+
+def said(event: str, actor: str = "", **fields: Any) -> Event:
+    """A row about one approval, as the key holder may write it."""
+    given = {"approval_id": "apr_1", "revision": 1, "presented_digest": "d", "grant": "grt_1"}
+    kind = "reviewer" if actor else "gateway"
+    return Event(**{"event": event, **given, "actor": actor, "actor_kind": kind, **fields})
+
+
+ONE, TWO = said("held", data='{"quorum":1}'), said("held", data='{"quorum":2}')
+APPROVED, CLAIMED = said("approved", "a"), said("claimed")
+RAN = said("succeeded", outcome="succeeded")
+
+LIES = {
+    "something ran without a verdict": [Event(event="succeeded", call_id="call_9")],
+    "apr_1: approved by 1 of 2 people": [TWO, APPROVED],
+    "apr_1: a counts twice": [TWO, said("voted", "a"), APPROVED],
+    "apr_1: whoever asked, or nobody, approves": [ONE, said("approved", "grt_1")],
+    "apr_1 runs while it is pending": [ONE, CLAIMED],
+    "apr_1 runs while it is expired": [ONE, APPROVED, said("expired"), CLAIMED],
+    "apr_1 is approved after it was denied": [ONE, said("denied", "b"), APPROVED],
+    "apr_1: what runs is not what was approved": [
+        *(ONE, APPROVED, said("claimed", presented_digest="e")),
+    ],
+    "apr_1: the vote is on another call than the one that waits": [
+        *(ONE, said("approved", "a", presented_digest="e")),
+    ],
+    "apr_1 is used twice": [ONE, APPROVED, CLAIMED, RAN, CLAIMED],
+    "apr_1 ran without having been claimed": [ONE, APPROVED, RAN],
+    "apr_1 was never opened": [APPROVED],
+    "apr_1 is edited after it was decided": [ONE, APPROVED, said("edited")],
+}
+
+
+@pytest.mark.parametrize("why", LIES)
+def test_the_script_finds_what_the_chain_cannot_the_meaning(
+    sqlite_url: str, tmp_path: Path, key: Path, why: str
+) -> None:
+    clock = HandClock()
+    record = Record(Database.open(sqlite_url, key=KEYS, clock=clock), clock, sqlite_url)
+    record.write(lambda tx: [tx.append(event) for event in LIES[why]])
+    exported(record, tmp_path / "out")
+    record.database.close_now()
+    code, answer = proof(tmp_path / "out", "--key", str(key))
+    assert code == 1
+    assert why in answer
+
+
+def test_spreadsheets_see_no_formula(record: Record, tmp_path: Path) -> None:
+    risky = ["=1+1", "+1", "-1", "@x", "\tx", "'quoted", " =1", "\uff1d1"]
+
+    def act(tx: Transaction) -> None:
+        for text in [*risky, "fine", ""]:
+            tx.append(Event(event="x", reason=text, data=None if text else ""))
+
+    record.write(act)
+    exported(record, tmp_path / "out", "csv")
+    with (tmp_path / "out" / "history.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["reason"] for row in rows] == [*(f"'{text}" for text in risky), "fine", ""]
+    assert [row["data"] for row in rows] == [""] * 9 + ["'"]
+    assert proof(tmp_path / "out")[0] == 0
