@@ -32,7 +32,8 @@ class Progress:
             self._count += 1
             return
         self._count += 1
-        text = f"Waiting for approval {short_id(approval.id)} until {clock(approval.expires_at)}: {link}"
+        until = clock(approval.expires_at)
+        text = f"Waiting for approval {short_id(approval.id)} until {until}: {link}"
         await self._note({"progress": self._count, "message": text[:_LONGEST]})
 
     async def from_server(self, data: bytes) -> None:

@@ -61,3 +61,12 @@ def record(url: str) -> Iterator[Record]:
     database = Database.open(url, key=KEYS, clock=clock)
     yield Record(database, clock, url)
     database.close_now()
+
+
+@pytest.fixture
+def sqlite_record(sqlite_url: str) -> Iterator[Record]:
+    """An open record on SQLite, for what the database makes no difference to."""
+    clock = HandClock()
+    database = Database.open(sqlite_url, key=KEYS, clock=clock)
+    yield Record(database, clock, sqlite_url)
+    database.close_now()

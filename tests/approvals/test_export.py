@@ -1,4 +1,4 @@
-"""Exports: every filter honoured, no formula, and a script that proves chain and meaning offline."""
+"""Exports: every filter honoured, no formula, and a script that proves chain and meaning."""
 
 from __future__ import annotations
 
@@ -84,10 +84,10 @@ def test_an_export_honours_its_filters_and_still_proves_its_rows(
 @pytest.mark.parametrize("form", ["jsonl", "csv"])
 @pytest.mark.parametrize("how", ["edit", "delete", "swap", "cut", "double"])
 def test_the_script_finds_every_tampering_with_an_export(
-    record: Record, tmp_path: Path, key: Path, how: str, form: export.Format
+    sqlite_record: Record, tmp_path: Path, key: Path, how: str, form: export.Format
 ) -> None:
-    told(record)
-    exported(record, tmp_path / "out", form)
+    told(sqlite_record)
+    exported(sqlite_record, tmp_path / "out", form)
     path = tmp_path / "out" / f"history.{form}"
     ending = "\n" if form == "jsonl" else "\r\n"
     lines = re.split(f"(?<={ending})(?=[{{0-9])", path.read_bytes().decode())

@@ -84,11 +84,13 @@ COLUMNS = [column.name for column in HISTORY.c if column.name != "seq"]
 
 
 @pytest.mark.parametrize("column", COLUMNS)
-def test_an_edit_of_any_column_is_found(record: Record, column: str) -> None:
-    told(record)
+def test_an_edit_of_any_column_is_found(sqlite_record: Record, column: str) -> None:
+    told(sqlite_record)
     number = column in ("at", "revision", "latency_ms")
-    tamper(record, f"UPDATE history SET {column} = {7 if number else repr('x')} WHERE seq = 4")  # noqa: S608  # fixed names
-    found = check(record)
+    tamper(
+        sqlite_record, f"UPDATE history SET {column} = {7 if number else repr('x')} WHERE seq = 4"
+    )  # noqa: S608  # fixed names
+    found = check(sqlite_record)
     assert isinstance(found, Broken)
     assert found.seq == 4
 
@@ -209,10 +211,10 @@ def test_pages_go_backwards_through_everything_once(record: Record) -> None:
     ],
 )
 def test_each_filter_finds_its_rows_and_no_others(
-    record: Record, filters: dict[str, Any], seqs: list[int]
+    sqlite_record: Record, filters: dict[str, Any], seqs: list[int]
 ) -> None:
-    told(record)
-    assert pages(record, **filters) == seqs
+    told(sqlite_record)
+    assert pages(sqlite_record, **filters) == seqs
 
 
 def test_a_call_is_found_by_its_id_and_by_its_digest(record: Record) -> None:

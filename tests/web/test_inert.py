@@ -39,10 +39,67 @@ ATTACKS = (
 PAGES = Pages()
 # Elements the page itself makes; whatever else appears came from an agent.
 OWN = frozenset(
-    "a article aside b bdi body br button code dd del details dialog div dl dt fieldset form h1 h2 "
-    "h3 head header html i input kbd label legend li link main meta nav ol option p path circle "
-    "rect line title progress script section select span summary svg table caption tbody td th "
-    "thead time tr ul pre".split()
+    [
+        "a",
+        "article",
+        "aside",
+        "b",
+        "bdi",
+        "body",
+        "br",
+        "button",
+        "code",
+        "dd",
+        "del",
+        "details",
+        "dialog",
+        "div",
+        "dl",
+        "dt",
+        "fieldset",
+        "form",
+        "h1",
+        "h2",
+        "h3",
+        "head",
+        "header",
+        "html",
+        "i",
+        "input",
+        "kbd",
+        "label",
+        "legend",
+        "li",
+        "link",
+        "main",
+        "meta",
+        "nav",
+        "ol",
+        "option",
+        "p",
+        "path",
+        "circle",
+        "rect",
+        "line",
+        "title",
+        "progress",
+        "script",
+        "section",
+        "select",
+        "span",
+        "summary",
+        "svg",
+        "table",
+        "caption",
+        "tbody",
+        "td",
+        "th",
+        "thead",
+        "time",
+        "tr",
+        "ul",
+        "pre",
+    ]
 )
 POINTS = frozenset(("href", "src", "action", "formaction"))
 
@@ -105,7 +162,7 @@ async def test_a_filter_of_the_address_is_text_too(door: Door) -> None:
     for attack in ATTACKS:
         answer = await visit.http.get("/history", params={"text": attack, "tool": attack})
         assert stray(answer.text) == ""
-        wrong = await visit.http.get("/history", params={"since": attack})
+        wrong = await visit.http.get("/history", params={"since": f"x{attack}"})
         assert wrong.status_code == 422
         assert stray(wrong.text) == ""
 

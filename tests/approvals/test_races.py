@@ -1,0 +1,218 @@
+"""Races, started together by a barrier: exactly one wins, the others are told who did."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+
+from approvals import queue
+from approvals.digest import canonical
+from approvals.history import Intact, verify
+from approvals.model import (
+    AlreadyDecided,
+    Approval,
+    Choice,
+    Decided,
+    Moved,
+    Reviewer,
+    Stale,
+    State,
+    Terms,
+)
+from approvals.store import Database, Transaction
+from tests.approvals.record import ALICE, BOB, KEYS, Record, run, vote
+
+ROUNDS = 5
+Act = Callable[[Transaction], Any]
+
+
+def together(databases: Sequence[Database], acts: Sequence[Act]) -> list[Any]:
+    """Run the writes at the same moment, each in a thread, spread over the databases."""
+    barrier = threading.Barrier(len(acts))
+    results: list[Any] = [None] * len(acts)
+
+    def work(place: int) -> None:
+        barrier.wait(10)
+        database = databases[place % len(databases)]
+        results[place] = database.journal.write_now(acts[place])
+
+    threads = [threading.Thread(target=work, args=(place,)) for place in range(len(acts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    return results
+
+
+@pytest.fixture
+def replicas(record: Record) -> Any:
+    """The same record in two processes' worth of connections."""
+    other = Database.open(record.url, key=KEYS, clock=record.clock)
+    yield (record.database, other)
+    other.close_now()
+
+
+def approve(held: Approval, reviewer: Reviewer = ALICE) -> Act:
+    return lambda tx: vote(tx, held, reviewer, Choice.APPROVE)
+
+
+def deny(held: Approval) -> Act:
+    return lambda tx: vote(tx, held, BOB, Choice.DENY)
+
+
+def withdraw(held: Approval) -> Act:
+    return partial(queue.withdraw, approval_id=held.id, grant="grt_1", why="left")
+
+
+def supersede(held: Approval) -> Act:
+    return partial(queue.supersede, approval_id=held.id, why="policy")
+
+
+def edit(held: Approval) -> Act:
+    def act(tx: Transaction) -> Decided:
+        return queue.edit(
+            tx,
+            held.id,
+            revision=1,
+            reviewer=BOB,
+            arguments=canonical({"amount": 1, "payment_id": "pay_1"}),
+            via="page",
+            judge_again=lambda _tx, _call: None,
+        )
+
+    return act
+
+
+def won(result: Any) -> bool:
+    return isinstance(result, (Moved, Approval))
+
+
+@pytest.mark.parametrize("other", [approve, deny, withdraw])
+def test_an_approval_against_anything_that_ends_it_has_one_winner(
+    record: Record, replicas: tuple[Database, ...], other: Callable[[Approval], Act]
+) -> None:
+    ends = Counter[State]()
+    for n in range(ROUNDS):
+        held = record.hold({"n": n})
+        against = approve(held, BOB) if other is approve else other(held)
+        results = together(replicas, [approve(held), against, approve(held), against])
+        assert sum(won(result) for result in results) == 1
+        final = record.now_is(held.id)
+        for result in results:
+            if isinstance(result, AlreadyDecided):
+                assert (result.approval.state, result.approval.decided_by) == (
+                    final.state,
+                    final.decided_by,
+                )
+        ends[final.state] += 1
+    assert State.PENDING not in ends
+
+
+def test_an_approval_against_the_deadline_has_one_winner(
+    record: Record, replicas: tuple[Database, ...]
+) -> None:
+    for n in range(ROUNDS):
+        held = record.hold({"n": n}, terms=Terms(expires=60))
+        record.clock.pass_(seconds=59.999 if n % 2 else 60)
+        sweep = partial(queue.expire_due, now=held.expires_at)
+        decided, *_ = together(replicas, [approve(held), sweep, sweep])
+        final = record.now_is(held.id)
+        assert final.state is (State.APPROVED if isinstance(decided, Moved) else State.EXPIRED)
+        ends = [name for name in record.events(held) if name in ("approved", "expired")]
+        assert len(ends) == 1
+
+
+def test_an_approval_against_a_policy_reload_ends_superseded_or_approved_never_both(
+    record: Record, replicas: tuple[Database, ...]
+) -> None:
+    for n in range(ROUNDS):
+        held = record.hold({"n": n})
+        approved, superseded = together(replicas, [approve(held), supersede(held)])
+        final = record.now_is(held.id)
+        assert isinstance(superseded, Approval)
+        assert final.state is State.SUPERSEDED
+        assert isinstance(approved, (Moved, AlreadyDecided))
+        assert isinstance(record.claim(held), queue.Lost)
+
+
+def test_an_approval_never_counts_for_arguments_that_were_edited_meanwhile(
+    record: Record, replicas: tuple[Database, ...]
+) -> None:
+    for n in range(ROUNDS):
+        terms = Terms(editable=("args.amount",), expires=1800 + n)
+        held = record.hold(grant=f"grt_{n + 10}", terms=terms)
+        approved, edited = together(replicas, [approve(held), edit(held)])
+        final = record.now_is(held.id)
+        if isinstance(edited, Moved):
+            assert isinstance(approved, Stale)
+            assert (final.state, final.revision) == (State.PENDING, 2)
+        else:
+            assert isinstance(approved, Moved)
+            assert (final.state, final.revision, final.digest) == (State.APPROVED, 1, held.digest)
+
+
+def test_forty_deciders_at_once_have_one_winner(
+    record: Record, replicas: tuple[Database, ...]
+) -> None:
+    for n in range(3):
+        held = record.hold({"n": n})
+        people = [Reviewer(id=f"r{place}", role="approver") for place in range(40)]
+        acts = [
+            partial(
+                vote,
+                approval=held,
+                reviewer=one,
+                choice=Choice.DENY if place % 2 else Choice.APPROVE,
+            )
+            for place, one in enumerate(people)
+        ]
+        results = together(replicas, acts)
+        winners = [result for result in results if isinstance(result, Moved)]
+        assert len(winners) == 1
+        final = record.now_is(held.id)
+        assert final.decided_by == winners[0].approval.decided_by
+        assert all(
+            result.approval.decided_by == final.decided_by
+            for result in results
+            if isinstance(result, AlreadyDecided)
+        )
+    found = record.read(lambda connection: verify(connection, KEYS))
+    assert isinstance(found, Intact)
+
+
+def test_of_two_claimers_one_runs_it(record: Record, replicas: tuple[Database, ...]) -> None:
+    for n in range(ROUNDS):
+        approved = record.approved({"n": n})
+        results = together(
+            replicas, [partial(run, approval=approved, owner=f"gw{place}") for place in range(8)]
+        )
+        assert sum(isinstance(result, queue.Claimed) for result in results) == 1
+        assert record.events(approved).count("claimed") == 1
+
+
+def test_of_two_effects_at_once_one_runs(record: Record, replicas: tuple[Database, ...]) -> None:
+    for n in range(ROUNDS):
+        one = record.approved({"n": n, "w": 1}, effect=f"refund:{n}")
+        other = record.approved({"n": n, "w": 2}, effect=f"refund:{n}")
+        results = together(
+            replicas,
+            [partial(run, approval=approval, owner="gw") for approval in (one, other)],
+        )
+        assert sum(isinstance(result, queue.Claimed) for result in results) == 1
+
+
+def test_a_claim_against_the_deadline_runs_or_expires(
+    record: Record, replicas: tuple[Database, ...]
+) -> None:
+    for n in range(ROUNDS):
+        approved = record.approved({"n": n}, terms=Terms(use_within=60))
+        record.clock.pass_(seconds=59 if n % 2 else 60)
+        sweep = partial(queue.expire_due, now=approved.use_by or 0)
+        claimed, _ = together(replicas, [partial(run, approval=approved, owner="gw"), sweep])
+        final = record.now_is(approved.id)
+        assert (final.state is State.APPROVED) == isinstance(claimed, queue.Claimed)

@@ -1,0 +1,147 @@
+"""A real Chromium before a real server, on a free port of this machine alone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.web.scene import Scene, open_scene
+from web.app import build
+
+CHROMIUM = Path("/usr/bin/chromium")
+_ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--no-first-run",
+)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    if not CHROMIUM.exists():
+        pytest.skip(f"{CHROMIUM} is not installed: no browser to test in")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(_ARGUMENTS))
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Site:
+    """A served surface. `stop` and `start` are what an operator's restart is."""
+
+    scene: Scene
+    port: int = 0
+    _server: uvicorn.Server | None = None
+    _thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", self.port))
+        self.port = listener.getsockname()[1]
+        app = build(self.scene.deps(public_url=self.url))
+        config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1, lifespan="off")
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, args=([listener],))
+        self._thread.start()
+
+    def stop(self) -> None:
+        if self._server is not None and self._thread is not None:
+            self._server.should_exit = True
+            self._thread.join(10)
+            self._server = None
+
+    def do(self, work: Any) -> Any:
+        """Runs one of the record's asynchronous functions; the browser's own loop has this thread."""
+        with ThreadPoolExecutor(1) as aside:
+            return aside.submit(asyncio.run, work).result(10)
+
+    def link(self, name: str) -> str:
+        return str(self.do(self.scene.people.invite(name, role="approver", url=self.url)))
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    scene = open_scene(tmp_path)
+    served = Site(scene)
+    served.start()
+    yield served
+    served.stop()
+    scene.wakeup.close()
+    scene.database.close_now()
+
+
+@dataclass
+class Visitor:
+    """A person at a browser; everything the browser complains about is kept."""
+
+    site: Site
+    context: BrowserContext
+    complaints: list[str] = field(default_factory=list)
+
+    def page(self, path: str = "") -> Page:
+        page = self.context.new_page()
+        page.set_default_timeout(5000)
+        page.add_init_script(
+            "window.addEventListener('securitypolicyviolation', (e) => "
+            "console.error('CSP ' + e.violatedDirective + ' ' + e.blockedURI));"
+        )
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", lambda said: self._heard(said.type, said.text))
+        if path:
+            page.goto(self.site.url + path)
+        return page
+
+    def _heard(self, kind: str, text: str) -> None:
+        # A refused request or a server that is gone is the test's doing, not the page's.
+        if kind == "error" and "Failed to load resource" not in text:
+            self.complaints.append(text)
+
+    def sign_in(self, name: str) -> Page:
+        page = self.page()
+        page.goto(self.site.link(name))
+        page.wait_for_url(self.site.url + "/")
+        return page
+
+
+class Visitors:
+    """Opens browsers of their own for different people."""
+
+    def __init__(self, browser: Browser, site: Site) -> None:
+        self._browser = browser
+        self._site = site
+        self.all: list[Visitor] = []
+
+    def new(self, **how: Any) -> Visitor:
+        visitor = Visitor(self._site, self._browser.new_context(**how))
+        self.all.append(visitor)
+        return visitor
+
+
+@pytest.fixture
+def visitors(chromium: Browser, site: Site) -> Iterator[Visitors]:
+    opened = Visitors(chromium, site)
+    yield opened
+    for visitor in opened.all:
+        with contextlib.suppress(Exception):
+            visitor.context.close()
+    assert [said for visitor in opened.all for said in visitor.complaints] == []

@@ -1,0 +1,42 @@
+"""A client of the Python SDK 1.x: .venv-mcp1/bin/python -m tests.clients.py1_client URL TOKEN."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from typing import Any
+
+import anyio
+from mcp import ClientSession
+from mcp.client.streamable_http import (  # type: ignore[attr-defined]  # the 1.x name
+    streamablehttp_client,
+)
+
+from tests.clients.conversation import Note, converse
+
+
+async def main(url: str, token: str) -> None:
+    headers = {"Authorization": f"Bearer {token}"}
+    async with (
+        streamablehttp_client(url, headers=headers) as (reading, writing, _),
+        ClientSession(reading, writing) as session,
+    ):
+        opened: Any = await session.initialize()
+
+        async def tools() -> list[str]:
+            return [tool.name for tool in (await session.list_tools()).tools]
+
+        async def call(
+            name: str, arguments: dict[str, Any], timeout: float | None, note: Note | None
+        ) -> dict[str, Any]:
+            patience: Any = None if timeout is None else timedelta(seconds=timeout)
+            result = await session.call_tool(
+                name, arguments, read_timeout_seconds=patience, progress_callback=note
+            )
+            return result.model_dump(by_alias=True, mode="json", exclude_none=True)
+
+        await converse(protocol=str(opened.protocolVersion), tools=tools, call=call)
+
+
+if __name__ == "__main__":
+    anyio.run(main, *sys.argv[1:3])

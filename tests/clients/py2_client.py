@@ -1,0 +1,41 @@
+"""A client of the Python SDK 2.x: python -m tests.clients.py2_client MODE URL TOKEN.
+
+MODE: `legacy` (initialize) or `auto` (2026-07-28 where the server speaks it).
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Literal, cast
+
+import anyio
+import httpx2
+from mcp.client.client import Client
+from mcp.client.streamable_http import streamable_http_client
+
+from tests.clients.conversation import Note, converse
+
+
+async def main(mode: Literal["legacy", "auto"], url: str, token: str) -> None:
+    headers = {"Authorization": f"Bearer {token}"}
+    async with (
+        httpx2.AsyncClient(headers=headers, timeout=httpx2.Timeout(30, read=300)) as http,
+        Client(streamable_http_client(url, http_client=http), mode=mode) as client,
+    ):
+
+        async def tools() -> list[str]:
+            return [tool.name for tool in (await client.list_tools()).tools]
+
+        async def call(
+            name: str, arguments: dict[str, Any], timeout: float | None, note: Note | None
+        ) -> dict[str, Any]:
+            result = await client.call_tool(
+                name, arguments, read_timeout_seconds=timeout, progress_callback=note
+            )
+            return result.model_dump(by_alias=True, mode="json", exclude_none=True)
+
+        await converse(protocol=client.protocol_version, tools=tools, call=call)
+
+
+if __name__ == "__main__":
+    anyio.run(main, cast('Literal["legacy", "auto"]', sys.argv[1]), *sys.argv[2:4])
