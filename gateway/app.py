@@ -28,6 +28,8 @@ from gateway.desk import Desk
 from gateway.freeze import Freezes
 from gateway.grants import Grants
 from gateway.guard import Guard
+from gateway.health import PATHS as HEALTH_PATHS
+from gateway.health import Health
 from gateway.housekeeping import Housekeeping
 from gateway.relay.calls import Calls
 from gateway.relay.dispatch import Dispatch
@@ -68,10 +70,14 @@ class Gateway:
     holding: Holding
     endpoint: ASGIApp
     surface: ASGIApp
+    health: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(PREFIX):
+        path = scope["path"] if scope["type"] == "http" else ""
+        if path.startswith(PREFIX):
             await self.endpoint(scope, receive, send)
+        elif path in HEALTH_PATHS:
+            await self.health(scope, receive, send)
         else:
             await self.surface(scope, receive, send)
 
@@ -197,15 +203,14 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 desk=desk,
             )
         )
-        await stack.enter_async_context(
-            Housekeeping(
-                database=database,
-                guard=guard,
-                freezes=freezes,
-                policies=policies,
-                retention_days=settings.retention_days,
-            ).running()
+        housekeeping = Housekeeping(
+            database=database,
+            guard=guard,
+            freezes=freezes,
+            policies=policies,
+            retention_days=settings.retention_days,
         )
+        await stack.enter_async_context(housekeeping.running())
         yield Gateway(
             settings=settings,
             database=database,
@@ -218,6 +223,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             holding=holding,
             endpoint=endpoint,
             surface=surface,
+            health=Health(housekeeping=housekeeping, policies=policies, servers=servers),
         )
 
 

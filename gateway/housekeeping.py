@@ -14,7 +14,7 @@ from functools import partial
 import structlog
 
 from approvals import queue
-from approvals.store import Database, Transaction
+from approvals.store import Database, RecordUnavailable, Transaction
 from gateway.freeze import Freezes
 from gateway.guard import LEASE_MS, Guard
 from gateway.reload import Policies
@@ -43,6 +43,7 @@ class Housekeeping:
         self._freezes = freezes
         self._policies = policies
         self._retention_days = retention_days
+        self.record_works = True  # as of the last sweep
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -82,8 +83,13 @@ class Housekeeping:
             await asyncio.sleep(seconds)
 
     async def _sweep(self) -> None:
-        await self._freezes.load()
-        await self._journal.write(_sweep)
+        try:
+            await self._freezes.load()
+            await self._journal.write(_sweep)
+        except RecordUnavailable:
+            self.record_works = False
+            raise
+        self.record_works = True
 
     async def _renew(self) -> None:
         await self._journal.write(

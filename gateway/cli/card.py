@@ -1,4 +1,4 @@
-"""One approval on a terminal: everything a reviewer is shown, from the view that page and Slack use.
+"""One approval on a terminal: all that a reviewer is shown, from the view of page and Slack.
 
 Composed by us; words of agents and tools appear only as values, with nothing hidden in them. Pure
 but for printing.

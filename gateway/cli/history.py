@@ -6,7 +6,7 @@ import re
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,7 @@ from gateway.cli.ids import grant_of, view_of
 
 if TYPE_CHECKING:
     from approvals.history import Broken, Head, HistoryPage, HistoryQuery, Intact
+    from approvals.model import HistoryRow
     from gateway.cli.record import Record
 
 _HEAD = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
@@ -44,7 +45,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
-def list_(  # noqa: PLR0913 - one option a filter
+def list_(  # noqa: PLR0917 - one option a filter
     grant: Grant = "",
     tool: Tool = "",
     server: Server = "",
@@ -169,18 +170,20 @@ def _written(head: Head) -> str:
     return f"{head.seq}:{head.hash}"
 
 
-async def _query(record: Record, *, since: str, until: str, **filters: str) -> HistoryQuery:
+async def _query(record: Record, filters: dict[str, str]) -> HistoryQuery:
     """The query of the options; a grant may be named by its label, an approval by a short id."""
     from approvals.history import HistoryQuery
 
     now = record.now()
+    since, until = filters.pop("since"), filters.pop("until")
     if filters["approval_id"]:
         view = await view_of(record, filters["approval_id"])
         filters["approval_id"] = view.approval.id
     if filters["grant"]:
         filters["grant"] = (await grant_of(record, filters["grant"])).id
+    given: dict[str, Any] = dict(filters)
     return HistoryQuery(
-        **filters,
+        **given,
         since=moment(since, now) if since else None,
         until=moment(until, now) if until else None,
     )
@@ -192,7 +195,7 @@ async def _search(record: Record, query: HistoryQuery) -> HistoryPage:
 
     from approvals.history import HistoryPage
 
-    rows = []
+    rows: list[HistoryRow] = []
     while True:
         page = await record.approvals.history(replace(query, limit=query.limit - len(rows)))
         rows += page.rows

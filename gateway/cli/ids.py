@@ -53,9 +53,7 @@ async def grant_of(record: Record, written: str) -> Grant:
         if found:
             ids = ", ".join(one.id for one in found)
             raise Stop(Exit.NOT_FOUND, f"Several grants could be meant: {ids}.")
-    raise Stop(
-        Exit.NOT_FOUND, f"There is no grant {show.line(written)}: see `signoff grant list`."
-    )
+    raise Stop(Exit.NOT_FOUND, f"There is no grant {show.line(written)}: see `signoff grant list`.")
 
 
 async def known_servers(record: Record) -> set[str]:

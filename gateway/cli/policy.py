@@ -1,4 +1,4 @@
-"""`signoff policy`: check it, look at it, explain it, compare it, and try it on your own history."""
+"""`signoff policy`: check it, explain it, compare it, and try it on your own history."""
 
 from __future__ import annotations
 

@@ -194,9 +194,7 @@ def settle(
     async def work(record: Record) -> str:
         view = await view_of(record, approval_id)
         if view.approval.execution != "outcome_unknown":
-            raise Stop(
-                Exit.NOT_FOUND, f"There is nothing to settle: {_standing(view)}."
-            )
+            raise Stop(Exit.NOT_FOUND, f"There is nothing to settle: {_standing(view)}.")
         who = await reviewer(record, as_)
         decided = await record.approvals.settle(
             view.approval.id,
@@ -244,9 +242,7 @@ def _sure(view: View) -> bool:
     return sys.stdin.readline().strip() == tool
 
 
-async def _decide(
-    record: Record, view: View, who: Reviewer, choice: Choice, reason: str
-) -> str:
+async def _decide(record: Record, view: View, who: Reviewer, choice: Choice, reason: str) -> str:
     from approvals.model import Counted
 
     decided = await record.approvals.decide(

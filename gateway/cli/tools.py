@@ -96,13 +96,13 @@ def accept(
         who = await reviewer(record, as_)
         _draw(found)
         if hash_ and not found.seen_hash.startswith(hash_.lower()):
-            raise Stop(Exit.DENIED, "Not accepted: the definition is another one than --hash names.")
+            raise Stop(
+                Exit.DENIED, "Not accepted: --hash names another definition."
+            )
         if not yes and not show.asked("Accept this definition?"):
             raise Stop(Exit.DENIED, "Not accepted. The tool stays refused.")
         accepted = await record.database.journal.write(
-            lambda tx: catalogue.accept(
-                tx, server, tool, seen_hash=found.seen_hash, by=who.id
-            )
+            lambda tx: catalogue.accept(tx, server, tool, seen_hash=found.seen_hash, by=who.id)
         )
         if not accepted:
             raise Stop(Exit.NOT_FOUND, "It changed again meanwhile: look at it once more.")

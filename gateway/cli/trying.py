@@ -103,9 +103,7 @@ def _grouped(moved: Iterable[Moved]) -> list[tuple[str, ...]]:
         key = (f"{call.server}/{call.tool}", one.past.was, now["verdict"], now["rule"])
         groups.setdefault(key, []).append(one.past.seq)
     ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
-    return [
-        (str(len(rows)), *key, ", ".join(map(str, sorted(rows)[:3]))) for key, rows in ordered
-    ]
+    return [(str(len(rows)), *key, ", ".join(map(str, sorted(rows)[:3]))) for key, rows in ordered]
 
 
 def document(tried: Tried) -> dict[str, Any]:

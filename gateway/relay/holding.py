@@ -34,6 +34,7 @@ log = structlog.get_logger()
 
 _AWAIT_SECONDS = 50
 _CANCELLED = "The agent cancelled the call."
+_LEFT = "The agent left."
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class Holding:
         task = self._waiting.get((visit.grant.id, visit.session.id, request_id))
         if task is not None:
             text = reason.lower() if isinstance(reason, str) else ""
-            task.cancel("left" if "time" in text else "cancelled")
+            task.cancel(_LEFT if "time" in text else _CANCELLED)
 
     async def _attach(self, visit: Visit, call: ToolCall, approval: Approval, hold: float) -> None:
         stream = EventStream(visit.send)
@@ -123,11 +124,11 @@ class Holding:
         except Gone:
             await self._left(approval, cancelled=False)
         except asyncio.CancelledError as stop:
-            if not stop.args or task is None:
-                raise
+            if stop.args not in ((_LEFT,), (_CANCELLED,)) or task is None:
+                raise  # our own shutdown is never taken for the agent's leaving
             task.uncancel()
-            await self._left(approval, cancelled=stop.args[0] == "cancelled")
-            await answer(visit, b"", stream)
+            await self._left(approval, cancelled=stop.args == (_CANCELLED,))
+            await stream.end()  # the agent expects no response any more (utilities/cancellation)
         except RecordUnavailable:
             log.exception("record.unavailable", approval=approval.id)
             await refuse(visit, answers.record_unavailable(), stream)
@@ -216,7 +217,7 @@ class Holding:
 
     async def _left(self, approval: Approval, *, cancelled: bool) -> None:
         if cancelled or approval.terms.when_detached == "withdraw":
-            why = _CANCELLED if cancelled else "The agent left."
+            why = _CANCELLED if cancelled else _LEFT
             await self._approvals.withdraw(approval.id, grant=approval.call.grant, why=why)
         else:
             await self._guard.left(approval.id)

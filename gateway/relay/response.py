@@ -77,5 +77,6 @@ class EventStream:
 
     async def end(self) -> None:
         async with self._lock:
+            await self.start()
             self._ended = True
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -86,10 +86,8 @@ COLUMNS = [column.name for column in HISTORY.c if column.name != "seq"]
 @pytest.mark.parametrize("column", COLUMNS)
 def test_an_edit_of_any_column_is_found(sqlite_record: Record, column: str) -> None:
     told(sqlite_record)
-    number = column in ("at", "revision", "latency_ms")
-    tamper(
-        sqlite_record, f"UPDATE history SET {column} = {7 if number else repr('x')} WHERE seq = 4"
-    )  # noqa: S608  # fixed names
+    value = "7" if column in ("at", "revision", "latency_ms") else "'x'"
+    tamper(sqlite_record, f"UPDATE history SET {column} = {value} WHERE seq = 4")  # noqa: S608  # fixed
     found = check(sqlite_record)
     assert isinstance(found, Broken)
     assert found.seq == 4

@@ -71,7 +71,7 @@ class Site:
             self._server = None
 
     def do(self, work: Any) -> Any:
-        """Runs one of the record's asynchronous functions; the browser's own loop has this thread."""
+        """Runs one of the record's asynchronous functions; the browser's loop has this thread."""
         with ThreadPoolExecutor(1) as aside:
             return aside.submit(asyncio.run, work).result(10)
 

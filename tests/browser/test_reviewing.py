@@ -237,10 +237,11 @@ def test_an_injected_element_can_neither_run_nor_fetch(site: Site, visitors: Vis
     visitor = visitors.new()
     page = visitor.sign_in("alice")
     settled(page)
-    refused = page.evaluate(
-        "() => { try { document.body.innerHTML = '<img src=x>'; return 'made' } "
-        "catch (error) { return error.name } }"
-    )
+    with page.expect_console_message(lambda said: "require-trusted-types-for" in said.text):
+        refused = page.evaluate(
+            "() => { try { document.body.innerHTML = '<img src=x>'; return 'made' } "
+            "catch (error) { return error.name } }"
+        )
     assert refused == "TypeError"
     visitor.complaints.clear()  # that violation was ours
 

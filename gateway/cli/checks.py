@@ -1,0 +1,230 @@
+"""The checks of `signoff doctor`. Each looks at one thing, changes nothing and never raises."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import os
+import socket
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gateway.cli.exits import Stop
+from gateway.settings import Settings
+
+State = Literal["ok", "warning", "broken"]
+
+_SECONDS = 10.0  # for one server to list its tools
+_BUILT = 1_760_000_000  # October 2025: no clock that is right is before this
+_DECIDE = ("approver", "admin")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What one check found."""
+
+    name: str
+    state: State
+    found: str
+    do: str = ""
+
+
+def examine(configured: Settings, *, ask_servers: bool) -> list[Check]:
+    """Every check, in the order in which one fault causes the next."""
+    return [
+        _python(),
+        _clock(),
+        *_folder(configured.data),
+        *_record(configured),
+        *_policy(configured.policy),
+        *_servers(configured.servers, ask=ask_servers),
+        _port(configured),
+    ]
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Check("python", "ok", version)
+
+
+def _clock() -> Check:
+    now = time.time()
+    told = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
+    if now < _BUILT:
+        return Check("clock", "broken", told, "Set the clock: limits and deadlines go by it.")
+    return Check("clock", "ok", told)
+
+
+def _folder(data: Path) -> Iterator[Check]:
+    if not data.exists():
+        yield Check("data folder", "warning", f"{data} is not there", "signoff up makes it.")
+        return
+    try:
+        mode = stat.S_IMODE(data.stat().st_mode)
+    except OSError as error:
+        yield Check("data folder", "broken", f"{data}: {error.strerror}", "Let this user read it.")
+        return
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        found = f"{data} may be entered by others ({mode:04o})"
+        yield Check("data folder", "warning", found, f"chmod 700 {data}")
+    elif not os.access(data, os.R_OK | os.W_OK | os.X_OK):
+        yield Check("data folder", "broken", f"{data} cannot be written", f"chown it: {data}")
+    else:
+        yield Check("data folder", "ok", str(data))
+    yield _key(data / "signoff.key")
+
+
+def _key(path: Path) -> Check:
+    from approvals.keys import Keys, KeyUnusable
+
+    if not path.exists():
+        lost = (path.parent / "signoff.db").exists()
+        if lost:
+            return Check(
+                "key",
+                "broken",
+                f"{path} is gone and the record is there",
+                "Put the key file back: without it held arguments stay sealed.",
+            )
+        return Check("key", "warning", f"{path} is not there", "signoff up makes it.")
+    try:
+        Keys.open(path)
+    except KeyUnusable as error:
+        return Check("key", "broken", str(error), "Put it right; never make a new one beside it.")
+    except OSError as error:
+        return Check("key", "broken", f"{path}: {error.strerror}", "Let this user read it.")
+    return Check("key", "ok", str(path))
+
+
+def _record(configured: Settings) -> Iterator[Check]:
+    from gateway.cli.record import exists
+
+    if not exists(configured):
+        yield Check("record", "warning", "not made yet", "signoff up makes it.")
+        return
+    try:
+        yield from asyncio.run(_look(configured))
+    except Stop as stop:
+        yield Check("record", "broken", stop.text, "Put that right, then look again.")
+    except Exception as error:  # noqa: BLE001 - whatever a damaged database raises is the finding
+        yield Check("record", "broken", type(error).__name__, "Restore it, then: history verify")
+
+
+async def _look(configured: Settings) -> list[Check]:
+    from approvals import history
+    from gateway import freeze, grants
+    from gateway.cli.record import opened
+
+    async with opened(configured) as record:
+        head = await record.database.read(history.head)
+        last = await record.approvals.history(history.HistoryQuery(limit=1))
+        frozen = await record.database.read(freeze.frozen_now)
+        agents = await record.database.read(grants.listing)
+        people = await record.people.reviewers()
+        now = int(time.time() * 1000)
+    checks = [Check("record", "ok", f"{head.seq} rows of history")]
+    if last.rows and last.rows[0].at > now + 1_000:
+        ahead = (last.rows[0].at - now) // 1000
+        found = f"the last row is {ahead} s in the future"
+        checks.append(Check("record", "warning", found, "Set the clock: it was set back."))
+    able = [one.id for one in people if one.role in _DECIDE]
+    if able:
+        checks.append(Check("reviewers", "ok", ", ".join(able)))
+    else:
+        do = "signoff reviewer add YOUR-NAME"
+        checks.append(Check("reviewers", "broken", "nobody may decide", do))
+    usable = sum(one.usable(now) for one in agents)
+    if usable:
+        checks.append(Check("grants", "ok", f"{usable} usable"))
+    else:
+        do = "signoff grant create my-agent"
+        checks.append(Check("grants", "warning", "no agent can connect", do))
+    if frozen:
+        stopped = ", ".join(key.partition(":")[2].rstrip(":") for key in sorted(frozen))
+        checks.append(Check("freeze", "warning", f"calls are refused: {stopped}", "signoff thaw …"))
+    return checks
+
+
+def _policy(path: Path) -> Iterator[Check]:
+    from gateway.policy.document import check
+
+    try:
+        problems = check(path.read_bytes())
+    except OSError as error:
+        do = "signoff init writes one from your servers file."
+        yield Check("policy", "broken", f"{path}: {error.strerror}", do)
+        return
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if errors:
+        found = f"{path}: {len(errors)} errors; first: {errors[0]}"
+        yield Check("policy", "broken", found, "signoff policy check")
+    elif problems:
+        found = f"{path}: {len(problems)} warnings; first: {problems[0]}"
+        yield Check("policy", "warning", found, "signoff policy check")
+    else:
+        yield Check("policy", "ok", str(path))
+
+
+def _servers(path: Path, *, ask: bool) -> Iterator[Check]:
+    from gateway.servers import load_servers
+
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        do = "signoff init writes it from your servers file."
+        yield Check("servers", "broken", f"{path}: {error.strerror}", do)
+        return
+    found = load_servers(text, os.environ, workspace=str(path.absolute().parent))
+    for problem in found.problems:
+        yield Check("servers", "broken", f"{path}: {problem}", "Correct the file, then restart.")
+    if not found.servers:
+        yield Check("servers", "warning", f"{path} names no usable server", "Add one.")
+        return
+    if not ask:
+        yield Check("servers", "ok", f"{len(found.servers)} in {path}, not asked")
+        return
+    from gateway.cli.listing import tools_of_all
+
+    listed = asyncio.run(tools_of_all(found.servers, seconds=_SECONDS))
+    for name, tools in listed.items():
+        if isinstance(tools, list):
+            yield Check("server", "ok", f"{name}: {len(tools)} tools")
+        else:
+            yield Check("server", "broken", f"{name}: {tools}", f"signoff scan {name}")
+
+
+def _port(configured: Settings) -> Check:
+    host, port = configured.host, configured.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if _is_ours(host, port):
+                return Check("port", "ok", f"a gateway runs on {host}:{port}")
+            return Check(
+                "port",
+                "broken",
+                f"{host}:{port} cannot be used: {error.strerror}",
+                "Stop the other program, or choose another: SIGNOFF_PORT=…",
+            )
+    return Check("port", "ok", f"{host}:{port} is free; no gateway runs here")
+
+
+def _is_ours(host: str, port: int) -> bool:
+    """Whether what listens there answers as a gateway does."""
+    connection = http.client.HTTPConnection(host, port, timeout=2)
+    try:
+        connection.request("GET", "/signin")
+        answer = connection.getresponse()
+        return b"signoff" in answer.read(65_536).lower()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,54 @@
+"""/healthz and /readyz: whether the process lives, and whether calls can be judged and recorded.
+
+Public on purpose, so they say nothing an outsider could use: no names, no paths, no texts of
+errors beyond our own.
+"""
+
+from __future__ import annotations
+
+import json
+
+from starlette.types import Receive, Scope, Send
+
+from gateway.housekeeping import Housekeeping
+from gateway.relay.response import reply
+from gateway.reload import Policies
+from gateway.servers import Servers
+
+PATHS = frozenset({"/healthz", "/readyz"})
+_OK, _UNAVAILABLE = 200, 503
+
+
+class Health:
+    """The ASGI application of both paths."""
+
+    def __init__(self, *, housekeeping: Housekeeping, policies: Policies, servers: Servers) -> None:
+        self._housekeeping = housekeeping
+        self._policies = policies
+        self._servers = servers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
+        if scope["method"] not in ("GET", "HEAD"):
+            await reply(send, 405, headers=[(b"allow", b"GET, HEAD")])
+            return
+        if scope["path"] == "/healthz":
+            await reply(send, _OK, b'{"alive":true}')
+            return
+        ready, body = self.readiness()
+        await reply(send, _OK if ready else _UNAVAILABLE, json.dumps(body).encode())
+
+    def readiness(self) -> tuple[bool, dict[str, object]]:
+        """Whether calls are served, and what is degraded.
+
+        A rejected policy file or a server that cannot be started degrades; only a record that
+        cannot be written makes the gateway unready, for then nothing may pass.
+        """
+        record = self._housekeeping.record_works
+        policy = self._policies.rejected is None
+        servers = not self._servers.problems
+        return record, {
+            "ready": record,
+            "record": "ok" if record else "cannot be written: every call is refused",
+            "policy": "ok" if policy else "the saved file is not in force: it has errors",
+            "servers": "ok" if servers else "some entries cannot be used",
+        }

@@ -1,0 +1,87 @@
+"""One gateway in front of one remembering server for each module of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.agents import Agent, agent
+from tests.end_to_end.desk import Desk
+from tests.harness import Site, Witness, witness
+
+HOLD = 20  # seconds; longer than any test takes, so a held call is answered by a decision
+POLICY: dict[str, Any] = {
+    "hide": ["secret"],
+    "approval": {"expires": "10m"},
+    "tools": {
+        "free": {},
+        "limited": {"limits": [{"counter": "few", "window": "day", "max": 1, "scope": "grant"}]},
+        "denied": {"action": "deny", "reason": "Not for agents."},
+        "held": {
+            "require_approval": {"reason": "A person decides."},
+            "approve_if": [
+                {
+                    "conditions": [{"path": "args.kind", "op": "eq", "value": "brief"}],
+                    "hold": "1s",
+                },
+                {
+                    "conditions": [{"path": "args.kind", "op": "eq", "value": "fleeting"}],
+                    "expires": "1s",
+                },
+                {
+                    "conditions": [{"path": "args.kind", "op": "eq", "value": "long"}],
+                    "hold": "90s",
+                },
+            ],
+        },
+    },
+}
+"""`held` waits in place; of a kind it is let go soon, expires soon, or waits over a minute."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A running gateway, what it guards, and the person who decides."""
+
+    site: Site
+    witness: Witness
+    desk: Desk
+
+    def ran(self, key: str) -> int:
+        """How often a call with this key ran on the server."""
+        return [found for _, found in self.witness.ran()].count(key)
+
+    @contextmanager
+    def agent(self, client: str, *, token: str = "") -> Iterator[Agent]:
+        """A client with a grant of its own, or with the one of `token`."""
+        grant = token or self.site.grant(client)
+        url = f"{self.site.url}/mcp/witness"
+        with agent(client, url, grant, log=self.site.folder / f"{client}.log") as connected:
+            yield connected
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    folder = tmp_path_factory.mktemp("gateway")
+    with witness(folder) as server:
+        # The long kind has to outlive the gateway's own default.
+        site = Site(folder, {"SIGNOFF_HOLD": str(HOLD), "SIGNOFF_PROGRESS": "0.5"})
+        site.policy(**POLICY)
+        site.servers(witness={"url": server.url})
+        site.start()
+        desk = Desk(site.url, site.reviewer())
+        try:
+            yield Scene(site, server, desk)
+        finally:
+            desk.close()
+            site.stop()
+
+
+@pytest.fixture
+def key(request: pytest.FixtureRequest) -> str:
+    """What marks this test's calls on the server."""
+    return f"{request.node.name}"
