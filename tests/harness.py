@@ -189,14 +189,15 @@ class Site:
 
     def start(self) -> None:
         """Run `signoff up` and wait until it accepts."""
-        self.process = subprocess.Popen(
-            [str(SIGNOFF), "up", "--port", str(self.port)],
-            cwd=self.folder,
-            env=self._environ(),
-            stdout=subprocess.PIPE,
-            stderr=(self.folder / "gateway.log").open("a", encoding="utf-8"),
-            text=True,
-        )
+        with (self.folder / "gateway.log").open("a", encoding="utf-8") as log:
+            self.process = subprocess.Popen(
+                [str(SIGNOFF), "up", "--port", str(self.port)],
+                cwd=self.folder,
+                env=self._environ(),
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
         self._read_until(self.process, "Page")
 
     def stop(self, sig: int = signal.SIGTERM) -> int:

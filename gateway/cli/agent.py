@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import httpx2
@@ -16,15 +17,23 @@ _PENDING = "Not executed yet"
 _LONGEST = 140
 
 
-async def run(url: str, token: str, repository: str, *, say: Say) -> bool:
-    """Make the calls. True when each ended as the demo's policy says."""
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How the calls ended."""
+
+    as_told: bool  # the free, limited, denied and hidden ones, as the demo's policy says
+    committed: bool  # the held one was approved and ran
+
+
+async def run(url: str, token: str, repository: str, *, say: Say) -> Ended:
+    """Make the calls."""
     headers = {"Authorization": f"Bearer {token}"}
     async with httpx2.AsyncClient(headers=headers, timeout=httpx2.Timeout(30, read=300)) as http:
         async with Client(streamable_http_client(url, http_client=http)) as client:
             return await _calls(client, repository, say)
 
 
-async def _calls(client: Client, repository: str, say: Say) -> bool:
+async def _calls(client: Client, repository: str, say: Say) -> Ended:
     listed = {tool.name for tool in (await client.list_tools()).tools}
     hidden = "git_checkout" not in listed
     say(f"lists     {len(listed)} tools; git_checkout is hidden: {_yes(hidden)}")
@@ -39,13 +48,9 @@ async def _calls(client: Client, repository: str, say: Say) -> bool:
     say("held      git_commit    waits for you: press Approve on the page")
     commit = await _patient(client, "git_commit", {**repo, "message": "By an agent"}, say)
     say(f"outcome   git_commit    {_text(commit)}")
-    return (
-        hidden
-        and not status.is_error
-        and not first.is_error
-        and bool(second.is_error)
-        and bool(reset.is_error)
-    )
+    passed = not status.is_error and not first.is_error
+    refused = bool(second.is_error) and bool(reset.is_error)
+    return Ended(as_told=hidden and passed and refused, committed=not commit.is_error)
 
 
 async def _patient(

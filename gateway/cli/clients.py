@@ -15,8 +15,12 @@ def lines(url: str, server: str, token: str) -> list[tuple[str, str]]:
     return [
         (
             "Claude Code",
-            f"claude mcp add --transport http {server} {address} "
-            f'--header "Authorization: {bearer}"',
+            " ".join(
+                (
+                    f"claude mcp add --transport http {server} {address}",
+                    f'--header "Authorization: {bearer}"',
+                )
+            ),
         ),
         ("Cursor: .cursor/mcp.json", json.dumps({"mcpServers": {server: entry}}, indent=2)),
         ("VS Code: .vscode/mcp.json", json.dumps(vscode, indent=2)),

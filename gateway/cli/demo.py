@@ -22,7 +22,7 @@ from typing import Any
 import aiohttp
 import uvloop
 
-from approvals.history import verify
+from approvals.history import Intact, verify
 from gateway import grants
 from gateway.app import Gateway
 from gateway.cli import agent
@@ -44,9 +44,7 @@ POLICY: dict[str, Any] = {
             "limits": [{"counter": "git_log_rate", "window": "minute", "max": 1, "scope": "grant"}]
         },
         "git_commit": {
-            "approve_if": [
-                {"conditions": [], "reason": "Commits need a person.", "risk": "medium"}
-            ]
+            "approve_if": [{"conditions": [], "reason": "Commits need a person.", "risk": "medium"}]
         },
         "git_reset": {"action": "deny", "reason": "Resetting is not for agents."},
     },
@@ -102,12 +100,12 @@ async def _story(
         if not calls.done():
             calls.cancel()
             return 0
-        ok = await calls
-    ok = await _proof(gateway, scratch) and ok
+        ended = await calls
+    proven = await _proof(gateway, scratch, committed=ended.committed)
     if not auto:
         print("\nThe gateway goes on until you press Ctrl-C.", flush=True)
         await stopped
-    return 0 if ok else 1
+    return 0 if ended.as_told and proven and (ended.committed or not auto) else 1
 
 
 @asynccontextmanager
@@ -137,14 +135,18 @@ async def _approver(gateway: Gateway) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _proof(gateway: Gateway, scratch: Scratch) -> bool:
-    commits = _git(scratch.repository, "rev-list", "--count", "HEAD").strip()
-    proven = await gateway.database.read(
+async def _proof(gateway: Gateway, scratch: Scratch, *, committed: bool) -> bool:
+    """Show, and check, what really happened: in the repository and in the history."""
+    commits = int(_git(scratch.repository, "rev-list", "--count", "HEAD"))
+    found = await gateway.database.read(
         lambda connection: verify(connection, gateway.database.keys)
     )
+    intact = isinstance(found, Intact)
     print(f"\nCommits in the repository: {commits} (1 before the agent came).")
-    print(f"History: {proven}")
-    return True
+    print(
+        f"History: {found.rows} rows, intact." if isinstance(found, Intact) else f"History: {found}"
+    )
+    return intact and commits == (2 if committed else 1)
 
 
 def _scratch(folder: Path, port: int) -> Scratch:

@@ -34,7 +34,10 @@ def freeze(
     as_: As = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Refuse all calls of a grant, to a server, or at all, from now on. Alone: what is stopped."""
+    """Refuse all calls of a grant, to a server, or at all.
+
+    With nothing: list what is frozen.
+    """
     if what is None:
         _list(json=json)
         return
@@ -53,7 +56,7 @@ def thaw(what: Annotated[What, typer.Argument()], name: Name = None, as_: As = N
 def _change(what: What, name: str | None, as_: str | None, *, on: bool) -> tuple[bool, str]:
     from gateway import freeze as switch
     from gateway.cli.acting import operator
-    from gateway.cli.record import Record, run
+    from gateway.cli.record import run
 
     if (what is What.EVERYTHING) != (name is None):
         raise Stop(Exit.USAGE, "Write: grant ID, server NAME, or everything.")
@@ -92,7 +95,7 @@ async def _subject(record: Record, what: What, name: str, *, on: bool) -> str:
 
 def _list(*, json: bool) -> None:
     from gateway import freeze as switch
-    from gateway.cli.record import Record, run
+    from gateway.cli.record import run
 
     async def work(record: Record) -> dict[str, int]:
         return await record.database.read(switch.frozen_now)

@@ -26,11 +26,13 @@ def create(
 ) -> None:
     """Make a grant. Its token is shown once."""
     from gateway import grants
+    from gateway.cli.acting import operator
     from gateway.cli.record import Record, run
 
     lasts = Duration.parse(expires) if expires else None
 
     async def work(record: Record) -> tuple[grants.Grant, str]:
+        by = await operator(record, None)
         return await record.database.journal.write(
             lambda tx: grants.create(
                 tx,
@@ -39,16 +41,17 @@ def create(
                 owner=owner,
                 hold=hold,
                 expires_at=tx.now + lasts.milliseconds if lasts else None,
+                by=by,
             )
         )
 
-    grant, token = run(work)
+    grant, token = run(work, create=True)
     if json:
         show.document("grant", id=grant.id, label=grant.label, token=token)
         return
-    print(f"{grant.id}  {grant.label}  {', '.join(sorted(grant.servers))}")
+    print(f"{grant.id}  {show.line(grant.label)}  {', '.join(sorted(grant.servers))}")
     print(f"Token, shown once: {token}")
-    print("Connect a client: signoff connect --help")
+    show.note("Next: signoff connect SERVER --token TOKEN")
 
 
 @app.command("list")
@@ -91,16 +94,21 @@ def list_(json: Annotated[bool, typer.Option(help="Print JSON.")] = False) -> No
 
 
 @app.command()
-def revoke(grant_id: Annotated[str, typer.Argument(help="grt_…")]) -> None:
+def revoke(grant: Annotated[str, typer.Argument(help="Its id or label.")]) -> None:
     """End a grant. A running gateway stops accepting it within a second."""
     from gateway import grants
+    from gateway.cli.acting import operator
+    from gateway.cli.ids import grant_of
     from gateway.cli.record import Record, run
 
-    async def work(record: Record) -> bool:
-        return await record.database.journal.write(lambda tx: grants.revoke(tx, grant_id))
-
-    if not run(work):
-        raise Stop(
-            Exit.NOT_FOUND, f"There is no usable grant {grant_id}: see `signoff grant list`."
+    async def work(record: Record) -> tuple[str, bool]:
+        found = await grant_of(record, grant)
+        by = await operator(record, None)
+        return found.id, await record.database.journal.write(
+            lambda tx: grants.revoke(tx, found.id, by=by)
         )
+
+    grant_id, ended = run(work)
+    if not ended:
+        raise Stop(Exit.NOT_FOUND, f"{grant_id} had ended before: see `signoff grant list`.")
     print(f"{grant_id} is revoked.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,7 +44,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
-def list_(  # noqa: PLR0917 - one option a filter
+def list_(  # noqa: PLR0913, PLR0917 - one option a filter
     grant: Grant = "",
     tool: Tool = "",
     server: Server = "",
@@ -66,25 +65,26 @@ def list_(  # noqa: PLR0917 - one option a filter
     """What happened, newest first."""
     from dataclasses import replace
 
-    from gateway.cli.record import Record, run
+    from gateway.cli.record import run
+
+    filters = {
+        "grant": grant,
+        "tool": tool,
+        "server": server,
+        "rule": rule,
+        "verdict": verdict,
+        "event": event,
+        "outcome": outcome,
+        "actor": by,
+        "digest": digest,
+        "approval_id": approval,
+        "since": since,
+        "until": until,
+        "text": grep,
+    }
 
     async def work(record: Record) -> HistoryPage:
-        query = await _query(
-            record,
-            grant=grant,
-            tool=tool,
-            server=server,
-            rule=rule,
-            verdict=verdict,
-            event=event,
-            outcome=outcome,
-            actor=by,
-            digest=digest,
-            approval_id=approval,
-            since=since,
-            until=until,
-            text=grep,
-        )
+        query = await _query(record, filters)
         return await _search(record, replace(query, before=before, limit=limit))
 
     page = run(work)
@@ -113,11 +113,73 @@ def list_(  # noqa: PLR0917 - one option a filter
         show.note(f"There may be more: --before {page.next}")
 
 
+class Form(StrEnum):
+    """How an export is written."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+@app.command()
+def export(  # noqa: PLR0913, PLR0917 - one option a filter
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write into.")],
+    form: Annotated[Form, typer.Option("--format", help="JSON lines or CSV.")] = Form.JSONL,
+    grant: Grant = "",
+    tool: Tool = "",
+    server: Server = "",
+    rule: Rule = "",
+    verdict: Verdict = "",
+    event: EventName = "",
+    outcome: Outcome = "",
+    by: By = "",
+    digest: Digest = "",
+    approval: ApprovalId = "",
+    since: Since = "",
+    until: Until = "",
+    grep: Text = "",
+    force: Annotated[bool, typer.Option("--force", help="Write over an earlier export.")] = False,
+) -> None:
+    """Write the rows, and the script that proves them anywhere."""
+    from approvals.export import Exported, write
+    from gateway.cli.record import run
+
+    filters = {
+        "grant": grant,
+        "tool": tool,
+        "server": server,
+        "rule": rule,
+        "verdict": verdict,
+        "event": event,
+        "outcome": outcome,
+        "actor": by,
+        "digest": digest,
+        "approval_id": approval,
+        "since": since,
+        "until": until,
+        "text": grep,
+    }
+    if not force and (output.is_file() or (output.is_dir() and any(output.iterdir()))):
+        raise Stop(Exit.USAGE, f"{output} is not an empty folder; --force writes there anyway.")
+
+    async def work(record: Record) -> Exported:
+        query, now = await _query(record, filters), record.now()
+        return await record.database.read(
+            lambda connection: write(connection, query, output, form=form.value, now=now)
+        )
+
+    try:
+        done = run(work)
+    except OSError as error:
+        raise Stop(Exit.INVALID, f"{output} cannot be written: {error.strerror}") from error
+    print(f"{done.rows} rows in {done.folder}. Head {_written(done.head)}")
+    show.note(f"Anybody proves them with: python {done.folder / 'verify.py'} {done.folder}")
+
+
 @app.command()
 def head(json: Json = False) -> None:
     """The last row, as SEQ:HASH. Keep it elsewhere: `verify --head` finds a history cut short."""
     from approvals.history import head as read_head
-    from gateway.cli.record import Record, run
+    from gateway.cli.record import run
 
     async def work(record: Record) -> Head:
         return await record.database.read(read_head)
@@ -137,7 +199,7 @@ def verify(
     """Prove that no row was changed, removed, added or moved. Exit code 8 when one was."""
     from approvals.history import Head, Intact
     from approvals.history import verify as verify_rows
-    from gateway.cli.record import Record, run
+    from gateway.cli.record import run
 
     against = None
     if head:

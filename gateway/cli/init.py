@@ -33,7 +33,7 @@ def init(
         bool, typer.Option("--force", help="Overwrite; the old ones are kept.")
     ] = False,
 ) -> None:
-    """Write servers.json and policy.json from the servers file that is already here."""
+    """Write servers.json and policy.json from the file you have."""
     import asyncio
 
     from gateway.cli import foreign

@@ -96,7 +96,7 @@ async def _connected(server: Server, errlog: IO[str]) -> AsyncIterator[Client]:
             transport = stdio_client(command, cast("Any", errlog))
         else:
             http = await stack.enter_async_context(
-                httpx2.AsyncClient(headers=dict(server.headers), timeout=None)  # noqa: S113 - the whole question has a deadline
+                httpx2.AsyncClient(headers=dict(server.headers), timeout=None)
             )
             transport = streamable_http_client(server.url, http_client=http)
         yield await stack.enter_async_context(Client(transport, cache=None))

@@ -79,7 +79,7 @@ def main() -> None:
         sys.exit(stop.code)
     except KeyboardInterrupt:
         sys.exit(Exit.INTERRUPTED)
-    except Exception as error:  # noqa: BLE001 - the border to a person: no traceback, unless asked
+    except Exception as error:
         if os.environ.get("SIGNOFF_TRACEBACK"):
             raise
         told = " ".join(str(error).split())[:300]

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from approvals.history import HistoryQuery, search
+from approvals.history import HistoryQuery, matching, row_of
 from approvals.model import Call, HistoryRow, Millis
 from gateway import grants
 from gateway.catalogue import Catalogue
@@ -26,7 +26,6 @@ from gateway.policy.limit import Step
 from gateway.policy.paths import Path
 from gateway.policy.rules import Plan, Policy
 
-PAGE = 2_000
 _MASK = re.compile(r"\[redacted, (\d+ chars|[a-z]+), fp [0-9a-f]{8}\]")
 _UNKNOWN = ("client.name", "session.calls")
 _WAS: Mapping[str, Was] = {"allowed": "allow", "denied": "deny", "held": "hold", "limited": "allow"}
@@ -101,14 +100,8 @@ def labels(connection: Connection) -> dict[str, str]:
 
 
 def rows_since(connection: Connection, since: Millis) -> Iterator[HistoryRow]:
-    """Every row from then on, newest first, a page in memory at a time."""
-    query = HistoryQuery(since=since, limit=PAGE)
-    while True:
-        page = search(connection, query)
-        yield from page.rows
-        if page.next is None:
-            return
-        query = HistoryQuery(since=since, limit=PAGE, before=page.next)
+    """Every row from then on, oldest first, in flat memory."""
+    return (row_of(row) for row in matching(connection, HistoryQuery(since=since)))
 
 
 def _reads(plan: Plan) -> Iterator[Path]:

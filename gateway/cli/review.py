@@ -35,7 +35,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def pending(json: Json = False) -> None:
     """What waits for a person: riskiest first, then soonest deadline."""
-    from gateway.cli.record import Record, run
+    from gateway.cli.record import run
 
     async def work(record: Record) -> tuple[list[Approval], int]:
         return await record.approvals.pending(), record.now()
@@ -66,7 +66,7 @@ def pending(json: Json = False) -> None:
 
 def show(approval_id: Id, json: Json = False) -> None:
     """Everything a reviewer sees of one approval, with its sha256."""
-    from gateway.cli.record import Record, run
+    from gateway.cli.record import run
 
     async def work(record: Record) -> View:
         return await view_of(record, approval_id)
@@ -96,7 +96,7 @@ def approve(
     """Show one call in full and approve exactly that, once."""
     from approvals.model import Choice
     from gateway.cli.acting import reviewer
-    from gateway.cli.record import Record, run
+    from gateway.cli.record import run
 
     wanted = hash_.lower()
     if wanted and not _HASH.fullmatch(wanted):
@@ -133,7 +133,7 @@ def deny(
     """Deny one call. The reason reaches the agent."""
     from approvals.model import Choice
     from gateway.cli.acting import reviewer
-    from gateway.cli.record import Record, run
+    from gateway.cli.record import run
 
     if not reason.strip():
         raise Stop(Exit.USAGE, "A denial needs a reason: it reaches the agent.")
@@ -154,7 +154,7 @@ def extend(
 ) -> None:
     """Give the reviewers more time, within 30 days in all."""
     from gateway.cli.acting import reviewer
-    from gateway.cli.record import Record, run
+    from gateway.cli.record import run
 
     seconds = Duration.parse(by).seconds
 
@@ -186,7 +186,7 @@ def settle(
     """Say what became of a call whose outcome is unknown. Nothing is sent again."""
     from approvals.model import Settlement
     from gateway.cli.acting import reviewer
-    from gateway.cli.record import Record, run
+    from gateway.cli.record import run
 
     if not note.strip():
         raise Stop(Exit.USAGE, "Say in --note how you know.")

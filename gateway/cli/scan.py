@@ -36,7 +36,7 @@ def scan(
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait.")] = _LONGEST_WAIT,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Ask a server for its tools; show class, risk and recommended rule of each."""
+    """A server's tools: class, risk and recommended rule of each."""
     import asyncio
 
     from gateway.cli.listing import Unlisted, tools_of

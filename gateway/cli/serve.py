@@ -17,7 +17,7 @@ def up(
     port: Annotated[int | None, typer.Option(help="Port; default 8788 or SIGNOFF_PORT.")] = None,
     host: Annotated[str | None, typer.Option(help="Address; default 127.0.0.1.")] = None,
 ) -> None:
-    """Run the gateway: the MCP endpoint, the reviewers' page and its API."""
+    """Run the gateway, the reviewers' page and its API."""
     import uvloop
 
     from gateway.cli.record import settings
@@ -54,7 +54,7 @@ def demo(
     auto: Annotated[bool, typer.Option("--auto", help="Approve by itself, then end.")] = False,
     port: Annotated[int, typer.Option(help="Port; 0 picks a free one.")] = 0,
 ) -> None:
-    """A scratch repository, a real MCP server behind a policy, and an agent that needs you."""
+    """See it all: a real server, a policy, an agent that needs you."""
     from gateway.cli.demo import run
 
     code = run(auto=auto, port=port)
@@ -66,7 +66,7 @@ def connect(
     server: Annotated[str, typer.Argument(help="The server's name in servers.json.")],
     token: Annotated[str, typer.Option(help="The grant's token.")] = "TOKEN",  # noqa: S107 - a place to fill in
 ) -> None:
-    """Print the lines that connect Claude Code, Cursor, VS Code and Codex to a server."""
+    """Print the lines that connect Claude Code, Cursor, VS Code, Codex."""
     from gateway.cli.clients import lines
     from gateway.cli.record import settings
 

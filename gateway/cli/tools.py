@@ -28,7 +28,7 @@ def list_(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Server, tool, class, risk, what the policy says of it, and whether it changed."""
-    from gateway.cli.record import Record, run
+    from gateway.cli.record import run
 
     async def work(record: Record) -> list[ToolLine]:
         return [line for line in await _lines(record) if server in ("", line.server)]
@@ -84,7 +84,7 @@ def accept(
     """Show how a tool's definition changed, and accept it as it is now."""
     from gateway import catalogue
     from gateway.cli.acting import reviewer
-    from gateway.cli.record import Record, run
+    from gateway.cli.record import run
 
     if yes and not _HASH.fullmatch(hash_.lower()):
         raise Stop(Exit.USAGE, "--yes goes only with --hash: what nobody saw is not accepted.")
@@ -96,9 +96,7 @@ def accept(
         who = await reviewer(record, as_)
         _draw(found)
         if hash_ and not found.seen_hash.startswith(hash_.lower()):
-            raise Stop(
-                Exit.DENIED, "Not accepted: --hash names another definition."
-            )
+            raise Stop(Exit.DENIED, "Not accepted: --hash names another definition.")
         if not yes and not show.asked("Accept this definition?"):
             raise Stop(Exit.DENIED, "Not accepted. The tool stays refused.")
         accepted = await record.database.journal.write(

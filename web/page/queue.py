@@ -27,8 +27,8 @@ from web.session import Viewer
 
 BAD = 400
 """The first status that says no."""
-SHOWN = 100
-"""Most cards of one page; the rest wait behind them in the same order."""
+SHOWN = 40
+"""Most cards of one page; the rest wait behind them in the same order and move up."""
 
 _Text = Annotated[str, Form(max_length=2000)]
 _Short = Annotated[str, Form(max_length=256)]

@@ -12,6 +12,7 @@
   const title = document.title;
   let skew = Number(body.dataset.now) - Date.now();
   let cursor = body.dataset.cursor;
+  let moving = 0;
   const now = () => Date.now() + skew;
 
   // ---- one request, answered as a document
@@ -57,6 +58,7 @@
     if (still) keepTyping(old, fresh);
     old.replaceWith(fresh);
     if (focused && !still) fresh.focus({ preventScroll: true });
+    if (!still && Number(cards && cards.dataset.more)) { clearTimeout(moving); moving = setTimeout(resync, 300); }
     if (!still && old.hasAttribute("data-open")) tell(fresh.dataset.said || "A call was decided.");
     settle(fresh);
   }
@@ -127,6 +129,7 @@
     if (!cards) { if (detail) refresh(detail.dataset.id); return; }
     try {
       const page = await load("/");
+      cards.dataset.more = page.getElementById("cards").dataset.more;
       const shown = new Set();
       for (const fresh of [...page.querySelectorAll(".card")]) { shown.add(fresh.id); put(fresh); }
       for (const card of live()) if (!shown.has(card.id)) refresh(card.dataset.id);
@@ -137,8 +140,11 @@
 
   function count() {
     if (!cards) return;
-    const open = live().length + waiting.size;
-    badge(open);
+    const more = Number(cards.dataset.more);
+    badge(live().length + waiting.size + more);
+    const note = document.getElementById("more");
+    note.hidden = more === 0;
+    note.firstElementChild.textContent = more;
     document.getElementById("none").hidden = cards.childElementCount > 0;
     const fresh = document.getElementById("fresh");
     fresh.parentElement.hidden = waiting.size === 0;

@@ -1,0 +1,76 @@
+"""Agents that give up or die while a call is held: the approval stays, and nothing runs unasked."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.end_to_end.agents import CLIENTS
+from tests.end_to_end.conftest import Scene
+
+pytestmark = pytest.mark.xdist_group("leaving")
+IMPATIENT = ("py2-legacy", "py2-modern", "ts1")
+"""Clients that say so when their own time is up. The Python SDK 1.x neither says so nor hangs up:
+a gateway cannot tell it from one that waits, so its hold must be shorter than its patience."""
+
+
+@pytest.mark.parametrize("client", IMPATIENT)
+def test_a_client_that_timed_out_gets_the_late_approval_by_repeating_its_call(
+    scene: Scene, key: str, client: str
+) -> None:
+    with scene.agent(client) as agent:
+        held = agent.begin("held", timeout=2, key=key)
+        row = scene.desk.waiting(key)
+        assert "timed out" in held.answer().error.lower()
+        scene.desk.left(row["id"])
+        assert scene.desk.approve(row["id"])["execution"] == "none"
+        answer = agent.call("held", key=key)
+        assert (answer.text, answer.refused) == (f"held {key}", False)
+    assert (scene.ran(key), scene.desk.opened(key)) == (1, 1)
+
+
+@pytest.mark.slow
+def test_the_typescript_sdks_own_60_seconds_lose_nothing(scene: Scene, key: str) -> None:
+    with scene.agent("ts1") as agent:
+        held = agent.begin("held", key=key, kind="long")
+        row = scene.desk.waiting(key)
+        assert "Request timed out" in held.answer(75).error
+        scene.desk.left(row["id"])
+        scene.desk.approve(row["id"])
+        assert agent.call("held", key=key, kind="long").text == f"held {key}"
+    assert (scene.ran(key), scene.desk.opened(key)) == (1, 1)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_an_agent_that_dies_leaves_its_call_pending_and_its_successor_runs_it_once(
+    scene: Scene, key: str, client: str
+) -> None:
+    token = scene.site.grant(client)
+    with scene.agent(client, token=token) as agent:
+        agent.begin("held", key=key)
+        row = scene.desk.waiting(key)
+        agent.kill()
+    assert scene.desk.left(row["id"])["state"] == "pending"
+    scene.desk.approve(row["id"])
+    with scene.agent(client, token=token) as successor:
+        assert scene.ran(key) == 0
+        assert successor.call("held", key=key).text == f"held {key}"
+    assert (scene.ran(key), scene.desk.opened(key)) == (1, 1)
+    told = scene.desk.events(approval_id=row["id"])
+    assert told == ["held", "approved", "attached", "claimed", "succeeded", "delivered"]
+
+
+@pytest.mark.parametrize("client", ["py2-legacy", "ts1"])
+def test_one_agents_time_out_does_not_end_the_wait_of_another(
+    scene: Scene, key: str, client: str
+) -> None:
+    # Both number their requests from zero: a time-out must name its own session's request.
+    token = scene.site.grant(client)
+    with scene.agent(client, token=token) as first, scene.agent(client, token=token) as second:
+        patient = first.begin("held", key=f"{key} patient")
+        row = scene.desk.waiting(f"{key} patient")
+        hasty = second.begin("held", timeout=1, key=f"{key} hasty")
+        assert "timed out" in hasty.answer().error.lower()
+        scene.desk.left(scene.desk.pending(f"{key} hasty")[0]["id"])
+        assert scene.desk.approval(row["id"])["view"]["waiting"]
+        scene.desk.approve(row["id"])
+        assert patient.answer().text == f"held {key} patient"
