@@ -28,9 +28,12 @@ class Ended:
 async def run(url: str, token: str, repository: str, *, say: Say) -> Ended:
     """Make the calls."""
     headers = {"Authorization": f"Bearer {token}"}
-    async with httpx2.AsyncClient(headers=headers, timeout=httpx2.Timeout(30, read=300)) as http:
-        async with Client(streamable_http_client(url, http_client=http)) as client:
-            return await _calls(client, repository, say)
+    patience = httpx2.Timeout(30, read=300)
+    async with (
+        httpx2.AsyncClient(headers=headers, timeout=patience) as http,
+        Client(streamable_http_client(url, http_client=http)) as client,
+    ):
+        return await _calls(client, repository, say)
 
 
 async def _calls(client: Client, repository: str, say: Say) -> Ended:
@@ -74,5 +77,5 @@ def _text(result: CallToolResult) -> str:
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
-def _yes(value: bool) -> str:  # noqa: FBT001 - a word for a fact
+def _yes(value: bool) -> str:
     return "yes" if value else "NO"
