@@ -129,6 +129,12 @@ class Catalogue:
         await self.load()
         return accepted
 
+    async def accepted_elsewhere(self, server: str, name: str) -> bool:
+        """Whether another process accepted this tool's change; reads the pins again."""
+        await self.load()
+        tool = self.tool(server, name)
+        return tool is not None and not tool.quarantined
+
 
 def accept(tx: Transaction, server: str, name: str, *, seen_hash: str, by: str) -> bool:
     """Pin the definition with hash `seen_hash`, if that is still what the server says."""

@@ -1,0 +1,89 @@
+"""Grants: what an agent's token opens, until when, and what of it is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from approvals.store import Database
+from gateway import grants
+from gateway.grants import FRESH_MS, Grants
+from tests.approvals.record import HandClock
+
+pytestmark = pytest.mark.anyio
+
+
+def made(database: Database, **more: object) -> tuple[grants.Grant, str]:
+    wanted: dict[str, object] = {"label": "agent", "servers": frozenset({"git"}), **more}
+    return database.journal.write_now(lambda tx: grants.create(tx, **wanted))  # type: ignore[arg-type]
+
+
+def test_the_token_is_not_in_the_database(database: Database, tmp_path: Path) -> None:
+    _, token = made(database)
+    database.close_now()
+    kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert token.encode() not in kept
+    assert token.removeprefix(grants.PREFIX).encode() not in kept
+
+
+async def test_only_the_whole_token_opens(database: Database, clock: HandClock) -> None:
+    grant, token = made(database)
+    book = Grants(database, clock)
+    assert await book.find(token) == grant
+    for wrong in (token[:-1], token + "A", token.swapcase(), "", " " + token, "sgn_" + "A" * 43):
+        assert await book.find(wrong) is None
+
+
+async def test_a_grant_ends_when_it_expires(database: Database, clock: HandClock) -> None:
+    _, token = made(database, expires_at=clock.now() + 60_000)
+    book = Grants(database, clock)
+    assert await book.find(token) is not None
+    clock.pass_(seconds=60)
+    assert await book.find(token) is None
+
+
+async def test_a_revocation_by_another_process_is_seen_within_a_second(
+    database: Database, clock: HandClock
+) -> None:
+    grant, token = made(database)
+    book = Grants(database, clock)
+    assert await book.find(token) is not None
+    assert database.journal.write_now(lambda tx: grants.revoke(tx, grant.id, by="alice"))
+    clock.pass_(seconds=FRESH_MS / 1000)
+    assert await book.find(token) is None
+
+
+async def test_a_revocation_of_our_own_is_seen_at_once(
+    database: Database, clock: HandClock
+) -> None:
+    grant, token = made(database)
+    book = Grants(database, clock)
+    assert await book.find(token) is not None
+    database.journal.write_now(lambda tx: grants.revoke(tx, grant.id))
+    book.forget()
+    assert await book.find(token) is None
+
+
+async def test_a_grant_is_revoked_once(database: Database) -> None:
+    grant, _ = made(database)
+    assert database.journal.write_now(lambda tx: grants.revoke(tx, grant.id))
+    assert not database.journal.write_now(lambda tx: grants.revoke(tx, grant.id))
+
+
+async def test_many_wrong_tokens_do_not_fill_the_memory_or_lock_the_right_one_out(
+    database: Database, clock: HandClock
+) -> None:
+    _, token = made(database)
+    book = Grants(database, clock)
+    for number in range(300):
+        assert await book.find(f"sgn_{number}") is None
+    assert await book.find(token) is not None
+
+
+async def test_a_grant_reaches_its_servers_only(database: Database) -> None:
+    grant, _ = made(database)
+    assert grant.reaches("git")
+    assert not grant.reaches("Git")
+    everywhere, _ = made(database, servers=frozenset({"*"}))
+    assert everywhere.reaches("anything")

@@ -1,0 +1,56 @@
+"""Settings: where they come from, what they refuse, and what they never show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from gateway.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_environment_wins_over_the_file_and_the_file_over_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "signoff.toml").write_text("port = 9001\nhold = 7\n", encoding="utf-8")
+    monkeypatch.setenv("SIGNOFF_PORT", "9002")
+    settings = Settings()
+    assert (settings.port, settings.hold, settings.max_pending) == (9002, 7, 20)
+
+
+def test_an_address_others_can_reach_needs_a_public_url() -> None:
+    with pytest.raises(ValidationError, match="SIGNOFF_PUBLIC_URL"):
+        Settings(host="0.0.0.0")
+    assert Settings(host="0.0.0.0", public_url="https://gate.example").url() == (
+        "https://gate.example"
+    )
+
+
+def test_an_unknown_key_in_the_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "signoff.toml").write_text("prot = 9001\n", encoding="utf-8")
+    with pytest.raises(ValidationError, match="prot"):
+        Settings()
+
+
+def test_the_database_password_is_not_shown() -> None:
+    settings = Settings(database_url="postgresql+psycopg://signoff:hunter2@db/signoff")
+    assert "hunter2" not in repr(settings)
+    assert "hunter2" in settings.database()
+
+
+def test_only_the_own_names_are_answered_to() -> None:
+    settings = Settings(port=8788, public_url="https://gate.example", allowed_hosts=("in.example",))
+    assert settings.hosts() == {
+        "gate.example",
+        "in.example",
+        "127.0.0.1:8788",
+        "localhost:8788",
+        "[::1]:8788",
+    }
+    assert settings.origins() == {"https://gate.example"}
