@@ -13,17 +13,18 @@ from functools import partial
 
 import structlog
 
-from approvals import queue
+from approvals import queue, retention
 from approvals.store import Database, RecordUnavailable, Transaction
 from gateway.freeze import Freezes
-from gateway.guard import LEASE_MS, Guard
+from gateway.guard import Guard
 from gateway.reload import Policies
 
 log = structlog.get_logger()
 
 _SWEEP_SECONDS = 1.0
-_LEASE_SECONDS = LEASE_MS / 3_000
+_RENEWALS = 3  # of a lease in its time
 _RETENTION_SECONDS = 3_600.0
+_DAY_MS = 86_400_000
 
 
 class Housekeeping:
@@ -43,6 +44,7 @@ class Housekeeping:
         self._freezes = freezes
         self._policies = policies
         self._retention_days = retention_days
+        self._renew_at = 0.0  # the loop's time
         self.record_works = True  # as of the last sweep
 
     @asynccontextmanager
@@ -51,10 +53,13 @@ class Housekeeping:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         hangup = signal.SIGHUP
+        pause = min(_SWEEP_SECONDS, self._guard.lease_ms / 1000 / _RENEWALS)
         tasks = [
-            asyncio.create_task(self._every(_SWEEP_SECONDS, self._sweep), name="sweep"),
-            asyncio.create_task(self._every(_LEASE_SECONDS, self._renew), name="leases"),
-            asyncio.create_task(self._policies.watch(self._guard.policy_changed, stop)),
+            asyncio.create_task(self._every(pause, self._sweep), name="sweep"),
+            asyncio.create_task(self._every(_RETENTION_SECONDS, self._drop), name="retention"),
+            asyncio.create_task(
+                self._policies.watch(self._guard.policy_changed, stop), name="policy watch"
+            ),
         ]
         try:
             loop.add_signal_handler(hangup, self._reload)
@@ -85,18 +90,25 @@ class Housekeeping:
     async def _sweep(self) -> None:
         try:
             await self._freezes.load()
-            await self._journal.write(_sweep)
+            now = asyncio.get_running_loop().time()
+            renew = now >= self._renew_at
+            await self._journal.write(partial(self._round, renew=renew))
         except RecordUnavailable:
             self.record_works = False
             raise
         self.record_works = True
+        if renew:
+            self._renew_at = now + self._guard.lease_ms / 1000 / _RENEWALS
 
-    async def _renew(self) -> None:
-        await self._journal.write(
-            partial(queue.renew_leases, owner=self._guard.owner, lease_ms=LEASE_MS)
-        )
+    async def _drop(self) -> None:
+        days = self._retention_days * _DAY_MS
+        while await self._journal.write(lambda tx: retention.drop(tx, tx.now - days)):
+            pass
 
-
-def _sweep(tx: Transaction) -> None:
-    queue.expire_due(tx, tx.now)
-    queue.recover_leases(tx, tx.now)
+    def _round(self, tx: Transaction, *, renew: bool) -> None:
+        # Our own first: when the record was down for longer than a lease, what we are sending has
+        # only a lease that nobody could renew.
+        if renew:
+            self._guard.renew(tx)
+        queue.expire_due(tx, tx.now)
+        queue.recover_leases(tx, tx.now)
