@@ -12,17 +12,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, TextClause, func, or_, select, text
 from sqlmodel import SQLModel
 
 from approvals.keys import Keys
 from approvals.model import Event, HistoryRow, Millis
 from approvals.rows import APPROVAL
-from approvals.tables import HistoryTable
+from approvals.tables import RARE, HistoryTable
 from approvals.transaction import FIRST_HASH
 
 HISTORY: Final[Table] = SQLModel.metadata.tables[str(HistoryTable.__tablename__)]
 
+_COMMON: Final = ("allowed", "succeeded")  # the events RARE leaves out
 _BUDGET: Final = 0.12  # seconds one page may search; then it says how far it got
 _STRIDE: Final = 20_000  # rows looked at between looks at the time
 _CHUNK: Final = 2_000  # rows held at once by whoever walks the history
@@ -126,7 +127,7 @@ def search(connection: Connection, query: HistoryQuery) -> HistoryPage:
     wanted = conditions(connection, query)
     deadline = time.monotonic() + _BUDGET
     rows: list[HistoryRow] = []
-    indexed = bool(query.approval_id)
+    indexed = bool(query.approval_id) or (bool(query.event) and query.event not in _COMMON)
     while top > bottom:
         low = bottom if indexed or not wanted else max(bottom, top - _STRIDE)
         found = connection.execute(
@@ -144,7 +145,9 @@ def search(connection: Connection, query: HistoryQuery) -> HistoryPage:
     return HistoryPage(tuple(rows), top if top > bottom else None)
 
 
-def conditions(connection: Connection, query: HistoryQuery) -> list[ColumnElement[bool]]:
+def conditions(
+    connection: Connection, query: HistoryQuery
+) -> list[ColumnElement[bool] | TextClause]:
     """The query's filters; its times, cursor and size are not among them."""
     equal = {
         "grant_id": query.grant,
@@ -157,9 +160,11 @@ def conditions(connection: Connection, query: HistoryQuery) -> list[ColumnElemen
         "actor": query.actor,
         "approval_id": query.approval_id,
     }
-    found: list[ColumnElement[bool]] = [
+    found: list[ColumnElement[bool] | TextClause] = [
         HISTORY.c[name] == value for name, value in equal.items() if value
     ]
+    if query.event and query.event not in _COMMON:
+        found.append(text(RARE))
     if query.digest:
         found.append(_about(connection, query.digest))
     if query.text:
@@ -220,7 +225,7 @@ def walk(
     *,
     start: int = 1,
     end: int | None = None,
-    where: Iterable[ColumnElement[bool]] = (),
+    where: Iterable[ColumnElement[bool] | TextClause] = (),
 ) -> Iterator[tuple[Any, ...]]:
     """Raw rows in order, a chunk at a time, columns in the table's order."""
     after, filters = start - 1, tuple(where)

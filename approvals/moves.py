@@ -163,7 +163,8 @@ def record(
     announce(tx, approval, event)
 
 
-_QUIET: Final = frozenset({"attached", "claimed", "delivered", "repeated"})
+_QUIET: Final = frozenset({"attached", "claimed", "contents_dropped", "delivered", "repeated"})
+"""Events no notifier is told of: nothing a person was shown changes."""
 
 
 def announce(tx: Transaction, approval: Approval, kind: str) -> None:

@@ -43,6 +43,7 @@ from approvals.running import (
     NotNow,
     claim,
     deliver,
+    drop_contents,
     effect_taken,
     finish,
     recover_leases,
@@ -61,6 +62,7 @@ __all__ = [
     "decide",
     "deliver",
     "detach",
+    "drop_contents",
     "edit",
     "effect_taken",
     "expire_due",
@@ -347,7 +349,7 @@ def unsettled(
 
     While there is one, the call never passes by itself. Cheap when there is none at all.
     """
-    if not tx.once(UNSETTLED, lambda: any_unsettled(tx.connection)):
+    if not tx.once(UNSETTLED, lambda: any_unsettled(tx)):
         return None
     return unsettled_like(tx.connection, digest, effect, server)
 

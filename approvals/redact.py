@@ -18,15 +18,18 @@ from approvals.digest import canonical
 from approvals.fields import Path, Pattern, covers, pattern
 
 _SECRET_KEY: Final = re.compile(
-    r"pass(word|wd|phrase|code)|secret|token|api_?key|private_?key|access_?key|credential|"
-    r"authorization|cookie|cvv|cvc|card_?number|\bpin\b|otp|ssn|bearer",
+    r"pass(word|wd|phrase|code)|secret(?!ar)|token(?!iz)|api[_-]?key|private[_-]?key|"
+    r"access[_-]?key|credential|authorization|cookie|card[_-]?number|"
+    r"(^|[_-])(pin|otp|ssn|cvv|cvc)($|[_-])",
     re.IGNORECASE,
 )
 _HARMLESS_KEY: Final = re.compile(
-    r"(max|min|num|n|total|prompt|completion|input|output)_?tokens?|tokens?_?(count|limit|budget)|"
-    r"next_?page_?token|page_?token|tokens",
+    r"((max|min|num|n|total|prompt|completion|input|output|new)[_-]?)*tokens?|"
+    r"tokens?[_-]?(count|limit|budget|usage)|(next[_-]?)?page[_-]?token",
     re.IGNORECASE,
 )
+"""Counts of language models and cursors: hiding them would hide what the call does."""
+
 _SECRET_TEXT: Final = re.compile(
     r"""(?x)
     \b(?: sk-[A-Za-z0-9_-]{16,} | sk_(?:live|test)_[A-Za-z0-9]{10,} | rk_live_[A-Za-z0-9]{10,}
@@ -57,23 +60,26 @@ def _mask(value: Any, at: Path, patterns: list[Pattern], key: bytes) -> Any:
         return mark(value, key=key)
     if isinstance(value, dict):
         return {
-            (mark(name, key=key) if _SECRET_TEXT.search(name) else name): _mask(
-                member, (*at, name), patterns, key
-            )
+            _without_tokens(name, key): _mask(member, (*at, name), patterns, key)
             for name, member in value.items()
         }
     if isinstance(value, list):
         return [_mask(item, (*at, index), patterns, key) for index, item in enumerate(value)]
-    if isinstance(value, str) and _SECRET_TEXT.search(value):
-        return mark(value, key=key)
-    return value
+    return _without_tokens(value, key) if isinstance(value, str) else value
+
+
+def _without_tokens(text: str, key: bytes) -> str:
+    """The text with well-known tokens masked. Only they: what surrounds one may be the danger."""
+    return _SECRET_TEXT.sub(lambda found: mark(found.group(), key=key), text)
 
 
 def _names_secret(at: Path, value: Any) -> bool:
     name = at[-1]
     if not isinstance(name, str) or value is None or isinstance(value, bool):
         return False
-    return bool(_SECRET_KEY.search(name)) and not _HARMLESS_KEY.fullmatch(name)
+    counted = isinstance(value, (int, float)) or name.lower().endswith("page_token")
+    harmless = counted and _HARMLESS_KEY.fullmatch(name)
+    return bool(_SECRET_KEY.search(name)) and not harmless
 
 
 def mark(value: Any, *, key: bytes) -> str:
@@ -82,7 +88,7 @@ def mark(value: Any, *, key: bytes) -> str:
         size, content = f"{len(value)} chars", value.encode("utf-8", "surrogatepass")
     else:
         content = canonical(value)
-        size = f"{type(value).__name__ if not isinstance(value, dict) else 'object'}"
+        size = {dict: "object", list: "list", bool: "true or false"}.get(type(value), "number")
     return f"[redacted, {size}, fp {fingerprint(content, key=key)}]"
 
 

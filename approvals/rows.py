@@ -30,6 +30,7 @@ from approvals.model import (
 )
 from approvals.seal import unseal
 from approvals.tables import ApprovalRow, DecisionRow
+from approvals.transaction import Transaction
 
 APPROVAL: Final[Table] = SQLModel.metadata.tables[str(ApprovalRow.__tablename__)]
 DECISION: Final[Table] = SQLModel.metadata.tables[str(DecisionRow.__tablename__)]
@@ -169,9 +170,15 @@ _UNSETTLED: Final = (
 )
 
 
-def any_unsettled(connection: Connection) -> bool:
-    """Whether any outcome at all is unknown and unsettled."""
-    return connection.execute(select(APPROVAL.c.id).where(_UNSETTLED).limit(1)).first() is not None
+_ANY_UNSETTLED: Final = (
+    "SELECT 1 FROM approval WHERE state = ? AND execution = ? AND settlement IS NULL LIMIT 1"
+)
+
+
+def any_unsettled(tx: Transaction) -> bool:
+    """Whether any outcome at all is unknown and unsettled. Asked by every batch."""
+    wanted = (str(State.APPROVED), str(Execution.OUTCOME_UNKNOWN))
+    return bool(tx.rows(_ANY_UNSETTLED, wanted))
 
 
 def unsettled_like(

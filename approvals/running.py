@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import Table, or_, select, update
+from sqlmodel import SQLModel
 
 from approvals.decide import fresh
 from approvals.digest import call_digest
@@ -17,7 +18,10 @@ from approvals.model import Approval, Delivery, Execution, Millis, Settlement, S
 from approvals.moves import GATEWAY, Actor, change, move
 from approvals.rows import APPROVAL, LISTED, approval_of, load
 from approvals.seal import SealBroken, seal, unseal
+from approvals.tables import RevisionRow
 from approvals.transaction import Transaction
+
+REVISION: Final[Table] = SQLModel.metadata.tables[str(RevisionRow.__tablename__)]
 
 EFFECT_KEPT: Final = 30 * 86_400_000
 """Milliseconds for which one effect key runs once a server."""
@@ -251,6 +255,39 @@ def recover_leases(
         for row in rows.all()
     )
     return tuple(approval for approval in moved if approval is not None)
+
+
+def drop_contents(tx: Transaction, *, before: Millis, limit: int = _BATCH) -> int:
+    """Drop arguments and results of what was over before then, at most `limit`; how many.
+
+    Digests, the masked form and the history stay. An answer nobody fetched is not kept longer.
+    """
+    over = (APPROVAL.c.state != str(State.PENDING)) & APPROVAL.c.execution.not_in(
+        [str(Execution.EXECUTING)]
+    )
+    idle = or_(APPROVAL.c.use_by.is_(None), APPROVAL.c.use_by < before)
+    rows = tx.connection.execute(
+        select(*LISTED)
+        .where(
+            APPROVAL.c.created_at < before,
+            APPROVAL.c.decided_at < before,
+            or_(APPROVAL.c.arguments_sealed.is_not(None), APPROVAL.c.result_sealed.is_not(None)),
+            or_(APPROVAL.c.finished_at.is_(None), APPROVAL.c.finished_at < before),
+            over,
+            idle,
+        )
+        .limit(limit)
+    ).mappings()
+    dropped = 0
+    for approval in [fresh(tx, approval_of(row)) for row in rows.all()]:
+        emptied = {"arguments_sealed": None, "result_sealed": None, "delivery": "delivered"}
+        dropped += change(tx, approval, emptied, event="contents_dropped") is not None
+        tx.connection.execute(
+            update(REVISION)
+            .where(REVISION.c.approval_id == approval.id)
+            .values(arguments_sealed=None)
+        )
+    return dropped
 
 
 def effect_taken(tx: Transaction, server: str, effect: str, *, but: str = "") -> Approval | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import chain
 from typing import Any, Final, Protocol
 
 import orjson
@@ -106,7 +105,7 @@ class Transaction:
         head = driver.execute(statements.head).fetchone()
         self._seq: int = head[0] if head else 0
         self._last: str = head[1] if head else FIRST_HASH
-        self._rows: list[tuple[object, ...]] = []
+        self._rows: list[object] = []  # the columns of row after row
         self._counters: dict[str, CounterState] = {}
         self._rung: set[str] = set()
         self._facts: dict[str, bool] = {}
@@ -124,7 +123,8 @@ class Transaction:
         step = self.keys.chain.copy()
         step.update(last.encode() + orjson.dumps(row))
         mac = step.hexdigest()
-        self._rows.append((*row, last, mac))
+        self._rows += row
+        self._rows += (last, mac)
         self._seq = seq
         self._last = mac
         return seq
@@ -175,11 +175,10 @@ class Transaction:
     def flush(self) -> None:
         """Write what was buffered. The journal calls it before COMMIT."""
         if self._rows:
-            for start in range(0, len(self._rows), _ROWS_AT_ONCE):
-                chunk = self._rows[start : start + _ROWS_AT_ONCE]
-                self._driver.execute(
-                    self._statements.insert_history(len(chunk)), list(chain.from_iterable(chunk))
-                )
+            width = len(COLUMNS)
+            for start in range(0, len(self._rows), _ROWS_AT_ONCE * width):
+                chunk = self._rows[start : start + _ROWS_AT_ONCE * width]
+                self._driver.execute(self._statements.insert_history(len(chunk) // width), chunk)
         changed = [
             (key, state.window_start, str(state.used))
             for key, state in self._counters.items()

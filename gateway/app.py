@@ -17,8 +17,6 @@ import aiohttp
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from approvals.clock import SystemClock
-from approvals.keys import Keys
 from approvals.reviewers import People
 from approvals.service import Approvals
 from approvals.store import Database
@@ -31,6 +29,7 @@ from gateway.guard import Guard
 from gateway.health import PATHS as HEALTH_PATHS
 from gateway.health import Health
 from gateway.housekeeping import Housekeeping
+from gateway.opening import open_record
 from gateway.relay.calls import Calls
 from gateway.relay.dispatch import Dispatch
 from gateway.relay.endpoint import PREFIX, Endpoint
@@ -82,19 +81,6 @@ class Gateway:
             await self.surface(scope, receive, send)
 
 
-def open_record(settings: Settings) -> tuple[Database, Keys, SystemClock]:
-    """Open the key file and the database, making both on the first start.
-
-    Raises:
-        KeyUnusable: the key file is readable by others, or is not ours.
-        RecordUnavailable: the database cannot be opened.
-    """
-    clock = SystemClock()
-    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    keys = Keys.open(settings.data / "signoff.key")
-    return Database.open(settings.database(), key=keys, clock=clock), keys, clock
-
-
 def read_servers(path: Path) -> Servers:
     """servers.json with this process's environment put in.
 
@@ -112,7 +98,8 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         PolicyInvalid: policy.json has errors; nothing is opened on a bad policy.
     """
     async with AsyncExitStack() as stack:
-        database, keys, clock = open_record(settings)
+        database = open_record(settings)
+        keys, clock = database.keys, database.clock
         stack.push_async_callback(database.close)
         policies = Policies(settings.policy, clock)
         servers = read_servers(settings.servers)
@@ -127,11 +114,15 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         await freezes.load()
         guard = Guard(
             freezes=freezes,
+            trusted=frozenset(
+                name for name, one in servers.servers.items() if one.trust_annotations
+            ),
             database=database,
             policies=policies,
             catalogue=catalogue,
             default_hold=settings.hold,
             max_pending=settings.max_pending,
+            lease_seconds=settings.lease_seconds,
         )
         client = await stack.enter_async_context(pooled_session())
         backends = {
@@ -197,7 +188,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 clock=clock,
                 border=_border(settings),
                 public_url=settings.url(),
-                status=lambda: _banners(policies, servers),
+                status=lambda: _banners(policies, servers, freezes),
                 tools=desk.tools,
                 policy=desk.policy,
                 desk=desk,
@@ -248,7 +239,6 @@ def _backend(server: Server, settings: Settings, client: aiohttp.ClientSession) 
         name=server.name,
         upstream=upstream,
         timeout=timeout,
-        trust_annotations=server.trust_annotations,
     )
 
 
@@ -261,8 +251,11 @@ def _border(settings: Settings) -> Border:
     )
 
 
-def _banners(policies: Policies, servers: Servers) -> tuple[Banner, ...]:
-    banners = []
+def _banners(policies: Policies, servers: Servers, freezes: Freezes) -> tuple[Banner, ...]:
+    banners = [
+        Banner(f"Frozen: {what}. Its calls are refused until somebody thaws it.", bad=True)
+        for what in freezes.frozen()
+    ]
     if policies.rejected is not None:
         text = f"policy.json is not in force as saved: {policies.rejected.text}"
         banners.append(Banner(text, bad=True))

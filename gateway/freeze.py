@@ -65,6 +65,11 @@ class Freezes:
     def since(self, kind: Kind, name: str = "") -> Millis | None:
         return self._keys.get(key(kind, name))
 
+    def frozen(self) -> tuple[str, ...]:
+        """What is frozen, for people: "everything", "server git", "grant grt_…"."""
+        named = (one.removeprefix(_PREFIX).partition(":") for one in sorted(self._keys))
+        return tuple(f"{kind} {name}".rstrip() for kind, _, name in named)
+
     def reason(self, grant: str, server: str) -> str | None:
         """Why a call may not run now, for the agent; None: nothing of it is frozen."""
         if not self._keys:

@@ -40,9 +40,6 @@ from gateway.policy.judge import (
 from gateway.policy.rules import Policy
 from gateway.reload import Policies
 
-LEASE_MS = 15_000
-"""For how long a claim stands without a sign of life of the gateway that made it."""
-
 FROZEN = "(frozen)"
 """The rule an agent is told when an operator has stopped it."""
 
@@ -80,6 +77,7 @@ class Claimed:
     """The approved call is ours to send, once. `approval.call.arguments` are what to send."""
 
     approval: Approval
+    owner: str  # of this claim alone; its lease is renewed until it is let go
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +95,22 @@ class Guard:
         policies: Policies,
         catalogue: Catalogue,
         freezes: Freezes,
+        trusted: frozenset[str],
         default_hold: int,
         max_pending: int,
+        lease_seconds: float,
     ) -> None:
         self._journal = database.journal
         self._policies = policies
         self._catalogue = catalogue
         self._freezes = freezes
+        self._trusted = trusted  # servers whose annotations may loosen rules
         self._fingerprint = database.keys.fingerprint
         self._max_pending = max_pending
         self.default_hold = default_hold
-        self.owner = secrets.token_hex(8)  # this process, for leases
+        self._owners: set[str] = set()  # of the claims this process is sending
+        self.lease_ms = int(lease_seconds * 1000)
+        """For how long a claim stands without a sign of life of the gateway that made it."""
 
     def hidden(self, server: str, tool: object) -> bool:
         """Whether the tool must be absent from every list."""
@@ -123,7 +126,6 @@ class Guard:
         arguments: Mapping[str, Any],
         *,
         grant: Grant,
-        trust_annotations: bool = False,
     ) -> Allowed | Held | Refused:
         """Judge a call and record the verdict; see the steps in the module's docstring.
 
@@ -131,7 +133,11 @@ class Guard:
             RecordUnavailable: the verdict could not be recorded; nothing may be sent.
         """
         policy = self._policies.current
-        verdict = self._judge(policy, call, arguments, trust_annotations=trust_annotations)
+        tool = self._catalogue.tool(call.server, call.tool)
+        if tool is not None and tool.quarantined:
+            # Rare, and worth a look: a reviewer may have accepted it by the command line.
+            await self._catalogue.accepted_elsewhere(call.server, call.tool)
+        verdict = self._judge(policy, call, arguments)
         paths = redact_paths(policy, call.server, call.tool)
         admission = _Admission(
             call=call,
@@ -158,14 +164,21 @@ class Guard:
                 return await self._journal.write(partial(_hold, admission, verdict))
 
     async def policy_changed(self) -> None:
-        """Another policy is in force: what it would deny now is superseded, not left to hope."""
-        await self._journal.write(self._supersede_denied)
+        """The policy file changed: record it. What a new policy denies is superseded, not left
+        to hope.
+        """
+        await self._journal.write(self._policy_changed)
 
-    def _supersede_denied(self, tx: Transaction) -> None:
-        policy = self._policies.current
+    def _policy_changed(self, tx: Transaction) -> None:
+        policy, rejected = self._policies.current, self._policies.rejected
+        told = Event(event="policy_loaded", actor_kind="operator", policy_hash=policy.hash)
+        if rejected is not None:
+            tx.append(told._replace(event="policy_refused", reason=rejected.text))
+            return
+        tx.append(told)
         for approval in queue.standing(tx):
             call = approval.call
-            verdict = self._judge(policy, call, loads(call.arguments), trust_annotations=False)
+            verdict = self._judge(policy, call, loads(call.arguments))
             if isinstance(verdict, Deny) and verdict.ruling.rule != FROZEN:
                 why = verdict.ruling.reason or "The policy denies it now."
                 queue.supersede(tx, approval.id, why)
@@ -178,33 +191,47 @@ class Guard:
         """
         self._journal.post(partial(_passed, allowed, execution, result_digest, latency_ms))
 
-    async def claim(
-        self, approval_id: str, *, trust_annotations: bool = False
-    ) -> Claimed | Lost | Refused:
+    async def claim(self, approval_id: str) -> Claimed | Lost | Refused:
         """Take an approved call for sending: at most one caller ever gets it.
 
         The policy, the tool's definition and the limits are checked again in the same transaction:
         a denial supersedes the approval, a full limit leaves it standing.
         """
-        return await self._journal.write(
-            partial(self._claim, approval_id=approval_id, trust_annotations=trust_annotations)
+        claimed = await self._journal.write(
+            partial(self._claim, approval_id=approval_id, owner=secrets.token_hex(8))
         )
+        if isinstance(claimed, Claimed):
+            self._owners.add(claimed.owner)
+        return claimed
+
+    def let_go(self, claimed: Claimed) -> None:
+        """This process sends this call no longer. If no end of it is on record by now none will
+        be: its lease runs out, and its outcome is unknown.
+        """
+        self._owners.discard(claimed.owner)
+
+    def renew(self, tx: Transaction) -> None:
+        """What this process is sending keeps its lease."""
+        for owner in self._owners.copy():
+            queue.renew_leases(tx, owner=owner, lease_ms=self.lease_ms)
 
     async def finish(
         self,
-        approval_id: str,
+        claimed: Claimed,
         execution: Execution,
         *,
         result: bytes | None,
         result_digest: str,
         latency_ms: int,
-    ) -> None:
-        """Record what became of a claimed call; the agent's answer waits for this."""
-        await self._journal.write(
+    ) -> Approval:
+        """Record what became of a claimed call; the agent's answer waits for this. Look at the
+        approval's `execution`: a lease that ran out meanwhile has made it unknown, and that stays.
+        """
+        return await self._journal.write(
             partial(
                 queue.finish,
-                approval_id=approval_id,
-                owner=self.owner,
+                approval_id=claimed.approval.id,
+                owner=claimed.owner,
                 execution=execution,
                 result=result,
                 result_digest=result_digest,
@@ -230,9 +257,7 @@ class Guard:
         """The agent no longer waits in place."""
         await self._journal.write(partial(queue.detach, approval_id=approval_id))
 
-    def _judge(
-        self, policy: Policy, call: Call, arguments: Mapping[str, Any], *, trust_annotations: bool
-    ) -> Verdict:
+    def _judge(self, policy: Policy, call: Call, arguments: Mapping[str, Any]) -> Verdict:
         stopped = self._freezes.reason(call.grant, call.server)
         if stopped is not None:
             return Deny(ruling=Ruling(rule=FROZEN, reason=stopped, policy_hash=policy.hash))
@@ -241,26 +266,19 @@ class Guard:
             name=call.tool,
             annotations=tool.annotations if tool is not None else {},
             risk=tool.assessment.risk if tool is not None else None,
-            trust_annotations=trust_annotations,
+            trust_annotations=call.server in self._trusted,
             quarantined=tool is not None and tool.quarantined,
         )
         return judge(
             policy, call, tool=facts, grant=GrantFacts(label=call.grant_label), args=arguments
         )
 
-    def _claim(
-        self, tx: Transaction, approval_id: str, *, trust_annotations: bool
-    ) -> Claimed | Lost | Refused:
+    def _claim(self, tx: Transaction, approval_id: str, *, owner: str) -> Claimed | Lost | Refused:
         over: list[Refused] = []
 
         def recheck(tx: Transaction, approval: Approval) -> str | queue.NotNow | None:
             call = approval.call
-            verdict = self._judge(
-                self._policies.current,
-                call,
-                loads(call.arguments),
-                trust_annotations=trust_annotations,
-            )
+            verdict = self._judge(self._policies.current, call, loads(call.arguments))
             if isinstance(verdict, Deny):
                 if verdict.ruling.rule == FROZEN:  # a pause, not a judgement: the approval stands
                     over.append(Refused(answers.denied(verdict.ruling)))
@@ -275,10 +293,10 @@ class Guard:
             over.append(Refused(answers.limited(verdict.ruling, full.limit, full.retry_after)))
             return queue.NotNow("A limit is full.", full.retry_after)
 
-        outcome = queue.claim(tx, approval_id, owner=self.owner, lease_ms=LEASE_MS, recheck=recheck)
+        outcome = queue.claim(tx, approval_id, owner=owner, lease_ms=self.lease_ms, recheck=recheck)
         match outcome:
             case queue.Claimed(approval):
-                return Claimed(approval)
+                return Claimed(approval, owner)
             case queue.Lost():
                 if over:
                     return over[-1]

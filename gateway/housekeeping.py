@@ -13,7 +13,7 @@ from functools import partial
 
 import structlog
 
-from approvals import queue, retention
+from approvals import queue
 from approvals.store import Database, RecordUnavailable, Transaction
 from gateway.freeze import Freezes
 from gateway.guard import Guard
@@ -76,7 +76,7 @@ class Housekeeping:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def _reload(self) -> None:
-        if self._policies.reload():
+        if self._policies.refresh():
             self._pending = asyncio.ensure_future(self._guard.policy_changed())
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
@@ -102,7 +102,7 @@ class Housekeeping:
 
     async def _drop(self) -> None:
         days = self._retention_days * _DAY_MS
-        while await self._journal.write(lambda tx: retention.drop(tx, tx.now - days)):
+        while await self._journal.write(lambda tx: queue.drop_contents(tx, before=tx.now - days)):
             pass
 
     def _round(self, tx: Transaction, *, renew: bool) -> None:

@@ -86,8 +86,16 @@ class Policies:
         log.info("policy.loaded", policy=policy.hash, changed=changed)
         return changed
 
+    def refresh(self) -> bool:
+        """Reload; True: there is something to tell, another policy or a file just rejected."""
+        before = self.rejected
+        return self.reload() or (self.rejected is not None and self.rejected is not before)
+
     async def watch(self, changed: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
-        """Reload whenever the file changes, by writing or by renaming over it, until `stop`."""
+        """Reload whenever the file changes, by writing or by renaming over it, until `stop`.
+
+        `changed` is told of every policy loaded and every file rejected.
+        """
         # The folder is watched, not the file: editors save by renaming a new file over the old.
         name = self._path.name
         async for changes in awatch(
@@ -98,7 +106,7 @@ class Policies:
             step=_STEP_MS,
             rust_timeout=500,
         ):
-            if any(Path(path).name == name for _, path in changes) and self.reload():
+            if any(Path(path).name == name for _, path in changes) and self.refresh():
                 await changed()
 
     def _reject(self, problems: tuple[Problem, ...], text: str) -> None:

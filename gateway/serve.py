@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -20,6 +21,7 @@ import uvicorn
 from approvals.keys import KeyUnusable
 from approvals.store import RecordUnavailable
 from gateway.app import Gateway, open_gateway
+from gateway.connection import Connection
 from gateway.policy.document import PolicyInvalid
 from gateway.settings import Settings
 
@@ -40,9 +42,12 @@ class Server(uvicorn.Server):
         self._gateway = gateway
         self.up = asyncio.Event()
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's
+        # Not uvicorn's own: it would raise the signal once more after serving, and that ends the
+        # process before what runs, the servers' processes and the record are put down.
         self._gateway.holding.stop()
-        super().handle_exit(sig, frame)
+        self.force_exit |= self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -103,7 +108,7 @@ def _config(gateway: Gateway) -> uvicorn.Config:
     return uvicorn.Config(
         gateway,
         loop="none",
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="off",
         access_log=False,

@@ -57,6 +57,12 @@ class Settings(BaseSettings):
     server_timeout: float = Field(
         default=300.0, gt=0, description="Seconds a server may stay silent on a call."
     )
+    lease_seconds: float = Field(
+        default=15.0,
+        ge=1,
+        le=3_600,
+        description="After how long a call that ran in a gateway that died counts as unknown.",
+    )
     list_refresh: float = Field(
         default=60.0, gt=0, description="Seconds after which a server's tools are listed again."
     )

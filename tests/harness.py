@@ -93,6 +93,10 @@ class Witness:
         text = Path(f"{self.file}.headers").read_text(encoding="utf-8")
         return [dict(json.loads(line)) for line in text.splitlines()]
 
+    def methods(self) -> list[str]:
+        """The method of every message the server received, in order."""
+        return Path(f"{self.file}.methods").read_text(encoding="utf-8").split()
+
     def describe(self, words: str) -> None:
         """From now on the tools are described otherwise."""
         Path(f"{self.file}.description").write_text(words, encoding="utf-8")
@@ -214,10 +218,12 @@ class Site:
     def log(self) -> str:
         return (self.folder / "gateway.log").read_text(encoding="utf-8")
 
-    def run(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """One `signoff` command in this folder."""
+    def run(
+        self, *args: str, check: bool = True, prefix: tuple[str, ...] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        """One `signoff` command in this folder, perhaps under another command."""
         return subprocess.run(
-            [str(SIGNOFF), *args], cwd=self.folder, env=self._environ(), check=check,
+            [*prefix, str(SIGNOFF), *args], cwd=self.folder, env=self._environ(), check=check,
             capture_output=True, text=True, timeout=60,
         )  # fmt: skip
 

@@ -50,6 +50,12 @@ def note_headers(headers: list[tuple[bytes, bytes]]) -> None:
         file.write(json.dumps(pairs) + "\n")
 
 
+def note_method(message: dict[str, Any]) -> None:
+    """One line a message, whatever becomes of it."""
+    with Path(os.environ["WITNESS_FILE"] + ".methods").open("a", encoding="utf-8") as file:
+        file.write(f"{message.get('method', 'response')}\n")
+
+
 async def called(params: dict[str, Any], *, modern: bool) -> dict[str, Any]:
     tool, arguments = params["name"], params.get("arguments") or {}
     remember(tool, arguments)
@@ -109,6 +115,8 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         more = event.get("more_body", False)
     note_headers(scope["headers"])
     message = json.loads(body) if body else None
+    if message:
+        note_method(message)
     answer = await response(message) if message else None
     status = 405 if message is None else 202 if answer is None else 200
     content = b"" if answer is None else json.dumps(answer).encode()

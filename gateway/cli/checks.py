@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import json
 import os
 import socket
 import stat
@@ -104,8 +105,8 @@ def _key(path: Path) -> Check:
 def _record(configured: Settings) -> Iterator[Check]:
     from gateway.cli.record import exists
 
-    if not exists(configured):
-        yield Check("record", "warning", "not made yet", "signoff up makes it.")
+    if not exists(configured) or not (configured.data / "signoff.key").exists():
+        yield Check("record", "warning", "not made yet, or without its key", "See above.")
         return
     try:
         yield from asyncio.run(_look(configured))
@@ -206,8 +207,9 @@ def _port(configured: Settings) -> Check:
         try:
             probe.bind((host, port))
         except OSError as error:
-            if _is_ours(host, port):
-                return Check("port", "ok", f"a gateway runs on {host}:{port}")
+            running = _gateway(host, port)
+            if running is not None:
+                return running
             return Check(
                 "port",
                 "broken",
@@ -217,14 +219,21 @@ def _port(configured: Settings) -> Check:
     return Check("port", "ok", f"{host}:{port} is free; no gateway runs here")
 
 
-def _is_ours(host: str, port: int) -> bool:
-    """Whether what listens there answers as a gateway does."""
+def _gateway(host: str, port: int) -> Check | None:
+    """What the gateway that listens there says of itself; None if it is none."""
     connection = http.client.HTTPConnection(host, port, timeout=2)
     try:
-        connection.request("GET", "/signin")
-        answer = connection.getresponse()
-        return b"signoff" in answer.read(65_536).lower()
-    except (OSError, http.client.HTTPException):
-        return False
+        connection.request("GET", "/readyz")
+        told = json.loads(connection.getresponse().read(65_536))
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
     finally:
         connection.close()
+    if not isinstance(told, dict) or "ready" not in told:
+        return None
+    where = f"a gateway runs on {host}:{port}"
+    faults = [f"{part}: {said}" for part, said in told.items() if said not in (True, "ok")]
+    if faults:
+        state: State = "warning" if told["ready"] is True else "broken"
+        return Check("gateway", state, f"{where}; {'; '.join(faults)}", "See its log.")
+    return Check("gateway", "ok", f"{where} and is ready")

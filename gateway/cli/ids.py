@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from gateway.cli.record import Record
     from gateway.grants import Grant
 
-_APPROVAL = re.compile(r"(apr_)?[0-9a-z]{3,26}")
+_APPROVAL = re.compile(r"(?:apr_)?([0-9A-Z]{3,26})", re.IGNORECASE | re.ASCII)
+_ALIKE = str.maketrans("OIL", "011")  # what people read into an id that has none of these
 
 
 async def view_of(record: Record, written: str) -> View:
@@ -24,8 +25,9 @@ async def view_of(record: Record, written: str) -> View:
         Stop: there is none, or several begin like that.
     """
     view = None
-    if _APPROVAL.fullmatch(written):
-        view = await record.approvals.view(written)
+    match = _APPROVAL.fullmatch(written)
+    if match is not None:
+        view = await record.approvals.view("apr_" + match[1].upper().translate(_ALIKE))
     if view is None:
         raise Stop(
             Exit.NOT_FOUND,

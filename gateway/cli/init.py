@@ -159,7 +159,7 @@ def _summary(
     for name in found.entries:
         tools = listed.get(name)
         if isinstance(tools, list):
-            print(f"{name}: {len(tools)} tools, {_counted(tools)}")
+            print(f"{name}: {len(tools)} tools ({_counted(tools)})")
         elif name in disabled:
             print(f"{name}: not scanned, it is switched off; everything of it is denied")
         else:
@@ -176,4 +176,4 @@ def _counted(tools: list[Definition]) -> str:
     from gateway.risk import classify, recommend
 
     words = Counter(rule_words(recommend(classify(tool))) for tool in tools)
-    return ", ".join(f"{number} {word}" for word, number in words.most_common())
+    return ", ".join(f"{word}: {number}" for word, number in words.most_common())

@@ -12,15 +12,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from approvals.clock import SystemClock
 from approvals.engines import UnsupportedDatabase
-from approvals.keys import Keys, KeyUnusable
+from approvals.keys import KeyUnusable
 from approvals.reviewers import People
 from approvals.service import Approvals
 from approvals.store import Database, RecordUnavailable
 from approvals.wakeup import Wakeup
 from gateway.cli.config import settings
 from gateway.cli.exits import Exit, Stop
+from gateway.opening import DATABASE, open_record
 from gateway.settings import Settings
 
 T = TypeVar("T")
@@ -48,7 +48,6 @@ async def opened(configured: Settings, *, create: bool = False) -> AsyncIterator
     Raises:
         Stop: there is no record here, or it cannot be used.
     """
-    clock = SystemClock()
     if not create and not exists(configured):
         raise Stop(
             Exit.UNREACHABLE,
@@ -56,15 +55,13 @@ async def opened(configured: Settings, *, create: bool = False) -> AsyncIterator
             "or say where it is: SIGNOFF_DATA=…",
         )
     try:
-        configured.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        keys = Keys.open(configured.data / "signoff.key")
-        database = Database.open(configured.database(), key=keys, clock=clock)
+        database = open_record(configured)
     except (KeyUnusable, RecordUnavailable, UnsupportedDatabase, OSError) as error:
         raise Stop(Exit.UNREACHABLE, str(error)) from error
     wakeup = Wakeup(database)
     try:
-        approvals = Approvals(database, wakeup, clock, keys)
-        yield Record(configured, database, approvals, People(database, clock))
+        approvals = Approvals(database, wakeup, database.clock, database.keys)
+        yield Record(configured, database, approvals, People(database, database.clock))
     finally:
         wakeup.close()
         await database.close()
@@ -72,7 +69,7 @@ async def opened(configured: Settings, *, create: bool = False) -> AsyncIterator
 
 def exists(configured: Settings) -> bool:
     """Whether a record was ever made with these settings."""
-    return configured.database_url is not None or (configured.data / "signoff.db").exists()
+    return configured.database_url is not None or (configured.data / DATABASE).exists()
 
 
 def run(work: Callable[[Record], Awaitable[T]], *, create: bool = False, **given: Any) -> T:

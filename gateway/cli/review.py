@@ -34,7 +34,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def pending(json: Json = False) -> None:
-    """What waits for a person: riskiest first, then soonest deadline."""
+    """What waits for a person, the riskiest first."""
     from gateway.cli.record import run
 
     async def work(record: Record) -> tuple[list[Approval], int]:
@@ -65,7 +65,7 @@ def pending(json: Json = False) -> None:
 
 
 def show(approval_id: Id, json: Json = False) -> None:
-    """Everything a reviewer sees of one approval, with its sha256."""
+    """One approval as a reviewer sees it, with its sha256."""
     from gateway.cli.record import run
 
     async def work(record: Record) -> View:
@@ -110,19 +110,18 @@ def approve(
             "`signoff show ID` printed.",
         )
 
-    async def work(record: Record) -> str:
-        who = await reviewer(record, as_)
-        view = await _open(record, approval_id)
-        _draw(view)
-        if wanted and not view.approval.digest.startswith(wanted):
-            raise Stop(
-                Exit.DENIED, "Not approved: the call is another one than --hash names; see above."
-            )
-        if not yes and not _sure(view):
-            raise Stop(Exit.DENIED, "Not approved. It still waits.")
-        return await _decide(record, view, who, Choice.APPROVE, reason)
+    async def look(record: Record) -> tuple[Reviewer, View]:
+        return await reviewer(record, as_), await _open(record, approval_id)
 
-    print(run(work))
+    who, view = run(look)
+    _draw(view)
+    if wanted and not view.approval.digest.startswith(wanted):
+        raise Stop(
+            Exit.DENIED, "Not approved: the call is another one than --hash names; see above."
+        )
+    if not yes and not _sure(view):  # asked while no event loop holds back a Ctrl-C
+        raise Stop(Exit.DENIED, "Not approved. It still waits.")
+    print(run(lambda record: _decide(record, view, who, Choice.APPROVE, reason)))
 
 
 def deny(

@@ -54,7 +54,7 @@ def demo(
     auto: Annotated[bool, typer.Option("--auto", help="Approve by itself, then end.")] = False,
     port: Annotated[int, typer.Option(help="Port; 0 picks a free one.")] = 0,
 ) -> None:
-    """See it all: a real server, a policy, an agent that needs you."""
+    """See it all, with an agent that needs you; no set-up."""
     from gateway.cli.demo import run
 
     code = run(auto=auto, port=port)
@@ -66,7 +66,7 @@ def connect(
     server: Annotated[str, typer.Argument(help="The server's name in servers.json.")],
     token: Annotated[str, typer.Option(help="The grant's token.")] = "TOKEN",  # noqa: S107 - a place to fill in
 ) -> None:
-    """Print the lines that connect Claude Code, Cursor, VS Code, Codex."""
+    """The lines that connect Claude Code, Cursor, VS Code."""
     from gateway.cli.clients import lines
     from gateway.cli.record import settings
 

@@ -13,6 +13,7 @@ from gateway.cli.exits import Exit, Stop
 from gateway.cli.groups import ListFirst
 
 if TYPE_CHECKING:
+    from approvals.model import Reviewer
     from gateway.catalogue import Tool
     from gateway.cli.record import Record
     from web.deps import ToolLine
@@ -91,21 +92,24 @@ def accept(
     if not yes and not show.interactive():
         raise Stop(Exit.USAGE, "Nobody can be asked here: write --yes --hash DIGEST.")
 
-    async def work(record: Record) -> None:
+    async def look(record: Record) -> tuple[Reviewer, Tool]:
         found = await _changed(record, server, tool)
-        who = await reviewer(record, as_)
-        _draw(found)
-        if hash_ and not found.seen_hash.startswith(hash_.lower()):
-            raise Stop(Exit.DENIED, "Not accepted: --hash names another definition.")
-        if not yes and not show.asked("Accept this definition?"):
-            raise Stop(Exit.DENIED, "Not accepted. The tool stays refused.")
-        accepted = await record.database.journal.write(
+        return await reviewer(record, as_), found
+
+    who, found = run(look)
+    _draw(found)
+    if hash_ and not found.seen_hash.startswith(hash_.lower()):
+        raise Stop(Exit.DENIED, "Not accepted: --hash names another definition.")
+    if not yes and not show.asked("Accept this definition?"):
+        raise Stop(Exit.DENIED, "Not accepted. The tool stays refused.")
+
+    async def pin(record: Record) -> bool:
+        return await record.database.journal.write(
             lambda tx: catalogue.accept(tx, server, tool, seen_hash=found.seen_hash, by=who.id)
         )
-        if not accepted:
-            raise Stop(Exit.NOT_FOUND, "It changed again meanwhile: look at it once more.")
 
-    run(work)
+    if not run(pin):
+        raise Stop(Exit.NOT_FOUND, "It changed again meanwhile: look at it once more.")
     print(f"{show.line(tool)} on {show.line(server)} is accepted.")
 
 

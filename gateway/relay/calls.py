@@ -19,7 +19,7 @@ from gateway.catalogue import Catalogue
 from gateway.guard import Allowed, Guard, Held, Refused
 from gateway.jsonrpc import ToolCall, tool_call
 from gateway.refusals import AWAIT_TOOL
-from gateway.relay.exchange import Garbage, TooLarge, classify, read_json, response_to
+from gateway.relay.exchange import Garbage, TooLarge, classify, handed_down, read_json, response_to
 from gateway.relay.holding import Holding
 from gateway.relay.listing import Listing, ListingFailed
 from gateway.relay.outbound import call_request
@@ -75,7 +75,6 @@ class Calls:
                 self._recorded(visit, call),
                 call.arguments,
                 grant=visit.grant,
-                trust_annotations=visit.backend.trust_annotations,
             )
         except ListingFailed as error:
             await self._not_listed(visit, error)
@@ -89,7 +88,7 @@ class Calls:
                 await self._holding.hold(visit, call, approval, hold)
 
     def _recorded(self, visit: Visit, call: ToolCall) -> Call:
-        session = visit.session.id if visit.session is not None else ""
+        session = visit.session.mark if visit.session is not None else ""
         key = (visit.grant.id, session)
         if len(self._made) > _MOST_SESSIONS:
             self._made.clear()
@@ -149,7 +148,10 @@ class Calls:
         message = response_to(body, call.id)
         if message is None and answer.status == 200:  # noqa: PLR2004 - HTTP
             raise Garbage(answer.content_type)
-        await reply(visit.send, answer.status, body)
+        if answer.status == 200:  # noqa: PLR2004 - HTTP
+            await reply(visit.send, 200, body)
+        else:
+            await reply(visit.send, *handed_down(answer.status, body, call.id))
         execution = Execution.UPSTREAM_ERROR if message is None else classify(message)
         return _Seen(execution, sha256(body))
 

@@ -6,6 +6,8 @@ sealed; everything else passes through as it is, both ways, streams included.
 
 from __future__ import annotations
 
+import secrets
+from contextlib import nullcontext
 from typing import Any
 
 import structlog
@@ -15,14 +17,14 @@ from gateway.grants import Grant
 from gateway.headers import outbound_headers
 from gateway.jsonrpc import ErrorCode, Message, client_of, encode, error_body
 from gateway.relay.calls import Calls
-from gateway.relay.exchange import Garbage, read_json, read_response
+from gateway.relay.exchange import Garbage, handed_down, read_json, read_response
 from gateway.relay.holding import Holding
 from gateway.relay.listing import Listing
 from gateway.relay.response import Receive, Send, reply
 from gateway.relay.sessions import Session, Sessions
 from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request
 from gateway.relay.visit import Backend, Visit
-from gateway.relay.watch import Gone, raising_gone
+from gateway.relay.watch import Gone, raising_gone, until
 
 log = structlog.get_logger()
 
@@ -84,8 +86,9 @@ class Dispatch:
         if message.kind == "request":
             await self._request(visit)
         elif message.kind == "response" or message.method in _NOTIFICATIONS:
-            if message.method == "notifications/cancelled":
-                await self._holding.cancelled(visit)
+            if message.method == "notifications/cancelled" and self._holding.cancelled(visit):
+                await reply(visit.send, 202)
+                return
             await self._pass(visit)
         else:
             await reply(visit.send, 202)  # unknown notifications end here, unanswered
@@ -151,7 +154,7 @@ class Dispatch:
                 answer = await backend.upstream.send(request)
                 try:
                     if answer.content_type == "text/event-stream":
-                        await _stream(answer, send)
+                        await self._stream(answer, send, message)
                         return
                     body = await read_json(answer, self._max_result)
                 finally:
@@ -162,7 +165,31 @@ class Dispatch:
         except (NotSent, OutcomeUnknown) as error:
             await self._unreachable(backend, send, message, error)
             return
-        await reply(send, answer.status, body, headers=_headers(answer))
+        rpc_id = message.id if message is not None else None
+        status, body = handed_down(answer.status, body, rpc_id)
+        await reply(send, status, body, headers=_headers(answer))
+
+    async def _stream(self, answer: Answer, send: Send, message: Message | None) -> None:
+        await send(
+            {
+                "type": "http.response.start",
+                "status": answer.status,
+                "headers": [
+                    (b"content-type", b"text/event-stream"),
+                    (b"cache-control", b"no-cache, no-transform"),
+                    (b"x-accel-buffering", b"no"),
+                ],
+            }
+        )
+        # Streams without an end of their own would keep the gateway from stopping.
+        endless = message is None or message.method == "subscriptions/listen"
+        try:
+            async with until(self._holding.stopping) if endless else nullcontext():
+                async for chunk in answer.body():
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except OutcomeUnknown:
+            log.warning("server.stream_broken")
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _initialize(self, visit: Visit) -> None:
         message = visit.message
@@ -172,7 +199,8 @@ class Dispatch:
             try:
                 if answer.status != 200 or message.id is None:  # noqa: PLR2004
                     body = await read_json(answer, self._max_result)
-                    await reply(visit.send, answer.status, body, headers=_headers(answer))
+                    status, body = handed_down(answer.status, body, message.id)
+                    await reply(visit.send, status, body, headers=_headers(answer))
                     return
                 response = await read_response(answer, message.id, limit=self._max_result)
             finally:
@@ -181,7 +209,7 @@ class Dispatch:
             await self._unreachable(visit.backend, visit.send, message, error)
             return
         headers = _headers(answer)
-        if answer.session:
+        if "result" in response.message:
             sealed = self._seal(visit, answer.session, response.message)
             headers.append((b"mcp-session-id", sealed.encode("ascii")))
         await reply(visit.send, 200, response.body, headers=headers)
@@ -192,6 +220,7 @@ class Dispatch:
         protocol = result.get("protocolVersion") if isinstance(result, dict) else None
         session = Session(
             id=identifier,
+            mark=identifier or secrets.token_urlsafe(12),
             client=Client(info.name, info.version) if info else Client(),
             protocol=protocol if isinstance(protocol, str) else "",
         )
@@ -216,23 +245,3 @@ def _headers(answer: Answer) -> list[tuple[bytes, bytes]]:
         for key, name in _HANDED_DOWN.items()
         if key in answer.headers
     ]
-
-
-async def _stream(answer: Answer, send: Send) -> None:
-    await send(
-        {
-            "type": "http.response.start",
-            "status": answer.status,
-            "headers": [
-                (b"content-type", b"text/event-stream"),
-                (b"cache-control", b"no-cache, no-transform"),
-                (b"x-accel-buffering", b"no"),
-            ],
-        }
-    )
-    try:
-        async for chunk in answer.body():
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    except OutcomeUnknown:
-        log.warning("server.stream_broken")
-    await send({"type": "http.response.body", "body": b"", "more_body": False})

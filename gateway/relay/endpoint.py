@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from urllib.parse import unquote
 
+import structlog
+
+from approvals.journal import RecordUnavailable
+from gateway import refusals
 from gateway.catalogue import Catalogue
 from gateway.grants import Grant, Grants
 from gateway.headers import check_modern_headers, is_modern
@@ -20,10 +23,13 @@ from gateway.relay.response import Receive, Scope, Send, reply
 from gateway.relay.sessions import Session, Sessions
 from gateway.relay.visit import Backend, Visit
 
+log = structlog.get_logger()
+
 PREFIX = "/mcp/"
 _SERVER = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 _VERSION = re.compile(rb"\d{4}-\d{2}-\d{2}").fullmatch
 _BEARER = re.compile(r"[Bb]earer ([A-Za-z0-9_.~+/=-]{8,512})").fullmatch
+_RETRY = [(b"retry-after", b"5")]
 _CHALLENGE = [(b"www-authenticate", b'Bearer realm="signoff"')]
 
 _SESSION_GONE = error_body(None, -32600, "Session not found: initialize again")
@@ -71,6 +77,9 @@ class Endpoint:
             await self._serve(scope, receive, send)
         except Refused as refused:
             await reply(send, refused.status, refused.body, headers=refused.headers)
+        except RecordUnavailable:
+            log.exception("record.unavailable")
+            await reply(send, 503, _unrecorded(None), headers=_RETRY)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         raw: list[tuple[bytes, bytes]] = scope["headers"]
@@ -84,8 +93,8 @@ class Endpoint:
             raise Refused(403, "This grant does not reach that server")
         method = scope["method"]
         if method in ("GET", "DELETE"):
+            protocol = _protocol(headers)
             session = self._session(headers, grant, backend)
-            protocol = headers.get(b"mcp-protocol-version", b"").decode("latin-1")
             last_event = headers.get(b"last-event-id", b"").decode("latin-1")
             await self._dispatch.stream(
                 method, grant, backend, session, protocol, last_event, receive, send
@@ -118,21 +127,22 @@ class Endpoint:
             if wrong is not None:
                 raise Refused(wrong.http_status, wrong.message, body=_error(wrong))
         session = None if modern else self._session(headers, grant, backend)
-        protocol = headers.get(b"mcp-protocol-version", b"")
-        if protocol and not _VERSION(protocol):
-            raise Refused(400, "MCP-Protocol-Version is not a revision")
-        await self._dispatch.post(
-            Visit(
-                grant=grant,
-                backend=backend,
-                message=message,
-                modern=modern,
-                protocol=protocol.decode("ascii") or (session.protocol if session else ""),
-                session=session,
-                receive=receive,
-                send=send,
-            )
+        protocol = _protocol(headers)
+        visit = Visit(
+            grant=grant,
+            backend=backend,
+            message=message,
+            modern=modern,
+            protocol=protocol or (session.protocol if session else ""),
+            session=session,
+            receive=receive,
+            send=send,
         )
+        try:
+            await self._dispatch.post(visit)
+        except RecordUnavailable:
+            log.exception("record.unavailable", server=backend.name)
+            await reply(send, 503, _unrecorded(message), headers=_RETRY)
 
     def _check_site(self, headers: dict[bytes, bytes]) -> None:
         # A web page that rebinds its name to this address still sends its own Host and Origin.
@@ -145,10 +155,8 @@ class Endpoint:
     def _backend(self, scope: Scope) -> Backend | None:
         path = scope["path"]
         name = path[len(PREFIX) :]
-        # The raw path must spell the same: an encoded slash or dot is not a server's name.
-        if not _SERVER(name) or unquote(scope.get("raw_path", path.encode()).decode("latin-1")) != (
-            path
-        ):
+        # Spelled plainly: whoever guards paths in front of us must read the same name.
+        if not _SERVER(name) or scope.get("raw_path", path.encode()) != path.encode():
             return None
         return self._backends.get(name)
 
@@ -207,6 +215,19 @@ def _single(raw: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
             if sum(1 for other, _ in raw if other == name) > 1:
                 raise Refused(400, f"The {name.decode()} header came twice")
     return headers
+
+
+def _protocol(headers: dict[bytes, bytes]) -> str:
+    """The revision the header names; "" without one."""
+    version = headers.get(b"mcp-protocol-version", b"")
+    if version and not _VERSION(version):
+        raise Refused(400, "MCP-Protocol-Version is not a revision")
+    return version.decode("ascii")
+
+
+def _unrecorded(message: Message | None) -> bytes:
+    """What cannot be recorded is not done."""
+    return error_body(message.id if message else None, -32603, refusals.unavailable())
 
 
 def _error(malformed: Malformed) -> bytes:

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import orjson
 
 from approvals.model import Execution
+from gateway.jsonrpc import error_body
 from gateway.relay.sse import EventTooLarge, SseParser
 from gateway.relay.upstream import Answer, OutcomeUnknown
+
+#: Redirects and doubts about a credential concern the gateway; an agent would act on its own.
+_ABOUT_US = frozenset({*range(300, 400), 401, 403, 407})
 
 OnMessage = Callable[[bytes], Awaitable[None]]
 
@@ -62,6 +67,26 @@ def response_to(body: bytes, rpc_id: str | int) -> dict[str, Any] | None:
     if "method" in message or ("result" not in message and "error" not in message):
         return None
     return message
+
+
+def handed_down(status: int, body: bytes, rpc_id: str | int | None) -> tuple[int, bytes]:
+    """Status and body an agent gets for an answer that is not 200: the server's JSON-RPC, if it is
+    some. Any other page may repeat what we sent, our credential included (06, T-46).
+    """
+    if status in _ABOUT_US:
+        status = HTTPStatus.BAD_GATEWAY
+    if not body or _is_message(body):
+        return status, body
+    text = f"The server behind the gateway answered with HTTP {status} and no message"
+    return status, error_body(rpc_id, -32603, text)
+
+
+def _is_message(body: bytes) -> bool:
+    try:
+        message = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(message, dict) and message.get("jsonrpc") == "2.0"
 
 
 async def read_json(answer: Answer, limit: int) -> bytes:

@@ -75,19 +75,21 @@ class Executions:
             await self._listing.ensure(visit, fresh=True)
         except ListingFailed:
             return answers.server_unavailable(approval)
-        match await self._guard.claim(
-            approval.id, trust_annotations=visit.backend.trust_annotations
-        ):
+        match await self._guard.claim(approval.id):
             case Lost():
                 return None
             case Refused(refusal):
                 return refusal
-            case Claimed(claimed):
-                return await self._send(visit, call, claimed, progress)
+            case Claimed() as claim:
+                try:
+                    return await self._send(visit, call, claim, progress)
+                finally:
+                    self._guard.let_go(claim)
 
     async def _send(
-        self, visit: Visit, call: ToolCall, claimed: Approval, progress: Progress
+        self, visit: Visit, call: ToolCall, claim: Claimed, progress: Progress
     ) -> Ran | Refusal:
+        claimed = claim.approval
         started = time.perf_counter()
         response: Response | None = None
         execution = Execution.OUTCOME_UNKNOWN
@@ -105,8 +107,8 @@ class Executions:
             log.warning("call.outcome_unknown", approval=claimed.id, error=str(error))
         body = response.body if response is not None else None
         try:
-            await self._guard.finish(
-                claimed.id,
+            recorded = await self._guard.finish(
+                claim,
                 execution,
                 result=body,
                 result_digest=sha256(body) if body is not None else "",
@@ -117,6 +119,8 @@ class Executions:
             # say "outcome unknown". So does the agent's answer; two stories would be worse.
             log.exception("record.unavailable", approval=claimed.id)
             return answers.outcome_unknown(claimed)
+        if recorded.execution is not execution:
+            return answers.outcome_unknown(recorded)  # and so it stands on record
         return refusal if body is None else Ran(claimed.id, body)
 
     async def _exchange(

@@ -66,14 +66,14 @@ class Holding:
         self._clock = clock
         self._url = url
         self._progress_seconds = progress_seconds
-        self._stopping = asyncio.Event()
+        self.stopping = asyncio.Event()
         self._waiting: dict[tuple[str, str, str | int], asyncio.Task[Any]] = {}
 
     def stop(self) -> None:
         """The gateway is going down: let every waiting agent go with its handle. Thread-safe
         enough for a signal handler of the loop's own thread.
         """
-        self._stopping.set()
+        self.stopping.set()
 
     async def hold(self, visit: Visit, call: ToolCall, approval: Approval, hold: float) -> None:
         """Answer a call that a person must decide on."""
@@ -95,20 +95,23 @@ class Holding:
         await self._guard.waits(approval.id, until=self._clock.now() + hold * 1000)
         await self._attach(visit, call, approval, hold)
 
-    async def cancelled(self, visit: Visit) -> None:
+    def cancelled(self, visit: Visit) -> bool:
         """A legacy agent says that it no longer wants a call: its approval is withdrawn.
 
         Ids are the agent's own choice, so they count only within its own session. A client that
-        merely lost patience (its reason says so) is leaving, not cancelling.
+        merely lost patience (its reason says so) is leaving, not cancelling: then True, and the
+        server must not hear of it, for an approved call may be running there.
         """
         params = visit.message.params or {}
         request_id, reason = params.get("requestId"), params.get("reason")
         if visit.session is None or not isinstance(request_id, str | int):
-            return
-        task = self._waiting.get((visit.grant.id, visit.session.id, request_id))
-        if task is not None:
-            text = reason.lower() if isinstance(reason, str) else ""
-            task.cancel(_LEFT if "time" in text else _CANCELLED)
+            return False
+        task = self._waiting.get((visit.grant.id, visit.session.mark, request_id))
+        if task is None:
+            return False
+        left = isinstance(reason, str) and "time" in reason.lower()
+        task.cancel(_LEFT if left else _CANCELLED)
+        return left
 
     async def _attach(self, visit: Visit, call: ToolCall, approval: Approval, hold: float) -> None:
         stream = EventStream(visit.send)
@@ -148,7 +151,7 @@ class Holding:
             if outcome is not None:
                 return outcome
             remaining = ends - loop.time()
-            if remaining <= 0 or self._stopping.is_set():
+            if remaining <= 0 or self.stopping.is_set():
                 return StillWaiting(approval)
             await progress.waiting(approval, self._link(approval))
             newer = await self._next(approval, min(self._progress_seconds, remaining))
@@ -159,7 +162,7 @@ class Holding:
         change = asyncio.create_task(
             self._approvals.wait(approval.id, version=approval.version, timeout=seconds)
         )
-        stop = asyncio.create_task(self._stopping.wait())
+        stop = asyncio.create_task(self.stopping.wait())
         try:
             await asyncio.wait({change, stop}, return_when=asyncio.FIRST_COMPLETED)
             return change.result() if change.done() else None
@@ -228,7 +231,7 @@ class Holding:
     def _key(self, visit: Visit) -> tuple[str, str, str | int] | None:
         if visit.session is None or visit.message.id is None:
             return None
-        return (visit.grant.id, visit.session.id, visit.message.id)
+        return (visit.grant.id, visit.session.mark, visit.message.id)
 
 
 def under_id(body: bytes, rpc_id: str | int | None) -> bytes:

@@ -22,7 +22,11 @@ CONNECT_SECONDS = 10.0
 CHUNK = 64 * 1024
 
 _PASSED_ON = ("retry-after", "mcp-protocol-version", "allow")
-_SKIPPED = frozenset({"User-Agent", "Accept-Encoding", "Accept", "Content-Type"})
+_HEADERS = {
+    "Accept": "application/json, text/event-stream",
+    "Accept-Encoding": "identity",
+    "User-Agent": "signoff",
+}
 
 
 def pooled_session() -> aiohttp.ClientSession:
@@ -33,7 +37,7 @@ def pooled_session() -> aiohttp.ClientSession:
         ),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
-        skip_auto_headers=_SKIPPED,
+        headers=_HEADERS,
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
         trust_env=False,
         read_bufsize=256 * 1024,
@@ -56,18 +60,17 @@ class HttpAnswer:
         )
 
     async def body(self) -> AsyncIterator[bytes]:
+        content = self._response.content
         try:
-            async for chunk in self._response.content.iter_any():
+            while chunk := await content.readany():
                 yield chunk
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise OutcomeUnknown(type(error).__name__) from error
 
     async def aclose(self) -> None:
-        # Release keeps the connection when the body was read to its end and closes it otherwise;
-        # a closed connection is how Streamable HTTP cancels (2026-07-28, patterns/cancellation).
-        if self._response.content.at_eof():
-            self._response.release()
-        else:
+        # A response that came to its end has given its connection back by itself. Otherwise it is
+        # closed, which is how Streamable HTTP cancels (2026-07-28, patterns/cancellation).
+        if not self._response.closed:
             self._response.close()
 
 
@@ -86,15 +89,7 @@ class HttpUpstream:
         self.name = name
         self._url = URL(url)
         self._client = client
-        self._base = CIMultiDict(
-            {
-                "Content-Type": "application/json",
-                "Accept": "application/json, text/event-stream",
-                "Accept-Encoding": "identity",
-                "User-Agent": "signoff",
-                **headers,
-            }
-        )
+        self._base = CIMultiDict({"Content-Type": "application/json", **headers})
         # A silent stream is normal for GET and subscriptions; a request must say something.
         self._timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=CONNECT_SECONDS, sock_read=timeout

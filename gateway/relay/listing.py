@@ -22,7 +22,7 @@ from gateway.headers import outbound_headers
 from gateway.jsonrpc import encode, error_body
 from gateway.message import CAPABILITIES_KEY, VERSION_KEY
 from gateway.refusals import AWAIT_TOOL
-from gateway.relay.exchange import Garbage, Response, read_json, read_response
+from gateway.relay.exchange import Garbage, Response, handed_down, read_json, read_response
 from gateway.relay.response import reply
 from gateway.relay.upstream import NotSent, OutcomeUnknown
 from gateway.relay.visit import Visit
@@ -90,7 +90,7 @@ class Listing:
             try:
                 if answer.status != 200:  # noqa: PLR2004 - HTTP
                     body = await read_json(answer, self._max_result)
-                    await reply(visit.send, answer.status, body)
+                    await reply(visit.send, *handed_down(answer.status, body, message.id))
                     return
                 response = await read_response(answer, message.id, limit=self._max_result)
             finally:

@@ -1,4 +1,6 @@
-"""Session ids handed to agents: the server's own id, sealed for one grant and one server.
+"""Session ids handed to agents: the server's own id, sealed for one grant and one server. Where
+the server keeps no sessions the agent gets one all the same: only so can it be told from another
+agent of its grant when it cancels a call, for request ids are every client's own.
 
 Nothing is stored: an id that was made for another grant, another server or by somebody else does
 not open, and the agent is told that its session is gone. What the agent's program said of itself
@@ -27,7 +29,8 @@ _LONGEST = 4_096
 class Session:
     """What a sealed session id says."""
 
-    id: str  # the server's own
+    id: str  # the server's own; "" where it keeps none
+    mark: str  # no two sessions have the same: the server's id, or ours
     client: Client
     protocol: str
 
@@ -42,7 +45,8 @@ class Sessions:
     def seal(self, session: Session, *, grant: str, server: str) -> str:
         """The id the agent gets: ASCII, opaque."""
         nonce = secrets.token_bytes(_NONCE)
-        plain = dumps([session.id, session.client.name, session.client.version, session.protocol])
+        client = session.client
+        plain = dumps([session.id, session.mark, client.name, client.version, session.protocol])
         sealed = self._cipher.encrypt(nonce, plain.encode(), _bound(grant, server))
         return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode("ascii")
 
@@ -53,10 +57,10 @@ class Sessions:
         try:
             data = base64.b64decode(sealed + "=" * (-len(sealed) % 4), b"-_", validate=True)
             plain = self._cipher.decrypt(data[:_NONCE], data[_NONCE:], _bound(grant, server))
+            identifier, mark, name, version, protocol = loads(plain)
         except (binascii.Error, ValueError, InvalidTag):
             return None
-        identifier, name, version, protocol = loads(plain)
-        return Session(id=identifier, client=Client(name, version), protocol=protocol)
+        return Session(id=identifier, mark=mark, client=Client(name, version), protocol=protocol)
 
 
 def _bound(grant: str, server: str) -> bytes:

@@ -21,7 +21,6 @@ class Backend:
     name: str
     upstream: Upstream
     timeout: float  # seconds of silence on a call
-    trust_annotations: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What an agent's hanging up means for the work done for it."""
+"""What ends work before it is done: the agent's hanging up, or the gateway's own stop."""
 
 from __future__ import annotations
 
@@ -48,3 +48,25 @@ async def raising_gone(receive: Receive, *, after: float = 0) -> AsyncIterator[N
         timer.cancel()
         if watcher is not None:
             watcher.cancel()
+
+
+@asynccontextmanager
+async def until(event: asyncio.Event) -> AsyncIterator[None]:
+    """Run the block; once the event is set, leave it where it waits, without an error."""
+    watcher = asyncio.create_task(event.wait(), name="stop watch")
+    try:
+        async with asyncio.timeout(None) as limit:
+
+            def leave(_: object) -> None:
+                limit.reschedule(0)
+
+            watcher.add_done_callback(leave)
+            try:
+                yield
+            finally:
+                watcher.remove_done_callback(leave)
+    except TimeoutError:
+        if not event.is_set():
+            raise
+    finally:
+        watcher.cancel()

@@ -371,3 +371,24 @@ def test_an_invented_id_is_never_claimed(record: Record) -> None:
     record.approved()
     lost = record.write(lambda tx: queue.claim(tx, "apr_", owner="g", lease_ms=1, recheck=fine))
     assert lost == queue.Lost("There is no such approval.", None)
+
+
+def test_retention_drops_the_contents_of_what_is_over_and_of_nothing_else(record: Record) -> None:
+    ran = record.approved({"n": 1})
+    record.claim(ran)
+    record.finish(ran, result=b"{}")
+    denied = record.hold({"n": 2})
+    record.decide(denied, choice=Choice.DENY)
+    record.clock.pass_(seconds=1)
+    waits = record.hold({"n": 3})
+    runs = record.approved({"n": 4})
+    record.claim(runs)
+    record.clock.pass_(seconds=1000)
+    before = record.clock.now()
+    assert record.write(lambda tx: queue.drop_contents(tx, before=before)) == 2
+    assert record.write(lambda tx: queue.drop_contents(tx, before=before)) == 0
+    kept = {one.id: record.now_is(one.id).call.arguments for one in (ran, denied, waits, runs)}
+    assert kept == {ran.id: b"", denied.id: b"", waits.id: b'{"n":3}', runs.id: b'{"n":4}'}
+    assert record.write(lambda tx: queue.deliver(tx, ran.id)) is None
+    assert record.write(lambda tx: queue.find_open(tx, ran.asked)) is None
+    assert record.now_is(ran.id).masked == '{"n":1}'

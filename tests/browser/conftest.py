@@ -30,8 +30,11 @@ _ARGUMENTS = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """Closed with its module: while it is open it holds this thread's event loop, which the other
+    folders' asynchronous tests need.
+    """
     if not CHROMIUM.exists():
         pytest.skip(f"{CHROMIUM} is not installed: no browser to test in")
     with sync_playwright() as playwright:

@@ -9,14 +9,19 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 
 Json = dict[str, Any]
-Note = Callable[[float, float | None, str | None], Awaitable[None]]
 List = Callable[[], Awaitable[list[str]]]
-Call = Callable[[str, Json, float | None, Note | None], Awaitable[Json]]
+Call = Callable[[str, Json, float | None, "Note | None"], Awaitable[Json]]
+
+
+class Note(Protocol):
+    """What both SDKs call with every progress note."""
+
+    async def __call__(self, progress: float, total: float | None, message: str | None) -> None: ...
 
 
 def say(seen: Json) -> None:
@@ -42,7 +47,7 @@ async def converse(*, protocol: str, tools: List, call: Call) -> None:
             on_progress = note if order.get("progress") else None
             given = (order["name"], order["arguments"], order.get("timeout"), on_progress)
             say({"id": number, "result": await call(*given)})
-        except Exception as error:  # whatever the SDK raises is what the client saw
+        except Exception as error:  # noqa: BLE001 - whatever the SDK raises is what it saw
             say({"id": number, "error": f"{type(error).__name__}: {error}"})
 
     say({"ready": protocol})

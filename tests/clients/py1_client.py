@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import anyio
 from mcp import ClientSession
@@ -27,11 +27,11 @@ async def main(url: str, token: str) -> None:
             return [tool.name for tool in (await session.list_tools()).tools]
 
         async def call(
-            name: str, arguments: dict[str, Any], timeout: float | None, note: Note | None
+            name: str, arguments: dict[str, Any], seconds: float | None, note: Note | None
         ) -> dict[str, Any]:
-            patience: Any = None if timeout is None else timedelta(seconds=timeout)
+            patience = None if seconds is None else timedelta(seconds=seconds)
             result = await session.call_tool(
-                name, arguments, read_timeout_seconds=patience, progress_callback=note
+                name, arguments, read_timeout_seconds=cast("Any", patience), progress_callback=note
             )
             return result.model_dump(by_alias=True, mode="json", exclude_none=True)
 
@@ -39,4 +39,5 @@ async def main(url: str, token: str) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(main, *sys.argv[1:3])
+    _, _url, _token = sys.argv
+    anyio.run(main, _url, _token)

@@ -27,10 +27,10 @@ async def main(mode: Literal["legacy", "auto"], url: str, token: str) -> None:
             return [tool.name for tool in (await client.list_tools()).tools]
 
         async def call(
-            name: str, arguments: dict[str, Any], timeout: float | None, note: Note | None
+            name: str, arguments: dict[str, Any], seconds: float | None, note: Note | None
         ) -> dict[str, Any]:
             result = await client.call_tool(
-                name, arguments, read_timeout_seconds=timeout, progress_callback=note
+                name, arguments, read_timeout_seconds=seconds, progress_callback=note
             )
             return result.model_dump(by_alias=True, mode="json", exclude_none=True)
 
@@ -38,4 +38,5 @@ async def main(mode: Literal["legacy", "auto"], url: str, token: str) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(main, cast('Literal["legacy", "auto"]', sys.argv[1]), *sys.argv[2:4])
+    _, _mode, _url, _token = sys.argv
+    anyio.run(main, cast('Literal["legacy", "auto"]', _mode), _url, _token)

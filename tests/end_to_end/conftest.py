@@ -21,6 +21,7 @@ POLICY: dict[str, Any] = {
         "free": {},
         "limited": {"limits": [{"counter": "few", "window": "day", "max": 1, "scope": "grant"}]},
         "denied": {"action": "deny", "reason": "Not for agents."},
+        "slow": {"require_approval": True},
         "held": {
             "require_approval": {"reason": "A person decides."},
             "approve_if": [

@@ -28,6 +28,20 @@ def test_a_client_that_timed_out_gets_the_late_approval_by_repeating_its_call(
     assert (scene.ran(key), scene.desk.opened(key)) == (1, 1)
 
 
+@pytest.mark.parametrize("client", IMPATIENT)
+def test_a_time_out_while_the_approved_call_runs_neither_stops_nor_loses_it(
+    scene: Scene, key: str, client: str
+) -> None:
+    with scene.agent(client) as agent:
+        held = agent.begin("slow", timeout=2, key=key, seconds=3)
+        row = scene.desk.waiting(key)
+        scene.desk.approve(row["id"])
+        assert "timed out" in held.answer().error.lower()
+        assert agent.call("slow", key=key, seconds=3).text == f"slow {key}"
+    assert (scene.ran(key), scene.desk.opened(key)) == (1, 1)
+    assert "notifications/cancelled" not in scene.witness.methods()
+
+
 @pytest.mark.slow
 def test_the_typescript_sdks_own_60_seconds_lose_nothing(scene: Scene, key: str) -> None:
     with scene.agent("ts1") as agent:

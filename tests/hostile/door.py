@@ -106,7 +106,8 @@ class Door:
             "accept": "application/json, text/event-stream",
             "content-length": str(len(body)),
             "connection": "close",
-        } | {name.lower(): value for name, value in (headers or {}).items()}
+        }
+        usual.update((name.lower(), value) for name, value in (headers or {}).items())
         lines = [f"{name}: {value}" for name, value in usual.items() if value is not None]
         lines += [f"{name}: {value}" for name, value in extra]
         head = "\r\n".join([f"{method} {path} HTTP/1.1", *lines, "", ""])
@@ -144,7 +145,9 @@ class Door:
 
 
 def message(method: str = "tools/call", params: Any = None, **more: Any) -> bytes:
-    document = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params, **more}
+    document = {"jsonrpc": "2.0", "id": 1, "method": method, **more}
+    if params is not None:
+        document["params"] = params
     return json.dumps(document).encode()
 
 

@@ -27,7 +27,8 @@ PARSE, INVALID, PARAMS, HEADERS = -32700, -32600, -32602, -32020
 NAMES = [
     *("Free", "FREE", "fREE", " free", "free ", "\tfree", "free\t", "free\r\n", "free\n", "fr ee"),
     *("free\x00", "\x00free", "fr\u200bee", "\u200bfree", "free\ufeff", "\ufefffree", "free\u00ad"),
-    *("\uff46\uff52\uff45\uff45", "fr\u0435e", "\u0192ree", "l\u0131mited", "\u202eeerf", "fre\u0301e"),
+    *("\uff46\uff52\uff45\uff45", "fr\u0435e", "\u0192ree", "l\u0131mited", "\u202eeerf"),
+    "fre\u0301e",
     *("./free", "../free", "/free", "free/", "free%5f", "%66ree", "w/free", "w__free", "w.free"),
     *("", "*", "fre*", "free\\u0000", "signoff_await_approval2", "a" * 129, "free;held"),
 ]  # fmt: skip
@@ -74,8 +75,7 @@ BODIES = {
     "no id": (unanswered(b""), INVALID),
     **{
         f"id {text}": (unanswered(b'"id":' + text.encode() + b","), INVALID)
-        for text in ("null", "true", "1.5", "{}", "[]", "1e400000", "9" * 30, '"' + "i" * 600 + '"')
-        if text != "1e400000"
+        for text in ("null", "true", "1.5", "{}", "[]", "9" * 30, '"' + "i" * 600 + '"')
     },
     "id beyond floats": (unanswered(b'"id":1e400,'), PARSE),
     # T-11: depth
@@ -178,7 +178,7 @@ def _coded(text: str) -> str:
     return f"=?base64?{base64.b64encode(text.encode()).decode()}?="
 
 
-ROUTING = {
+ROUTING: dict[str, dict[str, str | None]] = {
     "another name": {"mcp-name": "held"},
     "a name in another case": {"mcp-name": "Free"},
     "no name": {"mcp-name": None},
@@ -199,7 +199,7 @@ ROUTING = {
 def test_routing_headers_that_differ_from_the_body_are_refused(door: Door, case: str) -> None:
     body, headers = modern()
     before = door.caused()
-    answer = door.send(body, headers=headers | ROUTING[case])
+    answer = door.send(body, headers={**headers, **ROUTING[case]})
     assert (answer.status, answer.code) == (400, HEADERS)
     assert door.caused() == before
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,12 @@ from approvals import queue
 from approvals.clock import SystemClock
 from approvals.digest import canonical
 from approvals.keys import Keys
-from approvals.model import Approval, Call, Choice, Client, Ruling, Terms
+from approvals.model import Approval, Call, Choice, Client, Reviewer, Ruling, Terms
 from approvals.reviewers import People
 from approvals.service import Approvals
 from approvals.store import Database, Transaction
 from approvals.wakeup import Wakeup
-from web.deps import Deps
+from web.deps import Deps, GrantLine, PolicyText, ServerLine, ToolLine
 from web.guard import Border
 
 HOSTILE = {
@@ -183,3 +183,101 @@ def charge(amount: int) -> dict[str, Any]:
         "capture": True,
         "metadata": {"invoice": "2026-1183", "attempt": 1},
     }
+
+
+TOOLS = (
+    ToolLine(
+        server="billing",
+        name="create_charge",
+        description="Charges a customer's card. <script>alert(1)</script>",
+        risk="high",
+        kind="financial",
+        verdict="hold",
+        rule="/tools/create_charge",
+    ),
+    ToolLine(
+        server="billing",
+        name="list_invoices",
+        description="Lists invoices.",
+        risk="low",
+        kind="read",
+        verdict="limited",
+        rule="/tools/list_invoices",
+    ),
+    ToolLine(
+        server="crm",
+        name="delete_customer",
+        description="Deletes a customer for good.",
+        risk="critical",
+        kind="destructive",
+        verdict="allow",
+        rule="/default",
+        changed=True,
+    ),
+)
+"""What a catalogue might hold: one tool of each fate."""
+
+
+class MemoryDesk:
+    """A desk that keeps grants and freezes in memory and behaves like the gateway's."""
+
+    def __init__(self) -> None:
+        self.lines: dict[str, GrantLine] = {}
+        self.frozen: set[tuple[str, str]] = set()
+
+    async def grants(self) -> list[GrantLine]:
+        return list(self.lines.values())
+
+    async def create(
+        self, *, label: str, servers: tuple[str, ...], owner: str, days: int | None, by: Reviewer
+    ) -> str:
+        name = f"grt_{len(self.lines)}"
+        self.lines[name] = GrantLine(
+            id=name,
+            label=label,
+            servers=servers,
+            owner=owner,
+            created_at=1_764_000_000_000,
+            expires_at=None if days is None else 1_764_000_000_000 + days * 86_400_000,
+            revoked_at=None,
+            frozen_at=None,
+        )
+        return f"sgn_secret-of-{name}-for-{by.id}"
+
+    async def revoke(self, grant_id: str, *, by: Reviewer) -> bool:
+        line = self.lines.get(grant_id)
+        if line is None or line.revoked_at is not None:
+            return False
+        self.lines[grant_id] = replace(line, revoked_at=1_764_000_000_001)
+        return bool(by.id)
+
+    async def freeze(self, kind: str, name: str, *, on: bool, by: Reviewer) -> bool:
+        if on:
+            self.frozen.add((kind, name))
+        else:
+            self.frozen.discard((kind, name))
+        return bool(by.id)
+
+    async def servers(self) -> list[ServerLine]:
+        return [
+            ServerLine(
+                name="billing", address="https://billing.example/mcp", state="ready", tools=2
+            ),
+            ServerLine(
+                name="crm",
+                address="crm-server",
+                state="down",
+                tools=1,
+                error="exit status 1",
+                frozen=("server", "crm") in self.frozen,
+            ),
+        ]
+
+
+async def tools() -> tuple[ToolLine, ...]:
+    return TOOLS
+
+
+def policy() -> PolicyText:
+    text = '{\n  "version": "1",\n  "default": "deny",\n  "tools": {}\n}\n'
+    return PolicyText(text=text, hash="5be0" * 16, path="policy.json", loaded_at=1_764_000_000_000)

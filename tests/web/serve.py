@@ -9,7 +9,7 @@ from pathlib import Path
 
 import uvicorn
 
-from tests.web.scene import fill, open_scene
+from tests.web.scene import MemoryDesk, fill, open_scene, policy, tools
 from web.app import build
 
 
@@ -20,7 +20,9 @@ async def serve(port: int) -> None:
         link = await scene.people.invite("alice", role="admin", url=f"http://127.0.0.1:{port}")
         await fill(scene)
         print(link, flush=True)
-        app = build(scene.deps(public_url=f"http://127.0.0.1:{port}"))
+        url = f"http://127.0.0.1:{port}"
+        more = {"desk": MemoryDesk(), "tools": tools, "policy": policy}
+        app = build(scene.deps(public_url=url, **more))
         config = uvicorn.Config(app, port=port, log_level="warning", timeout_graceful_shutdown=2)
         try:
             await uvicorn.Server(config).serve()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, case, func, literal_column, select
 
 from approvals.model import Millis
 from approvals.tables import ApprovalRow, DecisionRow, HistoryTable
@@ -220,20 +220,26 @@ class Use:
 def use_of_tools(connection: Connection, now: Millis) -> dict[tuple[str, str], Use]:
     """The last seven days of every tool, by (server, name). Looks at the newest rows only."""
     newest = connection.execute(select(func.max(_history.c.seq))).scalar() or 0
+    # A reviewer's denial has an approval; a rule's has none and is a call of its own.
+    by_rule = (_history.c.event == "denied") & _history.c.approval_id.is_(None)
+    ruled = case((by_rule, literal_column("'by rule'")), else_=_history.c.event)
     rows = connection.execute(
-        select(_history.c.server, _history.c.tool, _history.c.event, func.count())
+        select(_history.c.server, _history.c.tool, ruled, func.count())
         .where(_history.c.seq > newest - 1_000_000, _history.c.at >= now - 7 * DAY)
-        .where(_history.c.event.in_(("allowed", "limited", "held", "denied_by_policy", "denied")))
-        .group_by(_history.c.server, _history.c.tool, _history.c.event)
+        .where(_history.c.event.in_(("allowed", "limited", "held", "denied")))
+        .group_by(_history.c.server, _history.c.tool, ruled)
     ).all()
     counts: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
     for server, tool, event, count in rows:
         counts[(server, tool)][event] = count
     return {
         key: Use(
-            sum(events.values()),
+            events.get("allowed", 0)
+            + events.get("limited", 0)
+            + events.get("held", 0)
+            + events.get("by rule", 0),
             events.get("held", 0),
-            events.get("denied", 0) + events.get("denied_by_policy", 0),
+            events.get("denied", 0) + events.get("by rule", 0),
         )
         for key, events in counts.items()
     }

@@ -171,6 +171,14 @@ def _record() -> None:
         sqlite_where=sa.text("approval_id IS NOT NULL"),
         postgresql_where=sa.text("approval_id IS NOT NULL"),
     )
+    op.create_index(
+        "history_rare",
+        "history",
+        ["event", "seq"],
+        unique=False,
+        sqlite_where=sa.text("event NOT IN ('allowed', 'succeeded')"),
+        postgresql_where=sa.text("event NOT IN ('allowed', 'succeeded')"),
+    )
     op.create_table(
         "outbox",
         sa.Column("id", sa.Text(), nullable=False),

@@ -125,6 +125,14 @@
     } catch { later(() => refresh(id)); }
   }
 
+  // Whether an agent still waits changes without an event: look again at what is on the screen.
+  function lookAgain() {
+    for (const card of live()) {
+      const box = card.getBoundingClientRect();
+      if (box.bottom > 0 && box.top < innerHeight && !card.dataset.busy) refresh(card.dataset.id);
+    }
+  }
+
   async function resync() {
     if (!cards) { if (detail) refresh(detail.dataset.id); return; }
     try {
@@ -141,7 +149,11 @@
   function count() {
     if (!cards) return;
     const more = Number(cards.dataset.more);
-    badge(live().length + waiting.size + more);
+    const open = live().length + waiting.size + more;
+    const high = cards.querySelectorAll(".card.high[data-open], .card.critical[data-open]").length;
+    document.getElementById("summary").textContent = open
+      ? open + (open === 1 ? " call" : " calls") + (high ? ", " + high + " of high risk" : "") : "";
+    badge(open);
     const note = document.getElementById("more");
     note.hidden = more === 0;
     note.firstElementChild.textContent = more;
@@ -285,6 +297,7 @@
     const limit = body.dataset.live === "wait" ? 8000 : 40000;
     if (body.dataset.live !== "stale" && Date.now() - last > limit) state("stale");
     if (++alarm % 5 === 0) times();
+    if (alarm % 20 === 0 && cards && !document.hidden && body.dataset.live === "live") lookAgain();
     tick();
   }, 1000);
   // A phone that was asleep: what it shows is old until it has heard again.

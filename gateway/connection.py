@@ -1,0 +1,100 @@
+"""One HTTP connection: uvicorn's, with bounds on what a stranger may make it keep and wait for.
+
+Neither uvicorn nor its parser bounds the size of a head, the time a request takes to arrive or
+what stands behind a chunked body. It knows no paths and no messages. Not pure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+HEAD_BYTES = 64 * 1024
+"""Of a request's head, of trailers or of one chunk's extension; one read of the socket may exceed
+it. Agents send one or two kilobytes."""
+
+ARRIVAL_SECONDS = 30.0
+"""From its first byte, or the opening of the connection, until a request is there as a whole."""
+
+_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"content-length: 0\r\nconnection: close\r\n\r\n"
+)
+
+
+class Connection(HttpToolsProtocol):
+    """A connection that ends when a request does not arrive, or its head does not end."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._arrived = False  # the request that began last is there as a whole
+        self._in_head = True
+        self._unparsed = 0  # bytes since the parser last gave a part of a body, or an end
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._expect_nothing()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._arrived = False
+        self._unparsed += len(data)
+        super().data_received(data)
+        if self._arrived or self.transport.is_closing():
+            self._expect_nothing()
+        elif self._unparsed > HEAD_BYTES:
+            if self.cycle is None or self.cycle.response_complete:
+                self.transport.write(_TOO_LARGE)
+            self.transport.close()
+        elif self._deadline is None:
+            self._expect()
+
+    def on_message_begin(self) -> None:
+        self._arrived, self._in_head = False, True
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # The parser tells trailers as it tells headers. They come after everything was decided on
+        # the head, perhaps by a proxy in front, so they must not be taken for one.
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._in_head, self._unparsed = False, 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._unparsed = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._arrived, self._unparsed = True, 0
+        super().on_message_complete()
+
+    def _expect(self) -> None:
+        self._deadline = self.loop.call_later(ARRIVAL_SECONDS, self._late)
+
+    def _expect_nothing(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _late(self) -> None:
+        if self.pipeline:  # not the sender's fault: nothing is read while an earlier one runs
+            self._expect()
+            return
+        self.transport.close()

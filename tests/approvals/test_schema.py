@@ -1,0 +1,44 @@
+"""The schema: what the revisions make is what the tables say, on both databases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, String
+from sqlmodel import SQLModel
+
+from approvals.engines import parse, writer_engine
+from approvals.migrate import migrate
+from approvals.store import Database
+from tests.approvals.record import KEYS, HandClock, Record
+
+
+def differs(_context: object, _is: object, _said: object, found: Any, wanted: Any) -> bool | None:
+    """TEXT and VARCHAR without a length are one type to both databases."""
+    texts = [isinstance(getattr(one, "impl", one), String) for one in (found, wanted)]
+    return False if all(texts) else None
+
+
+def test_the_revisions_make_exactly_the_tables(record: Record) -> None:
+    def compare(connection: Connection) -> list[Any]:
+        context = MigrationContext.configure(connection, opts={"compare_type": differs})
+        found: list[Any] = compare_metadata(context, SQLModel.metadata)
+        return found
+
+    assert record.read(compare) == []
+
+
+def test_migrating_again_changes_nothing_and_loses_nothing(url: str) -> None:
+    clock = HandClock()
+    first = Record(Database.open(url, key=KEYS, clock=clock), clock, url)
+    held = first.hold()
+    first.database.close_now()
+    engine = writer_engine(parse(url))
+    migrate(engine)
+    migrate(engine, to="0001")
+    engine.dispose()
+    again = Record(Database.open(url, key=KEYS, clock=clock), clock, url)
+    assert again.now_is(held.id) == held
+    again.database.close_now()

@@ -1,0 +1,144 @@
+"""The reviewer's view: what it is, what changed, what is odd about it, and its digest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from approvals import queue
+from approvals.model import Choice, Execution, Settlement, State, Terms
+from approvals.view import View, view_of
+from tests.approvals.record import ALICE, BOB, START, Record
+
+
+def view(record: Record, approval_id: str) -> View:
+    found = record.read(lambda connection: view_of(connection, approval_id, now=record.clock.now()))
+    assert found is not None
+    return found
+
+
+def changed(since: Any) -> dict[str, tuple[str, str]]:
+    return {one.path: (one.before.text, one.after.text) for one in since.changes}
+
+
+def test_the_card_says_what_who_and_how_long(record: Record) -> None:
+    held = record.hold(terms=Terms(quorum=2, expires=600), attached_until=START + 5_000)
+    record.clock.pass_(seconds=1)
+    seen = view(record, held.id)
+    assert seen.target is not None
+    assert (seen.target.path, seen.target.text) == ("args.payment_id", "pay_1")
+    assert [(one.path, one.type, one.text) for one in seen.arguments] == [
+        ("args.amount", "number", "1200"),
+        ("args.payment_id", "text", "pay_1"),
+    ]
+    assert (seen.seconds_left, seen.missing, seen.waiting, seen.complete) == (599, 2, True, True)
+    assert seen.at_zero == "It expires, which counts as a denial. Nothing runs."
+    assert (seen.flags, seen.since_approved, seen.since_denied) == ((), None, None)
+    record.clock.pass_(seconds=5)
+    assert not view(record, held.id).waiting
+
+
+def test_the_differences_to_the_last_approved_and_the_last_denied_call(record: Record) -> None:
+    record.approved({"amount": 100, "payment_id": "pay_1", "to": "ann"})
+    record.clock.pass_(seconds=1)
+    denied = record.hold({"amount": 900, "payment_id": "pay_2"})
+    record.decide(denied, BOB, Choice.DENY, reason="too much")
+    record.clock.pass_(seconds=1)
+    held = record.hold({"amount": 900, "payment_id": "pay_1", "note": None})
+    seen = view(record, held.id)
+    assert changed(seen.since_approved) == {
+        "args.amount": ("100", "900"),
+        "args.note": ("", "null"),
+        "args.to": ("ann", ""),
+    }
+    assert changed(seen.since_denied) == {
+        "args.note": ("", "null"),
+        "args.payment_id": ("pay_2", "pay_1"),
+    }
+    assert seen.since_denied is not None
+    assert (seen.since_denied.by, seen.since_denied.reason) == ("bob", "too much")
+    assert [(one.state, one.by) for one in seen.similar] == [
+        (State.DENIED, "bob"),
+        (State.APPROVED, "alice"),
+    ]
+
+
+def test_other_grants_tools_and_servers_are_not_compared_with(record: Record) -> None:
+    record.approved({"n": 1}, grant="grt_2")
+    record.approved({"n": 1}, tool="other")
+    record.approved({"n": 1}, server="other")
+    assert view(record, record.hold({"n": 2}).id).similar == ()
+
+
+def test_equal_secrets_are_no_change_and_different_ones_are_without_showing_them(
+    record: Record,
+) -> None:
+    record.approved({"password": "one", "n": 1})
+    same = view(record, record.hold({"password": "one", "n": 2}).id)
+    assert list(changed(same.since_approved)) == ["args.n"]
+    other = view(record, record.hold({"password": "two", "n": 1}).id)
+    ((before, after),) = changed(other.since_approved).values()
+    assert before != after
+    assert "one" not in before
+    assert "two" not in after
+
+
+def test_an_integer_and_a_float_of_the_same_value_are_a_change(record: Record) -> None:
+    record.approved({"n": 1})
+    seen = view(record, record.hold({"n": 1.0}).id)
+    assert changed(seen.since_approved) == {"args.n": ("1", "1.0")}
+
+
+def test_what_is_odd_about_a_call_is_flagged(record: Record) -> None:
+    record.approved({"payment_id": "pay_1"})
+    denied = record.hold({"payment_id": "pay_9\u202e", "note": "x" * 30_000})
+    record.decide(denied, choice=Choice.DENY)
+    again = record.hold({"payment_id": "pay_9\u202e", "note": "x" * 30_000})
+    seen = view(record, again.id)
+    assert seen.flags == ("denied before", "hidden characters", "oversized")
+    assert not seen.complete
+    new = view(record, record.hold({"payment_id": "pay_8"}).id)
+    assert new.flags == ("new target",)
+
+
+def test_a_hidden_character_is_shown_in_values_and_in_keys(record: Record) -> None:
+    seen = view(record, record.hold({"a\u200bb": "c\u202ed\ne"}).id)
+    (value,) = seen.arguments
+    assert (value.path, value.text, value.hidden) == ("args.a\\u200bb", "c\\u202ed\ne", 2)
+
+
+def test_a_long_value_shows_head_and_tail_and_its_size(record: Record) -> None:
+    seen = view(record, record.hold({"body": "A" * 700 + "rm -rf /"}).id)
+    (value,) = seen.arguments
+    assert (value.size, value.cut) == (708, True)
+    assert value.text.startswith("A" * 400 + " … 188 more characters … ")
+    assert value.text.endswith("rm -rf /")
+
+
+def test_an_unknown_outcome_of_the_same_call_is_in_red_until_it_is_settled(
+    record: Record,
+) -> None:
+    first = record.approved()
+    record.claim(first)
+    record.finish(first, Execution.OUTCOME_UNKNOWN, result=None)
+    held = record.hold()
+    assert view(record, held.id).unknown_outcome == first.id
+    assert "outcome unknown" in view(record, held.id).flags
+    assert view(record, first.id).unknown_outcome is None
+    record.write(
+        lambda tx: queue.settle(
+            tx, first.id, reviewer=ALICE, settlement=Settlement.DONE, note="", via="page"
+        )
+    )
+    assert view(record, held.id).unknown_outcome is None
+
+
+def test_the_digest_covers_what_is_shown_and_not_the_waiting(record: Record) -> None:
+    held = record.hold(terms=Terms(quorum=2))
+    first = view(record, held.id)
+    record.clock.pass_(seconds=30)
+    record.write(lambda tx: queue.present(tx, held.id, until=tx.now + 1000))
+    record.decide(held, ALICE)
+    later = view(record, held.id)
+    assert later.digest == first.digest
+    assert (later.missing, [vote.reviewer for vote in later.votes]) == (1, ["alice"])
+    assert view(record, record.hold({"amount": 1}).id).digest != first.digest

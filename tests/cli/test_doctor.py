@@ -1,0 +1,116 @@
+"""doctor: what is broken, and what to do."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.cli.command import HERE, Command
+from tests.cli.folder import Folder
+
+
+def _free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+def _examined(signoff: Command, *argv: str, **environ: str) -> tuple[int, dict[str, Any], Any]:
+    environ.setdefault("SIGNOFF_PORT", _free_port())
+    done = signoff("doctor", "--json", *argv, **environ)
+    shown = json.loads(done.out)
+    return done.code, {check["name"]: check for check in shown["checks"]}, shown["settings"]
+
+
+def test_a_healthy_installation_is_exit_0(signoff: Command, folder: Folder) -> None:
+    folder.people(alice="admin")
+    folder.granted()
+    folder.policy()
+    entry = {"command": sys.executable, "args": [str(HERE / "server.py")]}
+    (folder.path / "servers.json").write_text(json.dumps({"mcpServers": {"crm": entry}}))
+    code, checks, _ = _examined(signoff)
+    assert {check["state"] for check in checks.values()} == {"ok"}, checks
+    assert code == 0
+    assert checks["server"]["found"] == "crm: 3 tools"
+
+
+def test_an_empty_folder_names_the_next_steps(signoff: Command, tmp_path: Path) -> None:
+    code, checks, _ = _examined(signoff)
+    assert code == 3
+    assert "signoff init" in checks["policy"]["do"]
+    assert checks["record"]["state"] == "warning"
+    assert not (tmp_path / ".signoff").exists()
+
+
+def test_each_fault_is_told_with_what_to_do(signoff: Command, folder: Folder) -> None:
+    folder.granted()
+    folder.policy(default="perhaps")
+    (folder.path / "servers.json").write_text('{"mcpServers": {"crm": {"command": "no-such"}}}')
+    (folder.path / ".signoff").chmod(0o755)
+    signoff("freeze", "everything")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        code, checks, _ = _examined(signoff, SIGNOFF_PORT=port)
+    assert code == 3
+    assert checks["policy"]["do"] == "signoff policy check"
+    assert checks["server"]["state"] == "broken"
+    assert checks["reviewers"]["do"] == "signoff reviewer add YOUR-NAME"
+    assert checks["data folder"]["do"].startswith("chmod 700")
+    assert checks["port"]["state"] == "broken"
+    assert "everything" in checks["freeze"]["found"]
+
+
+def test_a_lost_key_beside_a_record_is_broken_and_no_new_one_is_made(
+    signoff: Command, folder: Folder
+) -> None:
+    folder.held()
+    key = folder.path / ".signoff" / "signoff.key"
+    key.unlink()
+    code, checks, _ = _examined(signoff, "--no-servers")
+    assert (code, checks["key"]["state"]) == (3, "broken")
+    assert not key.exists()
+
+
+def test_settings_tell_where_they_come_from_without_secrets(
+    signoff: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "signoff.toml").write_text("hold = 7\n")
+    url = "postgresql+psycopg://me:hunter2@127.0.0.1:1/none"
+    environ = {"SIGNOFF_DATABASE_URL": url, "SIGNOFF_PORT": _free_port()}
+    done = signoff("doctor", "--json", "--no-servers", **environ)
+    found = {one["name"]: one for one in json.loads(done.out)["settings"]}
+    assert (found["hold"]["value"], found["hold"]["source"]) == ("7", "signoff.toml")
+    assert found["port"]["source"] == "SIGNOFF_PORT"
+    assert found["max_body"]["source"] == "default"
+    assert found["database_url"]["value"] == "set, not shown"
+    assert "hunter2" not in done.said()
+
+
+def test_a_running_gateway_is_asked_how_it_is(signoff: Command, folder: Folder) -> None:
+    folder.policy()
+    (folder.path / "servers.json").write_text('{"mcpServers": {}}')
+    port = _free_port()
+    environ = {"PATH": os.environ["PATH"], "HOME": str(folder.path), "SIGNOFF_PORT": port}
+    with subprocess.Popen(
+        [str(Path(sys.executable).with_name("signoff")), "up"],
+        cwd=folder.path,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as gateway:
+        assert gateway.stdout is not None
+        try:
+            assert port in gateway.stdout.readline()
+            _, checks, _ = _examined(signoff, "--no-servers", SIGNOFF_PORT=port)
+            assert checks["gateway"]["state"] == "ok"
+            assert "is ready" in checks["gateway"]["found"]
+        finally:
+            gateway.send_signal(signal.SIGINT)
+            assert gateway.wait(20) == 0

@@ -1,0 +1,146 @@
+"""policy: check, show, schema, explain, diff, import, backtest."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import Command
+from tests.cli.folder import Folder
+
+
+def test_check_lists_every_error_and_is_exit_3(signoff: Command, folder: Folder) -> None:
+    folder.policy(default="perhaps", colour="red")
+    done = signoff("policy", "check")
+    assert done.code == 3
+    assert "error /default" in done.out
+    assert "error /colour" in done.out
+
+
+def test_check_of_a_good_policy_is_silent(signoff: Command, folder: Folder) -> None:
+    folder.policy()
+    done = signoff("policy", "check", "policy.json")
+    assert (done.code, done.out, done.err) == (0, "", "policy.json: no errors, no warnings\n")
+
+
+def test_check_speaks_json_and_github(signoff: Command, folder: Folder) -> None:
+    folder.policy(default="perhaps")
+    for argv in (("--json",), ("--format", "json")):
+        shown = json.loads(signoff("policy", "check", *argv).out)
+        assert (shown["schema"], shown["valid"]) == ("signoff.problems/1", False)
+        assert shown["items"][0]["pointer"] == "/default"
+    line = signoff("policy", "check", "--format", "github").out
+    assert line.startswith("::error file=policy.json,title=/default::")
+
+
+def test_a_file_that_is_not_there_is_exit_3(signoff: Command) -> None:
+    done = signoff("policy", "check", "no.json")
+    assert (done.code, done.err) == (3, "no.json cannot be read: No such file or directory\n")
+
+
+def test_show_prints_the_normal_form(signoff: Command, folder: Folder) -> None:
+    folder.policy(tools={"a": {"action": "allow"}, "b": {"rate_limit": "5/hour"}})
+    shown = json.loads(signoff("policy", "show").out)
+    assert shown["tools"]["a"] == {}
+    assert shown["tools"]["b"]["limits"][0]["max"] == 5
+
+
+def test_the_schema_is_printed(signoff: Command) -> None:
+    assert json.loads(signoff("policy", "schema").out)["title"] == "Signoff policy"
+
+
+def test_explain_traces_every_rule_with_values(signoff: Command, folder: Folder) -> None:
+    folder.policy()
+    out = signoff("policy", "explain", "refund", "--server", "s", "--args", '{"amount": 120}').out
+    assert out.startswith("hold   refund on s\n")
+    assert "/tools/refund/approve_if/0" in out
+    assert "true: amount 120 > 100" in out
+    shown = json.loads(signoff("policy", "explain", "drop", "--json").out)
+    assert (shown["verdict"], shown["rule"]) == ("deny", "(default deny)")
+
+
+def test_explain_says_what_is_left_of_a_limit(signoff: Command, folder: Folder) -> None:
+    folder.policy()
+    folder.grant = folder.granted("claude@laptop")
+    argv = ("policy", "explain", "close", "--server", "s", "--grant", "claude@laptop", "--json")
+    assert json.loads(signoff(*argv).out)["limits"][0]["left"] == "60"
+
+
+@pytest.mark.parametrize("args", ["{", "[]", "1"])
+def test_explain_refuses_arguments_that_are_no_object(
+    signoff: Command, folder: Folder, args: str
+) -> None:
+    folder.policy()
+    assert signoff("policy", "explain", "look", "--args", args).code == 2
+
+
+def test_diff_is_in_words_and_ignores_spelling(signoff: Command, folder: Folder) -> None:
+    old = folder.policy().rename(folder.path / "old.json")
+    folder.policy(tools={"look": {"action": "deny", "reason": "No."}})
+    out = signoff("policy", "diff", str(old), "policy.json").out
+    assert 'look: added: denied always ("No.")' in out
+    same = signoff("policy", "diff", "policy.json", "policy.json")
+    assert (same.code, same.out) == (0, "")
+
+
+YAML = """
+version: "1"
+default: deny
+tools:
+  create_charge:
+    rules:
+      - name: cap
+        conditions: [{path: args.amount, op: lte, value: 500}]
+        on_deny: Too much.
+"""
+
+
+def test_import_translates_and_never_overwrites(signoff: Command, tmp_path: Path) -> None:
+    (tmp_path / "go.yaml").write_text(YAML)
+    printed = json.loads(signoff("policy", "import", "go.yaml").out)
+    assert printed["tools"]["create_charge"]["require"][0]["on_deny"] == "Too much."
+    assert signoff("policy", "import", "go.yaml", "-o", "p.json").code == 0
+    again = signoff("policy", "import", "go.yaml", "-o", "p.json")
+    assert (again.code, "--force" in again.err) == (2, True)
+    assert signoff("policy", "import", "go.yaml", "-o", "p.json", "--force").code == 0
+    assert (tmp_path / "p.json.bak").exists()
+    (tmp_path / "bad.yaml").write_text("- a\n")
+    assert signoff("policy", "import", "bad.yaml").code == 3
+
+
+def test_backtest_replays_the_history(signoff: Command, folder: Folder) -> None:
+    folder.judged("refund", "allow", '{"amount":60}')
+    folder.judged("refund", "allow", '{"amount":5}')
+    folder.judged("look", "allow", "{}")
+    folder.judged("drop", "deny", "{}", rule="(default deny)")
+    held = {"conditions": [{"path": "args.amount", "op": "gt", "value": 50}], "reason": "Much."}
+    folder.policy(tools={"refund": {"approve_if": [held]}, "drop": {}})
+    out = signoff("policy", "backtest", "policy.json").out
+    assert out.startswith("Of 4 calls since ")
+    assert "1 newly held, 1 newly denied, 1 newly passed." in out
+    shown = json.loads(signoff("policy", "backtest", "policy.json", "--json").out)
+    assert [one["seq"] for one in shown["newly_held"]] == [1]
+    assert [one["tool"] for one in shown["newly_denied"]] == ["look"]
+    assert [one["tool"] for one in shown["newly_passed"]] == ["drop"]
+
+
+def test_backtest_does_not_guess_at_masked_values(signoff: Command, folder: Folder) -> None:
+    masked = '{"amount":5,"password":"[redacted, 8 chars, fp 1a2b3c4d]"}'
+    folder.judged("refund", "allow", masked)
+    reads = {"conditions": [{"path": "args.password", "op": "eq", "value": "x"}], "on_deny": "No."}
+    folder.policy(tools={"refund": {"deny_if": [reads]}})
+    done = signoff("policy", "backtest", "policy.json")
+    assert "Not replayed: 1 calls, billing/refund (1)." in done.out
+    other = {"conditions": [{"path": "args.amount", "op": "lt", "value": 9}], "on_deny": "No."}
+    folder.policy(tools={"refund": {"deny_if": [other]}})
+    shown = json.loads(signoff("policy", "backtest", "policy.json", "--json").out)
+    assert (len(shown["newly_denied"]), shown["not_replayed"]) == (1, [])
+
+
+def test_a_reviewers_denial_is_no_verdict_of_a_policy(signoff: Command, folder: Folder) -> None:
+    folder.people(alice="approver")
+    held = folder.held()
+    signoff("deny", held.id, "--reason", "no")
+    folder.policy()
+    shown = json.loads(signoff("policy", "backtest", "policy.json", "--json").out)
+    assert (shown["calls"], shown["held"], shown["newly_passed"]) == (1, 1, [])

@@ -1,0 +1,92 @@
+"""Tools, policy, agents and servers on the page; who may change them."""
+
+from __future__ import annotations
+
+import httpx2
+import pytest
+
+from approvals.model import Role
+from tests.web.conftest import FROM_OUR_PAGE, HOST, Door, Visit
+from tests.web.scene import MemoryDesk, Scene, policy, tools
+from tests.web.test_inert import stray
+from web.app import build
+from web.guard import csrf_token
+from web.page.admin import connect_lines
+
+
+@pytest.fixture
+def desk() -> MemoryDesk:
+    return MemoryDesk()
+
+
+@pytest.fixture
+def office(scene: Scene, desk: MemoryDesk) -> Door:
+    return Door(build(scene.deps(desk=desk, tools=tools, policy=policy)), scene)
+
+
+async def press(visit: Visit, path: str, **form: str) -> httpx2.Response:
+    csrf = csrf_token(visit.http.cookies["signoff"])
+    return await visit.post(path, {"csrf": csrf, **form})
+
+
+async def test_a_new_grants_token_is_shown_once_with_lines_to_paste(
+    office: Door, desk: MemoryDesk
+) -> None:
+    visit = await office.signed_in("root", "admin")
+    answer = await press(visit, "/agents/new", label='ci "bot"', servers="billing, crm", days="30")
+    token = "sgn_secret-of-grt_0-for-root"
+    assert token in answer.text
+    assert f"claude mcp add --transport http ci--bot {HOST}/mcp/SERVER" in answer.text
+    assert stray(answer.text) == ""
+    assert answer.headers["cache-control"] == "no-store"
+    assert token not in (await visit.get("/agents")).text
+    (line,) = desk.lines.values()
+    assert line.servers == ("billing", "crm")
+
+
+async def test_an_administrator_revokes_and_freezes(office: Door, desk: MemoryDesk) -> None:
+    visit = await office.signed_in("root", "admin")
+    await press(visit, "/agents/new", label="x")
+    assert "Revoked." in (await press(visit, "/agents/revoke", id="grt_0")).text
+    assert "It had ended before." in (await press(visit, "/agents/revoke", id="grt_0")).text
+    await press(visit, "/agents/freeze", kind="everything", on="1")
+    await press(visit, "/agents/freeze", kind="server", name="crm", on="1")
+    assert desk.frozen == {("everything", ""), ("server", "crm")}
+    assert "Frozen" in (await visit.get("/agents")).text
+    await press(visit, "/agents/freeze", kind="everything", on="")
+    assert desk.frozen == {("server", "crm")}
+
+
+@pytest.mark.parametrize("role", ["viewer", "approver"])
+@pytest.mark.parametrize("path", ["/agents/new", "/agents/revoke", "/agents/freeze"])
+async def test_others_change_nothing(office: Door, desk: MemoryDesk, role: Role, path: str) -> None:
+    visit = await office.signed_in("eve", role)
+    answer = await press(visit, path, label="x", id="grt_0", kind="everything", on="1")
+    assert answer.status_code == 403
+    assert (desk.lines, desk.frozen) == ({}, set())
+    assert "New agent" not in (await visit.get("/agents")).text
+
+
+async def test_no_change_without_the_sessions_token(office: Door, desk: MemoryDesk) -> None:
+    visit = await office.signed_in("root", "admin")
+    answer = await visit.post("/agents/new", {"label": "x"}, FROM_OUR_PAGE)
+    assert answer.status_code == 403
+    assert desk.lines == {}
+
+
+async def test_tools_stand_with_their_risk_and_what_happens_to_their_calls(office: Door) -> None:
+    page = (await (await office.signed_in("alice")).get("/tools")).text
+    assert stray(page) == ""
+    for words in ("Waits for approval", "Passes within limits", "Unguarded", "Definition changed"):
+        assert words in page
+
+
+async def test_the_policy_in_force_is_shown_as_it_is(office: Door) -> None:
+    page = (await (await office.signed_in("alice")).get("/policy")).text
+    assert "&#34;default&#34;: &#34;deny&#34;" in page
+    assert "5be0" * 16 in page
+
+
+def test_lines_to_paste_hold_no_name_that_a_shell_would_read() -> None:
+    lines = connect_lines("http://h", "$(rm -rf /) `x`; é", "sgn_1")
+    assert lines[0]["text"].split()[5].strip("-").replace("-", "").isalnum()
