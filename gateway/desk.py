@@ -14,6 +14,7 @@ from gateway.freeze import Freezes
 from gateway.grants import Grants
 from gateway.policy.judge import plan_of
 from gateway.reload import Policies
+from gateway.risk.attacks import attacks_for
 from gateway.servers import CommandServer, Servers
 from web.deps import GrantLine, PolicyText, ServerLine, ToolLine
 
@@ -153,4 +154,8 @@ class Desk:
             verdict=verdict,
             rule=rule,
             changed=tool.quarantined,
+            new=not plan.listed and not plan.hidden and not tool.accepted_by,
+            seen_hash=tool.seen_hash,
+            why=tool.assessment.rationale,
+            attacks=tuple(attack.name for attack in attacks_for(tool.assessment)),
         )

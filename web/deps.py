@@ -27,6 +27,10 @@ class ToolLine:
     verdict: str  # "allow", "limited", "hold", "deny", "hidden"
     rule: str
     changed: bool = False  # its definition differs from the pinned one
+    new: bool = False  # listed nowhere in the policy, and nobody has looked at it yet
+    seen_hash: str = ""  # of the definition as the server states it now
+    why: str = ""  # the class's rationale, in our own words
+    attacks: tuple[str, ...] = ()  # names of the attack patterns its class lends itself to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

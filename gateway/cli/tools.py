@@ -44,7 +44,10 @@ def list_(
                 "risk": line.risk,
                 "verdict": line.verdict,
                 "rule": line.rule,
-                "state": "changed" if line.changed else "accepted",
+                "why": line.why,
+                "attacks": list(line.attacks),
+                "state": _state(line),
+                "hash": line.seen_hash,
                 "description": line.description,
             }
             for line in found
@@ -61,7 +64,7 @@ def list_(
             line.risk,
             line.verdict,
             line.rule,
-            "CHANGED" if line.changed else "accepted",
+            _state(line).upper() if line.changed else _state(line),
         )
         for line in found
     ]
@@ -111,6 +114,10 @@ def accept(
     if not run(pin):
         raise Stop(Exit.NOT_FOUND, "It changed again meanwhile: look at it once more.")
     print(f"{show.line(tool)} on {show.line(server)} is accepted.")
+
+
+def _state(line: ToolLine) -> str:
+    return "changed" if line.changed else "new" if line.new else "accepted"
 
 
 async def _changed(record: Record, server: str, tool: str) -> Tool:

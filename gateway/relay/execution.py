@@ -38,6 +38,17 @@ class Ran:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The call may have run and the record says so; the agent is told `refusal`, once."""
+
+    approval_id: str
+    refusal: Refusal
+
+
+Ending = Ran | Unknown | Refusal
+
+
 class Executions:
     """The tasks in which approved calls run. Leave it with all of them ended."""
 
@@ -48,11 +59,11 @@ class Executions:
         self._listing = listing
         self._catalogue = catalogue
         self._max_result = max_result
-        self._tasks: set[asyncio.Task[Ran | Refusal | None]] = set()
+        self._tasks: set[asyncio.Task[Ending | None]] = set()
 
     async def run(
         self, visit: Visit, call: ToolCall, approval: Approval, progress: Progress
-    ) -> Ran | Refusal | None:
+    ) -> Ending | None:
         """Run an approved call once. None: somebody else has it; look at the row again."""
         task = asyncio.create_task(
             self._run(visit, call, approval, progress), name=f"execute {approval.id}"
@@ -70,7 +81,7 @@ class Executions:
 
     async def _run(
         self, visit: Visit, call: ToolCall, approval: Approval, progress: Progress
-    ) -> Ran | Refusal | None:
+    ) -> Ending | None:
         try:
             await self._listing.ensure(visit, fresh=True)
         except ListingFailed:
@@ -88,7 +99,7 @@ class Executions:
 
     async def _send(
         self, visit: Visit, call: ToolCall, claim: Claimed, progress: Progress
-    ) -> Ran | Refusal:
+    ) -> Ending:
         claimed = claim.approval
         started = time.perf_counter()
         response: Response | None = None
@@ -119,8 +130,10 @@ class Executions:
             # say "outcome unknown". So does the agent's answer; two stories would be worse.
             log.exception("record.unavailable", approval=claimed.id)
             return answers.outcome_unknown(claimed)
-        if recorded.execution is not execution:
-            return answers.outcome_unknown(recorded)  # and so it stands on record
+        if recorded.execution is not execution:  # the lease ran out: so it stands on record
+            return Unknown(claimed.id, answers.outcome_unknown(recorded))
+        if execution is Execution.OUTCOME_UNKNOWN:
+            return Unknown(claimed.id, refusal)
         return refusal if body is None else Ran(claimed.id, body)
 
     async def _exchange(

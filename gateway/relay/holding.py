@@ -23,7 +23,7 @@ from gateway import answers
 from gateway.answers import Refusal
 from gateway.guard import Guard
 from gateway.jsonrpc import ToolCall
-from gateway.relay.execution import Executions, Ran
+from gateway.relay.execution import Ending, Executions, Ran, Unknown
 from gateway.relay.progress import Progress
 from gateway.relay.response import EventStream
 from gateway.relay.verdicts import answer, refuse
@@ -44,7 +44,7 @@ class StillWaiting:
     approval: Approval
 
 
-Outcome = Ran | Refusal | StillWaiting
+Outcome = Ending | StillWaiting
 
 
 class Holding:
@@ -197,7 +197,7 @@ class Holding:
             case Execution.EXECUTING:
                 return None
             case Execution.OUTCOME_UNKNOWN:
-                return answers.outcome_unknown(approval)
+                return Unknown(approval.id, answers.outcome_unknown(approval))
             case _:
                 stored = await self._guard.stored_result(approval.id, attached_at=since)
                 if stored is None:
@@ -209,6 +209,9 @@ class Holding:
             case Ran(approval_id, body):
                 await answer(visit, under_id(body, visit.message.id), stream)
                 self._guard.delivered(approval_id)
+            case Unknown(approval_id, refusal):
+                await refuse(visit, refusal, stream)
+                self._guard.delivered(approval_id)  # a repeat is a new call, held with a warning
             case Refusal():
                 await refuse(visit, outcome, stream)
             case StillWaiting(approval):

@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def test_what_is_pending_outlives_a_kill_with_all_it_says(site: Ground) -> None:
         assert {item["id"] for item in gateway.pending()} == set(held)
         for one in held:
             after = gateway.shown(one)
-            for name in ("arguments", "digest", "revision", "expires_at", "state", "view_digest"):
+            for name in ("arguments", "digest", "revision", "expires_at", "state"):
                 assert after[name] == before[one][name]
             assert gateway.decide(one)[0] == 200
         for n in range(5):
@@ -93,7 +94,8 @@ def test_a_stop_keeps_what_is_pending_and_lets_the_waiting_agent_go(site: Ground
 
 def test_a_call_whose_gateway_was_killed_while_the_server_ran_is_unknown(site: Ground) -> None:
     """And is never sent again: not by the gateway, not for its agent, not by an approval."""
-    agent, arguments = site.agents[0], {"key": "k", "seconds": 60}
+    agent = site.agents[0]
+    arguments: dict[str, Any] = {"key": "k", "seconds": 60}
     with site.gateway() as gateway:
         approval = _hold(site, gateway, "slow", **arguments)
         gateway.decide(approval)
@@ -158,28 +160,19 @@ def test_a_suspended_gateway_does_not_contradict_the_one_that_took_over(site: Gr
 
 
 def test_two_gateways_never_both_run_one_approval(site: Ground) -> None:
-    agent = site.agents[0]
-    with site.gateway() as first, site.gateway() as second:
-        for n in range(8):
-            key = f"k{n}"
-            approval = _hold(site, first, "held", key=key)
-            ready = threading.Barrier(7)
+    site.site.environ = {**site.site.environ, "SIGNOFF_HOLD": "20"}
+    with site.gateway() as first, site.gateway() as second, ThreadPoolExecutor(6) as pool:
+        for n in range(4):
 
-            def repeat(gateway: Gateway, key: str = key, ready: threading.Barrier = ready) -> None:
-                ready.wait(10)
-                _, answer = gateway.call(agent, "held", key=key)
-                assert not answer["result"]["isError"]
+            def repeat(gateway: Gateway, key: str = f"k{n}") -> str:
+                return text_of(gateway.call(site.agents[0], "held", key=key)[1])
 
-            callers = [
-                threading.Thread(target=repeat, args=(gateway,)) for gateway in (first, second) * 3
-            ]
-            for caller in callers:
-                caller.start()
-            ready.wait(10)
-            first.decide(approval)
-            for caller in callers:
-                caller.join(10)
-    assert sorted(site.witness.ran()) == [("held", f"k{n}") for n in range(8)]
+            told = [pool.submit(repeat, gateway) for gateway in (first, second) * 3]
+            (item,) = eventually(lambda: [one for one in first.pending() if one["attempts"] == 6])
+            first.decide(item["id"])
+            # Whoever waits beside the one that runs it gets its answer too.
+            assert [one.result(10) for one in told] == [f"held k{n}"] * 6
+    assert sorted(site.witness.ran()) == [("held", f"k{n}") for n in range(4)]
 
 
 def _killed_at_write(site: Ground, gateway: Gateway, key: str, write: int) -> bool:
@@ -197,13 +190,13 @@ def _killed_at_write(site: Ground, gateway: Gateway, key: str, write: int) -> bo
     threads = len(list(Path(f"/proc/{gateway.pid}/task").iterdir()))
     while attached < threads and (line := strace.stderr.readline()):
         attached += bool(re.search(r"attached", line)) and (int(_with(line)) or 1)
+    acknowledged = died = False
     try:
         acknowledged = gateway.decide(approval)[0] == 200
         gateway.call(site.agents[0], "held", key=key, patience=5)
     except DOWN:
-        acknowledged = False
+        died = True
     finally:
-        died = not gateway.lives()
         gateway.end()
         end(strace, signal.SIGKILL)
         strace.stderr.close()
@@ -221,10 +214,10 @@ def _with(line: str) -> str:
     return found[1] if found else "0"
 
 
-def _each_write(site: Ground, writes: int) -> None:
+def _at_writes(site: Ground, writes: range) -> None:
     died = 0
     with site.gateway() as gateway:
-        for write in range(1, writes + 1):
+        for write in writes:
             key = f"w{write}"
             died += _killed_at_write(site, gateway, key, write)
             word = eventually(lambda key=key: _end_of(site, gateway, key), 20)  # type: ignore[misc]
@@ -235,8 +228,8 @@ def _each_write(site: Ground, writes: int) -> None:
                 ("unknown", 1),
                 ("delivered", 1),
             }, write
-    print(f"{died} of {writes} writes killed it")
-    assert died >= min(writes, 6)
+    print(f"{died} of {len(writes)} writes killed it")
+    assert died >= len(writes) * 2 // 3
 
 
 def _end_of(site: Ground, gateway: Gateway, key: str) -> str | None:
@@ -261,11 +254,12 @@ STRACE = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace
 
 
 @STRACE
-def test_a_kill_at_each_write_of_an_approval_never_runs_it_twice(site: Ground) -> None:
-    _each_write(site, 14)
+def test_a_kill_at_a_write_of_an_approval_never_runs_it_twice(site: Ground) -> None:
+    """From its decision to its delivery an approval makes about 70 writes in 6 commits."""
+    _at_writes(site, range(1, 68, 6))
 
 
 @STRACE
 @pytest.mark.slow
-def test_a_kill_at_each_of_60_writes_never_runs_an_approval_twice(site: Ground) -> None:
-    _each_write(site, 60)
+def test_a_kill_at_each_write_of_an_approval_never_runs_it_twice(site: Ground) -> None:
+    _at_writes(site, range(1, 61))
