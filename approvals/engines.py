@@ -10,6 +10,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.exc import (
+    DatabaseError,
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+)
 from sqlalchemy.pool import NullPool, QueuePool
 
 BUSY: Final = 5.0
@@ -45,20 +52,19 @@ def parse(url: str) -> URL:
     return parsed
 
 
-def writer_engine(url: URL) -> Engine:
+def writer_engine(url: URL, *, migrating: bool = False) -> Engine:
     """For the one writer: autocommit, because the journal says BEGIN and COMMIT itself."""
     if url.drivername == "sqlite":
         engine = create_engine(
             url,
             poolclass=NullPool,
+            hide_parameters=True,
             isolation_level="AUTOCOMMIT",
             connect_args={"timeout": BUSY, "check_same_thread": False, "cached_statements": 256},
         )
         event.listen(engine, "connect", _sqlite_writer)
         return engine
-    return create_engine(
-        url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=_postgres(url)
-    )
+    return _postgres(url, migrating=migrating, poolclass=NullPool, isolation_level="AUTOCOMMIT")
 
 
 def reader_engine(url: URL) -> Engine:
@@ -69,19 +75,20 @@ def reader_engine(url: URL) -> Engine:
             poolclass=QueuePool,
             pool_size=READERS,
             max_overflow=2,
+            hide_parameters=True,
             connect_args={"timeout": BUSY, "check_same_thread": False},
         )
         event.listen(engine, "connect", _sqlite_reader)
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
         return engine
-    engine = create_engine(
+    engine = _postgres(
         url,
+        migrating=False,
         poolclass=QueuePool,
         pool_size=READERS,
         max_overflow=2,
         pool_pre_ping=True,
         isolation_level="REPEATABLE READ",
-        connect_args=_postgres(url),
     )
     event.listen(
         engine,
@@ -91,17 +98,23 @@ def reader_engine(url: URL) -> Engine:
     return engine
 
 
-def _postgres(url: URL) -> dict[str, Any]:
-    """A dead server is noticed in seconds, unless the operator's URL says otherwise."""
-    wanted = {
-        "connect_timeout": 5,
-        "keepalives_idle": 5,
-        "keepalives_interval": 2,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 10_000,
-        "application_name": "signoff",
-    }
-    return {name: value for name, value in wanted.items() if name not in url.query}
+def is_outage(error: DBAPIError) -> bool:
+    """Whether the database failed, rather than the statement. A damaged SQLite file is a plain
+    DatabaseError, of none of the kinds below it.
+    """
+    return (
+        error.connection_invalidated
+        or type(error) is DatabaseError
+        or isinstance(error, (OperationalError, InterfaceError, InternalError))
+    )
+
+
+def _postgres(url: URL, *, migrating: bool, **more: Any) -> Engine:
+    from approvals import postgres  # noqa: PLC0415 - psycopg is an optional extra
+
+    engine = create_engine(url, hide_parameters=True, connect_args=postgres.connecting(url), **more)
+    postgres.prepare(engine, migrating=migrating)
+    return engine
 
 
 def _sqlite_writer(connection: Any, _record: object) -> None:
@@ -110,7 +123,7 @@ def _sqlite_writer(connection: Any, _record: object) -> None:
         "synchronous = FULL",
         "foreign_keys = ON",
         "temp_store = MEMORY",
-        "cache_size = -32768",
+        "cache_size = -8192",  # KiB: rows are appended, so few pages are hot
         "wal_autocheckpoint = 4000",  # pages: fewer checkpoints inside somebody's COMMIT
         "journal_size_limit = 67108864",
     ):
@@ -119,5 +132,5 @@ def _sqlite_writer(connection: Any, _record: object) -> None:
 
 def _sqlite_reader(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # the "begin" event says BEGIN, so that a read is a snapshot
-    for pragma in ("query_only = ON", "temp_store = MEMORY", "cache_size = -16384"):
+    for pragma in ("query_only = ON", "temp_store = MEMORY", "cache_size = -4096"):
         connection.execute(f"PRAGMA {pragma}")

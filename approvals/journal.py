@@ -17,8 +17,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar, cast
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
-
 from approvals.clock import Clock
 from approvals.keys import Keys
 from approvals.transaction import Transaction
@@ -230,7 +228,7 @@ class Journal:
             tx.flush()
         except Exception as error:
             alone = len(batch) == 1
-            if not self._writer.rollback() or (alone and _is_outage(error, self._writer)):
+            if not self._writer.rollback() or (alone and self._writer.is_outage(error)):
                 self._writer.drop()
                 if alone:
                     raise RecordUnavailable("The record cannot be written.") from error
@@ -290,12 +288,3 @@ def _settle(write: _Write) -> None:
         future.set_result(write.result)
     else:
         future.set_exception(write.error)
-
-
-def _is_outage(error: Exception, writer: Writer) -> bool:
-    """Whether the database failed, rather than the function that used it."""
-    if isinstance(error, DBAPIError):
-        return error.connection_invalidated or isinstance(
-            error, (OperationalError, InterfaceError, InternalError)
-        )
-    return isinstance(error, writer.outages)

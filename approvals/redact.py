@@ -55,6 +55,18 @@ def masked(arguments: bytes, paths: Iterable[str], *, key: bytes) -> str:
     return canonical(shown).decode()
 
 
+def plain(value: Any) -> bool:
+    """Whether a decoded value holds nothing that `masked` would hide where no path asks for it."""
+    if isinstance(value, str):
+        return _SECRET_TEXT.search(value) is None
+    if isinstance(value, dict):
+        for name, member in value.items():
+            if _SECRET_KEY.search(name) or _SECRET_TEXT.search(name) or not plain(member):
+                return False
+        return True
+    return all(map(plain, value)) if isinstance(value, list) else True
+
+
 def _mask(value: Any, at: Path, patterns: list[Pattern], key: bytes) -> Any:
     if at and (any(covers(wanted, at) for wanted in patterns) or _names_secret(at, value)):
         return mark(value, key=key)

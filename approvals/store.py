@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from approvals.clock import Clock, SystemClock
-from approvals.engines import READERS, parse, reader_engine, writer_engine
+from approvals.engines import READERS, is_outage, parse, reader_engine, writer_engine
 from approvals.journal import Journal, RecordUnavailable
 from approvals.keys import Keys
 from approvals.migrate import migrate
@@ -57,7 +57,7 @@ class Database:
             UnsupportedDatabase: neither SQLite in a file nor PostgreSQL.
         """
         parsed = parse(url)
-        engine = writer_engine(parsed)
+        engine = writer_engine(parsed, migrating=True)
         try:
             migrate(engine)
         except (DBAPIError, OSError) as error:
@@ -83,7 +83,11 @@ class Database:
         try:
             with self._read_engine.connect() as connection:
                 return fn(connection)
-        except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
+        except PoolTimeout as error:
+            raise RecordUnavailable("The record cannot be read.") from error
+        except DBAPIError as error:
+            if not is_outage(error):
+                raise
             raise RecordUnavailable("The record cannot be read.") from error
 
     async def close(self) -> None:

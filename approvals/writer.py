@@ -10,8 +10,9 @@ import contextlib
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InvalidRequestError, SQLAlchemyError
 
+from approvals.engines import is_outage
 from approvals.keys import Keys
 from approvals.model import Millis
 from approvals.transaction import Statements, Transaction
@@ -31,18 +32,22 @@ class Writer:
         self._driver: Any = None
         postgres = engine.dialect.name == "postgresql"
         self._begin = (
-            f"BEGIN; SELECT pg_advisory_xact_lock({_LOCK})" if postgres else "BEGIN IMMEDIATE"
+            # The level is said, for the lock must come before the snapshot.
+            f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock({_LOCK})"
+            if postgres
+            else "BEGIN IMMEDIATE"
         )
         self._notify = f"NOTIFY {CHANNEL}" if postgres else ""
         self._statements = Statements("%s" if postgres else "?")
         dbapi: Any = engine.dialect.loaded_dbapi
         self.errors: tuple[type[Exception], ...] = (dbapi.Error, SQLAlchemyError, OSError)
         """What opening, beginning and committing may raise."""
-        self.outages: tuple[type[Exception], ...] = (
+        self._outages: tuple[type[Exception], ...] = (
             dbapi.OperationalError,
             dbapi.InterfaceError,
             dbapi.InternalError,
         )
+        self._damaged: type[Exception] = dbapi.DatabaseError
 
     def begin(self) -> None:
         if self._connection is None:
@@ -66,7 +71,10 @@ class Writer:
     def commit(self, rung: frozenset[str]) -> None:
         if rung and self._notify:
             self._driver.execute(self._notify)
-        self._driver.execute("COMMIT")
+        done = self._driver.execute("COMMIT")
+        # PostgreSQL answers the COMMIT of a transaction in which something failed with ROLLBACK.
+        if getattr(done, "statusmessage", "COMMIT") != "COMMIT":
+            raise InvalidRequestError("The database rolled back instead of committing.")
 
     def rollback(self) -> bool:
         """Undo the batch; False if even that failed, and the connection must go."""
@@ -76,6 +84,12 @@ class Writer:
             # SQLite may have rolled back by itself (disk full); then there is nothing to undo.
             return not getattr(self._driver, "in_transaction", True)
         return True
+
+    def is_outage(self, error: Exception) -> bool:
+        """Whether the database failed, rather than the function that used it."""
+        if isinstance(error, DBAPIError):
+            return is_outage(error)
+        return isinstance(error, self._outages) or type(error) is self._damaged
 
     def drop(self) -> None:
         """Forget the connection; the next batch opens another."""

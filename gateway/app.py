@@ -38,7 +38,6 @@ from gateway.relay.holding import Holding
 from gateway.relay.http import HttpUpstream, pooled_session
 from gateway.relay.listing import Listing
 from gateway.relay.sessions import Sessions
-from gateway.relay.stdio import Limits, StdioUpstream
 from gateway.relay.upstream import Upstream
 from gateway.relay.visit import Backend
 from gateway.reload import Policies
@@ -222,6 +221,9 @@ def _backend(server: Server, settings: Settings, client: aiohttp.ClientSession) 
     timeout = server.timeout or settings.server_timeout
     upstream: Upstream
     if isinstance(server, CommandServer):
+        # Brings the MCP SDK with it: 17 MiB that a gateway without commands does not need.
+        from gateway.relay.stdio import Limits, StdioUpstream  # noqa: PLC0415
+
         upstream = StdioUpstream(
             server.name,
             server.command,

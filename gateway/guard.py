@@ -17,8 +17,8 @@ from typing import Any
 
 from approvals import queue
 from approvals.digest import call_digest, sha256
-from approvals.model import Approval, Call, Event, Execution, Millis, Ruling, Terms
-from approvals.redact import masked
+from approvals.model import Approval, Call, Event, Execution, Millis, Ruling
+from approvals.redact import masked, plain
 from approvals.store import Database, Transaction
 from gateway import answers, limits
 from gateway.answers import Refusal
@@ -142,7 +142,11 @@ class Guard:
         admission = _Admission(
             call=call,
             redact=paths,
-            masked=masked(call.arguments, paths, key=self._fingerprint),
+            masked=(
+                masked(call.arguments, paths, key=self._fingerprint)
+                if paths or not plain(arguments)
+                else call.arguments.decode()
+            ),
             digest=call_digest(
                 grant=call.grant,
                 server=call.server,
@@ -158,8 +162,7 @@ class Guard:
             case Deny(ruling=ruling):
                 return await self._journal.write(partial(_deny, admission, ruling))
             case Allow():
-                fallback = terms_for(policy, call.server, call.tool)
-                return await self._journal.write(partial(_allow, admission, verdict, fallback))
+                return await self._journal.write(partial(_allow, admission, verdict, policy))
             case Hold():
                 return await self._journal.write(partial(_hold, admission, verdict))
 
@@ -355,7 +358,7 @@ def _limited(
 
 
 def _allow(
-    admission: _Admission, verdict: Allow, terms: Terms, tx: Transaction
+    admission: _Admission, verdict: Allow, policy: Policy, tx: Transaction
 ) -> Allowed | Held | Refused:
     call, ruling = admission.call, verdict.ruling
     doubt = queue.unsettled(tx, admission.digest, verdict.effect, call.server)
@@ -370,7 +373,7 @@ def _allow(
         )
         held = Hold(
             ruling=replace(ruling, reason=reason),
-            terms=terms,
+            terms=terms_for(policy, call.server, call.tool),
             charges=verdict.charges,
             effect=verdict.effect,
         )

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from json import dumps
+from json import JSONEncoder
 
 from approvals.model import Call, Millis
 from approvals.transaction import Transaction
 from gateway.policy.limit import Charge, Limit
+
+_encode = JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Subject:
                 scope = (self.server,)
             case "global":
                 pass
-        return dumps([limit.counter, limit.window, limit.scope, *scope], separators=(",", ":"))
+        return _encode([limit.counter, limit.window, limit.scope, *scope])
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,13 +116,13 @@ def witness(folder: Path, *, port: int = 0) -> Iterator[Witness]:
         text=True,
     )  # fmt: skip
     try:
-        eventually(lambda: _accepts(port), START_SECONDS)
+        eventually(lambda: accepts(port), START_SECONDS)
         yield Witness(f"http://127.0.0.1:{port}/mcp", file, process)
     finally:
         end(process, signal.SIGKILL)
 
 
-def _accepts(port: int) -> bool:
+def accepts(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(0.2)
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -37,9 +37,16 @@ class Progress:
         await self._note({"progress": self._count, "message": text[:_LONGEST]})
 
     async def from_server(self, data: bytes) -> None:
-        """Hand down what the server says while the call runs."""
-        message = json.loads(data)
-        params = message.get("params") if isinstance(message, dict) else None
+        """Hand down what the server says while the call runs. What is no message is dropped: the
+        call's own answer may still follow.
+        """
+        try:
+            message = json.loads(data)
+        except (ValueError, RecursionError):
+            return
+        if not isinstance(message, dict):
+            return
+        params = message.get("params")
         if (
             isinstance(params, dict)
             and message.get("method") == "notifications/progress"

@@ -40,7 +40,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, server: str | None) -> I
         yield f"sqlite:///{tmp_path / 'signoff.db'}"
         return
     if server is None:
-        pytest.skip("no PostgreSQL answers; set SIGNOFF_TEST_POSTGRES (issue 5)")
+        pytest.skip("PostgreSQL does not answer: set SIGNOFF_TEST_POSTGRES")
     schema = f"t_{secrets.token_hex(6)}"
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(f"CREATE SCHEMA {schema}")

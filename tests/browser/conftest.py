@@ -36,7 +36,7 @@ def chromium() -> Iterator[Browser]:
     folders' asynchronous tests need.
     """
     if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is not installed: no browser to test in")
+        pytest.skip(f"Chromium is not installed ({CHROMIUM}): no browser to test in")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(_ARGUMENTS))
         yield browser

@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import anyio
 import uvicorn
-from mcp.server.caching import CacheHint
 from mcp.server.lowlevel import Server
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.server.stdio import stdio_server
@@ -33,6 +32,7 @@ from mcp_types import (
     SubscriptionsListenRequestParams,
     UnsubscribeRequestParams,
 )
+from pydantic import BaseModel
 
 from tests.conformance.reference_tools import (
     PNG,
@@ -207,32 +207,43 @@ async def nothing(_: Context, __: Any) -> Result:
     return {}
 
 
+Handler = Callable[[Context, Any], Awaitable[Result]]
+CACHED: Final[Result] = {"ttlMs": 60_000, "cacheScope": "public"}
+HANDLERS: Final[tuple[tuple[str, type[BaseModel], Handler, Result], ...]] = (
+    ("tools/list", PaginatedRequestParams, list_tools, CACHED),
+    ("tools/call", CallToolRequestParams, call_tool, {}),
+    ("resources/list", PaginatedRequestParams, list_resources, CACHED),
+    ("resources/templates/list", PaginatedRequestParams, list_templates, CACHED),
+    ("resources/read", ReadResourceRequestParams, read_resource, CACHED),
+    ("resources/subscribe", SubscribeRequestParams, nothing, {}),
+    ("resources/unsubscribe", UnsubscribeRequestParams, nothing, {}),
+    ("prompts/list", PaginatedRequestParams, list_prompts, CACHED),
+    ("prompts/get", GetPromptRequestParams, get_prompt, {}),
+    ("completion/complete", CompleteRequestParams, complete, {}),
+    ("logging/setLevel", SetLevelRequestParams, nothing, {}),
+)
+
+
+def whole(handler: Handler, more: Result) -> Handler:
+    """The handler's result with what 2026-07-28 wants in each; for 2025 the SDK drops it."""
+
+    async def handle(context: Context, params: Any) -> Result:
+        return {"resultType": "complete", **more, **await handler(context, params)}
+
+    return handle
+
+
 def server() -> Server[Any]:
     """The server, whatever carries it."""
-    hint = CacheHint(ttl_ms=60_000, scope="public")
-    made = Server(
+    made: Server[Any] = Server(
         NAME,
         version="1",
-        cache_hints={
-            "tools/list": hint,
-            "prompts/list": hint,
-            "resources/list": hint,
-            "resources/templates/list": hint,
-            "resources/read": hint,
-        },
         get_tool_input_schema=lambda name: schema(name) if name in TOOLS else None,
     )
-    made.add_request_handler("tools/list", PaginatedRequestParams, list_tools)
-    made.add_request_handler("tools/call", CallToolRequestParams, call_tool)
-    made.add_request_handler("resources/list", PaginatedRequestParams, list_resources)
-    made.add_request_handler("resources/templates/list", PaginatedRequestParams, list_templates)
-    made.add_request_handler("resources/read", ReadResourceRequestParams, read_resource)
-    made.add_request_handler("resources/subscribe", SubscribeRequestParams, nothing)
-    made.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, nothing)
-    made.add_request_handler("prompts/list", PaginatedRequestParams, list_prompts)
-    made.add_request_handler("prompts/get", GetPromptRequestParams, get_prompt)
-    made.add_request_handler("completion/complete", CompleteRequestParams, complete)
-    made.add_request_handler("logging/setLevel", SetLevelRequestParams, nothing)
+    for method, params, handler, more in HANDLERS:
+        made.add_request_handler(
+            method, params, handler if handler is nothing else whole(handler, more)
+        )
     made.add_request_handler(
         "subscriptions/listen", SubscriptionsListenRequestParams, ListenHandler(bus)
     )
@@ -249,7 +260,8 @@ async def over_stdio() -> None:
 
 def over_http(port: int) -> None:
     app = server().streamable_http_app(event_store=Events(), retry_interval=RETRY_MS)
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="error", access_log=False)
+    # h11 takes the white space around a header's value away (RFC 9110, 5.5); httptools leaves it.
+    uvicorn.run(app, port=port, http="h11", log_level="error", access_log=False)
 
 
 def main() -> None:

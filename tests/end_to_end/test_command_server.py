@@ -38,7 +38,7 @@ def git(path: Path, *args: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
     folder = tmp_path_factory.mktemp("git")
     path = folder / "repository"
     path.mkdir()
@@ -64,6 +64,15 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]
     finally:
         desk.close()
         site.stop()
+
+
+@pytest.fixture
+def repository(guarded: Repository) -> Repository:
+    """With its gateway running, also after a test that stopped it."""
+    process = guarded.site.process
+    if process is None or process.poll() is not None:
+        guarded.site.start()
+    return guarded
 
 
 @pytest.mark.parametrize("client", ["py2-legacy", "py2-modern", "ts1"])
@@ -94,8 +103,6 @@ def test_a_command_server_is_guarded_like_any_other(repository: Repository, clie
 def test_a_stop_ends_the_streams_that_agents_keep_open(repository: Repository, client: str) -> None:
     site, where = repository.site, str(repository.path)
     url, token = f"{site.url}/mcp/git", site.grant(client)
-    if site.process is None or site.process.poll() is not None:
-        site.start()
     with agent(client, url, token, log=site.folder / "agents.log") as connected:
         held = connected.begin("git_commit", repo_path=where, message=f"Stopped {client}")
         repository.desk.waiting(f"Stopped {client}")

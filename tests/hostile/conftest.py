@@ -10,6 +10,7 @@ from tests.hostile.evil import OWN_CREDENTIAL, evil_server
 
 TOOLS = {
     **{name: {} for name in ("free", "slow", "huge", "mirror", "moved", "leak", "shout", "lost")},
+    **{name: {"require_approval": True} for name in ("mumbles", "abyss")},
     "asks": {},
     "denied": {"action": "deny", "reason": "Never."},
     "held": {"require_approval": True, "redact": ["args.password"]},

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -19,7 +19,7 @@ _REGION = {"type": "string", "x-mcp-header": "Region"}
 _SCHEMAS: dict[str, dict[str, Any]] = {
     "mirror": {"type": "object", "properties": {"region": _REGION, "key": {"type": "string"}}},
 }
-TOOLS = ("mirror", "moved", "leak", "shout", "lost", "asks")
+TOOLS = ("mirror", "moved", "leak", "shout", "lost", "asks", "mumbles", "abyss")
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,11 @@ def _result(tool: str, message: dict[str, Any]) -> dict[str, Any]:
         return {"protocolVersion": "2025-11-25", **capabilities}
     if tool == "asks":
         return {"resultType": "input_required", "inputRequests": {}, "requestState": "again"}
+    if tool == "abyss":
+        deep: list[Any] = []
+        for _ in range(900):
+            deep = [deep]
+        return {"content": [], "structuredContent": {"deep": deep}}
     text = HOSTILE_TEXT if tool == "shout" else tool
     return {"content": [{"type": "text", "text": text}], "isError": False}
 
@@ -85,6 +90,16 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(500, json.dumps(pairs).encode())
             case "lost":
                 self.close_connection = True  # not one byte of an answer
+            case "mumbles":
+                answer = {
+                    "jsonrpc": "2.0",
+                    "id": message["id"],
+                    "result": _result("mumbles", message),
+                }
+                events = (b"no json", b"\xff\xfe", b"[" * 100_000, b"7", b'{"method":[]}')
+                data = b"".join(b"data: " + one + b"\n\n" for one in events)
+                last = b"data: " + json.dumps(answer).encode() + b"\n\n"
+                self._answer(200, data + last, media="text/event-stream")
             case tool if "id" in message:
                 result = _result(tool, message)
                 answer = {"jsonrpc": "2.0", "id": message["id"], "result": result}
@@ -95,20 +110,32 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST  # noqa: N815 - the names the standard library calls
     do_DELETE = do_POST  # noqa: N815 - as above
 
-    def _answer(self, status: int, body: bytes, *, location: str = "", session: str = "") -> None:
+    def _answer(
+        self,
+        status: int,
+        body: bytes,
+        *,
+        location: str = "",
+        session: str = "",
+        media: str = "application/json",
+    ) -> None:
         self.send_response(status)
         if location:
             self.send_header("Location", location)
         if session:
             self.send_header("Mcp-Session-Id", session)
         self.send_header("Set-Cookie", "upstream=1")
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", media)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         """Silent."""
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # the gateway hung up, as it does when it stops
+            super().handle()
 
 
 @contextmanager

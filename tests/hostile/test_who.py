@@ -331,6 +331,21 @@ def test_a_lost_answer_is_unknown_and_not_asked_for_again(door: Door) -> None:
     assert len(door.evil.calls("lost")) == 1
 
 
+@pytest.mark.parametrize("tool", ["mumbles", "abyss"])
+def test_noise_around_an_approved_answer_neither_loses_it_nor_hangs(door: Door, tool: str) -> None:
+    held = door.send(call(tool), path="/mcp/e")
+    approval = held.json["result"]["_meta"]["dev.signoff/decision"]["approval_id"]
+    assert (
+        door.review("POST", f"/api/v1/approvals/{approval}/approve", {"revision": 1}).status == 200
+    )
+    answer = door.send(call(tool), path="/mcp/e")
+    assert answer.status == 200
+    assert b"result" in answer.body
+    shown = door.review("GET", f"/api/v1/approvals/{approval}").json
+    assert shown["execution"] == "succeeded"
+    assert len(door.evil.calls(tool)) == 1
+
+
 def test_secrets_are_not_found_at_rest_nor_in_the_log(door: Door) -> None:
     secret = "hunter2-correct-horse"
     door.send(call("held", {"key": "secret", "password": secret}))

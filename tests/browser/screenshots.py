@@ -1,0 +1,89 @@
+"""Takes the README's pictures: python tests/browser/screenshots.py [FOLDER]. `make screenshots`.
+
+The record behind them is the example the page's own tests fill; the pictures are of the real page.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+ROOT = Path(__file__).parent.parent.parent
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One page, one look."""
+
+    name: str
+    path: str
+    width: int = 1280
+    height: int = 860
+    dark: bool = False
+
+
+PICTURES = (
+    Picture("queue", "/"),
+    Picture("queue-dark", "/", dark=True),
+    Picture("queue-phone", "/", width=360, height=740),
+    Picture("history", "/history"),
+    Picture("tools", "/tools"),
+)
+
+
+def take(browser: Browser, link: str, folder: Path) -> None:
+    """Sign in once and take every picture."""
+    url = link.split("/signin", 1)[0]
+    door = browser.new_context()
+    page = door.new_page()
+    page.goto(link)
+    page.wait_for_url(f"{url}/")
+    signed_in = door.storage_state()
+    for picture in PICTURES:
+        context = browser.new_context(
+            viewport={"width": picture.width, "height": picture.height},
+            color_scheme="dark" if picture.dark else "light",
+            reduced_motion="reduce",
+            storage_state=signed_in,
+        )
+        page = context.new_page()
+        page.goto(f"{url}{picture.path}")
+        page.wait_for_selector("[data-live=live], .list, main")
+        page.wait_for_timeout(600)  # the live stream connects and says so
+        page.screenshot(path=folder / f"{picture.name}.png")
+        context.close()
+
+
+def main() -> None:
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / ".github" / "pictures"
+    folder.mkdir(parents=True, exist_ok=True)
+    serving = subprocess.Popen(
+        [sys.executable, "-m", "tests.web.serve", "--port", "8791"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert serving.stdout is not None
+        link = serving.stdout.readline().strip()
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+            take(browser, link, folder)
+            browser.close()
+    finally:
+        serving.send_signal(signal.SIGTERM)
+        serving.wait(10)
+    print(f"{len(PICTURES)} pictures in {folder}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""Runs the official suite against one URL and reads what it found.
+
+Needs Node and what package-lock.json names; says why where it is missing. Knows no gateway.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+HERE: Final = Path(__file__).parent
+NODE: Final = HERE / "node_modules" / ".bin" / "node"
+SUITE: Final = HERE / "node_modules/@modelcontextprotocol/conformance/dist/index.js"
+LEG_SECONDS: Final = 180
+FOLDER: Final = re.compile(r"server-(.+?)-\d{4}-\d\d-\d\dT[\d-]+Z")
+
+Check = tuple[str, str, str]
+"""Id, name and status of one check."""
+
+
+def missing() -> str:
+    """Why the suite cannot run here; "" where it can."""
+    if shutil.which("npm") is None:
+        return "Node: npm is not installed"
+    if not (NODE.exists() and SUITE.exists()):
+        return "Node: run make setup-node"
+    return ""
+
+
+@dataclass(frozen=True)
+class Leg:
+    """What the suite found for one revision at one URL."""
+
+    scenarios: Mapping[str, Counter[Check]]
+    output: str
+
+    @property
+    def checks(self) -> int:
+        """Checks that succeeded: what the suite prints as passed."""
+        return sum(
+            found[check] for found in self.scenarios.values() for check in found if check[2] == GOOD
+        )
+
+    def trouble(self) -> dict[str, list[Check]]:
+        """Scenario to its checks that failed or gave a warning."""
+        found = {
+            scenario: sorted(check for check in checks if check[2] not in (GOOD, *NEUTRAL))
+            for scenario, checks in self.scenarios.items()
+        }
+        return {scenario: checks for scenario, checks in found.items() if checks}
+
+
+GOOD: Final = "SUCCESS"
+NEUTRAL: Final = ("INFO", "SKIPPED")
+
+
+def run(url: str, revision: str, folder: Path) -> Leg:
+    """Every server scenario of `revision` against `url`; the suite's files go to `folder`."""
+    done = subprocess.run(
+        [
+            str(NODE), str(SUITE), "server", "--url", url, "--suite", "all",
+            "--spec-version", revision, "-o", str(folder),
+        ],
+        check=False, capture_output=True, text=True, timeout=LEG_SECONDS,
+    )  # fmt: skip
+    scenarios = {}
+    for file in sorted(folder.glob("*/checks.json")):
+        named = FOLDER.fullmatch(file.parent.name)
+        if named is None:
+            raise RuntimeError(f"the suite wrote {file.parent.name}")
+        checks = json.loads(file.read_text(encoding="utf-8"))
+        scenarios[named[1]] = Counter(
+            (check["id"], check["name"], check["status"]) for check in checks
+        )
+    return Leg(scenarios, done.stdout + done.stderr)
