@@ -1,7 +1,7 @@
 # Signoff. `make demo` shows it, `make test` proves it; both set up what they need, from the locks.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench soak screenshots setup setup-node setup-browser clean
+.PHONY: help demo up test lint conformance bench soak screenshots setup setup-node setup-browser clean
 
 UV_VERSION := 0.13.9
 PYTHON ?= python3
@@ -27,6 +27,9 @@ lint: .venv/.ready  ## style, types, import contracts
 	@$(RUN)/ruff check --quiet .
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports --no-cache | tail -n 3
+
+conformance: .venv/.ready setup-node  ## the official MCP suite: a server alone, and behind the gateway
+	@$(RUN)/pytest tests/conformance $(ARGS)
 
 bench: .venv/.ready  ## the figures of the README, with the machine they were taken on
 	@$(RUN)/python tests/bench/bench.py $(ARGS)
@@ -55,12 +58,13 @@ $(UV):
 	@UV_PROJECT_ENVIRONMENT=.venv-mcp1 $(UV) sync --quiet --frozen --only-group mcp1 --python $(PYTHON)
 	@touch $@
 
-# Clients of the TypeScript SDK. Without npm their tests say that they were skipped.
+# Clients of the TypeScript SDK and the conformance suite. Without npm their tests say that they
+# were skipped.
 setup-node:
-	@if command -v npm >/dev/null; then \
-	  cd tests/clients && { [ node_modules/.package-lock.json -nt package-lock.json ] || \
-	  npm ci --silent --no-audit --no-fund; }; \
-	else echo "npm is not installed: the tests with TypeScript clients will be skipped"; fi
+	@if command -v npm >/dev/null; then for folder in tests/clients tests/conformance; do \
+	  ( cd $$folder && { [ node_modules/.package-lock.json -nt package-lock.json ] || \
+	  npm ci --silent --no-audit --no-fund; } ) || exit 1; done; \
+	else echo "npm is not installed: the tests that need Node will be skipped"; fi
 
 # Debian's Chromium. Without it the browser tests say that they were skipped.
 setup-browser:
@@ -71,4 +75,4 @@ setup-browser:
 	else echo "Chromium is not installed (apt install chromium): the browser tests will be skipped"; fi
 
 clean:  ## remove everything that was set up or generated
-	@rm -rf .venv .venv-mcp1 .tools .demo tests/clients/node_modules
+	@rm -rf .venv .venv-mcp1 .tools .demo tests/clients/node_modules tests/conformance/node_modules

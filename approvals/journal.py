@@ -234,7 +234,7 @@ class Journal:
                     raise RecordUnavailable("The record cannot be written.") from error
             raise
         try:
-            self._writer.commit(tx.rung)
+            self._writer.commit(tx)
         except self._writer.errors as error:
             self._writer.drop()
             raise RecordUnavailable("The record did not confirm a write.") from error

@@ -19,13 +19,15 @@ LENGTH: Final = 32
 
 
 class KeyUnusable(Exception):
-    """The key file cannot be used: wrong length, or others than its owner may read it."""
+    """The key file cannot be used: wrong length, others than its owner may read it, or it is not
+    the one the record was made with.
+    """
 
 
 class Keys:
     """The derived keys. Never shown by repr, never written anywhere."""
 
-    __slots__ = ("chain", "fingerprint", "history", "seal", "session")
+    __slots__ = ("chain", "fingerprint", "history", "mark", "seal", "session")
 
     def __init__(self, material: bytes) -> None:
         if len(material) != LENGTH:
@@ -35,6 +37,8 @@ class Keys:
         self.chain = hmac.new(self.history, digestmod="sha256")  # copied for each row
         self.fingerprint = _derived(material, "fingerprint")
         self.session = _derived(material, "session")
+        self.mark = _derived(material, "mark").hex()
+        """Tells keys apart and gives nothing of them away: kept in the record they belong to."""
 
     def __repr__(self) -> str:
         return "Keys(…)"

@@ -31,8 +31,8 @@ _SESSION: Final = (
     # A replica that is frozen in the middle of a write keeps the others' lock no longer than this.
     f"SET idle_in_transaction_session_timeout = '{STATEMENT}s'",
     # "off" would acknowledge what a crash of the server may lose; stricter settings are kept.
-    "SELECT set_config('synchronous_commit', 'on', false)"
-    " WHERE current_setting('synchronous_commit') = 'off'",
+    """SELECT set_config('synchronous_commit', 'on', false)
+    WHERE current_setting('synchronous_commit') = 'off'""",
 )
 
 

@@ -174,6 +174,21 @@ def finish(
     return moved or approval
 
 
+def answer(tx: Transaction, approval_id: str, *, attached_at: Millis) -> bytes | None:
+    """The stored answer, as it may be handed to an agent that asked `attached_at` then; None if
+    there is none to give (any more). It counts as delivered only once `deliver` says so: an agent
+    that dies on the way finds it again.
+    """
+    found = _finished(tx, approval_id)
+    if found is None:
+        return None
+    approval, sealed = found
+    delivered = approval.delivery is Delivery.DELIVERED
+    if sealed is None or (delivered and attached_at > (approval.delivered_at or 0)):
+        return None
+    return unseal(tx.keys.seal, sealed, approval_id=approval_id, kind="result")
+
+
 def deliver(
     tx: Transaction, approval_id: str, *, attached_at: Millis | None = None
 ) -> bytes | None:
@@ -182,18 +197,10 @@ def deliver(
     The first to ask makes it delivered; after that only callers `attached_at` before then get it.
     An unknown outcome is delivered too, and has no answer.
     """
-    row = (
-        tx.connection.execute(
-            select(*LISTED, APPROVAL.c.result_sealed).where(APPROVAL.c.id == approval_id)
-        )
-        .mappings()
-        .first()
-    )
-    if row is None:
+    found = _finished(tx, approval_id)
+    if found is None:
         return None
-    approval = approval_of(row)
-    if approval.execution not in _FINISHED:
-        return None
+    approval, sealed = found
     if approval.delivery is Delivery.UNDELIVERED:
         change(
             tx,
@@ -205,9 +212,20 @@ def deliver(
         )
     elif attached_at is None or attached_at > (approval.delivered_at or 0):
         return None
-    if row["result_sealed"] is None:
+    if sealed is None:
         return None
-    return unseal(tx.keys.seal, row["result_sealed"], approval_id=approval_id, kind="result")
+    return unseal(tx.keys.seal, sealed, approval_id=approval_id, kind="result")
+
+
+def _finished(tx: Transaction, approval_id: str) -> tuple[Approval, bytes | None] | None:
+    """A run that ended, and its sealed answer."""
+    columns = (*LISTED, APPROVAL.c.result_sealed)
+    found = tx.connection.execute(select(*columns).where(APPROVAL.c.id == approval_id)).mappings()
+    row = found.first()
+    if row is None:
+        return None
+    approval = approval_of(row)
+    return (approval, row["result_sealed"]) if approval.execution in _FINISHED else None
 
 
 def renew_leases(tx: Transaction, *, owner: str, lease_ms: int) -> int:

@@ -30,9 +30,9 @@ from approvals.model import (
 )
 from approvals.permission import refusal
 from approvals.rows import APPROVAL, LISTED, approval_of, decisions_of, load, resolve
-from approvals.store import Database, Transaction
+from approvals.store import Database, RecordUnavailable, Transaction
 from approvals.view import View, view_of
-from approvals.wakeup import Wakeup
+from approvals.wakeup import POLL, Wakeup
 
 
 class Approvals:
@@ -192,15 +192,24 @@ class Approvals:
     async def wait(self, approval_id: str, *, version: int, timeout: float) -> Approval | None:  # noqa: ASYNC109  # part of a long poll's answer, not a cancellation
         """The approval once its row is newer than `version`; None when the seconds are up.
 
-        Needs the full id.
+        Needs the full id. Outlives an outage of the record that ends before them.
+
+        Raises:
+            RecordUnavailable: it cannot be read when they are up.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout
         with self.wakeup.waiting(approval_id) as waiter:
             while True:
-                found = await self.database.read(
-                    lambda connection: load(connection, approval_id, keys=self.keys)
-                )
+                try:
+                    found = await self.database.read(
+                        lambda connection: load(connection, approval_id, keys=self.keys)
+                    )
+                except RecordUnavailable:
+                    if until - loop.time() <= POLL:
+                        raise
+                    await asyncio.sleep(POLL)
+                    continue
                 if found is not None and found.version > version:
                     return found
                 left = until - loop.time()

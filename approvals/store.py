@@ -8,16 +8,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from approvals.clock import Clock, SystemClock
 from approvals.engines import READERS, is_outage, parse, reader_engine, writer_engine
 from approvals.journal import Journal, RecordUnavailable
-from approvals.keys import Keys
+from approvals.keys import Keys, KeyUnusable
 from approvals.migrate import migrate
 from approvals.transaction import CounterState, Transaction
 from approvals.writer import Writer
@@ -34,6 +34,11 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+_MARK: Final = text("SELECT value FROM setting WHERE key = 'key'")
+_MARKED: Final = text(
+    "INSERT INTO setting (key, value, at) VALUES ('key', :value, :at) ON CONFLICT DO NOTHING"
+)
 
 
 class Database:
@@ -54,12 +59,14 @@ class Database:
 
         Raises:
             RecordUnavailable: the database cannot be reached or migrated.
+            KeyUnusable: the record was made with another key.
             UnsupportedDatabase: neither SQLite in a file nor PostgreSQL.
         """
         parsed = parse(url)
         engine = writer_engine(parsed, migrating=True)
         try:
             migrate(engine)
+            _claim_key(engine, key, clock)
         except (DBAPIError, OSError) as error:
             raise RecordUnavailable("The record cannot be opened.") from error
         finally:
@@ -99,3 +106,19 @@ class Database:
         self._readers.shutdown(wait=True)
         self._read_engine.dispose()
         self._write_engine.dispose()
+
+
+def _claim_key(engine: Engine, key: Keys, clock: Clock) -> None:
+    """The first to open a record marks it with its key; whoever comes with another is sent away:
+    it could neither read the sealed calls nor go on with the history.
+    """
+    with engine.connect() as connection:
+        known = connection.execute(_MARK).scalar()
+        if known is None:
+            connection.execute(_MARKED, {"value": key.mark, "at": clock.now()})
+            known = connection.execute(_MARK).scalar()
+    if known != key.mark:
+        raise KeyUnusable(
+            "The record was made with another key file. Put that one into the data folder; "
+            "every replica needs the same."
+        )

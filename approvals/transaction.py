@@ -5,7 +5,7 @@ Lives inside the writer thread, for one attempt of one batch. It does not commit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, Protocol
@@ -22,6 +22,7 @@ FIRST_HASH: Final = "0" * 64
 """What the first row names as its predecessor."""
 
 _ROWS_AT_ONCE: Final = 32
+_MOST_KNOWN: Final = 256  # counters one batch hands to the next
 
 
 class Driver(Protocol):
@@ -31,13 +32,23 @@ class Driver(Protocol):
     def cursor(self) -> Any: ...
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class CounterState:
     """A counter inside a batch: loaded once, changed in memory, written once."""
 
     window_start: Millis
     used: Decimal
-    changed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a batch knew when it was committed. True while the history's head is still the one it
+    left: whoever else changes a counter or a fact appends to the history.
+    """
+
+    head: str
+    counters: Mapping[str, CounterState]
+    facts: Mapping[str, bool]
 
 
 class Statements:
@@ -72,6 +83,7 @@ class Transaction:
     """
 
     __slots__ = (
+        "_changed",
         "_counters",
         "_driver",
         "_facts",
@@ -95,6 +107,7 @@ class Transaction:
         now: Millis,
         keys: Keys,
         notifiers: tuple[str, ...],
+        known: Known | None,
     ) -> None:
         self.connection = connection
         self.now = now
@@ -106,9 +119,12 @@ class Transaction:
         self._seq: int = head[0] if head else 0
         self._last: str = head[1] if head else FIRST_HASH
         self._rows: list[object] = []  # the columns of row after row
-        self._counters: dict[str, CounterState] = {}
+        if known is not None and known.head != self._last:
+            known = None
+        self._counters = dict(known.counters) if known is not None else {}
+        self._changed: set[str] = set()  # keys of counters
+        self._facts = dict(known.facts) if known is not None else {}
         self._rung: set[str] = set()
-        self._facts: dict[str, bool] = {}
 
     def append(self, event: Event) -> int:
         """Put the event at the end of the history; the seq it got. Visible to SELECT after the
@@ -151,10 +167,13 @@ class Transaction:
         return state
 
     def set_counter(self, key: str, window_start: Millis, used: Decimal) -> None:
-        self._counters[key] = CounterState(window_start, used, changed=True)
+        self._counters[key] = CounterState(window_start, used)
+        self._changed.add(key)
 
     def once(self, fact: str, find: Callable[[], bool]) -> bool:
-        """A yes or no that is looked up once a batch. Who changes it says so with `forget`."""
+        """A yes or no that is looked up once, until another process writes. Who changes it says so
+        with `forget`, and in the history.
+        """
         known = self._facts.get(fact)
         if known is None:
             known = self._facts[fact] = find()
@@ -179,10 +198,14 @@ class Transaction:
             for start in range(0, len(self._rows), _ROWS_AT_ONCE * width):
                 chunk = self._rows[start : start + _ROWS_AT_ONCE * width]
                 self._driver.execute(self._statements.insert_history(len(chunk) // width), chunk)
-        changed = [
-            (key, state.window_start, str(state.used))
-            for key, state in self._counters.items()
-            if state.changed
-        ]
-        if changed:
+        if self._changed:
+            counters = self._counters
+            changed = [
+                (key, counters[key].window_start, str(counters[key].used)) for key in self._changed
+            ]
             self._driver.cursor().executemany(self._statements.save_counter, changed)
+
+    def known(self) -> Known:
+        """What the next batch need not look up, once this one is committed."""
+        counters = self._counters if len(self._counters) <= _MOST_KNOWN else {}
+        return Known(self._last, counters, self._facts)

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, InvalidRequestError, SQLAlchemyError
 from approvals.engines import is_outage
 from approvals.keys import Keys
 from approvals.model import Millis
-from approvals.transaction import Statements, Transaction
+from approvals.transaction import Known, Statements, Transaction
 
 CHANNEL: Final = "signoff"
 """PostgreSQL's NOTIFY channel: "some approval changed, look"."""
@@ -30,6 +30,7 @@ class Writer:
         self._engine = engine
         self._connection: Connection | None = None
         self._driver: Any = None
+        self._known: Known | None = None
         postgres = engine.dialect.name == "postgresql"
         self._begin = (
             # The level is said, for the lock must come before the snapshot.
@@ -50,9 +51,20 @@ class Writer:
         self._damaged: type[Exception] = dbapi.DatabaseError
 
     def begin(self) -> None:
-        if self._connection is None:
-            self._connection = self._engine.connect()
-            self._driver = self._connection.connection.dbapi_connection
+        """Start a batch. A connection that was lost while nothing was written on it is made anew
+        at once: a server that restarted, or a firewall that forgot it, costs nobody a write.
+        """
+        if self._connection is not None:
+            try:
+                self._driver.execute(self._begin)
+            except self.errors:
+                if not getattr(self._driver, "broken", False):  # PostgreSQL's: the other side left
+                    raise
+                self.drop()
+            else:
+                return
+        self._connection = self._engine.connect()
+        self._driver = self._connection.connection.dbapi_connection
         self._driver.execute(self._begin)
 
     def transaction(self, *, now: Millis, keys: Keys, notifiers: tuple[str, ...]) -> Transaction:
@@ -66,15 +78,18 @@ class Writer:
             now=now,
             keys=keys,
             notifiers=notifiers,
+            known=self._known,
         )
 
-    def commit(self, rung: frozenset[str]) -> None:
-        if rung and self._notify:
+    def commit(self, tx: Transaction) -> None:
+        known, self._known = tx.known(), None
+        if tx.rung and self._notify:
             self._driver.execute(self._notify)
         done = self._driver.execute("COMMIT")
         # PostgreSQL answers the COMMIT of a transaction in which something failed with ROLLBACK.
         if getattr(done, "statusmessage", "COMMIT") != "COMMIT":
             raise InvalidRequestError("The database rolled back instead of committing.")
+        self._known = known
 
     def rollback(self) -> bool:
         """Undo the batch; False if even that failed, and the connection must go."""

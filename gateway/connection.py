@@ -71,7 +71,8 @@ class Connection(HttpToolsProtocol):
         # The parser tells trailers as it tells headers. They come after everything was decided on
         # the head, perhaps by a proxy in front, so they must not be taken for one.
         if self._in_head:
-            super().on_header(name, value)
+            # White space after a value is no part of it (RFC 9110, 5.5); the parser leaves it.
+            super().on_header(name, value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
         self._in_head, self._unparsed = False, 0

@@ -245,7 +245,7 @@ class Guard:
     async def stored_result(self, approval_id: str, *, attached_at: Millis) -> bytes | None:
         """The answer of a finished call for an agent that came back, or that waited beside it."""
         return await self._journal.write(
-            partial(queue.deliver, approval_id=approval_id, attached_at=attached_at)
+            partial(queue.answer, approval_id=approval_id, attached_at=attached_at)
         )
 
     def delivered(self, approval_id: str) -> None:

@@ -7,6 +7,7 @@ sealed; everything else passes through as it is, both ways, streams included.
 from __future__ import annotations
 
 import secrets
+from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -22,6 +23,7 @@ from gateway.relay.holding import Holding
 from gateway.relay.listing import Listing
 from gateway.relay.response import Receive, Send, reply
 from gateway.relay.sessions import Session, Sessions
+from gateway.relay.sse import Blocks, EventTooLarge
 from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request
 from gateway.relay.visit import Backend, Visit
 from gateway.relay.watch import Gone, raising_gone, until
@@ -154,7 +156,7 @@ class Dispatch:
                 answer = await backend.upstream.send(request)
                 try:
                     if answer.content_type == "text/event-stream":
-                        await self._stream(answer, send, message)
+                        await self._stream(backend.name, answer, send, message)
                         return
                     body = await read_json(answer, self._max_result)
                 finally:
@@ -169,7 +171,17 @@ class Dispatch:
         status, body = handed_down(answer.status, body, rpc_id)
         await reply(send, status, body, headers=_headers(answer))
 
-    async def _stream(self, answer: Answer, send: Send, message: Message | None) -> None:
+    async def _resumed(self, server: str, answer: Answer) -> AsyncIterator[bytes]:
+        """The bytes of a GET stream, which may repeat a listing that the agent left too early."""
+        blocks = Blocks(self._max_result)
+        async for chunk in answer.body():
+            passed = [self._listing.resumed(server, block) for block in blocks.feed(chunk)]
+            if passed:
+                yield b"".join(passed)
+
+    async def _stream(
+        self, server: str, answer: Answer, send: Send, message: Message | None
+    ) -> None:
         await send(
             {
                 "type": "http.response.start",
@@ -185,10 +197,11 @@ class Dispatch:
         endless = message is None or message.method == "subscriptions/listen"
         try:
             async with until(self._holding.stopping) if endless else nullcontext():
-                async for chunk in answer.body():
+                chunks = answer.body() if message is not None else self._resumed(server, answer)
+                async for chunk in chunks:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        except OutcomeUnknown:
-            log.warning("server.stream_broken")
+        except (OutcomeUnknown, EventTooLarge):
+            log.warning("server.stream_broken", server=server)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _initialize(self, visit: Visit) -> None:

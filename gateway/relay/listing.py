@@ -22,10 +22,12 @@ from gateway.headers import outbound_headers
 from gateway.jsonrpc import encode, error_body
 from gateway.message import CAPABILITIES_KEY, VERSION_KEY
 from gateway.refusals import AWAIT_TOOL
-from gateway.relay.exchange import Garbage, Response, handed_down, read_json, read_response
-from gateway.relay.response import reply
-from gateway.relay.upstream import NotSent, OutcomeUnknown
+from gateway.relay.exchange import Garbage, handed_down, read_json, read_response, response_to
+from gateway.relay.response import EventStream, reply
+from gateway.relay.sse import Blocks, EventTooLarge, SseParser, event
+from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown
 from gateway.relay.visit import Visit
+from gateway.relay.watch import Gone, raising_gone
 from gateway.strictjson import BadJson, strict_loads
 
 log = structlog.get_logger()
@@ -92,10 +94,13 @@ class Listing:
                     body = await read_json(answer, self._max_result)
                     await reply(visit.send, *handed_down(answer.status, body, message.id))
                     return
+                if answer.content_type == "text/event-stream":
+                    await self._serve_stream(visit, answer)
+                    return
                 response = await read_response(answer, message.id, limit=self._max_result)
             finally:
                 await answer.aclose()
-            listed = _tools(response)
+            listed = _tools(response.body)
         except (NotSent, OutcomeUnknown, ListingFailed) as error:
             log.warning("server.listing_failed", server=visit.backend.name, error=str(error))
             text = "The server behind the gateway did not list its tools"
@@ -104,11 +109,64 @@ class Listing:
         if listed is None:  # an error of the server's own
             await reply(visit.send, 200, response.body)
             return
-        first = not (message.params or {}).get("cursor")
+        await reply(visit.send, 200, await self._told(visit, message.id, listed))
+
+    async def _serve_stream(self, visit: Visit, answer: Answer) -> None:
+        """Hand a listing down as a stream, since that is what the server made of it: what it says
+        on the way passes as it is, and only the list itself is ours.
+
+        Raises:
+            Garbage: the stream had nothing in it, or nothing that can be read.
+        """
+        stream, blocks = EventStream(visit.send), Blocks(self._max_result)
+        try:
+            async with raising_gone(visit.receive):
+                async for chunk in answer.body():
+                    for block in blocks.feed(chunk):
+                        await stream.raw(await self._listed(visit, block))
+        except Gone:
+            return
+        except (OutcomeUnknown, EventTooLarge) as error:
+            if not stream.started:
+                raise Garbage("tools/list as a stream") from error
+            log.warning("server.listing_failed", server=visit.backend.name, error=str(error))
+        if not stream.started:
+            raise Garbage("an empty stream")
+        await stream.end()
+
+    async def _listed(self, visit: Visit, block: bytes) -> bytes:
+        """One block of the stream; the response's comes back filtered."""
+        rpc_id = visit.message.id
+        for found in SseParser(self._max_result).feed(block) if b'"result"' in block else ():
+            if rpc_id is None or not found.data or response_to(found.data, rpc_id) is None:
+                continue
+            listed = _tools(found.data)
+            if listed is not None:
+                told = await self._told(visit, rpc_id, listed)
+                return event(told, found.id, found.event, found.retry)
+        return block
+
+    async def _told(self, visit: Visit, rpc_id: str | int, listed: dict[str, Any]) -> bytes:
+        """The response an agent gets for a listing, which is taken note of."""
+        first = not (visit.message.params or {}).get("cursor")
         await self._observe(visit, listed, complete=first and "nextCursor" not in listed)
-        shown = self._shown(visit, listed)
-        body = canonical({"jsonrpc": "2.0", "id": message.id, "result": shown})
-        await reply(visit.send, 200, body)
+        shown = self._shown(visit.backend.name, listed, modern=visit.modern)
+        return canonical({"jsonrpc": "2.0", "id": rpc_id, "result": shown})
+
+    def resumed(self, server: str, block: bytes) -> bytes:
+        """One block of a stream that an agent came back to: a listing in it is filtered too."""
+        if b'"tools"' not in block:
+            return block
+        for found in SseParser(self._max_result).feed(block):
+            try:
+                message = strict_loads(found.data or b"{}", max_depth=_DEPTH)
+            except BadJson:
+                return b""  # what cannot be read cannot be filtered
+            result = message.get("result") if isinstance(message, dict) else None
+            if isinstance(result, dict) and isinstance(result.get("tools"), list):
+                message["result"] = self._shown(server, result, modern=False)
+                return event(canonical(message), found.id, found.event, found.retry)
+        return block
 
     async def ensure(self, visit: Visit, *, fresh: bool = False) -> None:
         """Make sure the server's tools are known; with `fresh`, ask now.
@@ -162,7 +220,8 @@ class Listing:
         try:
             if answer.status != 200:  # noqa: PLR2004 - HTTP
                 raise ListingFailed(answer.status)
-            listed = _tools(await read_response(answer, rpc_id, limit=self._max_result))
+            response = await read_response(answer, rpc_id, limit=self._max_result)
+            listed = _tools(response.body)
         finally:
             await answer.aclose()
         if listed is None:
@@ -175,8 +234,7 @@ class Listing:
             visit.backend.name, tools, complete=complete, now=self._clock.now()
         )
 
-    def _shown(self, visit: Visit, listed: dict[str, Any]) -> dict[str, Any]:
-        server = visit.backend.name
+    def _shown(self, server: str, listed: dict[str, Any], *, modern: bool) -> dict[str, Any]:
         shown = {
             **listed,
             "tools": [
@@ -187,17 +245,17 @@ class Listing:
         }
         if "nextCursor" not in listed and self._guard.can_hold(server):
             shown["tools"].append(dict(_AWAIT_DEFINITION))
-        if visit.modern:
+        if modern:
             # What is listed depends on the grant and on a policy that may change at any moment.
             shown["cacheScope"] = "private"
             shown["ttlMs"] = 0
         return shown
 
 
-def _tools(response: Response) -> dict[str, Any] | None:
+def _tools(body: bytes) -> dict[str, Any] | None:
     """The result of tools/list, strictly read; None: the server answered with an error."""
     try:
-        message = strict_loads(response.body, max_depth=_DEPTH)
+        message = strict_loads(body, max_depth=_DEPTH)
     except BadJson as bad:
         raise Garbage(f"tools/list: {bad.kind}") from bad
     result = message.get("result")

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass, field
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
+_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
+_BLANK_SIZE = 3  # bytes of the longest blank line but one
 _BREAKS = re.compile(r"[\r\n\x00]").search
 _BOM = b"\xef\xbb\xbf"
 _RETRY_DIGITS = 9  # a million seconds and more is no retry time
@@ -104,6 +106,35 @@ class SseParser:
             event=_text(fields.get(b"event")) or None,
             retry=int(retry) if retry.isdigit() and len(retry) <= _RETRY_DIGITS else None,
         )
+
+
+@dataclass(slots=True)
+class Blocks:
+    """Cuts a stream at its blank lines; put together again the blocks are the stream."""
+
+    max_block: int = MAX_EVENT
+    _pieces: list[bytes] = field(default_factory=list)  # of the unfinished block
+    _size: int = 0
+    _tail: bytes = b""  # its last bytes: a blank line may lie across two chunks
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The blocks that `chunk` completes, each with the blank line that ends it.
+
+        Raises:
+            EventTooLarge: the cutter is of no use any more.
+        """
+        blocks, start, before = [], 0, len(self._tail)
+        for blank in _BLANK_LINE.finditer(self._tail + chunk):
+            end = blank.end() - before
+            blocks.append(b"".join((*self._pieces, chunk[start:end])))
+            self._pieces, self._size, start = [], 0, end
+        rest = chunk[start:]
+        self._tail = ((b"" if blocks else self._tail) + rest)[-_BLANK_SIZE:]
+        self._pieces.append(rest)
+        self._size += len(rest)
+        if self._size > self.max_block:
+            raise EventTooLarge
+        return blocks
 
 
 def _text(value: bytes | None) -> str | None:

@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -32,11 +32,13 @@ FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 class Child:
     """A process with the record open; see `tests.approvals.child`."""
 
-    def __init__(self, url: str, *, prefix: tuple[str, ...] = (), **environ: str) -> None:
+    def __init__(
+        self, url: str, *, prefix: tuple[str, ...] = (), environ: Mapping[str, str] | None = None
+    ) -> None:
         self.process = subprocess.Popen(
             [*prefix, sys.executable, "-m", "tests.approvals.child", url],
             cwd=ROOT,
-            env={**os.environ, **environ},
+            env={**os.environ, **(environ or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -61,8 +63,10 @@ class Child:
 
 
 @contextmanager
-def child(url: str, *, prefix: tuple[str, ...] = (), **environ: str) -> Iterator[Child]:
-    started = Child(url, prefix=prefix, **environ)
+def child(
+    url: str, *, prefix: tuple[str, ...] = (), environ: Mapping[str, str] | None = None
+) -> Iterator[Child]:
+    started = Child(url, prefix=prefix, environ=environ)
     try:
         yield started
     finally:
@@ -96,17 +100,16 @@ def assert_whole(url: str, *acknowledged: str) -> None:
     record = Record(database, HandClock(), url)
     try:
         assert isinstance(record.read(lambda connection: verify(connection, KEYS)), Intact)
-        rows, told = (
-            record.read(lambda connection, sql=sql: set(connection.exec_driver_sql(sql).scalars()))
-            for sql in (
-                "SELECT id FROM approval",
-                "SELECT approval_id FROM history WHERE event = 'held'",
-            )
-        )
+        rows = ids(record, "SELECT id FROM approval")
+        told = ids(record, "SELECT approval_id FROM history WHERE event = 'held'")
         assert rows == told
         assert rows >= set(acknowledged)
     finally:
         database.close_now()
+
+
+def ids(record: Record, sql: str) -> set[str]:
+    return record.read(lambda connection: set(connection.exec_driver_sql(sql).scalars()))
 
 
 def assert_fails_closed(one: Child, before: str) -> None:
@@ -161,6 +164,7 @@ def test_a_process_killed_while_its_disk_fails_leaves_nothing_half_written(
     with failing(one.process.pid, "fsync,fdatasync", "EIO"):
         assert one.ask("hold 2") == UNAVAILABLE
         one.process.kill()
+        one.process.wait(10)
     one.close()
     assert_whole(sqlite_url, before)
 
@@ -316,7 +320,7 @@ def test_the_time_of_a_process_whose_clock_is_set_back_stands_still(
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
-    with child(sqlite_url, **fake) as one:
+    with child(sqlite_url, environ=fake) as one:
         before = one.ask("hold 1")
         then = int(one.ask("now"))
         offset.write_text("-1d", encoding="ascii")

@@ -392,3 +392,18 @@ def test_retention_drops_the_contents_of_what_is_over_and_of_nothing_else(record
     assert record.write(lambda tx: queue.deliver(tx, ran.id)) is None
     assert record.write(lambda tx: queue.find_open(tx, ran.asked)) is None
     assert record.now_is(ran.id).masked == '{"n":1}'
+
+
+def test_an_answer_that_was_looked_at_but_not_handed_over_is_still_there(record: Record) -> None:
+    approval = record.approved()
+    record.claim(approval)
+    record.finish(approval)
+    now = record.clock.now()
+    first = record.write(lambda tx: queue.answer(tx, approval.id, attached_at=now))
+    again = record.write(lambda tx: queue.answer(tx, approval.id, attached_at=now))
+    assert first == again == b'{"content":[]}'
+    record.write(lambda tx: queue.deliver(tx, approval.id))
+    record.clock.pass_(seconds=1)
+    later = record.clock.now()
+    assert record.write(lambda tx: queue.answer(tx, approval.id, attached_at=later)) is None
+    assert record.write(lambda tx: queue.answer(tx, approval.id, attached_at=now)) == first

@@ -21,7 +21,8 @@ Result = dict[str, Any]
 Tool = Callable[[Context, Mapping[str, Any]], Awaitable[Result]]
 
 PNG: Final = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
+    "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 WAV: Final = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQAAAAA="
 CAPABILITIES: Final = "io.modelcontextprotocol/clientCapabilities"
@@ -42,7 +43,7 @@ def form(message: str, **properties: Any) -> Result:
     return {"message": message, "requestedSchema": schema}
 
 
-def input_required(state: str = "", **requests: Result) -> Result:
+def input_required(state: str = "", /, **requests: Result) -> Result:
     """A result that asks the client for more (SEP-2322)."""
     asked = {"resultType": "input_required", "inputRequests": requests}
     return {**asked, "requestState": state} if state else asked
@@ -285,7 +286,8 @@ async def input_rounds(context: Context, _: Mapping[str, Any]) -> Result:
 
 async def input_capabilities(context: Context, _: Mapping[str, Any]) -> Result:
     """Ask only for what this client declared it can do."""
-    declared, asked = capabilities(context), {}
+    declared = capabilities(context)
+    asked: dict[str, Result] = {}
     if "sampling" in declared:
         asked["greeting"] = sampling("Generate a greeting", 50)
     if "elicitation" in declared:
@@ -295,7 +297,7 @@ async def input_capabilities(context: Context, _: Mapping[str, Any]) -> Result:
 
 async def missing_capability(context: Context, _: Mapping[str, Any]) -> Result:
     if "sampling" not in capabilities(context):
-        needed = {"requiredCapabilities": {"sampling": {}}}
+        needed: Result = {"requiredCapabilities": {"sampling": {}}}
         raise MCPError(-32021, "Missing required client capability", needed)
     return text("The client can sample")
 

@@ -26,3 +26,11 @@ def test_a_lost_key_is_not_replaced_beside_its_database(tmp_path: Path) -> None:
     with pytest.raises(KeyUnusable, match="put it back"):
         open_record(settings)
     assert not (tmp_path / KEY).exists()
+
+
+def test_a_record_is_not_opened_with_another_key(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path)
+    open_record(settings).close_now()
+    (tmp_path / KEY).write_bytes(b"x" * 32)
+    with pytest.raises(KeyUnusable, match="another key file"):
+        open_record(settings)
