@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol, TypeVar, cast
 
 from approvals.clock import Clock
 from approvals.keys import Keys
-from approvals.transaction import Transaction
+from approvals.transaction import HeadMoved, Transaction
 from approvals.writer import Writer
 
 T = TypeVar("T")
@@ -214,6 +214,12 @@ class Journal:
             self._resolve([write])
 
     def _attempt(self, batch: list[_Write]) -> None:
+        try:
+            self._run_through(batch)
+        except HeadMoved:
+            self._run_through(batch)
+
+    def _run_through(self, batch: list[_Write]) -> None:
         try:
             self._writer.begin()
             tx = self._writer.transaction(

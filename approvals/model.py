@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 Millis = int
 """Milliseconds since 1970-01-01T00:00:00Z."""
@@ -182,9 +182,12 @@ class Approval:
     result_digest: str
 
 
+SHORT_ID: Final = len("apr_") + 6
+"""Characters of an approval's id by which people tell approvals apart, and at least need to ask."""
+
+
 def short_id(approval_id: str) -> str:
-    """The few characters by which people tell approvals apart, and by which they may ask."""
-    return approval_id[: len("apr_") + 6]
+    return approval_id[:SHORT_ID]
 
 
 class Choice(StrEnum):

@@ -171,6 +171,15 @@ def announce(tx: Transaction, approval: Approval, kind: str) -> None:
     """Queue one outbox row for each notifier, in this transaction."""
     if not tx.notifiers or kind in _QUIET:
         return
+    payload = canonical(
+        {
+            "at": tx.now,
+            "execution": str(approval.execution),
+            "revision": approval.revision,
+            "state": str(approval.state),
+            "version": approval.version,
+        }
+    ).decode()
     tx.connection.execute(
         insert(OUTBOX),
         [
@@ -179,9 +188,7 @@ def announce(tx: Transaction, approval: Approval, kind: str) -> None:
                 "notifier": notifier,
                 "approval_id": approval.id,
                 "kind": kind,
-                "payload": canonical(
-                    {"revision": approval.revision, "version": approval.version}
-                ).decode(),
+                "payload": payload,
                 "tries": 0,
                 "due_at": tx.now,
                 "error": "",

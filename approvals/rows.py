@@ -16,6 +16,7 @@ from sqlmodel import SQLModel
 from approvals.digest import canonical
 from approvals.keys import Keys
 from approvals.model import (
+    SHORT_ID,
     Approval,
     Call,
     Choice,
@@ -123,8 +124,12 @@ def load(connection: Connection, approval_id: str, *, keys: Keys | None = None) 
 
 
 def resolve(connection: Connection, written: str) -> str | None:
-    """The full id for an id as people write it: in full, or an unambiguous beginning of it."""
+    """The full id for an id as people write it: in full, or an unambiguous beginning of it, at
+    least as long as the short ids people are shown: a slip of the finger must not mean a call.
+    """
     prefix = written if written.startswith("apr_") else f"apr_{written}"
+    if len(prefix) < SHORT_ID:
+        return None
     end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
     ids = (
         connection.execute(
@@ -163,12 +168,12 @@ def decisions_of(connection: Connection, approval_id: str) -> tuple[Decision, ..
     )
 
 
-_UNSETTLED: Final = (
+UNSETTLED: Final = (
     (APPROVAL.c.state == str(State.APPROVED))
     & (APPROVAL.c.execution == str(Execution.OUTCOME_UNKNOWN))
     & APPROVAL.c.settlement.is_(None)
 )
-
+"""An outcome that nobody knows and nobody has settled."""
 
 _ANY_UNSETTLED: Final = (
     "SELECT 1 FROM approval WHERE state = ? AND execution = ? AND settlement IS NULL LIMIT 1"
@@ -188,5 +193,5 @@ def unsettled_like(
     same = or_(APPROVAL.c.digest == digest, APPROVAL.c.asked == digest)
     if effect is not None:
         same = or_(same, (APPROVAL.c.server == server) & (APPROVAL.c.effect == effect))
-    row = connection.execute(select(*LISTED).where(_UNSETTLED, same).limit(1)).mappings().first()
+    row = connection.execute(select(*LISTED).where(UNSETTLED, same).limit(1)).mappings().first()
     return None if row is None else approval_of(row)

@@ -6,6 +6,7 @@ Holds no domain knowledge: what is written and read are functions given to it. N
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
@@ -19,6 +20,7 @@ from approvals.engines import READERS, is_outage, parse, reader_engine, writer_e
 from approvals.journal import Journal, RecordUnavailable
 from approvals.keys import Keys, KeyUnusable
 from approvals.migrate import migrate
+from approvals.outbox import NOTIFIERS
 from approvals.transaction import CounterState, Transaction
 from approvals.writer import Writer
 
@@ -67,11 +69,14 @@ class Database:
         try:
             migrate(engine)
             _claim_key(engine, key, clock)
+            notifiers = _notifiers(engine)
         except (DBAPIError, OSError) as error:
             raise RecordUnavailable("The record cannot be opened.") from error
         finally:
             engine.dispose()
-        return cls(url, key=key, clock=clock)
+        database = cls(url, key=key, clock=clock)
+        database.journal.notifiers = notifiers
+        return database
 
     @property
     def is_postgres(self) -> bool:
@@ -122,3 +127,8 @@ def _claim_key(engine: Engine, key: Keys, clock: Clock) -> None:
             "The record was made with another key file. Put that one into the data folder; "
             "every replica needs the same."
         )
+
+
+def _notifiers(engine: Engine) -> tuple[str, ...]:
+    with engine.connect() as connection:
+        return tuple(json.loads(connection.execute(NOTIFIERS).scalar() or "[]"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import Connection, select
@@ -17,13 +17,22 @@ from approvals.digest import canonical, sha256
 from approvals.fields import Path, changes, text
 from approvals.model import Approval, Choice, Decision, Millis, State, short_id, tally
 from approvals.redact import hidden, visible
-from approvals.rows import APPROVAL, LISTED, approval_of, decisions_of, load, unsettled_like
+from approvals.rows import (
+    APPROVAL,
+    LISTED,
+    UNSETTLED,
+    approval_of,
+    decisions_of,
+    load,
+    unsettled_like,
+)
 
 LONG: Final = 600  # characters of one value shown in full; longer ones are shown head and tail
 _HEAD: Final = 400
 _TAIL: Final = 120
 OVERSIZED: Final = 20_000  # characters of all arguments from which the card says so
 SIMILAR: Final = 5
+_LOOKED_BACK: Final = 50  # earlier decided calls a call is compared with
 _TARGETS: Final = (
     *("id", "name", "path", "url", "uri", "to", "email", "recipient", "account", "customer"),
     *("repo", "repository", "branch", "project", "file", "table", "database", "host", "command"),
@@ -95,19 +104,61 @@ class View:
     digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """An earlier decided call, read and understood once."""
+
+    approval: Approval
+    shown: Any  # its masked arguments, decoded
+    target: str | None
+
+
+@dataclass(slots=True)
+class Listing:
+    """What the cards of one listing share, read once. For one connection and one moment: made for
+    a listing and dropped with it.
+    """
+
+    connection: Connection
+    _past: dict[tuple[str, str, str], tuple[_Past, ...]] = field(default_factory=dict)
+    _doubt: bool | None = None
+
+    def earlier(self, approval: Approval) -> list[_Past]:
+        """Earlier decided calls of this tool by this grant, the latest decision first."""
+        call = approval.call
+        key = (call.grant, call.server, call.tool)
+        if key not in self._past:
+            self._past[key] = _read_past(self.connection, *key)
+        # By creation, as read: what is left out is the oldest, whether or not this one is in it.
+        found = [one for one in self._past[key] if one.approval.id != approval.id][:_LOOKED_BACK]
+        return sorted(found, key=lambda one: one.approval.decided_at or 0, reverse=True)
+
+    def unsettled(self, approval: Approval) -> Approval | None:
+        """Another approval whose outcome is unknown and which this call may repeat."""
+        if self._doubt is None:
+            found = self.connection.execute(select(APPROVAL.c.id).where(UNSETTLED).limit(1))
+            self._doubt = found.first() is not None
+        if not self._doubt:
+            return None
+        server = approval.call.server
+        unknown = unsettled_like(self.connection, approval.digest, approval.effect, server)
+        return None if unknown is None or unknown.id == approval.id else unknown
+
+
 def view_of(connection: Connection, approval_id: str, *, now: Millis) -> View | None:
     """The view of the approval with this full id; None if there is none."""
     approval = load(connection, approval_id)
-    if approval is None:
-        return None
+    return None if approval is None else view_in(Listing(connection), approval, now=now)
+
+
+def view_in(listing: Listing, approval: Approval, *, now: Millis) -> View:
+    """The view of one of several approvals, as just read on the listing's connection."""
     shown = json.loads(approval.masked)
     arguments = tuple(_values(shown))
-    earlier = _earlier(connection, approval)
-    unknown = unsettled_like(connection, approval.digest, approval.effect, approval.call.server)
-    if unknown is not None and unknown.id == approval.id:
-        unknown = None
+    earlier = listing.earlier(approval)
+    unknown = listing.unsettled(approval)
     target = _target(shown)
-    votes = decisions_of(connection, approval_id)
+    votes = decisions_of(listing.connection, approval.id)
     deadline = (
         approval.use_by
         if approval.state is State.APPROVED and approval.use_by is not None
@@ -115,7 +166,7 @@ def view_of(connection: Connection, approval_id: str, *, now: Millis) -> View | 
     )
     since_approved = _since(shown, earlier, (State.APPROVED,))
     since_denied = _since(shown, earlier, (State.DENIED,))
-    similar = tuple(_as_earlier(one) for one in earlier[:SIMILAR])
+    similar = tuple(_as_earlier(one.approval) for one in earlier[:SIMILAR])
     flags = _flags(approval, arguments, target, earlier, unknown=unknown is not None)
     return View(
         approval=approval,
@@ -204,30 +255,33 @@ def value_of(value: Any, at: Path) -> Value:
     )
 
 
-def _earlier(connection: Connection, approval: Approval) -> list[Approval]:
-    """Earlier decided calls of this tool by this grant, the latest decision first."""
-    call = approval.call
+def _read_past(connection: Connection, grant: str, server: str, tool: str) -> tuple[_Past, ...]:
     rows = connection.execute(
         select(*LISTED)
         .where(
-            APPROVAL.c.grant_id == call.grant,
-            APPROVAL.c.server == call.server,
-            APPROVAL.c.tool == call.tool,
-            APPROVAL.c.id != approval.id,
+            APPROVAL.c.grant_id == grant,
+            APPROVAL.c.server == server,
+            APPROVAL.c.tool == tool,
             APPROVAL.c.decided_by != "",
         )
         .order_by(APPROVAL.c.created_at.desc(), APPROVAL.c.id)
-        .limit(50)
+        .limit(_LOOKED_BACK + 1)
     ).mappings()
-    found = [approval_of(row) for row in rows]
-    return sorted(found, key=lambda one: one.decided_at or 0, reverse=True)
+    return tuple(_past(approval_of(row)) for row in rows)
 
 
-def _since(shown: Any, earlier: list[Approval], states: tuple[State, ...]) -> Since | None:
+def _past(approval: Approval) -> _Past:
+    shown = json.loads(approval.masked)
+    target = _target(shown)
+    return _Past(approval, shown, target.text if target is not None else None)
+
+
+def _since(shown: Any, earlier: list[_Past], states: tuple[State, ...]) -> Since | None:
     """The difference to the latest decision of that kind. Approved and then not used in time is
     told apart from approved: nobody said no to it, but nothing says that it was right either.
     """
-    for one in earlier:
+    for past in earlier:
+        one = past.approval
         if one.state in states:
             differing = tuple(
                 FieldChange(
@@ -235,7 +289,7 @@ def _since(shown: Any, earlier: list[Approval], states: tuple[State, ...]) -> Si
                     before=value_of(change.before, change.path),
                     after=value_of(change.after, change.path),
                 )
-                for change in changes(json.loads(one.masked), shown)
+                for change in changes(past.shown, shown)
             )
             return Since(one.id, one.decided_at or 0, one.decided_by, one.reason, differing)
     return None
@@ -265,12 +319,15 @@ def _flags(
     approval: Approval,
     arguments: tuple[Value, ...],
     target: Value | None,
-    earlier: list[Approval],
+    earlier: list[_Past],
     *,
     unknown: bool,
 ) -> tuple[str, ...]:
-    known = {found.text for one in earlier if (found := _target(json.loads(one.masked)))}
-    denied = any(one.state is State.DENIED and one.asked == approval.asked for one in earlier)
+    known = {one.target for one in earlier}
+    denied = any(
+        one.approval.state is State.DENIED and one.approval.asked == approval.asked
+        for one in earlier
+    )
     raised = {
         "outcome unknown": unknown,
         "denied before": denied,

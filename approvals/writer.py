@@ -68,9 +68,12 @@ class Writer:
         self._driver.execute(self._begin)
 
     def transaction(self, *, now: Millis, keys: Keys, notifiers: tuple[str, ...]) -> Transaction:
-        """A fresh Transaction on the batch just begun."""
+        """A fresh Transaction on the batch just begun. What earlier ones knew is used up by it,
+        until it is committed.
+        """
         if self._connection is None:
             raise RuntimeError("begin() comes first.")
+        known, self._known = self._known, None
         return Transaction(
             self._connection,
             self._driver,
@@ -78,18 +81,24 @@ class Writer:
             now=now,
             keys=keys,
             notifiers=notifiers,
-            known=self._known,
+            known=known,
+            shared=bool(self._notify),
         )
 
     def commit(self, tx: Transaction) -> None:
-        known, self._known = tx.known(), None
         if tx.rung and self._notify:
             self._driver.execute(self._notify)
-        done = self._driver.execute("COMMIT")
-        # PostgreSQL answers the COMMIT of a transaction in which something failed with ROLLBACK.
-        if getattr(done, "statusmessage", "COMMIT") != "COMMIT":
+        if self._notify:
+            # PostgreSQL answers the COMMIT of what failed with ROLLBACK.
+            whole = self._driver.execute("COMMIT").statusmessage == "COMMIT"
+        else:
+            # SQLite has ended what ran into a full disk. commit() would not mind; it is used as it
+            # lets go of the interpreter's lock once, and execute() three times.
+            whole = self._driver.in_transaction
+            self._driver.commit()
+        if not whole:
             raise InvalidRequestError("The database rolled back instead of committing.")
-        self._known = known
+        self._known = tx.known()
 
     def rollback(self) -> bool:
         """Undo the batch; False if even that failed, and the connection must go."""

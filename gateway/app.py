@@ -17,8 +17,11 @@ import aiohttp
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from approvals import webhook
+from approvals.notify import Notifier, Outbox
 from approvals.reviewers import People
 from approvals.service import Approvals
+from approvals.signing import secret_of
 from approvals.store import Database
 from approvals.wakeup import Wakeup
 from gateway.catalogue import Catalogue
@@ -193,11 +196,14 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 desk=desk,
             )
         )
+        outbox = Outbox(database, await _notifiers(stack, database, settings), clock=clock)
+        await outbox.enlist()
         housekeeping = Housekeeping(
             database=database,
             guard=guard,
             freezes=freezes,
             policies=policies,
+            outbox=outbox,
             retention_days=settings.retention_days,
         )
         await stack.enter_async_context(housekeeping.running())
@@ -242,6 +248,25 @@ def _backend(server: Server, settings: Settings, client: aiohttp.ClientSession) 
         upstream=upstream,
         timeout=timeout,
     )
+
+
+async def _notifiers(
+    stack: AsyncExitStack, database: Database, settings: Settings
+) -> dict[str, Notifier]:
+    """Who is told what happened, by the name its outbox rows carry."""
+    found: dict[str, Notifier] = {}
+    if settings.webhook_url is not None and settings.webhook_secret is not None:
+        found["webhook"] = await stack.enter_async_context(
+            webhook.opened(
+                settings.webhook_url.get_secret_value(),
+                secret_of(settings.webhook_secret.get_secret_value()),
+                allow_private=settings.webhook_allow_private,
+                database=database,
+                clock=database.clock,
+                gateway=settings.url(),
+            )
+        )
+    return found
 
 
 def _border(settings: Settings) -> Border:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, get_args
 
+from approvals.fields import ABSENT, changes, text
 from approvals.model import Reviewer
 from approvals.store import Database
 from gateway import freeze
@@ -16,7 +18,7 @@ from gateway.policy.judge import plan_of
 from gateway.reload import Policies
 from gateway.risk.attacks import attacks_for
 from gateway.servers import CommandServer, Servers
-from web.deps import GrantLine, PolicyText, ServerLine, ToolLine
+from web.deps import ChangedTool, FieldDiff, GrantLine, PolicyText, ServerLine, ToolLine
 
 _DAY = 86_400_000
 
@@ -120,6 +122,32 @@ class Desk:
     async def tools(self) -> Sequence[ToolLine]:
         return [self._line(tool) for tool in self._catalogue.tools()]
 
+    async def changed(self, server: str, tool: str) -> ChangedTool | None:
+        """How a quarantined tool differs from its pin."""
+        await self._catalogue.load()  # another process may have listed or accepted it
+        found = self._catalogue.tool(server, tool)
+        if found is None or not found.quarantined:
+            return None
+        return ChangedTool(
+            server=found.server,
+            name=found.name,
+            changed_at=found.changed_at,
+            pinned_hash=found.hash,
+            seen_hash=found.seen_hash,
+            fields=tuple(
+                FieldDiff(
+                    text(change.path).removeprefix("args."),
+                    _written(change.before),
+                    _written(change.after),
+                )
+                for change in changes(dict(found.definition), dict(found.seen))
+            ),
+        )
+
+    async def accept(self, server: str, tool: str, seen_hash: str, by: Reviewer) -> bool:
+        """Pin the definition with this hash, if that is still what the server says."""
+        return await self._catalogue.accept(server, tool, seen_hash=seen_hash, by=by.id)
+
     def policy(self) -> PolicyText:
         policies = self._policies
         rejected = policies.rejected
@@ -159,3 +187,10 @@ class Desk:
             why=tool.assessment.rationale,
             attacks=tuple(attack.name for attack in attacks_for(tool.assessment)),
         )
+
+
+def _written(value: Any) -> str | None:
+    """A value of a definition as text: texts as they are, the rest as JSON; None if absent."""
+    if value is ABSENT:
+        return None
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)

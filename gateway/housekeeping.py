@@ -1,4 +1,4 @@
-"""What happens by the clock: deadlines, leases, retention, and the policy file's changes.
+"""What happens by the clock: deadlines, leases, retention, notices, the policy file's changes.
 
 Each loop lives on: a round that fails (a database that is down) is logged and tried again.
 """
@@ -14,6 +14,8 @@ from functools import partial
 import structlog
 
 from approvals import queue
+from approvals.notify import Outbox
+from approvals.outbox import prune
 from approvals.store import Database, RecordUnavailable, Transaction
 from gateway.freeze import Freezes
 from gateway.guard import Guard
@@ -37,12 +39,14 @@ class Housekeeping:
         guard: Guard,
         freezes: Freezes,
         policies: Policies,
+        outbox: Outbox,
         retention_days: int,
     ) -> None:
         self._journal = database.journal
         self._guard = guard
         self._freezes = freezes
         self._policies = policies
+        self._outbox = outbox
         self._retention_days = retention_days
         self._renew_at = 0.0  # the loop's time
         self.record_works = True  # as of the last sweep
@@ -57,6 +61,7 @@ class Housekeeping:
         tasks = [
             asyncio.create_task(self._every(pause, self._sweep), name="sweep"),
             asyncio.create_task(self._every(_RETENTION_SECONDS, self._drop), name="retention"),
+            asyncio.create_task(self._outbox.run(), name="outbox"),
             asyncio.create_task(
                 self._policies.watch(self._guard.policy_changed, stop), name="policy watch"
             ),
@@ -104,6 +109,7 @@ class Housekeeping:
         days = self._retention_days * _DAY_MS
         while await self._journal.write(lambda tx: queue.drop_contents(tx, before=tx.now - days)):
             pass
+        await self._journal.write(lambda tx: prune(tx, before=tx.now - days))
 
     def _round(self, tx: Transaction, *, renew: bool) -> None:
         # Our own first: when the record was down for longer than a lease, what we are sending has

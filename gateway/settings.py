@@ -17,6 +17,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from approvals.addresses import url_problem
+from approvals.signing import SecretUnusable, secret_of
+
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -24,7 +27,11 @@ class Settings(BaseSettings):
     """Every setting. Secrets never show in `repr`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="SIGNOFF_", toml_file="signoff.toml", frozen=True, extra="forbid"
+        env_prefix="SIGNOFF_",
+        toml_file="signoff.toml",
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,  # it may be a secret
     )
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
@@ -67,6 +74,15 @@ class Settings(BaseSettings):
         default=60.0, gt=0, description="Seconds after which a server's tools are listed again."
     )
     retention_days: int = Field(default=30, ge=0, description="Days until arguments are dropped.")
+    webhook_url: SecretStr | None = Field(
+        default=None, description="Where signed events are posted: https, or this machine."
+    )
+    webhook_secret: SecretStr | None = Field(
+        default=None, description="whsec_ and the base64 of 24 to 64 random bytes."
+    )
+    webhook_allow_private: bool = Field(
+        default=False, description="Allow webhook_url to lead to a private network."
+    )
     log: Literal["json", "text"] = Field(default="json", description="Log format.")
 
     @model_validator(mode="after")
@@ -78,6 +94,18 @@ class Settings(BaseSettings):
                 f"host {self.host} can be reached from other machines: say by which address with "
                 "SIGNOFF_PUBLIC_URL=https://…, or listen on 127.0.0.1"
             )
+        if (self.webhook_url is None) != (self.webhook_secret is None):
+            raise ValueError("webhook_url and webhook_secret belong together: set both or neither")
+        if self.webhook_url is not None and self.webhook_secret is not None:
+            problem = url_problem(
+                self.webhook_url.get_secret_value(), allow_private=self.webhook_allow_private
+            )
+            if problem is not None:
+                raise ValueError(f"webhook_url {problem}")
+            try:
+                secret_of(self.webhook_secret.get_secret_value())
+            except SecretUnusable as error:
+                raise ValueError(f"webhook_secret {error}") from None
         return self
 
     def url(self) -> str:

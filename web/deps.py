@@ -55,6 +55,27 @@ class ServerLine:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class FieldDiff:
+    """One field of a definition, as text; None where that side lacks it."""
+
+    path: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedTool:
+    """A tool whose server now describes it differently from what was accepted."""
+
+    server: str
+    name: str
+    changed_at: Millis | None
+    pinned_hash: str
+    seen_hash: str  # what an acceptance names
+    fields: tuple[FieldDiff, ...]
+
+
 class Desk(Protocol):
     """What an administrator does about agents and servers. Every change writes its history row."""
 
@@ -73,6 +94,14 @@ class Desk(Protocol):
         ...
 
     async def servers(self) -> Sequence[ServerLine]: ...
+
+    async def changed(self, server: str, tool: str) -> ChangedTool | None:
+        """How a quarantined tool differs from its pin; None if it does not, or is unknown."""
+        ...
+
+    async def accept(self, server: str, tool: str, seen_hash: str, by: Reviewer) -> bool:
+        """Pins the definition with this hash; False if that is not what the server says now."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from approvals.redact import masked
 from approvals.rows import resolve
 from approvals.seal import SealBroken, unseal
 from approvals.tables import ApprovalRow, GrantRow, HistoryTable
-from approvals.view import view_of
+from approvals.view import Listing, view_in, view_of
 from web.deps import Deps
 from web.page.card import Card, card_of
 from web.page.frame import Banner, Frame, Item
@@ -154,10 +154,11 @@ class Office:
         waiting = await self.approvals.pending(limit=limit)
 
         def read(connection: Connection) -> list[Card]:
-            found = (
-                read_card(connection, approval.id, viewer.reviewer, now) for approval in waiting
-            )
-            return [card for card in found if card is not None and card.open]
+            listing = Listing(connection)
+            return [
+                card_of(view_in(listing, approval, now=now), viewer.reviewer, now)
+                for approval in waiting
+            ]
 
         cards = await self.deps.database.read(read)
         if len(waiting) < limit:

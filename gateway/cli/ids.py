@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gateway.cli.record import Record
     from gateway.grants import Grant
 
-_APPROVAL = re.compile(r"(?:apr_)?([0-9A-Z]{3,26})", re.IGNORECASE | re.ASCII)
+_APPROVAL = re.compile(r"(?:apr_)?([0-9A-Z]{6,26})", re.IGNORECASE | re.ASCII)
 _ALIKE = str.maketrans("OIL", "011")  # what people read into an id that has none of these
 
 

@@ -9,17 +9,21 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from approvals.model import Execution
 from gateway.jsonrpc import error_body
+from gateway.message import HTTP_STATUS
 from gateway.relay.sse import EventTooLarge, SseParser
 from gateway.relay.upstream import Answer, OutcomeUnknown
 
 #: Redirects and doubts about a credential concern the gateway; an agent would act on its own.
 _ABOUT_US = frozenset({*range(300, 400), 401, 403, 407})
+
+RETRY_MS: Final = 1_000
+"""Until one comes back to a stream whose server did not say how long to wait."""
 
 OnMessage = Callable[[bytes], Awaitable[None]]
 
@@ -40,6 +44,15 @@ class Response:
 
 class Garbage(OutcomeUnknown):
     """The server answered, but not with a response to this request."""
+
+
+class Unfinished(Garbage):
+    """The stream ended before the response, which may be had by coming back to it (SEP-1699)."""
+
+    def __init__(self, last_event: str, retry_ms: int) -> None:
+        super().__init__("the stream ended without a response")
+        self.last_event = last_event
+        self.retry_ms = retry_ms
 
 
 class TooLarge(OutcomeUnknown):
@@ -81,6 +94,13 @@ def handed_down(status: int, body: bytes, rpc_id: str | int | None) -> tuple[int
     return status, error_body(rpc_id, -32603, text)
 
 
+def http_status(body: bytes, *, modern: bool) -> int:
+    """The HTTP status of a response that is kept without one: 2026-07-28 gives some errors one."""
+    error = orjson.loads(body).get("error") if modern else None
+    code = error.get("code") if isinstance(error, dict) else None
+    return HTTP_STATUS.get(code, HTTPStatus.OK) if isinstance(code, int) else 200
+
+
 def _is_message(body: bytes) -> bool:
     try:
         message = orjson.loads(body)
@@ -112,7 +132,8 @@ async def read_response(
     """Read an answer up to and including its response.
 
     Raises:
-        Garbage: it ended, or was something else, without a response to `rpc_id`.
+        Unfinished: it was a stream that ended without a response to `rpc_id`.
+        Garbage: it was something else.
         TooLarge: the response is over `limit` bytes.
         OutcomeUnknown: the connection broke first.
     """
@@ -129,12 +150,15 @@ async def _read_stream(
     answer: Answer, rpc_id: str | int, limit: int, on_message: OnMessage | None
 ) -> Response:
     parser = SseParser(max_event=limit)
+    last_event, retry_ms = "", RETRY_MS
     async for chunk in answer.body():
         try:
             events = parser.feed(chunk)
         except EventTooLarge as error:
             raise TooLarge(f"over {limit} bytes") from error
         for item in events:
+            last_event = last_event if item.id is None else item.id
+            retry_ms = retry_ms if item.retry is None else item.retry
             if not item.data:
                 continue
             message = response_to(item.data, rpc_id)
@@ -142,4 +166,4 @@ async def _read_stream(
                 return Response(answer.status, item.data, message)
             if on_message is not None:
                 await on_message(item.data)
-    raise Garbage("the stream ended without a response")
+    raise Unfinished(last_event, retry_ms)

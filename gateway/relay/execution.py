@@ -20,7 +20,7 @@ from gateway.answers import Refusal
 from gateway.catalogue import Catalogue
 from gateway.guard import Claimed, Guard, Lost, Refused
 from gateway.jsonrpc import ToolCall
-from gateway.relay.exchange import Response, TooLarge, read_response
+from gateway.relay.exchange import Garbage, Response, TooLarge, Unfinished, read_response
 from gateway.relay.listing import Listing, ListingFailed
 from gateway.relay.outbound import call_request
 from gateway.relay.progress import Progress
@@ -28,6 +28,9 @@ from gateway.relay.upstream import NotSent, OutcomeUnknown
 from gateway.relay.visit import Visit
 
 log = structlog.get_logger()
+
+_MOST_RETURNS = 100  # to the stream of one call
+_LONGEST_RETRY = 30.0  # seconds; a server may ask for more
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +144,18 @@ class Executions:
     ) -> Response:
         tool = self._catalogue.tool(visit.backend.name, claimed.call.tool)
         request = call_request(visit, call, claimed.call.arguments, tool, name=claimed.call.tool)
-        answer = await visit.backend.upstream.send(request)
-        try:
-            return await read_response(
-                answer, call.id, limit=self._max_result, on_message=progress.from_server
-            )
-        finally:
-            await answer.aclose()
+        for _ in range(_MOST_RETURNS):
+            answer = await visit.backend.upstream.send(request)
+            try:
+                return await read_response(
+                    answer, call.id, limit=self._max_result, on_message=progress.from_server
+                )
+            except Unfinished as left:
+                if visit.session is None or not left.last_event:
+                    raise
+                # The server let go of the stream and runs on: the rest is had by coming back.
+                await asyncio.sleep(min(left.retry_ms / 1000, _LONGEST_RETRY))
+                request = visit.resumption(left.last_event)
+            finally:
+                await answer.aclose()
+        raise Garbage("the server kept ending its stream")

@@ -23,6 +23,7 @@ from gateway import answers
 from gateway.answers import Refusal
 from gateway.guard import Guard
 from gateway.jsonrpc import ToolCall
+from gateway.relay.exchange import http_status
 from gateway.relay.execution import Ending, Executions, Ran, Unknown
 from gateway.relay.progress import Progress
 from gateway.relay.response import EventStream
@@ -207,7 +208,8 @@ class Holding:
     async def _tell(self, visit: Visit, stream: EventStream, outcome: Outcome) -> None:
         match outcome:
             case Ran(approval_id, body):
-                await answer(visit, under_id(body, visit.message.id), stream)
+                told = under_id(body, visit.message.id)
+                await answer(visit, told, stream, status=http_status(told, modern=visit.modern))
                 self._guard.delivered(approval_id)
             case Unknown(approval_id, refusal):
                 await refuse(visit, refusal, stream)

@@ -16,10 +16,12 @@ async def refuse(visit: Visit, refusal: Refusal, stream: EventStream | None = No
     await answer(visit, body, stream)
 
 
-async def answer(visit: Visit, body: bytes, stream: EventStream | None = None) -> None:
+async def answer(
+    visit: Visit, body: bytes, stream: EventStream | None = None, *, status: int = 200
+) -> None:
     """The one response to this call: JSON, or the last event of the stream that was begun."""
     if stream is None or not stream.started:
-        await reply(visit.send, 200, body)
+        await reply(visit.send, status, body)
         return
     await stream.message(body)
     await stream.end()

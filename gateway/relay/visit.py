@@ -63,3 +63,14 @@ class Visit:
             rpc_method=rpc_method or self.message.method,
             rpc_id=self.message.id if rpc_id is None and not rpc_method else rpc_id,
         )
+
+    def resumption(self, last_event: str) -> Request:
+        """A request for what the server says after an event of an earlier stream; legacy only."""
+        return Request(
+            method="GET",
+            body=b"",
+            grant=self.grant.id,
+            protocol=self.protocol,
+            session=self.session.id if self.session is not None else "",
+            headers={"Last-Event-ID": last_event},
+        )

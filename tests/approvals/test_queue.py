@@ -20,9 +20,10 @@ from approvals.model import (
     Settlement,
     State,
     Terms,
+    short_id,
 )
 from approvals.moves import GATEWAY, IllegalMove, move
-from approvals.rows import APPROVAL
+from approvals.rows import APPROVAL, resolve
 from approvals.store import Transaction
 from tests.approvals.record import ALICE, START, Record, call, fine, run
 
@@ -407,3 +408,15 @@ def test_an_answer_that_was_looked_at_but_not_handed_over_is_still_there(record:
     later = record.clock.now()
     assert record.write(lambda tx: queue.answer(tx, approval.id, attached_at=later)) is None
     assert record.write(lambda tx: queue.answer(tx, approval.id, attached_at=now)) == first
+
+
+@pytest.mark.parametrize("few", ["", "apr_", "apr_{0}", "{0}", "{0}{1}{2}{3}{4}", "%", "apr_%"])
+def test_a_few_letters_mean_no_approval_even_if_only_one_begins_with_them(
+    record: Record, few: str
+) -> None:
+    approval = record.hold()
+    letters = approval.id.removeprefix("apr_")
+    written = few.format(*letters)
+    assert record.read(lambda connection: resolve(connection, written)) is None
+    short = short_id(approval.id)
+    assert record.read(lambda connection: resolve(connection, short)) == approval.id

@@ -25,16 +25,20 @@ def granting(port: int, *, to: int, token: str) -> Iterator[None]:
     async def serve() -> None:
         async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             # A client may leave at any moment; what it left unread is nobody's failure.
-            with suppress(OSError, asyncio.IncompleteReadError):
-                await _one_exchange(reader, writer, to, token)
-            writer.close()
+            try:
+                with suppress(OSError, asyncio.IncompleteReadError):
+                    await _one_exchange(reader, writer, to, token)
+            finally:
+                await _closed(writer)
 
         server = await asyncio.start_server(handle, "127.0.0.1", port, limit=_HEAD_BYTES)
         ready.set()
         await stop.wait()
         server.close()
-        for task in asyncio.all_tasks(loop) - {asyncio.current_task(loop)}:
+        tasks = asyncio.all_tasks(loop) - {asyncio.current_task(loop)}
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
     thread.start()
@@ -45,13 +49,7 @@ def granting(port: int, *, to: int, token: str) -> Iterator[None]:
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join(5)
-        loop.run_until_complete(_settled(loop))
         loop.close()
-
-
-async def _settled(loop: asyncio.AbstractEventLoop) -> None:
-    tasks = asyncio.all_tasks(loop) - {asyncio.current_task(loop)}
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _one_exchange(
@@ -72,7 +70,13 @@ async def _one_exchange(
         answering.cancel()
         await asyncio.gather(sending, answering, return_exceptions=True)
     finally:
-        up_writer.close()
+        await _closed(up_writer)
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,12 +1,16 @@
 """The official suite finds a server behind the gateway as it finds the same server alone.
 
-No failure is expected anywhere. A server on pipes has no HTTP of its own, so what the suite asks
-about its streams the gateway answers for it, and there two scenarios find less to look at:
+No failure is expected anywhere. Only two scenarios of 2025-11-25 can find less to look at, where
+the gateway and not the server decides what an answer looks like:
 
-| scenario (2025-11-25)       | over HTTP       | over stdio | why                               |
-|-----------------------------|-----------------|------------|-----------------------------------|
-| server-sse-multiple-streams | three streams   | three JSON | nothing comes before a list       |
-| server-sse-polling          | closed, resumed | one JSON   | a pipe has no stream to be closed |
+| scenario                    | alone           | server on pipes | every call approved |
+|-----------------------------|-----------------|-----------------|---------------------|
+| server-sse-multiple-streams | three streams   | three JSON (1)  | three streams       |
+| server-sse-polling          | closed, resumed | one JSON (2)    | one JSON (2)        |
+
+(1) Nothing comes before a list, and a pipe has no stream of its own that would have to be kept.
+(2) A pipe has no stream that a server could close. Of an approved call the gateway keeps the
+    result for the agent: it comes back to a closed stream by itself.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from typing import Final
 import pytest
 
 from tests.conformance import suite
-from tests.conformance.stage import BY_PIPE, gateway, reference
+from tests.conformance.stage import BY_PIPE, approving, gateway, reference
 from tests.conformance.suite import Check, Leg
 
 WHY_NOT: Final = suite.missing()
@@ -34,6 +38,9 @@ MODERN: Final = "2026-07-28"
 LEGS: Final = {LEGACY: (33, 84), MODERN: (40, 152)}
 """Revision to its scenarios and to the checks that succeed."""
 
+WHOLE: Final[Counter[Check]] = Counter({("server-sse-content-type", "INFO"): 1})
+"""What server-sse-polling finds in an answer that is no stream."""
+
 ON_PIPES: Final[Mapping[str, Mapping[str, Counter[Check]]]] = {
     LEGACY: {
         "server-sse-multiple-streams": Counter(
@@ -42,11 +49,15 @@ ON_PIPES: Final[Mapping[str, Mapping[str, Counter[Check]]]] = {
                 ("server-sse-streams-functional", "INFO"): 1,
             }
         ),
-        "server-sse-polling": Counter({("server-sse-content-type", "INFO"): 1}),
+        "server-sse-polling": WHOLE,
     },
     MODERN: {},
 }
-"""What the two scenarios of the table find."""
+APPROVED: Final[Mapping[str, Mapping[str, Counter[Check]]]] = {
+    LEGACY: {"server-sse-polling": WHOLE},
+    MODERN: {},
+}
+"""What the scenarios of the table find."""
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +75,8 @@ def alone(server: str, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str,
 
 @pytest.fixture(scope="module")
 def behind(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with gateway(tmp_path_factory.mktemp("gateway"), {"url": server}) as url:
-        yield url
+    with gateway(tmp_path_factory.mktemp("gateway"), {"url": server}) as front:
+        yield front.url
 
 
 @pytest.mark.parametrize("revision", LEGS)
@@ -97,7 +108,22 @@ def test_a_server_behind_the_gateway_is_found_as_it_is(
 def test_a_server_on_pipes_is_found_as_far_as_a_pipe_goes(
     alone: Mapping[str, Leg], revision: str, more: dict[str, bool], tmp_path: Path
 ) -> None:
-    with gateway(tmp_path, {**BY_PIPE, **more}) as url:
-        found = suite.run(url, revision, tmp_path / "found")
+    with gateway(tmp_path, {**BY_PIPE, **more}) as front:
+        found = suite.run(front.url, revision, tmp_path / "found")
     assert found.trouble() == {}, found.output
     assert found.scenarios == {**alone[revision].scenarios, **ON_PIPES[revision]}
+
+
+@pytest.mark.parametrize("revision", LEGS)
+def test_a_server_whose_every_call_is_approved_first_is_found_as_it_is(
+    server: str, alone: Mapping[str, Leg], revision: str, tmp_path: Path
+) -> None:
+    every_call = {"*": {"require_approval": True}}
+    with (
+        gateway(tmp_path, {"url": server}, default="deny", tools=every_call) as front,
+        approving(front.site) as approved,
+    ):
+        found = suite.run(front.url, revision, tmp_path / "found")
+    assert found.trouble() == {}, found.output
+    assert found.scenarios == {**alone[revision].scenarios, **APPROVED[revision]}
+    assert len(approved) > 10

@@ -21,10 +21,14 @@ class Desk:
     def close(self) -> None:
         self._http.close()
 
+    def everything(self) -> list[Row]:
+        """What waits for a decision."""
+        items: list[Row] = self._get("/pending", limit=500)["items"]
+        return items
+
     def pending(self, key: str) -> list[Row]:
         """What waits for a decision and carries this key in its arguments."""
-        items: list[Row] = self._get("/pending", limit=500)["items"]
-        return [item for item in items if f'"{key}"' in item["arguments"]]
+        return [item for item in self.everything() if f'"{key}"' in item["arguments"]]
 
     def waiting(self, key: str) -> Row:
         """The one approval with this key, once there is one and its agent waits in place."""

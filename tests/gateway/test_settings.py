@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,32 @@ def test_only_the_own_names_are_answered_to() -> None:
         "[::1]:8788",
     }
     assert settings.origins() == {"https://gate.example"}
+
+
+SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()
+
+
+def test_webhook_url_and_secret_belong_together_and_are_not_shown() -> None:
+    for half in ({"webhook_url": "https://h.example/x"}, {"webhook_secret": SECRET}):
+        with pytest.raises(ValidationError, match="belong together"):
+            Settings(**half)  # type: ignore[arg-type]  # parsed by pydantic
+    settings = Settings(webhook_url="https://h.example/tok3n", webhook_secret=SECRET)
+    assert "tok3n" not in repr(settings)
+    assert SECRET not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"webhook_url": "http://h.example/tok3n"}, "https"),
+        ({"webhook_url": "https://10.0.0.1/tok3n"}, "private"),
+        ({"webhook_secret": "hunter2"}, "whsec_"),
+    ],
+)
+def test_a_webhook_that_could_leak_is_refused_without_telling_its_secrets(
+    fields: dict[str, str], problem: str
+) -> None:
+    usual = {"webhook_url": "https://h.example/tok3n", "webhook_secret": SECRET}
+    with pytest.raises(ValidationError, match=problem) as refused:
+        Settings(**usual | fields)  # type: ignore[arg-type]  # parsed by pydantic
+    assert not any(word in str(refused.value) for word in ("tok3n", "hunter2", SECRET))

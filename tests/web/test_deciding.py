@@ -46,6 +46,53 @@ async def test_a_denial_needs_a_reason_and_the_own_words_win_over_the_preset(
     assert (approval.state, approval.reason) == (State.DENIED, "Use a branch")
 
 
+async def test_asking_for_a_change_is_a_denial_that_says_what_to_change(
+    scene: Scene, door: Door
+) -> None:
+    held = scene.held("git_commit", {"message": "x"})
+    visit = await door.signed_in("alice")
+    form = {**await visit.form(held.id), "choice": "change"}
+    silent = await visit.post(f"/approvals/{held.id}/decide", form)
+    assert (silent.status_code, "Say what to change" in silent.text) == (422, True)
+    await visit.post(f"/approvals/{held.id}/decide", {**form, "reason": "commit to a branch"})
+    approval = await scene.approvals.get(held.id)
+    assert approval is not None
+    assert approval.state is State.DENIED
+    assert approval.reason == "Not as it is. Change this and call again: commit to a branch"
+
+
+async def test_a_deadline_is_moved_by_what_is_offered_and_not_otherwise(
+    scene: Scene, door: Door
+) -> None:
+    held = scene.held("git_commit", {"message": "x"}, terms=Terms(risk="low", expires=1800))
+    visit = await door.signed_in("alice")
+    form = await visit.form(held.id)
+    path = f"/approvals/{held.id}/extend"
+    for seconds in ("7201", "-1800", "99999999"):
+        assert (await visit.post(path, {**form, "seconds": seconds})).status_code == 422
+    assert (await visit.post(path, {**form, "seconds": "7200"})).status_code == 303
+    approval = await scene.approvals.get(held.id)
+    assert approval is not None
+    assert approval.expires_at == held.expires_at + 7_200_000
+    headers = {**FROM_OUR_PAGE, "X-Signoff-Fragment": "1"}
+    answer = await visit.post(path, {**form, "seconds": "1800"}, headers)
+    assert f'data-expires="{held.expires_at + 9_000_000}"' in answer.text
+
+
+async def test_nobody_extends_beyond_30_days_or_what_is_decided(scene: Scene, door: Door) -> None:
+    held = scene.held("x", {}, terms=Terms(risk="low", expires=30 * 86_400))
+    visit = await door.signed_in("alice")
+    form = {**await visit.form(held.id), "seconds": "86400"}
+    path = f"/approvals/{held.id}/extend"
+    answer = await visit.post(path, form)
+    assert (answer.status_code, "within 30 days" in answer.text) == (403, True)
+    viewer = await door.signed_in("eve", "viewer")
+    assert (await viewer.post(path, form)).status_code == 403
+    denial = {**form, "choice": "deny", "reason": "no"}
+    await visit.post(f"/approvals/{held.id}/decide", denial)
+    assert (await visit.post(path, form)).status_code == 409
+
+
 async def test_high_risk_needs_the_tools_name_typed(scene: Scene, door: Door) -> None:
     held = scene.held("delete_customer", {"id": 1}, terms=Terms(risk="high"))
     visit = await door.signed_in("alice")

@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from web.deps import Desk, ToolLine
 from web.office import Office
+from web.page import definition
 from web.page.figures import Use, insights, use_of_tools
 from web.page.frame import Notice
 from web.session import Viewer
@@ -103,7 +104,14 @@ def router(office: Office) -> APIRouter:
         free = sum(line.verdict in ("allow", "limited") for line in lines)
         summary = f"{len(lines)} tools: {held} wait for approval, {free} pass." if lines else ""
         groups = grouped(lines, use)
-        return await office.page(request, viewer, "tools.html", groups=groups, summary=summary)
+        return await office.page(
+            request,
+            viewer,
+            "tools.html",
+            groups=groups,
+            summary=summary,
+            reviewable=deps.desk is not None,
+        )
 
     @routes.get("/policy")
     async def policy(request: Request) -> Response:
@@ -127,6 +135,7 @@ def router(office: Office) -> APIRouter:
 
     if deps.desk is not None:
         _add_desk(routes, office, deps.desk)
+        definition.add(routes, office, deps.desk)
     return routes
 
 

@@ -18,6 +18,8 @@ from approvals.view import LONG, Earlier, Since, View, approvers
 
 PRESETS = ("Not needed now", "Wrong target", "Too risky", "Ask me first")
 """Reasons at hand for a denial; each reaches the agent as it stands."""
+LONGER = ((1800, "30 minutes"), (7200, "2 hours"), (86400, "1 day"))
+"""By how much a deadline may be moved at a time; the record bounds the whole."""
 
 _RANK = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 _HEAD, _TAIL = 400, 120
@@ -114,6 +116,7 @@ class Card:
     voted: bool
     confirm: bool
     presets: tuple[str, ...] = PRESETS
+    longer: tuple[tuple[int, str], ...] = LONGER
     decided_by: str
     decided_via: str
     decided_at: Millis | None

@@ -21,7 +21,7 @@ from approvals.model import (
     Stale,
 )
 from web.office import Office
-from web.page.card import Card
+from web.page.card import LONGER, Card
 from web.page.frame import Notice
 from web.session import Viewer
 
@@ -29,6 +29,11 @@ BAD = 400
 """The first status that says no."""
 SHOWN = 40
 """Most cards of one page; the rest wait behind them in the same order and move up."""
+
+ASKED = "Not as it is. Change this and call again: "
+"""What the agent reads before a reviewer's words when a change is asked for."""
+CHANGE = "change"
+"""The choice of a denial that asks for something."""
 
 _Text = Annotated[str, Form(max_length=2000)]
 _Short = Annotated[str, Form(max_length=256)]
@@ -40,11 +45,13 @@ def router(office: Office) -> APIRouter:
     @routes.get("/")
     async def queue(request: Request) -> Response:
         viewer = await office.sessions.of_page(request)
+        frame = await office.frame(request, viewer)
         cards, total = await office.cards(viewer, SHOWN)
         return await office.page(
             request,
             viewer,
             "queue.html",
+            frame=frame,
             cards=cards,
             summary=_summary(cards, total),
             empty=await office.empty(),
@@ -80,6 +87,8 @@ def router(office: Office) -> APIRouter:
         office.sessions.checked(request, viewer, csrf)
         why = reason.strip() or preset.strip()
         problem = await _unready(office, viewer, approval_id, choice, why, confirm)
+        if choice == CHANGE:
+            choice, why = Choice.DENY, ASKED + why
         if problem is None:
             decided = await office.approvals.decide(
                 approval_id,
@@ -93,16 +102,51 @@ def router(office: Office) -> APIRouter:
             notice, status = said(decided, viewer)
         else:
             notice, status = Notice(problem, "bad"), 422
-        if "x-signoff-fragment" in request.headers:
-            shown = await office.card(approval_id, viewer)
-            return _fragment(office, viewer, shown, notice.text if status >= BAD else "", status)
-        if status < BAD:
-            goto = "/" if origin == "queue" else f"/approvals/{approval_id}"
-            return RedirectResponse(goto, 303)
-        return await _approval(office, request, viewer, approval_id, notice, status)
+        return await _done(office, request, viewer, approval_id, origin, notice, status)
 
+    _add_extend(routes, office)
     _add_settle(routes, office)
     return routes
+
+
+def _add_extend(routes: APIRouter, office: Office) -> None:
+    @routes.post("/approvals/{approval_id}/extend")
+    async def extend(
+        request: Request,
+        approval_id: str,
+        seconds: Annotated[int, Form()],
+        csrf: _Short = "",
+        origin: Annotated[str, Form(alias="from", max_length=16)] = "",
+    ) -> Response:
+        viewer = await office.sessions.of_page(request)
+        office.sessions.checked(request, viewer, csrf)
+        if seconds in dict(LONGER):
+            decided = await office.approvals.extend(
+                approval_id, reviewer=viewer.reviewer, seconds=seconds, via="page"
+            )
+            notice, status = said(decided, viewer)
+        else:
+            notice, status = Notice("Choose one of the times offered.", "bad"), 422
+        return await _done(office, request, viewer, approval_id, origin, notice, status)
+
+
+async def _done(
+    office: Office,
+    request: Request,
+    viewer: Viewer,
+    approval_id: str,
+    origin: str,
+    notice: Notice,
+    status: int,
+) -> Response:
+    """The answer to a press: the card alone for a script, else the page it was pressed on."""
+    if "x-signoff-fragment" in request.headers:
+        shown = await office.card(approval_id, viewer)
+        return _fragment(office, viewer, shown, notice.text if status >= BAD else "", status)
+    if status < BAD:
+        goto = "/" if origin == "queue" else f"/approvals/{approval_id}"
+        return RedirectResponse(goto, 303)
+    return await _approval(office, request, viewer, approval_id, notice, status)
 
 
 def _add_settle(routes: APIRouter, office: Office) -> None:
@@ -132,6 +176,8 @@ async def _unready(
     office: Office, viewer: Viewer, approval_id: str, choice: str, why: str, confirm: str
 ) -> str | None:
     """What a form lacks before the record is asked, or None."""
+    if choice == CHANGE:
+        return None if why else "Say what to change: it reaches the agent."
     if choice not in tuple(Choice):
         return "Choose approve or deny."
     if choice == Choice.DENY:
@@ -190,6 +236,7 @@ async def _approval(
     notice: Notice | None = None,
     status: int = 200,
 ) -> Response:
+    frame = await office.frame(request, viewer)
     shown = await office.dossier(approval_id, viewer)
     if shown is None:
         return await office.missing(request, viewer)
@@ -198,6 +245,7 @@ async def _approval(
         viewer,
         "approval.html",
         status,
+        frame=frame,
         card=shown.card,
         timeline=shown.timeline,
         result=shown.result,

@@ -1,4 +1,6 @@
-"""A listing that the server streams stays a stream, and what is hidden stays hidden in it."""
+"""Streams of a 2025-11-25 server: a listing stays one and stays filtered; one that the server
+closes before the result of an approved call is come back to.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,14 @@ from typing import Any
 import pytest
 
 from gateway.relay.sse import Event, SseParser
-from tests.conformance.stage import gateway, reference
+from tests.conformance.stage import Front, approving, gateway, reference
 
 pytestmark = pytest.mark.xdist_group("conformance")
 HIDDEN = "test_simple_text"
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     folder = tmp_path_factory.mktemp("listing")
     with (
         reference() as server,
@@ -25,22 +27,34 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             folder,
             {"url": server},
             hide=[HIDDEN],
-            tools={"test_image_content": {"require_approval": True}},
+            tools={"test_reconnection": {"require_approval": True}},
         ) as found,
     ):
         yield found
 
 
-def ask(url: str, session: str = "", **message: Any) -> tuple[str, str, list[Event]]:
-    """One POST: media type, session and the events of the answer."""
+def ask(url: str, session: str = "", **message: Any) -> tuple[str, str, bytes]:
+    """One POST: media type, session and body of the answer."""
     headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
     if session:
         headers |= {"Mcp-Session-Id": session, "MCP-Protocol-Version": "2025-11-25"}
     body = json.dumps({"jsonrpc": "2.0", **message}).encode()
     request = urllib.request.Request(url, body, headers)  # noqa: S310 - loopback
     with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - loopback
-        events = SseParser().feed(answer.read())
-        return answer.headers["Content-Type"], answer.headers.get("Mcp-Session-Id", ""), events
+        headers = dict(answer.headers.items())
+        return headers.get("content-type", ""), headers.get("mcp-session-id", ""), answer.read()
+
+
+def opened(url: str) -> str:
+    """A new session."""
+    params = {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "test", "version": "1"},
+    }
+    _, session, _ = ask(url, id=1, method="initialize", params=params)
+    ask(url, session, method="notifications/initialized")
+    return session
 
 
 def resumed(url: str, session: str, after: str) -> Iterator[Event]:
@@ -62,20 +76,26 @@ def names(event: Event) -> list[str]:
     return [tool["name"] for tool in result["tools"]]
 
 
-def test_a_streamed_listing_is_streamed_and_filtered_and_so_is_its_repeat(url: str) -> None:
-    params = {
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": {"name": "test", "version": "1"},
-    }
-    _, session, _ = ask(url, id=1, method="initialize", params=params)
-    ask(url, session, method="notifications/initialized")
-    kind, _, (primed, listed) = ask(url, session, id=2, method="tools/list", params={})
+def test_a_streamed_listing_is_streamed_and_filtered_and_so_is_its_repeat(front: Front) -> None:
+    session = opened(front.url)
+    kind, _, body = ask(front.url, session, id=2, method="tools/list", params={})
     assert kind == "text/event-stream"
+    primed, listed = SseParser().feed(body)
     assert primed == Event(b"", primed.id, primed.event, 100)
     assert listed.id not in (None, primed.id)
     found = names(listed)
     assert HIDDEN not in found
     assert {"test_audio_content", "signoff_await_approval"} <= set(found)
-    repeated = next(event for event in resumed(url, session, primed.id or "") if event.data)
+    repeated = next(event for event in resumed(front.url, session, primed.id or "") if event.data)
     assert (repeated.id, names(repeated)) == (listed.id, found)
+
+
+def test_the_result_of_an_approved_call_is_fetched_after_its_stream_was_closed(
+    front: Front,
+) -> None:
+    session = opened(front.url)
+    params = {"name": "test_reconnection", "arguments": {}}
+    with approving(front.site) as approved:
+        kind, _, body = ask(front.url, session, id=2, method="tools/call", params=params)
+    assert (kind, len(approved)) == ("application/json", 1)
+    assert json.loads(body)["result"]["content"][0]["text"] == "Reconnection test completed"

@@ -1,0 +1,131 @@
+"""A tool's changed definition: seen as it is, accepted only as it was shown (T-60, T-61)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from approvals.model import Reviewer
+from gateway.catalogue import Catalogue
+from gateway.desk import Desk
+from gateway.freeze import Freezes
+from gateway.grants import Grants
+from gateway.reload import Policies
+from gateway.servers import Servers
+from tests.web.conftest import FROM_OUR_PAGE, Door, Visit
+from tests.web.scene import CHANGED, MemoryDesk, Scene, policy, tools
+from tests.web.test_inert import stray
+from web.app import build
+from web.guard import csrf_token
+
+ADDRESS = "/tools/changed?server=crm&tool=delete_customer"
+
+
+@pytest.fixture
+def desk() -> MemoryDesk:
+    return MemoryDesk()
+
+
+@pytest.fixture
+def office(scene: Scene, desk: MemoryDesk) -> Door:
+    return Door(build(scene.deps(desk=desk, tools=tools, policy=policy)), scene)
+
+
+async def accept(visit: Visit, seen: str, **form: str) -> httpx2.Response:
+    csrf = csrf_token(visit.http.cookies["signoff"])
+    sent = {"csrf": csrf, "server": "crm", "tool": "delete_customer", "seen": seen, **form}
+    return await visit.post("/tools/accept", sent)
+
+
+async def test_the_difference_is_shown_as_text_and_leads_from_the_tools(office: Door) -> None:
+    visit = await office.signed_in("alice")
+    assert (
+        'href="/tools/changed?server=crm&amp;tool=delete_customer"'
+        in (await visit.get("/tools")).text
+    )
+    page = (await visit.get(ADDRESS)).text
+    assert stray(page) == ""
+    assert "<del>Deletes a customer for good.</del>" in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert ">\\u200b</span>" in page
+    assert "not there" in page
+    assert f'name="seen" value="{CHANGED.seen_hash}"' in page
+
+
+async def test_an_approver_accepts_exactly_what_was_shown(office: Door, desk: MemoryDesk) -> None:
+    visit = await office.signed_in("alice")
+    answer = await accept(visit, CHANGED.seen_hash)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/tools")
+    assert desk.accepted == [("crm", "delete_customer", CHANGED.seen_hash, "alice")]
+    assert (await visit.get(ADDRESS)).status_code == 404
+    again = await accept(visit, CHANGED.seen_hash)
+    assert again.status_code == 409
+
+
+async def test_a_definition_that_changed_again_is_shown_again(
+    office: Door, desk: MemoryDesk
+) -> None:
+    visit = await office.signed_in("alice")
+    desk.changes["crm", "delete_customer"] = replace(CHANGED, seen_hash="cc" * 32)
+    answer = await accept(visit, CHANGED.seen_hash)
+    assert answer.status_code == 409
+    assert "Nothing was accepted" in answer.text
+    assert f'name="seen" value="{"cc" * 32}"' in answer.text
+    assert desk.accepted == []
+
+
+async def test_a_viewer_sees_the_difference_and_accepts_nothing(
+    office: Door, desk: MemoryDesk
+) -> None:
+    visit = await office.signed_in("eve", "viewer")
+    page = (await visit.get(ADDRESS)).text
+    assert "Accept this definition" not in page
+    assert (await accept(visit, CHANGED.seen_hash)).status_code == 403
+    assert desk.accepted == []
+
+
+async def test_nothing_is_accepted_without_the_sessions_token(
+    office: Door, desk: MemoryDesk
+) -> None:
+    visit = await office.signed_in("alice")
+    assert (await accept(visit, CHANGED.seen_hash, csrf="x")).status_code == 403
+    stranger = office.stranger()
+    form = {"server": "crm", "tool": "delete_customer", "seen": CHANGED.seen_hash}
+    assert (await stranger.post("/tools/accept", form, FROM_OUR_PAGE)).status_code == 401
+    assert (await visit.get("/tools/accept")).status_code == 405
+    assert desk.accepted == []
+
+
+async def test_the_gateways_desk_compares_and_pins(scene: Scene, tmp_path: Path) -> None:
+    file = tmp_path / "policy.json"
+    file.write_text('{"version": "1", "default": "allow", "tools": {}}')
+    catalogue = Catalogue(scene.database)
+    first = {"name": "pay", "description": "Pays", "inputSchema": {"type": "object"}}
+    later = {**first, "description": "Pays twice", "annotations": {"readOnlyHint": True}}
+    for definition in (first, later):
+        await catalogue.observe("bank", [definition], complete=True, now=scene.clock.now())
+    desk = Desk(
+        database=scene.database,
+        grants=Grants(scene.database, scene.clock),
+        freezes=Freezes(scene.database),
+        catalogue=catalogue,
+        policies=Policies(file, scene.clock),
+        servers=Servers(servers={}),
+    )
+    alice = Reviewer(id="alice", role="approver")
+    shown = await desk.changed("bank", "pay")
+    assert shown is not None
+    assert [(one.path, one.before, one.after) for one in shown.fields] == [
+        ("annotations", None, '{\n  "readOnlyHint": true\n}'),
+        ("description", "Pays", "Pays twice"),
+    ]
+    assert not await desk.accept("bank", "pay", shown.pinned_hash, alice)
+    assert await desk.accept("bank", "pay", shown.seen_hash, alice)
+    assert await desk.changed("bank", "pay") is None
+    assert await desk.changed("bank", "nothing") is None
+    tool = catalogue.tool("bank", "pay")
+    assert tool is not None
+    assert (tool.quarantined, tool.accepted_by) == (False, "alice")

@@ -1,0 +1,75 @@
+"""A tool whose definition changed: the difference, and the form that accepts what was shown.
+
+The tool stays refused until then. The desk compares and pins; this page shows and asks.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import RedirectResponse, Response
+
+from web.deps import Desk
+from web.office import Office
+from web.page.frame import Notice
+from web.session import Viewer
+
+_Name = Annotated[str, Form(max_length=400)]
+_Asked = Annotated[str, Query(max_length=400)]
+
+
+def add(routes: APIRouter, office: Office, desk: Desk) -> None:
+    @routes.get("/tools/changed")
+    async def changed(request: Request, server: _Asked, tool: _Asked) -> Response:
+        viewer = await office.sessions.of_page(request)
+        return await _difference(office, desk, request, viewer, server, tool)
+
+    @routes.post("/tools/accept")
+    async def accept(
+        request: Request,
+        server: _Name,
+        tool: _Name,
+        seen: Annotated[str, Form(min_length=64, max_length=64)],
+        csrf: _Name = "",
+    ) -> Response:
+        viewer = await office.sessions.of_page(request)
+        office.sessions.checked(request, viewer, csrf)
+        if not _may(viewer):
+            notice = Notice("Your role may look, but not decide. Nothing was accepted.", "bad")
+            return await _difference(office, desk, request, viewer, server, tool, notice, 403)
+        if await desk.accept(server, tool, seen, viewer.reviewer):
+            return RedirectResponse("/tools", 303)
+        notice = Notice(
+            "Nothing was accepted: this is not what the server says now. Look at it again.", "bad"
+        )
+        return await _difference(office, desk, request, viewer, server, tool, notice, 409)
+
+
+def _may(viewer: Viewer) -> bool:
+    return viewer.reviewer.role in ("approver", "admin")
+
+
+async def _difference(
+    office: Office,
+    desk: Desk,
+    request: Request,
+    viewer: Viewer,
+    server: str,
+    tool: str,
+    notice: Notice | None = None,
+    status: int = 200,
+) -> Response:
+    found = await desk.changed(server, tool)
+    if found is None and notice is None:
+        sentence = "Its definition is the one that was accepted, or no server listed it."
+        return await office.message(request, viewer, 404, "Nothing to accept", sentence)
+    return await office.page(
+        request,
+        viewer,
+        "definition.html",
+        status,
+        changed=found,
+        notice=notice,
+        may=_may(viewer),
+    )
