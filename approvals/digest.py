@@ -11,6 +11,8 @@ import hashlib
 import json
 from typing import Any
 
+import orjson
+
 _encode = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
 ).encode
@@ -49,5 +51,5 @@ def sha256(data: bytes) -> str:
 
 def call_digest(*, grant: str, server: str, tool: str, arguments: bytes, tool_hash: str) -> str:
     """The identity of a call: equal digests are the same call, anything else is another one."""
-    head = _encode([grant, server, tool, tool_hash]).encode()
+    head = orjson.dumps([grant, server, tool, tool_hash])
     return hashlib.sha256(b"signoff/call/1\n%d\n" % len(head) + head + arguments).hexdigest()

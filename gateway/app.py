@@ -193,6 +193,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 status=lambda: _banners(policies, servers, freezes),
                 tools=desk.tools,
                 policy=desk.policy,
+                judge_again=guard.judge_again,
                 desk=desk,
             )
         )

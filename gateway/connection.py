@@ -26,6 +26,44 @@ _TOO_LARGE = (
 )
 
 
+class Joined(asyncio.Transport):
+    """A transport that sends an answer's head together with its body: one segment, for which the
+    kernel works once and the agent wakes up once. What stays alone leaves with the loop's next
+    turn.
+    """
+
+    def __init__(self, inner: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._inner = inner
+        self._loop = loop
+        self._held: bytes | None = None
+        self.is_closing = inner.is_closing  # type: ignore[method-assign]  # asked for each request
+        self.get_extra_info = inner.get_extra_info  # type: ignore[method-assign]
+        self.pause_reading = inner.pause_reading  # type: ignore[method-assign]
+        self.resume_reading = inner.resume_reading  # type: ignore[method-assign]
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        held = self._held
+        if held is None:
+            self._held = bytes(data)
+            self._loop.call_soon(self._flush)
+        else:
+            self._held = None
+            self._inner.write(held + data)
+
+    def close(self) -> None:
+        self._flush()
+        self._inner.close()
+
+    def abort(self) -> None:
+        self._inner.abort()
+
+    def _flush(self) -> None:
+        held, self._held = self._held, None
+        if held is not None and not self._inner.is_closing():
+            self._inner.write(held)
+
+
 class Connection(HttpToolsProtocol):
     """A connection that ends when a request does not arrive, or its head does not end."""
 
@@ -43,7 +81,7 @@ class Connection(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(Joined(transport, self.loop))
         self._expect()
 
     def connection_lost(self, exc: Exception | None) -> None:

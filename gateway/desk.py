@@ -193,4 +193,4 @@ def _written(value: Any) -> str | None:
     """A value of a definition as text: texts as they are, the rest as JSON; None if absent."""
     if value is ABSENT:
         return None
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -20,11 +20,12 @@ from approvals.digest import call_digest, sha256
 from approvals.model import Approval, Call, Event, Execution, Millis, Ruling
 from approvals.redact import masked, plain
 from approvals.store import Database, Transaction
-from gateway import answers, limits
+from gateway import answers, inputschema, limits
 from gateway.answers import Refusal
 from gateway.catalogue import Catalogue
 from gateway.freeze import Freezes
 from gateway.grants import Grant
+from gateway.policy import terms
 from gateway.policy.facts import GrantFacts, ToolFacts
 from gateway.policy.judge import (
     Allow,
@@ -185,6 +186,29 @@ class Guard:
             if isinstance(verdict, Deny) and verdict.ruling.rule != FROZEN:
                 why = verdict.ruling.reason or "The policy denies it now."
                 queue.supersede(tx, approval.id, why)
+
+    def judge_again(self, tx: Transaction, call: Call, *, held: Approval) -> str | None:
+        """Why a reviewer's edited call may not take the place of the held one; None if it may.
+
+        It must fit the tool's schema and the policy in force, and need nothing that the approval
+        does not ask for already: an edit is no way around a stricter rule or another effect.
+        """
+        arguments = loads(call.arguments)
+        tool = self._catalogue.tool(call.server, call.tool)
+        if tool is None or tool.hash != call.tool_hash:
+            return "The definition of the tool changed."
+        misfit = inputschema.fault(tool.definition.get("inputSchema"), arguments)
+        if misfit is not None:
+            return misfit
+        verdict = self._judge(self._policies.current, call, arguments)
+        if isinstance(verdict, Deny):
+            return verdict.ruling.reason or "The policy denies it."
+        if isinstance(verdict, Hold) and not terms.cover(held.terms, verdict.terms):
+            return "With these values the policy asks for more than this approval does."
+        if verdict.effect != held.effect:
+            return "With these values the call would have another effect than the one it asked for."
+        full = limits.peek(tx, verdict.charges, limits.Subject.of(call))
+        return f"The limit {full.limit.counter} has no room for it." if full is not None else None
 
     def passed(
         self, allowed: Allowed, execution: Execution, result_digest: str, latency_ms: int

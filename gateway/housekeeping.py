@@ -27,6 +27,7 @@ _SWEEP_SECONDS = 1.0
 _RENEWALS = 3  # of a lease in its time
 _RETENTION_SECONDS = 3_600.0
 _DAY_MS = 86_400_000
+_NOTICES_MS = 2 * _DAY_MS  # twice as long as a notice is tried
 
 
 class Housekeeping:
@@ -109,7 +110,7 @@ class Housekeeping:
         days = self._retention_days * _DAY_MS
         while await self._journal.write(lambda tx: queue.drop_contents(tx, before=tx.now - days)):
             pass
-        await self._journal.write(lambda tx: prune(tx, before=tx.now - days))
+        await self._journal.write(lambda tx: prune(tx, before=tx.now - max(days, _NOTICES_MS)))
 
     def _round(self, tx: Transaction, *, renew: bool) -> None:
         # Our own first: when the record was down for longer than a lease, what we are sending has

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from approvals.clock import Clock
-from approvals.model import Millis, Reviewer
+from approvals.model import Approval, Call, Millis, Reviewer
 from approvals.reviewers import People
 from approvals.service import Approvals
-from approvals.store import Database
+from approvals.store import Database, Transaction
 from web.guard import Border
 from web.page.frame import Banner
 
@@ -115,6 +115,16 @@ class PolicyText:
     problems: tuple[str, ...] = ()  # of a newer file that was refused
 
 
+class JudgeAgain(Protocol):
+    """Says why an edited call may not take the place of the held one; None if it may.
+
+    Called inside the transaction that would write it. `call` differs from the held call only in
+    what the rule lists as editable.
+    """
+
+    def __call__(self, tx: Transaction, call: Call, *, held: Approval) -> str | None: ...
+
+
 async def _no_tools() -> Sequence[ToolLine]:
     return ()
 
@@ -133,3 +143,4 @@ class Deps:
     tools: Callable[[], Awaitable[Sequence[ToolLine]]] = field(default=_no_tools)
     policy: Callable[[], PolicyText | None] = field(default=lambda: None)
     desk: Desk | None = None
+    judge_again: JudgeAgain | None = None  # None: nobody edits

@@ -18,6 +18,7 @@ from approvals.tables import ApprovalRow, GrantRow, HistoryTable
 from approvals.view import Listing, view_in, view_of
 from web.deps import Deps
 from web.page.card import Card, card_of
+from web.page.editing import Field, fields_of
 from web.page.frame import Banner, Frame, Item
 from web.page.render import Pages
 from web.session import Sessions, Viewer
@@ -114,6 +115,7 @@ class Dossier:
     card: Card
     timeline: tuple[Moment, ...]
     result: str | None
+    edits: tuple[Field, ...]  # what this person may change first
 
 
 def read_card(
@@ -181,7 +183,18 @@ class Office:
             return None
         rows = await self.approvals.history(HistoryQuery(approval_id=card.id, limit=200))
         timeline = tuple(_moment(row) for row in reversed(rows.rows))
-        return Dossier(card, timeline, await self._result(card.id))
+        return Dossier(card, timeline, await self._result(card.id), await self._edits(card))
+
+    async def _edits(self, card: Card) -> tuple[Field, ...]:
+        if not card.editable or self.deps.judge_again is None:
+            return ()
+        try:
+            held = await self.approvals.get(card.id)
+        except SealBroken:
+            return ()
+        if held is None:
+            return ()
+        return fields_of(held.call.arguments, held.masked, held.terms.editable)
 
     async def _result(self, approval_id: str) -> str | None:
         """The server's stored answer, secrets masked as in arguments; None while there is none."""

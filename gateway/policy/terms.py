@@ -120,6 +120,17 @@ def strictest(terms: Sequence[Terms]) -> Terms | None:
     return result
 
 
+def cover(given: Terms, asked: Terms) -> bool:
+    """Whether an approval under the given terms says everything that the asked terms want."""
+    both = strictest([given, asked])
+    return both is not None and (both.reviewers, both.quorum, both.risk, both.not_owner) == (
+        given.reviewers,
+        given.quorum,
+        given.risk,
+        given.not_owner,
+    )
+
+
 def meet(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...] | None:
     """Who is in both; an empty list means everybody with the role. None: nobody is."""
     if not one or not other:

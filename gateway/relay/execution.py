@@ -20,11 +20,11 @@ from gateway.answers import Refusal
 from gateway.catalogue import Catalogue
 from gateway.guard import Claimed, Guard, Lost, Refused
 from gateway.jsonrpc import ToolCall
-from gateway.relay.exchange import Garbage, Response, TooLarge, Unfinished, read_response
+from gateway.relay.exchange import Response, TooLarge, Unfinished, read_response
 from gateway.relay.listing import Listing, ListingFailed
 from gateway.relay.outbound import call_request
 from gateway.relay.progress import Progress
-from gateway.relay.upstream import NotSent, OutcomeUnknown
+from gateway.relay.upstream import NotSent, OutcomeUnknown, Request
 from gateway.relay.visit import Visit
 
 log = structlog.get_logger()
@@ -144,18 +144,36 @@ class Executions:
     ) -> Response:
         tool = self._catalogue.tool(visit.backend.name, claimed.call.tool)
         request = call_request(visit, call, claimed.call.arguments, tool, name=claimed.call.tool)
+        try:
+            return await self._read(visit, call, request, progress)
+        except Unfinished as left:
+            # The server let go of the stream and may run on: the rest is had by coming back.
+            return await self._come_back(visit, call, left, progress)
+
+    async def _come_back(
+        self, visit: Visit, call: ToolCall, left: Unfinished, progress: Progress
+    ) -> Response:
+        last_event = ""
         for _ in range(_MOST_RETURNS):
-            answer = await visit.backend.upstream.send(request)
+            last_event = left.last_event or last_event
+            if visit.session is None or not last_event:
+                break
+            await asyncio.sleep(min(left.retry_ms / 1000, _LONGEST_RETRY))
             try:
-                return await read_response(
-                    answer, call.id, limit=self._max_result, on_message=progress.from_server
-                )
-            except Unfinished as left:
-                if visit.session is None or not left.last_event:
-                    raise
-                # The server let go of the stream and runs on: the rest is had by coming back.
-                await asyncio.sleep(min(left.retry_ms / 1000, _LONGEST_RETRY))
-                request = visit.resumption(left.last_event)
-            finally:
-                await answer.aclose()
-        raise Garbage("the server kept ending its stream")
+                return await self._read(visit, call, visit.resumption(last_event), progress)
+            except Unfinished as again:
+                left = again
+            except NotSent as error:  # this request; the call itself was sent
+                raise OutcomeUnknown(str(error)) from error
+        raise left
+
+    async def _read(
+        self, visit: Visit, call: ToolCall, request: Request, progress: Progress
+    ) -> Response:
+        answer = await visit.backend.upstream.send(request)
+        try:
+            return await read_response(
+                answer, call.id, limit=self._max_result, on_message=progress.from_server
+            )
+        finally:
+            await answer.aclose()

@@ -25,6 +25,7 @@ class Receiver:
     answers: list[web.Response] = field(default_factory=list)
     arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
     silent: bool = False
+    over: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
@@ -32,7 +33,7 @@ class Receiver:
             self.got.append(Received(await request.read(), headers))
             self.arrived.notify_all()
         if self.silent:
-            await asyncio.sleep(3_600)
+            await self.over.wait()
         return self.answers.pop(0) if self.answers else web.Response(status=204)
 
     async def until(self, enough: Callable[[list[Received]], bool]) -> None:
@@ -46,7 +47,7 @@ async def receiver() -> AsyncIterator[Receiver]:
     made = Receiver()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", made.post)
-    runner = web.AppRunner(app, shutdown_timeout=0)
+    runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -54,4 +55,5 @@ async def receiver() -> AsyncIterator[Receiver]:
     try:
         yield made
     finally:
+        made.over.set()
         await runner.cleanup()

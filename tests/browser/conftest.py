@@ -16,6 +16,7 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from approvals.model import Role
 from tests.web.scene import Scene, open_scene
 from web.app import build
 
@@ -49,6 +50,7 @@ class Site:
 
     scene: Scene
     port: int = 0
+    more: dict[str, Any] = field(default_factory=dict)  # of the surface's `Deps`
     _server: uvicorn.Server | None = None
     _thread: threading.Thread | None = None
 
@@ -61,7 +63,7 @@ class Site:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", self.port))
         self.port = listener.getsockname()[1]
-        app = build(self.scene.deps(public_url=self.url))
+        app = build(self.scene.deps(public_url=self.url, **self.more))
         config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1, lifespan="off")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([listener],))
@@ -78,8 +80,8 @@ class Site:
         with ThreadPoolExecutor(1) as aside:
             return aside.submit(asyncio.run, work).result(10)
 
-    def link(self, name: str) -> str:
-        return str(self.do(self.scene.people.invite(name, role="approver", url=self.url)))
+    def link(self, name: str, role: Role = "approver") -> str:
+        return str(self.do(self.scene.people.invite(name, role=role, url=self.url)))
 
 
 @pytest.fixture
@@ -119,9 +121,9 @@ class Visitor:
         if kind == "error" and "Failed to load resource" not in text:
             self.complaints.append(text)
 
-    def sign_in(self, name: str) -> Page:
+    def sign_in(self, name: str, role: Role = "approver") -> Page:
         page = self.page()
-        page.goto(self.site.link(name))
+        page.goto(self.site.link(name, role))
         page.wait_for_url(self.site.url + "/")
         return page
 

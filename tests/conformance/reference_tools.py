@@ -37,7 +37,7 @@ def text(words: str, **more: Any) -> Result:
     return {"content": [{"type": "text", "text": words}], **more}
 
 
-def form(message: str, **properties: Any) -> Result:
+def form(message: str, /, **properties: Any) -> Result:
     """Params of an `elicitation/create` that needs every property."""
     schema = {"type": "object", "properties": properties, "required": list(properties)}
     return {"message": message, "requestedSchema": schema}
@@ -354,16 +354,8 @@ TOOLS: Final[Mapping[str, Tool]] = {
 
 _EMPTY: Final[Result] = {"type": "object", "properties": {}}
 SCHEMAS: Final[Mapping[str, Result]] = {
-    "test_sampling": {
-        "type": "object",
-        "properties": {"prompt": {"type": "string"}},
-        "required": ["prompt"],
-    },
-    "test_elicitation": {
-        "type": "object",
-        "properties": {"message": {"type": "string"}},
-        "required": ["message"],
-    },
+    "test_sampling": form("", prompt={"type": "string"})["requestedSchema"],
+    "test_elicitation": form("", message={"type": "string"})["requestedSchema"],
     "test_header_param": {
         "type": "object",
         "properties": {"region": {"type": "string", "x-mcp-header": "Region"}},

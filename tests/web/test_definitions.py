@@ -119,7 +119,7 @@ async def test_the_gateways_desk_compares_and_pins(scene: Scene, tmp_path: Path)
     shown = await desk.changed("bank", "pay")
     assert shown is not None
     assert [(one.path, one.before, one.after) for one in shown.fields] == [
-        ("annotations", None, '{\n  "readOnlyHint": true\n}'),
+        ("annotations", None, '{"readOnlyHint": true}'),
         ("description", "Pays", "Pays twice"),
     ]
     assert not await desk.accept("bank", "pay", shown.pinned_hash, alice)

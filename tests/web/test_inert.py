@@ -42,7 +42,7 @@ OWN_NAMES = (
     "a article aside b bdi body br button code dd del details dialog div dl dt fieldset form h1 h2 "
     "h3 head header html i input kbd label legend li link main meta nav ol option p path circle "
     "rect line title progress script section select span summary svg table caption tbody td th "
-    "thead time tr ul pre"
+    "textarea thead time tr ul pre"
 )
 OWN = frozenset(OWN_NAMES.split())
 POINTS = frozenset(("href", "src", "action", "formaction"))

@@ -122,6 +122,7 @@ class Card:
     decided_at: Millis | None
     decision_reason: str
     settleable: bool
+    editable: bool  # the rule lets this person change some of it first
 
 
 def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) -> Card:
@@ -181,6 +182,7 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
         decided_at=approval.decided_at,
         decision_reason=approval.reason,
         settleable=_settleable(approval, reviewer),
+        editable=is_open and may_not is None and bool(approval.terms.editable),
     )
 
 
@@ -266,7 +268,7 @@ def _arguments(view: View, *, full: bool) -> Iterator[Argument]:
     since = view.since_approved
     touched = {change.path for change in since.changes} if since else set()
     target = view.target.path if view.target else ""
-    for at, value in _leaves(json.loads(view.approval.masked)):
+    for at, value in leaves(json.loads(view.approval.masked)):
         written, note = _written(value)
         path = text(at)
         cut = not full and len(written) > LONG
@@ -285,13 +287,14 @@ def _arguments(view: View, *, full: bool) -> Iterator[Argument]:
         )
 
 
-def _leaves(value: Any, at: Path = ()) -> Iterator[tuple[Path, Any]]:
+def leaves(value: Any, at: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every value that holds no other, with its path, in canonical order."""
     if isinstance(value, dict) and value:
         for key, member in value.items():
-            yield from _leaves(member, (*at, key))
+            yield from leaves(member, (*at, key))
     elif isinstance(value, list) and value:
         for index, item in enumerate(value):
-            yield from _leaves(item, (*at, index))
+            yield from leaves(item, (*at, index))
     elif at or value != {}:
         yield at, value
 

@@ -4,29 +4,19 @@ and who was first; these routes say it in words.
 
 from __future__ import annotations
 
-from typing import Annotated, assert_never
+from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from approvals.model import (
-    AlreadyDecided,
-    Choice,
-    Counted,
-    Decided,
-    Moved,
-    NotAllowed,
-    NotFound,
-    Settlement,
-    Stale,
-)
+from approvals.model import Choice, Settlement
 from web.office import Office
+from web.page import edit
 from web.page.card import LONGER, Card
 from web.page.frame import Notice
+from web.page.words import BAD, said
 from web.session import Viewer
 
-BAD = 400
-"""The first status that says no."""
 SHOWN = 40
 """Most cards of one page; the rest wait behind them in the same order and move up."""
 
@@ -106,6 +96,8 @@ def router(office: Office) -> APIRouter:
 
     _add_extend(routes, office)
     _add_settle(routes, office)
+    if office.deps.judge_again is not None:
+        edit.add(routes, office, office.deps.judge_again)
     return routes
 
 
@@ -188,29 +180,6 @@ async def _unready(
     return None
 
 
-def said(decided: Decided, viewer: Viewer) -> tuple[Notice, int]:
-    """What came of it, in words, and the status that says the same."""
-    match decided:
-        case Moved():
-            return Notice("Recorded.", "good"), 200
-        case Counted(missing=missing):
-            people = "person" if missing == 1 else "people"
-            return Notice(f"Your approval counts. {missing} more {people} must approve."), 200
-        case AlreadyDecided(approval=approval):
-            who = approval.decided_by or "the gateway"
-            who = "you" if who == viewer.reviewer.id else who
-            via = f" via {approval.decided_via}" if approval.decided_via else ""
-            return Notice(f"Somebody was first: {approval.state} by {who}{via}.", "bad"), 409
-        case Stale():
-            text = "The call was edited after this was shown. Look again; nothing was recorded."
-            return Notice(text, "bad"), 409
-        case NotAllowed(why=why):
-            return Notice(why, "bad"), 403
-        case NotFound():
-            return Notice("There is no such approval.", "bad"), 404
-    assert_never(decided)
-
-
 def _summary(cards: list[Card], total: int) -> str:
     if not total:
         return ""
@@ -249,5 +218,6 @@ async def _approval(
         card=shown.card,
         timeline=shown.timeline,
         result=shown.result,
+        edits=shown.edits,
         notice=notice,
     )

@@ -1,0 +1,115 @@
+"""axe-core finds nothing to object to: every page, the states people meet, light, dark, phone."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from approvals.model import Approval, Call, Choice, Terms
+from approvals.store import Transaction
+from tests.browser.conftest import Site, Visitors
+from tests.web.scene import MemoryDesk, fill, policy, tools
+
+pytestmark = pytest.mark.browser
+
+VENDORED = Path(__file__).parent / "vendored"
+AXE = (VENDORED / "axe.min.js").read_text()
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"viewport": {"width": 360, "height": 740}, "has_touch": True},
+}
+
+
+def faults(page: Page, where: str) -> list[str]:
+    """Everything axe objects to on the page as it is now."""
+    page.evaluate(AXE)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{where}: {violation['id']}: {node['html'][:160]} {node['failureSummary']}"
+        for violation in found["violations"]
+        for node in violation["nodes"]
+    ]
+
+
+def agree(_tx: Transaction, _call: Call, *, held: Approval) -> None:
+    return None
+
+
+@pytest.fixture
+def full(site: Site) -> Site:
+    """A surface with everything on it: the example's calls, tools, agents, a policy."""
+    site.stop()
+    site.more = {"desk": MemoryDesk(), "tools": tools, "policy": policy, "judge_again": agree}
+    site.start()
+    return site
+
+
+def test_the_vendored_file_is_the_one_that_was_looked_at() -> None:
+    digest = sha256((VENDORED / "axe.min.js").read_bytes()).hexdigest()
+    assert f"`{digest}`" in (VENDORED / "VENDORED.md").read_text()
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_every_page_is_accessible(full: Site, visitors: Visitors, look: str) -> None:
+    # Around the page's own policy, which lets no foreign script in.
+    visitor = visitors.new(bypass_csp=True, reduced_motion="reduce", **LOOKS[look])
+    found: list[str] = []
+    page = visitor.page("/signin")
+    found += faults(page, "sign in")
+    page = visitor.sign_in("root", "admin")
+    found += faults(page, "empty queue")
+    full.do(fill(full.scene))
+    changeable = full.scene.held(
+        "pay", {"amount": 5, "urgent": True}, terms=Terms(risk="low", editable=("args",))
+    )
+    decided = full.scene.held("git_commit", {"message": "x"})
+    root = full.do(full.scene.people.find("root"))
+    full.do(
+        full.scene.approvals.decide(
+            decided.id, revision=1, reviewer=root, choice=Choice.DENY, reason="no", via="page"
+        )
+    )
+    paths = (
+        *("/", f"/approvals/{changeable.id}", f"/approvals/{decided.id}", "/history"),
+        *("/history?tool=nothing", "/tools", "/tools/changed?server=crm&tool=delete_customer"),
+        *("/policy", "/agents", "/insights", "/approvals/apr_nothing"),
+    )
+    for path in paths:
+        page.goto(full.url + path)
+        found += faults(page, path)
+    assert "\n".join(found) == ""
+
+
+def test_what_opens_on_a_page_is_accessible(full: Site, visitors: Visitors) -> None:
+    full.do(fill(full.scene))
+    changeable = full.scene.held(
+        "pay", {"amount": 5, "urgent": True, "note": "a\nb"}, terms=Terms(editable=("args",))
+    )
+    page = visitors.new(bypass_csp=True, reduced_motion="reduce").sign_in("root", "admin")
+    found: list[str] = []
+    for part in ("approve", "deny", "extend"):
+        fold = page.locator(f"details[data-part={part}] > summary").first
+        fold.click()
+        found += faults(page, part)
+        fold.click()
+    page.goto(f"{full.url}/approvals/{changeable.id}#edit")
+    page.locator("details[data-part=edit][open]").wait_for()
+    found += faults(page, "edit")
+    page.get_by_label("amount").fill("4")
+    page.get_by_role("button", name="Show the difference").click()
+    page.get_by_role("button", name="Save this change").wait_for()
+    found += faults(page, "difference")
+    page.goto(full.url + "/agents")
+    page.get_by_label("Name").first.fill("builder")
+    page.get_by_role("button", name="Make a grant").click()
+    page.get_by_text("shown this once").wait_for()
+    found += faults(page, "a new token")
+    page.goto(full.url)
+    page.keyboard.press("?")
+    found += faults(page, "help")
+    assert "\n".join(found) == ""

@@ -1,0 +1,43 @@
+"""What came of a press, in words a person reads and in the status that says the same. Pure."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from approvals.model import (
+    AlreadyDecided,
+    Counted,
+    Decided,
+    Moved,
+    NotAllowed,
+    NotFound,
+    Stale,
+)
+from web.page.frame import Notice
+from web.session import Viewer
+
+BAD = 400
+"""The first status that says no."""
+
+
+def said(decided: Decided, viewer: Viewer) -> tuple[Notice, int]:
+    """What came of it, in words, and the status that says the same."""
+    match decided:
+        case Moved():
+            return Notice("Recorded.", "good"), 200
+        case Counted(missing=missing):
+            people = "person" if missing == 1 else "people"
+            return Notice(f"Your approval counts. {missing} more {people} must approve."), 200
+        case AlreadyDecided(approval=approval):
+            who = approval.decided_by or "the gateway"
+            who = "you" if who == viewer.reviewer.id else who
+            via = f" via {approval.decided_via}" if approval.decided_via else ""
+            return Notice(f"Somebody was first: {approval.state} by {who}{via}.", "bad"), 409
+        case Stale():
+            text = "The call was edited after this was shown. Look again; nothing was recorded."
+            return Notice(text, "bad"), 409
+        case NotAllowed(why=why):
+            return Notice(why, "bad"), 403
+        case NotFound():
+            return Notice("There is no such approval.", "bad"), 404
+    assert_never(decided)
