@@ -20,7 +20,7 @@ up: .venv/.ready  ## run the gateway on ./servers.json and ./policy.json
 	@$(RUN)/signoff up $(ARGS)
 
 test: setup lint  ## everything: types, style, contracts and all tests but the slow extremes
-	@$(RUN)/pytest -n $(WORKERS) --dist loadgroup -m "not slow" $(ARGS)
+	@$(RUN)/pytest -n $(WORKERS) -m "not slow" $(ARGS)
 
 lint: .venv/.ready  ## style, types, import contracts
 	@$(RUN)/ruff format --check --quiet . || { echo "Run: .venv/bin/ruff format ."; exit 1; }
