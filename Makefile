@@ -7,7 +7,8 @@ UV_VERSION := 0.13.9
 PYTHON ?= python3
 UV := .tools/bin/uv
 RUN := .venv/bin
-WORKERS ?= 2
+# Most tests wait for servers and databases: twice the cores keeps two of them busy.
+WORKERS ?= 4
 ARGS ?=
 
 help:  ## this list
