@@ -79,7 +79,13 @@ def import_rules(text: str) -> tuple[Document, tuple[str, ...]]:
         else:
             tool.note("this is no tool name here; left out, so `default` applies to it.")
     policy["tools"] = tools
-    notes += [str(problem) for problem in check(json.dumps(policy).encode())]
+    written = json.dumps(policy)
+    if '"scope": "grant"' in written:
+        notes.append(
+            "limits: counted for each grant here, for the whole process there; "
+            'write "scope": "global" to share them.'
+        )
+    notes += [str(problem) for problem in check(written.encode())]
     return policy, tuple(notes)
 
 

@@ -199,3 +199,12 @@ def test_dates_and_tags_stay_text() -> None:
         "tools: {t: {rules: [{conditions: [{path: args.d, op: eq, value: 2026-01-02}]}]}}"
     )
     assert document["tools"]["t"]["require"][0]["conditions"][0]["value"] == "2026-01-02"
+
+
+def test_an_import_says_that_its_counters_are_kept_for_each_grant() -> None:
+    _, notes, _ = imported(
+        "version: '1'\ntools:\n  t:\n    rules:\n      - name: r\n        rate_limit: 5/minute"
+    )
+    assert any("each grant" in note for note in notes)
+    _, none, _ = imported("version: '1'\ndefault: deny\ntools: {}")
+    assert not any("each grant" in note for note in none)
