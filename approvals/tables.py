@@ -182,7 +182,6 @@ class GrantRow(SQLModel, table=True):
     created_at: int = Field(sa_column=_big())
     expires_at: int | None = Field(default=None, sa_column=_big(nullable=True))
     revoked_at: int | None = Field(default=None, sa_column=_big(nullable=True))
-    frozen_at: int | None = Field(default=None, sa_column=_big(nullable=True))
 
 
 class ReviewerRow(SQLModel, table=True):

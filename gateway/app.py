@@ -247,7 +247,6 @@ def _backend(server: Server, settings: Settings, client: aiohttp.ClientSession) 
     return Backend(
         name=server.name,
         upstream=upstream,
-        timeout=timeout,
     )
 
 

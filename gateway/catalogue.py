@@ -90,10 +90,6 @@ class Catalogue:
         """When the server was last seen to list all its tools; None: not since this start."""
         return self._listed_at.get(server)
 
-    def stale(self, server: str) -> None:
-        """The server said that its tools changed: the next call asks again first."""
-        self._listed_at.pop(server, None)
-
     async def observe(
         self, server: str, definitions: Iterable[Definition], *, complete: bool, now: Millis
     ) -> None:

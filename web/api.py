@@ -17,11 +17,13 @@ from approvals.model import (
     Choice,
     Counted,
     Decided,
+    HistoryRow,
     Moved,
     NotAllowed,
     NotFound,
     Stale,
 )
+from approvals.view import View
 from web.office import Office
 from web.page.history import NotATime, query_of
 from web.problems import Problem
@@ -87,10 +89,7 @@ def router(office: Office) -> APIRouter:
         except NotATime:
             raise Problem(422, "not_a_time", "since and until are ISO 8601 times.") from None
         found = await office.approvals.history(query)
-        items = [
-            {"seq": row.seq, **row.event._asdict(), "prev_hash": row.prev_hash, "hash": row.hash}
-            for row in found.rows
-        ]
+        items = [item_of(row) for row in found.rows]
         return {"schema": "signoff.history/1", "items": items, "next": found.next}
 
     return routes
@@ -100,29 +99,7 @@ async def _full(office: Office, approval_id: str) -> dict[str, Any]:
     view = await office.approvals.view(approval_id)
     if view is None:
         raise Problem(404, "not_found", "There is no such approval.")
-    shown = {
-        name: value
-        for name, value in asdict(view).items()
-        if name not in ("approval", "votes", "voided", "digest")
-    }
-    return {
-        "schema": "signoff.approval/1",
-        **summary_of(view.approval),
-        "reviewers": list(view.approval.terms.reviewers),
-        "view": shown,
-        "view_digest": view.digest,
-        "votes": [
-            {
-                "reviewer": vote.reviewer,
-                "choice": vote.choice,
-                "reason": vote.reason,
-                "via": vote.via,
-                "at": vote.at,
-                "revision": vote.revision,
-            }
-            for vote in (*view.votes, *view.voided)
-        ],
-    }
+    return {"schema": "signoff.approval/1", **full_of(view)}
 
 
 async def _decide(
@@ -162,6 +139,37 @@ def _answer(decided: Decided, viewer: Viewer) -> dict[str, Any]:
         case NotFound():
             raise Problem(404, "not_found", "There is no such approval.")
     assert_never(decided)
+
+
+def item_of(row: HistoryRow) -> dict[str, Any]:
+    """One row of the history in its place."""
+    return {"seq": row.seq, **row.event._asdict(), "prev_hash": row.prev_hash, "hash": row.hash}
+
+
+def full_of(view: View) -> dict[str, Any]:
+    """One approval in full, as every reviewer is shown it, and the votes on all its revisions."""
+    shown = {
+        name: value
+        for name, value in asdict(view).items()
+        if name not in ("approval", "votes", "voided", "digest")
+    }
+    return {
+        **summary_of(view.approval),
+        "reviewers": list(view.approval.terms.reviewers),
+        "view": shown,
+        "view_digest": view.digest,
+        "votes": [
+            {
+                "reviewer": vote.reviewer,
+                "choice": vote.choice,
+                "reason": vote.reason,
+                "via": vote.via,
+                "at": vote.at,
+                "revision": vote.revision,
+            }
+            for vote in (*view.votes, *view.voided)
+        ],
+    }
 
 
 def summary_of(approval: Approval) -> dict[str, Any]:

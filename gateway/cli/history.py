@@ -89,9 +89,9 @@ def list_(  # noqa: PLR0913, PLR0917 - one option a filter
 
     page = run(work)
     if json:
-        from gateway.cli.documents import history_row
+        from web.api import item_of
 
-        show.document("history", items=[history_row(row) for row in page.rows], next=page.next)
+        show.document("history", items=[item_of(row) for row in page.rows], next=page.next)
         return
     rows = [
         (

@@ -42,7 +42,7 @@ def pending(json: Json = False) -> None:
 
     found, now = run(work)
     if json:
-        from gateway.cli.documents import summary_of
+        from web.api import summary_of
 
         out.document("pending", items=[summary_of(one) for one in found])
         return
@@ -73,9 +73,9 @@ def show(approval_id: Id, json: Json = False) -> None:
 
     view = run(work)
     if json:
-        from gateway.cli.documents import approval
+        from web.api import full_of
 
-        out.document("approval", **approval(view))
+        out.document("approval", **full_of(view))
         return
     from gateway.cli.card import draw
 

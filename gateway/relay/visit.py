@@ -20,7 +20,6 @@ class Backend:
 
     name: str
     upstream: Upstream
-    timeout: float  # seconds of silence on a call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["gateway.cli.main", "gateway.cli.record", "gateway.cli.documents", "gateway.cli.listing"]
+    ["gateway.cli.main", "gateway.cli.record", "web.api", "gateway.cli.listing"]
 )
 _PATIENCE = 60.0
 

@@ -233,7 +233,6 @@ def _people() -> None:
         sa.Column("created_at", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("expires_at", sa.BigInteger(), autoincrement=False, nullable=True),
         sa.Column("revoked_at", sa.BigInteger(), autoincrement=False, nullable=True),
-        sa.Column("frozen_at", sa.BigInteger(), autoincrement=False, nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index(op.f("ix_grant_token_hash"), "grant", ["token_hash"], unique=True)
