@@ -32,8 +32,8 @@ lint: .venv/.ready  ## style, types, import contracts
 conformance: .venv/.ready setup-node  ## the official MCP suite: a server alone, and behind the gateway
 	@$(RUN)/pytest tests/conformance $(ARGS)
 
-bench: .venv/.ready  ## the figures of the README, with the machine they were taken on
-	@$(RUN)/python tests/bench/bench.py $(ARGS)
+bench: .venv/.ready .venv-peers/.ready  ## the figures of the README; takes a quiet machine and 15 minutes
+	@$(RUN)/python tests/bench/bench.py $(or $(ARGS),--peers --loaded)
 
 soak: .venv/.ready  ## the slow extremes: a thousand kills, ten thousand pending
 	@$(RUN)/pytest -m slow -s $(ARGS)
@@ -59,6 +59,11 @@ $(UV):
 	@UV_PROJECT_ENVIRONMENT=.venv-mcp1 $(UV) sync --quiet --frozen --only-group mcp1 --python $(PYTHON)
 	@touch $@
 
+# Gateways of others, which the bench measures beside ours.
+.venv-peers/.ready: uv.lock | $(UV)
+	@UV_PROJECT_ENVIRONMENT=.venv-peers $(UV) sync --quiet --frozen --only-group peers --python $(PYTHON)
+	@touch $@
+
 # Clients of the TypeScript SDK and the conformance suite. Without npm their tests say that they
 # were skipped.
 setup-node:
@@ -76,4 +81,4 @@ setup-browser:
 	else echo "Chromium is not installed (apt install chromium): the browser tests will be skipped"; fi
 
 clean:  ## remove everything that was set up or generated
-	@rm -rf .venv .venv-mcp1 .tools .demo tests/clients/node_modules tests/conformance/node_modules
+	@rm -rf .venv .venv-mcp1 .venv-peers .tools .demo tests/clients/node_modules tests/conformance/node_modules

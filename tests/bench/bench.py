@@ -1,6 +1,6 @@
 """The figures of the README: a gateway with everything on, beside the bare server, in one session.
 
-make bench, or: python tests/bench/bench.py [--short] [-c 1 16 64] [--peer NAME URL PID]
+make bench, or: python tests/bench/bench.py [--short] [-c 1 16 64] [--peers] [--loaded [ROWS]]
 Direct and gateways take turns in every round, so that a busy machine disturbs all of them alike:
 ratios and CPU per call count, calls per second do not. A wrong answer ends it.
 """
@@ -25,6 +25,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from tests.bench import burden, peers
 from tests.harness import START_SECONDS, Site, accepts, end, eventually, free_port
 
 HERE = Path(__file__).parent
@@ -53,6 +54,7 @@ class Target:
     url: str
     pid: int
     token: str = ""
+    share: int = 1  # it gets one of so many calls: for those that are slower by far
 
 
 @dataclass(frozen=True)
@@ -95,16 +97,22 @@ def upstream() -> Iterator[Target]:
 
 
 @contextmanager
-def gateway(folder: Path, server: Target) -> Iterator[Target]:
-    """`signoff up` with a grant, a policy on arguments, a counter and the durable record."""
+def gateway(folder: Path, server: Target, *, history: int | None = None) -> Iterator[Target]:
+    """`signoff up` with a grant, a policy on arguments, a counter and the durable record; with
+    `history` also a thousand rules, a hundred servers, ten thousand pending calls and so many rows.
+    """
     site = Site(folder)
-    site.policy(tools=POLICY)
-    site.servers(bench={"url": server.url})
+    loaded = history is not None
+    site.policy(tools={**(burden.rules() if loaded else {}), **POLICY})
+    site.servers(bench={"url": server.url}, **(burden.servers(server.url) if loaded else {}))
     token = site.grant()
+    if history is not None:
+        burden.fill(site, history=history)
     site.start()
     assert site.process is not None
+    name = "signoff" if not loaded else "signoff, loaded"
     try:
-        yield Target("signoff", f"{site.url}/mcp/bench", site.process.pid, token)
+        yield Target(name, f"{site.url}/mcp/bench", site.process.pid, token)
     finally:
         site.stop()
 
@@ -177,7 +185,8 @@ def measure(
     taken: list[list[Sample]] = [[] for _ in targets]
     for _ in range(rounds):
         for target, samples in zip(targets, taken, strict=True):
-            sample = load(target, revision=revision, concurrency=concurrency, calls=calls)
+            some = max(calls // target.share, concurrency)
+            sample = load(target, revision=revision, concurrency=concurrency, calls=some)
             samples.append(sample)
     return [
         _row(target, samples, taken[0], revision=revision, concurrency=concurrency)
@@ -286,13 +295,14 @@ def main() -> int:
     parser.add_argument("-c", "--concurrency", type=int, nargs="+", default=[1, 16])
     parser.add_argument("-n", "--calls", type=int, default=4_000, help="a round; a quarter at c=1")
     parser.add_argument("-r", "--rounds", type=int, default=5)
+    parser.add_argument("--peers", action="store_true", help="also the gateways of peers.py")
     parser.add_argument(
-        "--peer",
-        nargs=3,
-        action="append",
-        default=[],
-        metavar=("NAME", "URL", "PID"),
-        help="another gateway that runs already, in front of any server with the tool `echo`",
+        "--loaded",
+        type=int,
+        nargs="?",
+        const=burden.HISTORY,
+        metavar="ROWS",
+        help="also a gateway with many rules, servers, pending calls and so many rows of history",
     )
     options = parser.parse_args()
     with ExitStack() as stack:
@@ -303,7 +313,13 @@ def main() -> int:
             return short(options, targets)
         if _nginx() is not None:
             targets.append(stack.enter_context(nginx(folder, server)))
-        targets += [Target(name, url, int(pid)) for name, url, pid in options.peer]
+        if options.loaded is not None:
+            site = folder / "loaded"
+            site.mkdir()
+            targets.append(stack.enter_context(gateway(site, server, history=options.loaded)))
+        for start in peers.PEERS if options.peers else ():
+            peer = stack.enter_context(start(folder, server.url))
+            targets.append(Target(peer.name, peer.url, peer.pid, peer.token, share=10))
         return full(options, targets)
 
 

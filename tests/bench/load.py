@@ -78,6 +78,7 @@ class Connection(asyncio.Protocol):
         self._buffer = bytearray()
         self._waiting: asyncio.Future[tuple[int, bytes]] | None = None
         self._transport: asyncio.Transport | None = None
+        self.session = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
@@ -94,7 +95,12 @@ class Connection(asyncio.Protocol):
         head = bytes(self._buffer[:end]).lower()
         body = self._body(head, end + 4)
         if body is not None:
+            at = head.find(b"mcp-session-id:")
+            if at >= 0:
+                self.session = bytes(self._buffer[at + 15 : end]).split(b"\r\n", 1)[0].strip()
             self._buffer.clear()
+            if b"text/event-stream" in head:
+                body = _response_in(body)
             self._waiting.set_result((int(head[9:12]), body))
 
     def _body(self, head: bytes, start: int) -> bytes | None:
@@ -127,6 +133,13 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
 
+def _response_in(stream: bytes) -> bytes:
+    """The last message of a finished SSE answer: the response."""
+    events = stream.replace(b"\r\n", b"\n").strip().split(b"\n\n")
+    lines = [line[5:].strip() for line in events[-1].split(b"\n") if line.startswith(b"data:")]
+    return b"\n".join(lines)
+
+
 class Agent:
     """One connection that makes calls one after another."""
 
@@ -134,7 +147,6 @@ class Agent:
         self._options = options
         self._number = number
         self._made = 0
-        self._session = b""
         self._connection = Connection()
         parts = urlsplit(options.url)
         self._address = (parts.hostname, parts.port)
@@ -159,6 +171,8 @@ class Agent:
                 "clientInfo": {"name": "load", "version": "1"},
             }
             await self._rpc("initialize", params)
+            if self._connection.session:
+                self._head += b"Mcp-Session-Id: %s\r\n" % self._connection.session
             self._head += f"MCP-Protocol-Version: {self._options.protocol}\r\n".encode()
             message = b'{"jsonrpc":"2.0","method":"notifications/initialized"}'
             await self._connection.request(self._framed(message, b""))
