@@ -14,7 +14,7 @@ ARGS ?=
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: .venv/.ready  ## gateway, a real MCP server and the page; ARGS=--auto approves by itself
+demo: .venv/.ready  ## gateway, a real MCP server and the page; ARGS=--auto approves by itself, ARGS=--busy never stops calling
 	@$(RUN)/signoff demo $(ARGS)
 
 up: .venv/.ready  ## run the gateway on ./servers.json and ./policy.json
@@ -35,7 +35,7 @@ conformance: .venv/.ready setup-node  ## the official MCP suite: a server alone,
 bench: .venv/.ready .venv-peers/.ready  ## the figures of the README; takes a quiet machine and 15 minutes
 	@$(RUN)/python tests/bench/bench.py $(or $(ARGS),--peers --loaded)
 
-soak: .venv/.ready  ## the slow extremes: a thousand kills, ten thousand pending
+soak: .venv/.ready  ## the slow extremes: a thousand kills, ten thousand pending, ten million rows
 	@$(RUN)/pytest -m slow -s $(ARGS)
 
 screenshots: .venv/.ready setup-browser  ## the README's pictures
@@ -67,7 +67,7 @@ $(UV):
 # Clients of the TypeScript SDK and the conformance suite. Without npm their tests say that they
 # were skipped.
 setup-node:
-	@if command -v npm >/dev/null; then for folder in tests/clients tests/conformance; do \
+	@if command -v npm >/dev/null; then for folder in tests/clients tests/conformance tests/slack; do \
 	  ( cd $$folder && { [ node_modules/.package-lock.json -nt package-lock.json ] || \
 	  npm ci --silent --no-audit --no-fund; } ) || exit 1; done; \
 	else echo "npm is not installed: the tests that need Node will be skipped"; fi
@@ -81,4 +81,4 @@ setup-browser:
 	else echo "Chromium is not installed (apt install chromium): the browser tests will be skipped"; fi
 
 clean:  ## remove everything that was set up or generated
-	@rm -rf .venv .venv-mcp1 .venv-peers .tools .demo tests/clients/node_modules tests/conformance/node_modules
+	@rm -rf .venv .venv-mcp1 .venv-peers .tools .demo tests/clients/node_modules tests/conformance/node_modules tests/slack/node_modules

@@ -41,6 +41,9 @@ from approvals.seal import seal
 from approvals.tables import RevisionRow
 from approvals.transaction import Transaction
 
+UNFINISHED: Final = (Execution.NONE, Execution.NOT_EXECUTED, Execution.INPUT_REQUIRED)
+"""Where an approved call stands while nothing of it runs and it may still run (on)."""
+
 LONGEST_REASON: Final = 2_000
 LONGEST_WAIT: Final = 30 * 86_400
 """Seconds after its creation beyond which no deadline is extended."""
@@ -52,10 +55,12 @@ def fresh(tx: Transaction, approval: Approval) -> Approval:
         why = f"Nobody decided in {_spoken(approval.terms.expires)}."
     elif (
         approval.state is State.APPROVED
-        and approval.execution in (Execution.NONE, Execution.NOT_EXECUTED)
+        and approval.execution in UNFINISHED
         and (approval.use_by or 0) <= tx.now
     ):
-        why = f"It was approved, but not used within {_spoken(approval.terms.use_within)}."
+        used = approval.execution is Execution.INPUT_REQUIRED
+        what = "the server's question was not answered" if used else "not used"
+        why = f"It was approved, but {what} within {_spoken(approval.terms.use_within)}."
     else:
         return approval
     values: dict[str, Any] = {"reason": why}

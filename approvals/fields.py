@@ -5,6 +5,7 @@ A path is a tuple of keys and indexes; its text is the policy's: `args.items[0].
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -48,6 +49,18 @@ def changes(before: Any, after: Any, at: Path = ()) -> tuple[Change, ...]:
     if type(before) is type(after) and before == after:
         return ()
     return (Change(at, before, after),)
+
+
+def leaves(value: Any, at: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every value that holds no other, with its path, in canonical order."""
+    if isinstance(value, dict) and value:
+        for key, member in value.items():
+            yield from leaves(member, (*at, key))
+    elif isinstance(value, list) and value:
+        for index, item in enumerate(value):
+            yield from leaves(item, (*at, index))
+    elif at or value != {}:
+        yield at, value
 
 
 def text(path: Path) -> str:

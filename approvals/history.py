@@ -24,8 +24,11 @@ from approvals.transaction import FIRST_HASH
 HISTORY: Final[Table] = SQLModel.metadata.tables[str(HistoryTable.__tablename__)]
 
 _COMMON: Final = ("allowed", "succeeded")  # the events RARE leaves out
+_TOLD_AS: Final = {"deny": "denied", "limited": "limited"}  # verdicts that one event tells, alone
 _BUDGET: Final = 0.12  # seconds one page may search; then it says how far it got
-_STRIDE: Final = 20_000  # rows looked at between looks at the time
+_STRIDE: Final = 2_000  # seqs looked through before the first look at the time
+_STEP: Final = 0.03  # seconds the next stride shall take
+_FASTER: Final = 4  # times longer than the last one that a stride may be
 _CHUNK: Final = 2_000  # rows held at once by whoever walks the history
 
 
@@ -76,12 +79,14 @@ class HistoryQuery:
 class HistoryPage:
     """Rows newest first. `next` is the cursor of the page after; None at the end of the history.
 
-    A rare filter over millions of rows ends a page early, even empty, rather than late: `next`
-    then goes on from where the search stopped.
+    A rare filter over millions of rows ends a page early, even empty, rather than late: `reached`
+    is then the time back to which everything was searched, and `next` goes on from there. It is
+    None for a page that is full or the last.
     """
 
     rows: tuple[HistoryRow, ...]
     next: int | None
+    reached: Millis | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +121,8 @@ def head(connection: Connection) -> Head:
     return Head(0, FIRST_HASH) if row is None else Head(row.seq, row.hash)
 
 
-def search(connection: Connection, query: HistoryQuery) -> HistoryPage:
-    """One page. Takes about 0.15 s at most, however many rows there are."""
+def search(connection: Connection, query: HistoryQuery, *, seconds: float = _BUDGET) -> HistoryPage:
+    """One page, after searching for so many seconds at most, however many rows there are."""
     top = head(connection).seq + 1 if query.before is None else query.before
     bottom = 1
     if query.since is not None:
@@ -125,11 +130,11 @@ def search(connection: Connection, query: HistoryQuery) -> HistoryPage:
     if query.until is not None:
         top = min(top, _first_at(connection, query.until))
     wanted = conditions(connection, query)
-    deadline = time.monotonic() + _BUDGET
+    began = time.monotonic()
+    stride = _STRIDE if wanted else top
     rows: list[HistoryRow] = []
-    indexed = bool(query.approval_id) or (bool(query.event) and query.event not in _COMMON)
     while top > bottom:
-        low = bottom if indexed or not wanted else max(bottom, top - _STRIDE)
+        low, started = max(bottom, top - stride), time.monotonic()
         found = connection.execute(
             select(HISTORY)
             .where(HISTORY.c.seq < top, HISTORY.c.seq >= low, *wanted)
@@ -139,23 +144,27 @@ def search(connection: Connection, query: HistoryQuery) -> HistoryPage:
         rows.extend(row_of(tuple(row)) for row in found)
         if len(rows) == query.limit:
             return HistoryPage(tuple(rows), rows[-1].seq if rows[-1].seq > bottom else None)
-        top = low
-        if time.monotonic() > deadline:
+        top, now = low, time.monotonic()
+        if now - began > seconds - _STEP:
             break
-    return HistoryPage(tuple(rows), top if top > bottom else None)
+        stride = max(_STRIDE, int(stride * min(_FASTER, _STEP / max(now - started, 1e-6))))
+    if top <= bottom:
+        return HistoryPage(tuple(rows), None)
+    return HistoryPage(tuple(rows), top, _at(connection, top))
 
 
 def conditions(
     connection: Connection, query: HistoryQuery
 ) -> list[ColumnElement[bool] | TextClause]:
     """The query's filters; its times, cursor and size are not among them."""
+    event = _event(query)
     equal = {
         "grant_id": query.grant,
         "tool": query.tool,
         "server": query.server,
         "rule": query.rule,
         "verdict": query.verdict,
-        "event": query.event,
+        "event": event,
         "outcome": query.outcome,
         "actor": query.actor,
         "approval_id": query.approval_id,
@@ -163,7 +172,7 @@ def conditions(
     found: list[ColumnElement[bool] | TextClause] = [
         HISTORY.c[name] == value for name, value in equal.items() if value
     ]
-    if query.event and query.event not in _COMMON:
+    if event and event not in _COMMON:
         found.append(text(RARE))
     if query.digest:
         found.append(_about(connection, query.digest))
@@ -173,6 +182,11 @@ def conditions(
             or_(*(HISTORY.c[name].icontains(query.text, autoescape=True) for name in columns))
         )
     return found
+
+
+def _event(query: HistoryQuery) -> str:
+    """The event asked for, also where only its verdict is: events are found by an index."""
+    return query.event or _TOLD_AS.get(query.verdict, "")
 
 
 def _about(connection: Connection, digest: str) -> ColumnElement[bool]:
@@ -192,6 +206,10 @@ def _about(connection: Connection, digest: str) -> ColumnElement[bool]:
         HISTORY.c.result_digest == digest,
     )
     return or_(carried, HISTORY.c.approval_id.in_(ids)) if ids else carried
+
+
+def _at(connection: Connection, seq: int) -> Millis | None:
+    return connection.execute(select(HISTORY.c.at).where(HISTORY.c.seq == seq)).scalar_one_or_none()
 
 
 def _first_at(connection: Connection, at: Millis) -> int:

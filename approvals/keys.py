@@ -27,7 +27,7 @@ class KeyUnusable(Exception):
 class Keys:
     """The derived keys. Never shown by repr, never written anywhere."""
 
-    __slots__ = ("chain", "fingerprint", "history", "mark", "seal", "session")
+    __slots__ = ("chain", "fingerprint", "history", "mark", "seal", "session", "state")
 
     def __init__(self, material: bytes) -> None:
         if len(material) != LENGTH:
@@ -37,6 +37,7 @@ class Keys:
         self.chain = hmac.new(self.history, digestmod="sha256")  # copied for each row
         self.fingerprint = _derived(material, "fingerprint")
         self.session = _derived(material, "session")
+        self.state = _derived(material, "state")
         self.mark = _derived(material, "mark").hex()
         """Tells keys apart and gives nothing of them away: kept in the record they belong to."""
 

@@ -39,6 +39,7 @@ class Execution(StrEnum):
     TOOL_ERROR = "tool_error"  # the server answered, isError true
     UPSTREAM_ERROR = "upstream_error"  # the server answered with a JSON-RPC or HTTP error
     NOT_EXECUTED = "not_executed"  # refused before the first byte left; may be claimed again
+    INPUT_REQUIRED = "input_required"  # the server asked back; it runs on when the agent answers
     OUTCOME_UNKNOWN = "outcome_unknown"  # bytes may have left and no answer was recorded
 
 
@@ -87,9 +88,15 @@ MOVES: tuple[Move, ...] = (
     Move("expired", (_A, State.EXPIRED), (_E.NOT_EXECUTED, _E.NOT_EXECUTED)),
     Move("superseded", (_A, State.SUPERSEDED), (_E.NOT_EXECUTED, _E.NOT_EXECUTED)),
     Move("withdrawn", (_A, State.WITHDRAWN), (_E.NOT_EXECUTED, _E.NOT_EXECUTED)),
+    Move("input_required", (_A, _A), (_E.EXECUTING, _E.INPUT_REQUIRED)),
+    Move("continued", (_A, _A), (_E.INPUT_REQUIRED, _E.EXECUTING)),
+    Move("expired", (_A, State.EXPIRED), (_E.INPUT_REQUIRED, _E.INPUT_REQUIRED)),
+    Move("superseded", (_A, State.SUPERSEDED), (_E.INPUT_REQUIRED, _E.INPUT_REQUIRED)),
+    Move("withdrawn", (_A, State.WITHDRAWN), (_E.INPUT_REQUIRED, _E.INPUT_REQUIRED)),
 )
 """Every legal move, and the only list of them. An edit and a vote short of the quorum stay pending
-and change only the revision or the votes; `queue` guards those by state and version alone."""
+and change only the revision or the votes; `queue` guards those by state and version alone. An agent
+may take back what was approved, as long as nothing of it runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +187,7 @@ class Approval:
     delivered_at: Millis | None
     lease_until: Millis | None  # the claimer's; past it the outcome is unknown
     result_digest: str
+    round: int = 0  # questions the server has asked so far
 
 
 SHORT_ID: Final = len("apr_") + 6

@@ -9,19 +9,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Table, insert, update
-from sqlmodel import SQLModel
+from sqlalchemy import update
 
+from approvals import reminders
+from approvals.announce import announce
 from approvals.digest import canonical
-from approvals.model import MOVES, Approval, Event, Move, Reviewer, Via
+from approvals.model import MOVES, Approval, Event, Move, Reviewer, State, Via
 from approvals.rows import APPROVAL, LISTED, approval_of
-from approvals.tables import OutboxRow
 from approvals.transaction import Transaction
-
-OUTBOX: Final[Table] = SQLModel.metadata.tables[str(OutboxRow.__tablename__)]
 
 UNSETTLED: Final = "unsettled outcomes"
 """The fact `queue.unsettled` asks for once a batch."""
+
+_WAITS_ANEW: Final = frozenset({"held", "edited", "extended"})
+"""Events from which on reviewers are reminded: what waits, or until when, is new."""
 
 
 class IllegalMove(Exception):
@@ -87,6 +88,8 @@ def move(
     if moved is not None:
         record(tx, moved, event, actor=actor, told=told)
         tx.forget(UNSETTLED)
+        if approval.state is State.PENDING:
+            reminders.cancel(tx, moved)
     return moved
 
 
@@ -161,38 +164,5 @@ def record(
         fields["data"] = canonical(data).decode()
     tx.append(Event(event=event, **fields))
     announce(tx, approval, event)
-
-
-_QUIET: Final = frozenset({"attached", "claimed", "contents_dropped", "delivered", "repeated"})
-"""Events no notifier is told of: nothing a person was shown changes."""
-
-
-def announce(tx: Transaction, approval: Approval, kind: str) -> None:
-    """Queue one outbox row for each notifier, in this transaction."""
-    if not tx.notifiers or kind in _QUIET:
-        return
-    payload = canonical(
-        {
-            "at": tx.now,
-            "execution": str(approval.execution),
-            "revision": approval.revision,
-            "state": str(approval.state),
-            "version": approval.version,
-        }
-    ).decode()
-    tx.connection.execute(
-        insert(OUTBOX),
-        [
-            {
-                "id": f"{approval.id}/{approval.version}/{kind}/{notifier}",
-                "notifier": notifier,
-                "approval_id": approval.id,
-                "kind": kind,
-                "payload": payload,
-                "tries": 0,
-                "due_at": tx.now,
-                "error": "",
-            }
-            for notifier in tx.notifiers
-        ],
-    )
+    if event in _WAITS_ANEW:
+        reminders.plan(tx, approval)

@@ -48,15 +48,25 @@ class Retry(Exception):
         self.after = after
 
 
+class NotYet(Exception):
+    """It was not tried, for it is not its turn. Counts as no failure; `after` as in `Retry`."""
+
+    def __init__(self, why: str, *, after: float) -> None:
+        super().__init__(why)
+        self.after = after
+
+
 class GiveUp(Exception):
     """It will never work: this notice is not tried again."""
 
 
 class Notifier(Protocol):
-    """Brings the outside up to date with one change of an approval.
+    """Brings the outside up to date with one change of an approval, or reminds of it.
 
     Laws: `sync` may be called more than once for one notice (`delivery.id` stays the same), by
-    several processes, and late; what it reads from the record may be newer than the notice.
+    several processes, and late; what it reads from the record may be newer than the notice. A
+    notice of kind "reminder" asks for no more than a reminder, and only while the record still
+    says pending; see `Notice`.
     """
 
     async def sync(self, delivery: Notice) -> None:
@@ -64,17 +74,21 @@ class Notifier(Protocol):
 
         Raises:
             Retry: not now.
+            NotYet: nothing was tried.
             GiveUp: never.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
-    """How one try failed; `after` as in `Retry`, `last` when there will be no other."""
+    """How one try failed; `after` as in `Retry`, `last` when there will be no other, `untried` when
+    it was none.
+    """
 
     why: str
     after: float | None = None
     last: bool = False
+    untried: bool = False
 
 
 class Outbox:
@@ -181,7 +195,7 @@ class Outbox:
                 except RecordUnavailable:  # sent, perhaps; it is due again when its lease ends
                     return _Failed("the record cannot be written")
                 if failed is not None:
-                    return failed
+                    return None if failed.untried else failed
         return None
 
     async def _one(self, name: str, notice: Notice, followers: list[Notice]) -> _Failed | None:
@@ -192,6 +206,11 @@ class Outbox:
             await write(partial(outbox.delivered, notice=notice))
             return None
         now = self._clock.now()
+        if failed.untried:
+            until = now + int(min(failed.after or 0, _LONGEST_PAUSE) * 1000)
+            for waiting in (notice, *followers):
+                await write(partial(outbox.hand_back, notice=waiting, until=until))
+            return failed
         if failed.last or notice.tries >= MOST_TRIES or now - notice.at >= OLDEST:
             log.error("notice.given_up", notifier=name, notice=notice.id, why=failed.why)
             await write(partial(outbox.give_up, notice=notice, why=failed.why))
@@ -208,6 +227,8 @@ class Outbox:
                 await self._notifiers[name].sync(notice)
         except Retry as retry:
             return _Failed(str(retry), retry.after)
+        except NotYet as later:
+            return _Failed(str(later), later.after, untried=True)
         except GiveUp as never:
             return _Failed(str(never), last=True)
         except TimeoutError:

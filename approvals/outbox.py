@@ -1,7 +1,7 @@
 """The outbox's rows: leased, delivered, put off, given up. Plain functions of a `Transaction`.
 
-A row is written by `moves.announce` in the transaction of the change it tells, and stays until
-its notifier has it. `notify` sends. Not pure.
+A row is written by `announce` in the transaction of the change it tells, and stays until its
+notifier has it. `notify` sends. Not pure.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, select, text, update
 
+from approvals.announce import OUTBOX
 from approvals.model import Execution, Millis, State
-from approvals.moves import OUTBOX
+from approvals.reminders import KIND as REMINDER
+from approvals.reminders import due_at
+from approvals.rows import APPROVAL
 from approvals.transaction import Transaction
 
 LEASE: Final = 120_000
@@ -25,17 +28,24 @@ _ERROR: Final = 200  # characters of a failure kept
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """One change of one approval that one notifier is to be told of."""
+    """One change of one approval that one notifier is to be told of, or a reminder of it.
+
+    kind "reminder": the approval still waits, and `reminder` says for the how many-eth time that is
+    told (1: half its time is over; 2: four fifths, the last). It was pending when the notice was
+    taken and may be decided by now: read it, and remind nobody of what does not wait. `at` is when
+    it fell due. Of reminders that piled up (the notifier was away) only the last is given.
+    """
 
     id: str  # the same at every try: the idempotency key
     approval_id: str
-    kind: str  # the history's word: "held", "approved", "denied", "expired", "succeeded", …
+    kind: str  # the history's word: "held", "approved", "denied", "expired", …; or "reminder"
     revision: int
     version: int  # of the row, as of the change
     state: State  # as of the change
     execution: Execution  # as of the change
     at: Millis  # of the change
     tries: int  # this one included
+    reminder: int = 0  # 1 or 2; 0: a change
 
 
 def is_due(connection: Connection, notifier: str, now: Millis) -> bool:
@@ -58,12 +68,34 @@ def lease(tx: Transaction, notifier: str, *, limit: int) -> tuple[Notice, ...]:
     )
     if not rows:
         return ()
+    notices = [_notice(row) for row in rows]
+    late = _late(tx, [one for one in notices if one.kind == REMINDER])
+    if late:
+        tx.connection.execute(delete(OUTBOX).where(OUTBOX.c.id.in_(late)))
+        notices = [one for one in notices if one.id not in late]
     tx.connection.execute(
         update(OUTBOX)
-        .where(OUTBOX.c.id.in_([row["id"] for row in rows]))
+        .where(OUTBOX.c.id.in_([one.id for one in notices]))
         .values(tries=OUTBOX.c.tries + 1, due_at=tx.now + LEASE)
     )
-    return tuple(sorted((_notice(row) for row in rows), key=lambda one: (one.at, one.version)))
+    return tuple(sorted(notices, key=lambda one: (one.at, one.version)))
+
+
+def _late(tx: Transaction, reminders: list[Notice]) -> frozenset[str]:
+    """The ids of reminders that came too late: nothing waits, or it is time for a later one."""
+    if not reminders:
+        return frozenset()
+    rows = tx.connection.execute(
+        select(APPROVAL.c.id, APPROVAL.c.created_at, APPROVAL.c.expires_at).where(
+            APPROVAL.c.id.in_({one.approval_id for one in reminders}),
+            APPROVAL.c.state == str(State.PENDING),
+            APPROVAL.c.expires_at > tx.now,
+        )
+    )
+    time_for = {
+        row.id: sum(at <= tx.now for at in due_at(row.created_at, row.expires_at)) for row in rows
+    }
+    return frozenset(one.id for one in reminders if time_for.get(one.approval_id) != one.reminder)
 
 
 def delivered(tx: Transaction, notice: Notice) -> None:
@@ -126,4 +158,5 @@ def _notice(row: Mapping[Any, Any]) -> Notice:
         execution=Execution(told["execution"]),
         at=told["at"],
         tries=row["tries"] + 1,
+        reminder=told.get("reminder", 0),
     )

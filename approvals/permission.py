@@ -43,17 +43,16 @@ def may_review(
     connection: Connection, approval: Approval, reviewer: Reviewer, *, approving: bool
 ) -> str | None:
     """As `refusal`, for an approval: looks up whose agent asks."""
-    owner = ""
-    if approving and approval.terms.not_owner:
-        owner = str(
-            connection.execute(
-                select(GRANT.c.owner).where(GRANT.c.id == approval.call.grant)
-            ).scalar()
-            or ""
-        )
+    wanted = approving and approval.terms.not_owner
+    owner = owner_of(connection, grant=approval.call.grant) if wanted else ""
     return refusal(
         approval.terms, reviewer, grant=approval.call.grant, owner=owner, approving=approving
     )
+
+
+def owner_of(connection: Connection, *, grant: str) -> str:
+    """The reviewer whose agent holds this grant; "" if nobody is linked."""
+    return str(connection.execute(select(GRANT.c.owner).where(GRANT.c.id == grant)).scalar() or "")
 
 
 def voted_as(connection: Connection, approval: Approval, reviewer: Reviewer) -> str | None:

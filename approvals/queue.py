@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import func, insert, or_, select
 
-from approvals.decide import decide, edit, extend, fresh, settle
+from approvals.decide import UNFINISHED, decide, edit, extend, fresh, settle
 from approvals.digest import call_digest, canonical, sha256
 from approvals.model import (
     RISKS,
@@ -38,6 +38,7 @@ from approvals.rows import (
     write_terms,
 )
 from approvals.running import (
+    Answers,
     Claimed,
     Lost,
     NotNow,
@@ -54,6 +55,7 @@ from approvals.seal import SealBroken, seal
 from approvals.transaction import Transaction
 
 __all__ = [
+    "Answers",
     "Claimed",
     "Lost",
     "NotNow",
@@ -134,7 +136,7 @@ def is_open(approval: Approval) -> bool:
         return True
     if approval.state is not State.APPROVED:
         return False
-    claimable = approval.execution in (Execution.NONE, Execution.NOT_EXECUTED, Execution.EXECUTING)
+    claimable = approval.execution in (*UNFINISHED, Execution.EXECUTING)
     return claimable or approval.delivery is Delivery.UNDELIVERED
 
 
@@ -309,7 +311,7 @@ def supersede(tx: Transaction, approval_id: str, why: str) -> Approval | None:
 
 def expire_due(tx: Transaction, now: Millis, *, limit: int = _BATCH) -> tuple[Approval, ...]:
     """Expire what nobody decided or ran in time, at most `limit`; call again while it is full."""
-    claimable = APPROVAL.c.execution.in_([str(Execution.NONE), str(Execution.NOT_EXECUTED)])
+    claimable = APPROVAL.c.execution.in_([str(one) for one in UNFINISHED])
     rows = tx.connection.execute(
         select(*LISTED)
         .where(
@@ -331,7 +333,7 @@ def standing(tx: Transaction) -> tuple[Approval, ...]:
 
     A row whose seal is broken is left out: it cannot run, and `claim` says why.
     """
-    claimable = APPROVAL.c.execution.in_([str(Execution.NONE), str(Execution.NOT_EXECUTED)])
+    claimable = APPROVAL.c.execution.in_([str(one) for one in UNFINISHED])
     rows = tx.connection.execute(
         select(*OPENED).where(
             APPROVAL.c.state.in_([str(State.PENDING), str(State.APPROVED)]) & claimable
@@ -359,7 +361,7 @@ def unsettled(
 def _end(
     tx: Transaction, approval: Approval, event: str, why: str, actor: Actor
 ) -> Approval | None:
-    claimable = approval.execution in (Execution.NONE, Execution.NOT_EXECUTED)
+    claimable = approval.execution in UNFINISHED
     if approval.state not in (State.PENDING, State.APPROVED) or not claimable:
         return None
     return move(

@@ -177,6 +177,25 @@ def known_as(connection: Connection, identity: str, *, verified: str) -> Reviewe
     return Reviewer(id=one.id, role=one.role, identities=one.identities, verified=verified)
 
 
+def was_removed(connection: Connection, identity: str) -> bool:
+    """Whether somebody known by this name was removed and nobody else goes by it."""
+    rows = connection.execute(select(REVIEWER).where(REVIEWER.c.removed_at.is_not(None)))
+    removed = any(identity in (row.id, *json.loads(row.identities)) for row in rows)
+    return removed and all(identity not in one.names() for one in everyone(connection))
+
+
+def link(tx: Transaction, reviewer_id: str, identity: str) -> Reviewer:
+    """From now on the person is known by this name, too.
+
+    Raises:
+        ReviewerRefused: nobody of that id, or the name is another's.
+    """
+    known = next((one for one in everyone(tx.connection) if one.id == reviewer_id), None)
+    if known is None:
+        raise ReviewerRefused(f"There is no reviewer {reviewer_id}.")
+    return add(tx, reviewer_id, role=known.role, identities=(*known.identities, identity))
+
+
 def _tell(tx: Transaction, event: str, reviewer_id: str, **data: Any) -> None:
     tx.append(
         Event(
@@ -218,6 +237,18 @@ class People:
         return await self._database.read(
             lambda connection: known_as(connection, identity, verified=verified)
         )
+
+    async def was_removed(self, identity: str) -> bool:
+        """Whether whoever went by this name was removed."""
+        return await self._database.read(lambda connection: was_removed(connection, identity))
+
+    async def link(self, reviewer_id: str, identity: str) -> Reviewer:
+        """Have the person known by this name, too.
+
+        Raises:
+            ReviewerRefused: nobody of that id, or the name is another's.
+        """
+        return await self._database.journal.write(lambda tx: link(tx, reviewer_id, identity))
 
     async def invite(self, reviewer_id: str, *, role: Role | None = None, url: str) -> str:
         """A sign-in link, good once and for ten minutes. With a role, a new person is added first.

@@ -100,6 +100,7 @@ def approval_of(row: Mapping[Any, Any], *, keys: Keys | None = None) -> Approval
         delivered_at=row["delivered_at"],
         lease_until=row["lease_until"],
         result_digest=row["result_digest"],
+        round=row["round"],
     )
 
 

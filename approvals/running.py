@@ -18,10 +18,11 @@ from approvals.model import Approval, Delivery, Execution, Millis, Settlement, S
 from approvals.moves import GATEWAY, Actor, change, move
 from approvals.rows import APPROVAL, LISTED, approval_of, load
 from approvals.seal import SealBroken, seal, unseal
-from approvals.tables import RevisionRow
+from approvals.tables import RevisionRow, TaskRow
 from approvals.transaction import Transaction
 
 REVISION: Final[Table] = SQLModel.metadata.tables[str(RevisionRow.__tablename__)]
+TASK: Final[Table] = SQLModel.metadata.tables[str(TaskRow.__tablename__)]
 
 EFFECT_KEPT: Final = 30 * 86_400_000
 """Milliseconds for which one effect key runs once a server."""
@@ -53,6 +54,14 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class Answers:
+    """What the agent answers to the question the server asked last."""
+
+    round: int  # of the question
+    shown: Any  # the answers as people and the log may see them, decoded
+
+
+@dataclass(frozen=True, slots=True)
 class NotNow:
     """A re-check's answer: the permit stays, but cannot be used for so many seconds."""
 
@@ -67,17 +76,20 @@ def claim(
     owner: str,
     lease_ms: int,
     recheck: Callable[[Transaction, Approval], str | NotNow | None],
+    answering: Answers | None = None,
 ) -> Claimed | Lost:
     """Turn the permit into the one run it allows: approved -> executing, by compare-and-set.
 
     `recheck` judges the call again in this transaction: None lets it run, text supersedes it,
     NotNow leaves the permit for later. What `recheck` took (limits) stands only when it let it run.
+    With `answering` the run is the same one, which goes on after the server asked back: only the
+    answers to its latest question are taken, and they once.
     """
     found = load(tx.connection, approval_id)
     if found is None:
         return Lost("There is no such approval.", None)
     approval = fresh(tx, found)
-    if approval.state is not State.APPROVED or approval.execution not in _CLAIMABLE:
+    if approval.state is not State.APPROVED or not _due(approval, answering):
         return Lost(f"It is {approval.state}, {approval.execution}.", approval)
     sealed = _intact(tx, approval)
     if sealed is None:
@@ -92,17 +104,28 @@ def claim(
             return _superseded(tx, approval, why)
         case None:
             pass
+    told: dict[str, Any] = {"presented_digest": _sent_digest(sealed)}
+    if answering is not None:
+        told["data"] = {"round": answering.round, "answers": answering.shown}
     moved = move(
         tx,
         approval,
-        "claimed",
+        "claimed" if answering is None else "continued",
         actor=Actor("gateway", owner, via="gateway"),
         values={"owner": owner, "lease_until": tx.now + lease_ms, "claimed_at": tx.now},
-        told={"presented_digest": _sent_digest(sealed)},
+        told=told,
     )
     if moved is None:
         return Lost("Somebody else was first.", load(tx.connection, approval_id))
     return Claimed(replace(moved, call=sealed.call))
+
+
+def _due(approval: Approval, answering: Answers | None) -> bool:
+    """Whether this is the run that may be next."""
+    if answering is None:
+        return approval.execution in _CLAIMABLE
+    asked = approval.execution is Execution.INPUT_REQUIRED
+    return asked and approval.round == answering.round
 
 
 def _intact(tx: Transaction, approval: Approval) -> Approval | None:
@@ -121,7 +144,7 @@ def _taken(tx: Transaction, approval: Approval) -> Lost | None:
     other = effect_taken(tx, approval.call.server, approval.effect, but=approval.id)
     if other is None:
         return None
-    if other.execution is Execution.EXECUTING:
+    if other.execution in (Execution.EXECUTING, Execution.INPUT_REQUIRED):
         return Lost(f"{other.id} is doing the same right now.", approval, retry_after=5)
     return _superseded(tx, approval, f"{other.id} has already done this.")
 
@@ -153,12 +176,19 @@ def finish(
     if approval.execution is not Execution.EXECUTING or row["owner"] != owner:
         return approval
     values: dict[str, Any] = {"lease_until": None}
-    if execution is not Execution.NOT_EXECUTED:
-        values |= {"finished_at": tx.now, "result_digest": result_digest}
-        if result is not None:
-            values["result_sealed"] = seal(
-                tx.keys.seal, result, approval_id=approval_id, kind="result"
-            )
+    if execution is Execution.INPUT_REQUIRED:
+        values["use_by"] = tx.now + approval.terms.use_within * 1000
+        if result is not None:  # None: the answers did not reach the server, the question stands
+            values["round"] = approval.round + 1
+    elif execution is not Execution.NOT_EXECUTED:
+        values["finished_at"] = tx.now
+    if result is not None or "finished_at" in values:
+        values["result_digest"] = result_digest
+        values["result_sealed"] = (
+            None  # an earlier question is no answer
+            if result is None
+            else seal(tx.keys.seal, result, approval_id=approval_id, kind="result")
+        )
     moved = move(
         tx,
         approval,
@@ -198,7 +228,7 @@ def deliver(
     An unknown outcome is delivered too, and has no answer.
     """
     found = _finished(tx, approval_id)
-    if found is None:
+    if found is None or found[0].execution is Execution.INPUT_REQUIRED:  # more is to come
         return None
     approval, sealed = found
     if approval.delivery is Delivery.UNDELIVERED:
@@ -218,14 +248,15 @@ def deliver(
 
 
 def _finished(tx: Transaction, approval_id: str) -> tuple[Approval, bytes | None] | None:
-    """A run that ended, and its sealed answer."""
+    """A run that ended or asks back, and its sealed answer."""
     columns = (*LISTED, APPROVAL.c.result_sealed)
     found = tx.connection.execute(select(*columns).where(APPROVAL.c.id == approval_id)).mappings()
     row = found.first()
     if row is None:
         return None
     approval = approval_of(row)
-    return (approval, row["result_sealed"]) if approval.execution in _FINISHED else None
+    answered = approval.execution in (*_FINISHED, Execution.INPUT_REQUIRED)
+    return (approval, row["result_sealed"]) if answered else None
 
 
 def renew_leases(tx: Transaction, *, owner: str, lease_ms: int) -> int:
@@ -267,7 +298,7 @@ def recover_leases(
             approval_of(row),
             "outcome_unknown",
             actor=GATEWAY,
-            values={"lease_until": None, "finished_at": tx.now},
+            values={"lease_until": None, "finished_at": tx.now, "result_sealed": None},
             told={"outcome": "outcome_unknown", "reason": why},
         )
         for row in rows.all()
@@ -305,6 +336,11 @@ def drop_contents(tx: Transaction, *, before: Millis, limit: int = _BATCH) -> in
             .where(REVISION.c.approval_id == approval.id)
             .values(arguments_sealed=None)
         )
+        tx.connection.execute(
+            update(TASK)
+            .where(TASK.c.approval_id == approval.id)
+            .values(envelope_sealed=None, answers_sealed=None)
+        )
     return dropped
 
 
@@ -319,6 +355,8 @@ def effect_taken(tx: Transaction, server: str, effect: str, *, but: str = "") ->
             APPROVAL.c.claimed_at > tx.now - EFFECT_KEPT,
             or_(
                 APPROVAL.c.execution.in_([str(Execution.EXECUTING), str(Execution.SUCCEEDED)]),
+                (APPROVAL.c.execution == str(Execution.INPUT_REQUIRED))
+                & (APPROVAL.c.state == str(State.APPROVED)),
                 (APPROVAL.c.execution == str(Execution.OUTCOME_UNKNOWN))
                 & or_(
                     APPROVAL.c.settlement.is_(None),

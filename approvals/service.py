@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from itertools import islice
+from typing import Protocol
 
 from sqlalchemy import Connection, select
 
@@ -33,6 +34,16 @@ from approvals.rows import APPROVAL, LISTED, approval_of, decisions_of, load, re
 from approvals.store import Database, RecordUnavailable, Transaction
 from approvals.view import View, view_of
 from approvals.wakeup import POLL, Wakeup
+
+
+class JudgeAgain(Protocol):
+    """Says why an edited call may not take the place of the held one; None if it may.
+
+    Called inside the transaction that would write it. `call` differs from the held call only in
+    what the rule lists as editable.
+    """
+
+    def __call__(self, tx: Transaction, call: Call, *, held: Approval) -> str | None: ...
 
 
 class Approvals:

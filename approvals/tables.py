@@ -68,6 +68,9 @@ class ApprovalRow(SQLModel, table=True):
     risk_rank: int = 1  # place in model.RISKS, for the order of the queue
     result_sealed: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
     result_digest: str = ""
+    round: int = Field(
+        default=0, sa_column=Column(Integer, nullable=False, server_default="0")
+    )  # questions the server has asked so far
 
     __table_args__ = (
         Index("approval_asked", "asked", "created_at"),
@@ -107,6 +110,28 @@ class RevisionRow(SQLModel, table=True):
     digest: str
     edited_by: str
     at: int = Field(sa_column=_big())
+
+
+class TaskRow(SQLModel, table=True):
+    """A held call whose agent does not wait in place but asks for it now and then."""
+
+    __tablename__ = "task"
+
+    approval_id: str = Field(primary_key=True, foreign_key="approval.id")
+    envelope_sealed: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    answers_sealed: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    answered: int | None = None  # the round whose question is answered in full
+    created_at: int = Field(sa_column=_big())
+    cancelled_at: int | None = Field(default=None, sa_column=_big(nullable=True))
+
+
+class SpentRow(SQLModel, table=True):
+    """A request state that was used: it opens nothing again. Kept until it is out of date."""
+
+    __tablename__ = "spent"
+
+    id: str = Field(primary_key=True)
+    until: int = Field(sa_column=_big(index=True))
 
 
 class HistoryTable(SQLModel, table=True):
@@ -179,6 +204,7 @@ class GrantRow(SQLModel, table=True):
     servers: str  # JSON list; ["*"] means every server
     owner: str = ""  # the reviewer whose agent this is, for `not_owner`
     hold: int | None = None  # seconds a held call may wait in place
+    patience: int | None = None  # seconds after which its client was seen to give up
     created_at: int = Field(sa_column=_big())
     expires_at: int | None = Field(default=None, sa_column=_big(nullable=True))
     revoked_at: int | None = Field(default=None, sa_column=_big(nullable=True))
@@ -249,3 +275,34 @@ class SettingRow(SQLModel, table=True):
     key: str = Field(primary_key=True)
     value: str = Field(sa_column=Column(Text, nullable=False))
     at: int = Field(sa_column=_big())
+
+
+class SlackMessageRow(SQLModel, table=True):
+    """One message in Slack: written before it is sent, so that a crash forgets none.
+
+    A "card" shows one approval, a "digest" several of one agent, a "note" lies in their thread.
+    """
+
+    __tablename__ = "slack_message"
+
+    id: str = Field(primary_key=True)  # of the approval, the kind and the target: posted once
+    approval_id: str = Field(index=True)
+    kind: str
+    target: str  # the channel as the policy or the settings name it
+    parent: str = ""  # of a collapsed approval: the digest that shows it; of a digest: the grant
+    channel: str = ""  # Slack's id; "" until it is known to be posted
+    ts: str = ""
+    revision: int = 0
+    version: int = 0  # of the approval, as last shown
+    shown: str = ""  # digest of what was last shown
+    posts: int = 0  # how often it was posted: once more when somebody deleted it
+    state: str = "open"  # "open", "gone" (deleted, not ours), "failed" (Slack refuses the channel)
+    error: str = ""
+    busy_until: int | None = Field(default=None, sa_column=_big(nullable=True))  # somebody sends it
+    doubt_at: int | None = Field(default=None, sa_column=_big(nullable=True))  # perhaps posted then
+    at: int = Field(sa_column=_big())  # of the last send
+
+    __table_args__ = (
+        Index("slack_message_parent", "parent"),
+        Index("slack_message_place", "channel", "ts"),
+    )

@@ -30,6 +30,7 @@ NUMBERS = {"seq", "at", "revision", "latency_ms"}
 NULLABLE = {"approval_id", "revision", "call_id", "arguments", "latency_ms", "data"}
 FIRST = "0" * 64
 OUTCOMES = {"succeeded", "tool_error", "upstream_error", "not_executed", "outcome_unknown"}
+ASKS = "input_required"  # the server asked back: more of the same call may follow
 ENDS = {"denied", "expired", "withdrawn", "superseded"}
 WHOLE = {"grant", "server", "tool", "approval_id"}  # filters that keep or drop a call as a whole
 
@@ -103,6 +104,7 @@ class Permit:
     voters: set[str] = field(default_factory=set)
     state: str = "pending"
     running: bool = False
+    asked: bool = False
     used: bool = False
 
 
@@ -112,6 +114,7 @@ class Meaning:
 
     permits: dict[str, Permit] = field(default_factory=dict)
     allowed: dict[str, str] = field(default_factory=dict)
+    sent: dict[str, int] = field(default_factory=dict)  # rounds of each that are not told of yet
     problems: list[str] = field(default_factory=list)
     executed: int = 0
 
@@ -121,15 +124,29 @@ class Meaning:
             self.problems.append(f"row {row['seq']}: {problem}")
 
     def _passed(self, row: dict[str, Any]) -> str | None:
-        if row["event"] == "allowed":
-            self.allowed[row["call_id"]] = row["presented_digest"]
-        elif row["event"] in OUTCOMES:
+        call, event = row["call_id"], row["event"]
+        if event == "allowed":
+            self.allowed[call], self.sent[call] = row["presented_digest"], 1
+        elif event == "continued":  # the answer may be on record before the question
+            if call not in self.allowed:
+                return "something goes on that was never allowed"
+            self.sent[call] += 1
+        elif event == ASKS or event in OUTCOMES:
+            return self._told(row, call)
+        return None
+
+    def _told(self, row: dict[str, Any], call: str) -> str | None:
+        """What became of an allowed call, or of one round of it."""
+        verdict = self.allowed.get(call)
+        if verdict is None or not self.sent[call]:
+            return "something ran without a verdict"
+        self.sent[call] -= 1
+        if row["event"] != ASKS:
             self.executed += row["event"] != "not_executed"
-            verdict = self.allowed.pop(row["call_id"], None)
-            if verdict is None:
-                return "something ran without a verdict"
-            if row["presented_digest"] not in ("", verdict):
-                return "what ran is not what was allowed"
+            if not self.sent[call]:
+                del self.allowed[call], self.sent[call]
+        if row["presented_digest"] not in ("", verdict):
+            return "what ran is not what was allowed"
         return None
 
     def _permit(self, row: dict[str, Any], approval: str) -> str | None:
@@ -147,7 +164,9 @@ class Meaning:
             return _ran(row, approval, permit)
         if event in ("voted", "approved"):
             return _voted(row, approval, permit)
-        if event == "claimed":
+        if event == ASKS:
+            return _asked(approval, permit)
+        if event in ("claimed", "continued"):
             return _claimed(row, approval, permit)
         return _changed(row, approval, permit)
 
@@ -172,6 +191,13 @@ def _ran(row: dict[str, Any], approval: str, permit: Permit) -> str | None:
     return None
 
 
+def _asked(approval: str, permit: Permit) -> str | None:
+    if not permit.running:
+        return f"{approval} ran without having been claimed"
+    permit.running, permit.asked = False, True
+    return None
+
+
 def _voted(row: dict[str, Any], approval: str, permit: Permit) -> str | None:
     if permit.state != "pending":
         return f"{approval} is approved after it was {permit.state}"
@@ -192,9 +218,10 @@ def _voted(row: dict[str, Any], approval: str, permit: Permit) -> str | None:
 def _claimed(row: dict[str, Any], approval: str, permit: Permit) -> str | None:
     if permit.state != "approved":
         return f"{approval} runs while it is {permit.state}"
-    if permit.running or permit.used:
+    goes_on = row["event"] == "continued"
+    if permit.running or permit.used or permit.asked is not goes_on:
         return f"{approval} is used twice"
-    permit.running = True
+    permit.running, permit.asked = True, False
     if row["presented_digest"] != permit.digest:
         return f"{approval}: what runs is not what was approved"
     return None

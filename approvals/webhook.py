@@ -20,9 +20,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from approvals.addresses import is_loopback, is_public
 from approvals.digest import canonical
-from approvals.model import Approval, Millis, short_id
+from approvals.model import Approval, Millis, State, short_id
 from approvals.notify import GiveUp, Notifier, Retry
 from approvals.outbox import Notice
+from approvals.reminders import KIND as REMINDER
 from approvals.rows import load
 from approvals.signing import signature
 from approvals.store import Clock, Database
@@ -46,8 +47,11 @@ _EVENTS: Final = {
     "tool_error": "approval.executed",
     "upstream_error": "approval.executed",
     "outcome_unknown": "approval.executed",
+    REMINDER: "approval.reminder",
 }
 """Changes that are told, and as what; a vote short of the quorum or an edit is not."""
+
+_WAITS: Final = ("approval.requested", "approval.reminder")
 
 
 class PrivateAddress(OSError):
@@ -81,7 +85,9 @@ def payload(notice: Notice, approval: Approval, *, url: str) -> bytes | None:
         "requested_at": _iso(approval.created_at),
         "expires_at": _iso(approval.expires_at),
     }
-    if event != "approval.requested":
+    if event == "approval.reminder":
+        data |= {"reminder": notice.reminder}
+    if event not in _WAITS:
         data |= {
             "decided_by": approval.decided_by,
             "decided_via": approval.decided_via,
@@ -122,6 +128,8 @@ class Webhook:
         )
         if approval is None:
             raise GiveUp("the approval is gone")
+        if delivery.kind == REMINDER and approval.state is not State.PENDING:
+            return
         body = payload(delivery, approval, url=self._gateway)
         if body is None:
             return

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from approvals.model import Approval, Ruling
+from approvals.model import Approval, Execution, Ruling
 from gateway import refusals
 from gateway.policy.limit import Limit
 from gateway.refusals import Word, decision_meta
@@ -71,7 +71,9 @@ def denied_by(approval: Approval) -> Refusal:
 
 def expired(approval: Approval) -> Refusal:
     """Time ran out: before a decision, or before anybody came back to run it."""
-    if approval.use_by is not None:
+    if approval.execution is Execution.INPUT_REQUIRED:
+        text = refusals.question_expired(approval.terms.use_within)
+    elif approval.use_by is not None:
         text = refusals.permit_expired(approval.terms.use_within)
     else:
         text = refusals.expired((approval.expires_at - approval.created_at) // 1000)

@@ -1,16 +1,18 @@
 """The composition root: the one file that knows everything, and decides nothing.
 
 `open_gateway` builds all parts in order and takes them down in reverse. HTTP is split before
-FastAPI sees it: `/mcp/` goes to the relay's plain ASGI endpoint, the rest to the surface.
+FastAPI sees it: `/mcp` goes to the relay's plain ASGI endpoint, the rest to the surface.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -20,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from approvals import webhook
 from approvals.notify import Notifier, Outbox
 from approvals.reviewers import People
-from approvals.service import Approvals
+from approvals.service import Approvals, JudgeAgain
 from approvals.signing import secret_of
 from approvals.store import Database
 from approvals.wakeup import Wakeup
@@ -33,23 +35,40 @@ from gateway.health import PATHS as HEALTH_PATHS
 from gateway.health import Health
 from gateway.housekeeping import Housekeeping
 from gateway.opening import open_record
+from gateway.paramheaders import HeaderParam
+from gateway.policy.problem import PolicyInvalid
+from gateway.relay.bridge.bridge import Bridge
 from gateway.relay.calls import Calls
+from gateway.relay.deserted import Deserted
 from gateway.relay.dispatch import Dispatch
-from gateway.relay.endpoint import PREFIX, Endpoint
+from gateway.relay.endpoint import ALL, PREFIX, Endpoint
 from gateway.relay.execution import Executions
 from gateway.relay.holding import Holding
 from gateway.relay.http import HttpUpstream, pooled_session
 from gateway.relay.listing import Listing
+from gateway.relay.patience import Patience
+from gateway.relay.rounds import Rounds
 from gateway.relay.sessions import Sessions
+from gateway.relay.tasklisten import TaskListen
+from gateway.relay.taskrunner import TaskRunner
+from gateway.relay.tasks import Tasks
+from gateway.relay.together.bundle import Bundles
+from gateway.relay.together.door import Together
 from gateway.relay.upstream import Upstream
 from gateway.relay.visit import Backend
 from gateway.reload import Policies
+from gateway.requeststate import RequestStates
+from gateway.rulebook import Rulebook
 from gateway.servers import CommandServer, Server, Servers, load_servers
 from gateway.settings import Settings
+from gateway.staff import Staff, vouched
 from web.app import build as build_surface
 from web.deps import Deps
 from web.guard import Border
 from web.page.frame import Banner
+
+if TYPE_CHECKING:
+    from gateway.chat import Chat
 
 log = structlog.get_logger()
 
@@ -75,7 +94,7 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"] if scope["type"] == "http" else ""
-        if path.startswith(PREFIX):
+        if path.startswith(PREFIX) or path == ALL:
             await self.endpoint(scope, receive, send)
         elif path in HEALTH_PATHS:
             await self.health(scope, receive, send)
@@ -93,32 +112,40 @@ def read_servers(path: Path) -> Servers:
 
 
 @asynccontextmanager
-async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
-    """Everything, from the record up; closed in reverse when the block ends.
+async def open_gateway(
+    settings: Settings, servers: Servers | None = None
+) -> AsyncIterator[Gateway]:
+    """Everything, from the record up; closed in reverse when the block ends. Without `servers`,
+    those of the settings' file.
 
     Raises:
-        PolicyInvalid: policy.json has errors; nothing is opened on a bad policy.
+        PolicyInvalid: policy.json has errors, or asks for approvals that nobody on record can
+            give; nothing is opened on a bad policy.
+        SlackUnusable: Slack is set up, and nobody could approve from it.
     """
     async with AsyncExitStack() as stack:
         database = open_record(settings)
         keys, clock = database.keys, database.clock
         stack.push_async_callback(database.close)
         policies = Policies(settings.policy, clock)
-        servers = read_servers(settings.servers)
+        servers = servers or read_servers(settings.servers)
         wakeup = Wakeup(database)
         stack.callback(wakeup.close)
         approvals = Approvals(database, wakeup, clock, keys)
         people = People(database, clock)
+        staff = Staff(people, lambda: policies.current, vouched=vouched(settings))
+        await staff.look(quiet=True)  # whoever starts us is told by the exception
+        if staff.problems:
+            raise PolicyInvalid(staff.problems, settings.policy.name)
         catalogue = Catalogue(database)
         await catalogue.load()
         grants = Grants(database, clock)
         freezes = Freezes(database)
         await freezes.load()
+        trusted = frozenset(name for name, one in servers.servers.items() if one.trust_annotations)
         guard = Guard(
             freezes=freezes,
-            trusted=frozenset(
-                name for name, one in servers.servers.items() if one.trust_annotations
-            ),
+            trusted=trusted,
             database=database,
             policies=policies,
             catalogue=catalogue,
@@ -128,7 +155,8 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         )
         client = await stack.enter_async_context(pooled_session())
         backends = {
-            name: _backend(server, settings, client) for name, server in servers.servers.items()
+            name: _backend(server, settings, client, catalogue, guard)
+            for name, server in servers.servers.items()
         }
         for backend in backends.values():
             stack.push_async_callback(backend.upstream.aclose)
@@ -143,31 +171,76 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             guard=guard, listing=listing, catalogue=catalogue, max_result=settings.max_result
         )
         stack.push_async_callback(executions.aclose, _EXECUTION_PATIENCE)
+        runner = TaskRunner(
+            database=database,
+            wakeup=wakeup,
+            executions=executions,
+            backends=backends,
+            clock=clock,
+        )
+        await stack.enter_async_context(runner.working())
+        deserted = Deserted(
+            database=database, executions=executions, backends=backends, clock=clock
+        )
+        await stack.enter_async_context(deserted.working())
+        rounds = Rounds(RequestStates(keys.state), clock)
+        tasks = Tasks(
+            approvals=approvals,
+            guard=guard,
+            runner=runner,
+            url=settings.url(),
+            hold=settings.task_hold,
+            max_result=settings.max_result,
+        )
         holding = Holding(
             approvals=approvals,
             guard=guard,
             executions=executions,
+            rounds=rounds,
+            patience=Patience(database, grants),
             clock=clock,
             url=settings.url(),
             progress_seconds=settings.progress,
         )
         sessions = Sessions(keys.session)
+        dispatch = Dispatch(
+            calls=Calls(
+                guard=guard,
+                holding=holding,
+                listing=listing,
+                catalogue=catalogue,
+                rounds=rounds,
+                tasks=tasks,
+                max_result=settings.max_result,
+            ),
+            holding=holding,
+            listing=listing,
+            tasks=tasks,
+            task_listen=TaskListen(
+                tasks=tasks,
+                approvals=approvals,
+                stopping=holding.stopping,
+                max_result=settings.max_result,
+            ),
+            sessions=sessions,
+            max_result=settings.max_result,
+        )
         endpoint = Endpoint(
             backends=backends,
             grants=grants,
             sessions=sessions,
             catalogue=catalogue,
-            dispatch=Dispatch(
-                calls=Calls(
-                    guard=guard,
-                    holding=holding,
-                    listing=listing,
-                    catalogue=catalogue,
-                    max_result=settings.max_result,
-                ),
+            dispatch=dispatch,
+            together=Together(
+                backends=backends,
+                dispatch=dispatch,
                 holding=holding,
                 listing=listing,
-                sessions=sessions,
+                catalogue=catalogue,
+                guard=guard,
+                approvals=approvals,
+                bundles=Bundles(sessions),
+                separator=settings.separator,
                 max_result=settings.max_result,
             ),
             hosts=settings.hosts(),
@@ -182,6 +255,9 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             policies=policies,
             servers=servers,
         )
+        chat = await _chat(
+            stack, settings, approvals, people, policies=policies, judge_again=guard.judge_again
+        )
         surface = build_surface(
             Deps(
                 approvals=approvals,
@@ -190,20 +266,32 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 clock=clock,
                 border=_border(settings),
                 public_url=settings.url(),
-                status=lambda: _banners(policies, servers, freezes),
+                status=lambda: (
+                    *_banners(policies, servers, freezes, staff),
+                    *(chat.banners() if chat is not None else ()),
+                ),
                 tools=desk.tools,
                 policy=desk.policy,
                 judge_again=guard.judge_again,
                 desk=desk,
+                rulebook=Rulebook(
+                    database=database,
+                    policies=policies,
+                    catalogue=catalogue,
+                    trusted=trusted,
+                    changed=guard.policy_changed,
+                ),
+                slack=chat.routes if chat is not None else None,
             )
         )
-        outbox = Outbox(database, await _notifiers(stack, database, settings), clock=clock)
+        outbox = Outbox(database, await _notifiers(stack, database, settings, chat), clock=clock)
         await outbox.enlist()
         housekeeping = Housekeeping(
             database=database,
             guard=guard,
             freezes=freezes,
             policies=policies,
+            staff=staff,
             outbox=outbox,
             retention_days=settings.retention_days,
         )
@@ -220,41 +308,98 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             holding=holding,
             endpoint=endpoint,
             surface=surface,
-            health=Health(housekeeping=housekeeping, policies=policies, servers=servers),
+            health=Health(
+                housekeeping=housekeeping,
+                policies=policies,
+                servers=servers,
+                staff=staff,
+                slack=chat.app.health.faults if chat is not None else None,
+            ),
         )
 
 
-def _backend(server: Server, settings: Settings, client: aiohttp.ClientSession) -> Backend:
+def _backend(
+    server: Server,
+    settings: Settings,
+    client: aiohttp.ClientSession,
+    catalogue: Catalogue,
+    guard: Guard,
+) -> Backend:
     timeout = server.timeout or settings.server_timeout
     upstream: Upstream
+    refused: Callable[[str], None] = _nothing
     if isinstance(server, CommandServer):
         # Brings the MCP SDK with it: 17 MiB that a gateway without commands does not need.
         from gateway.relay.stdio import Limits, StdioUpstream  # noqa: PLC0415
 
-        upstream = StdioUpstream(
+        upstream = by_pipe = StdioUpstream(
             server.name,
             server.command,
             server.args,
             server.env,
             server.cwd,
             shared=server.shared,
+            tools_changed=partial(catalogue.outdated, server.name),
             limits=Limits(answer=timeout, line=settings.max_result),
         )
+        refused = by_pipe.forget_modern
     else:
         upstream = HttpUpstream(
             server.name, server.url, headers=server.headers, timeout=timeout, client=client
         )
-    return Backend(
-        name=server.name,
-        upstream=upstream,
+
+    def header_params(tool: str) -> Sequence[HeaderParam]:
+        known = catalogue.tool(server.name, tool)
+        return known.header_params if known is not None else ()
+
+    bridge = Bridge(
+        upstream,
+        protocol=server.protocol,
+        header_params=header_params,
+        answered=guard.answered,
+        max_result=settings.max_result,
+        timeout=timeout,
+        refused=refused,
+    )
+    return Backend(name=server.name, upstream=bridge)
+
+
+def _nothing(_: str) -> None:
+    """A server at a URL has no process that was asked in vain."""
+
+
+async def _chat(
+    stack: AsyncExitStack,
+    settings: Settings,
+    approvals: Approvals,
+    people: People,
+    *,
+    policies: Policies,
+    judge_again: JudgeAgain,
+) -> Chat | None:
+    """Slack, when it is set up. Brings slack_sdk with it, which others do not need."""
+    config = settings.slack()
+    if config is None:
+        return None
+    from gateway.chat import open_chat  # noqa: PLC0415 - see above
+
+    return await open_chat(
+        stack,
+        config,
+        approvals=approvals,
+        people=people,
+        policy=policies.current,
+        judge_again=judge_again,
     )
 
 
 async def _notifiers(
-    stack: AsyncExitStack, database: Database, settings: Settings
+    stack: AsyncExitStack, database: Database, settings: Settings, chat: Chat | None
 ) -> dict[str, Notifier]:
     """Who is told what happened, by the name its outbox rows carry."""
     found: dict[str, Notifier] = {}
+    if chat is not None:
+        found["slack"] = chat.app.notifier
     if settings.webhook_url is not None and settings.webhook_secret is not None:
         found["webhook"] = await stack.enter_async_context(
             webhook.opened(
@@ -278,7 +423,9 @@ def _border(settings: Settings) -> Border:
     )
 
 
-def _banners(policies: Policies, servers: Servers, freezes: Freezes) -> tuple[Banner, ...]:
+def _banners(
+    policies: Policies, servers: Servers, freezes: Freezes, staff: Staff
+) -> tuple[Banner, ...]:
     banners = [
         Banner(f"Frozen: {what}. Its calls are refused until somebody thaws it.", bad=True)
         for what in freezes.frozen()
@@ -286,6 +433,10 @@ def _banners(policies: Policies, servers: Servers, freezes: Freezes) -> tuple[Ba
     if policies.rejected is not None:
         text = f"policy.json is not in force as saved: {policies.rejected.text}"
         banners.append(Banner(text, bad=True))
+    banners += [
+        Banner(f"{problem.pointer}: {problem.what} {problem.write}", bad=True)
+        for problem in staff.problems
+    ]
     banners += [
         Banner(f"Server {problem.server or 'list'}: {problem.text}", bad=True)
         for problem in servers.problems

@@ -77,6 +77,10 @@ class Catalogue:
     def tool(self, server: str, name: str) -> Tool | None:
         return self._tools.get(server, {}).get(name)
 
+    def of(self, server: str) -> Mapping[str, Tool]:
+        """Every tool the server ever listed, by name."""
+        return self._tools.get(server, {})
+
     def tools(self) -> list[Tool]:
         """Every tool still offered, by server and name."""
         return [
@@ -89,6 +93,10 @@ class Catalogue:
     def listed_at(self, server: str) -> Millis | None:
         """When the server was last seen to list all its tools; None: not since this start."""
         return self._listed_at.get(server)
+
+    def outdated(self, server: str) -> None:
+        """The server says that its tools changed: none is called before they are listed again."""
+        self._listed_at.pop(server, None)
 
     async def observe(
         self, server: str, definitions: Iterable[Definition], *, complete: bool, now: Millis

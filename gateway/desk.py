@@ -14,6 +14,7 @@ from gateway import grants as tokens
 from gateway.catalogue import Catalogue, Tool
 from gateway.freeze import Freezes
 from gateway.grants import Grants
+from gateway.policy.fate import fate
 from gateway.policy.judge import plan_of
 from gateway.reload import Policies
 from gateway.risk.attacks import attacks_for
@@ -160,18 +161,9 @@ class Desk:
         )
 
     def _line(self, tool: Tool) -> ToolLine:
-        plan = plan_of(self._policies.current, tool.server, tool.name)
-        verdict, rule = "allow", plan.entries[0].pointer if plan.listed else "/default"
-        if plan.hidden:
-            verdict, rule = "hidden", "/hide"
-        elif plan.denials:
-            verdict, rule = "deny", plan.denials[0].pointer
-        elif not plan.listed and plan.default == "deny":
-            verdict = "deny"
-        elif plan.holds or (not plan.listed and plan.default == "require_approval"):
-            verdict = "hold"
-        elif plan.limits:
-            verdict = "limited"
+        policy = self._policies.current
+        plan = plan_of(policy, tool.server, tool.name)
+        verdict, rule = fate(policy, tool.server, tool.name)
         description = tool.definition.get("description")
         return ToolLine(
             server=tool.server,

@@ -21,6 +21,10 @@ from approvals.tables import GrantRow
 PREFIX = "sgn_"
 #: A revocation made by another process (the CLI) is seen after at most this many milliseconds.
 FRESH_MS = 1_000
+LEAST_HOLD = 5
+"""Seconds; what was learned of a client never shortens a hold further."""
+
+_MARGIN = 2  # seconds before a client gives up
 _CACHED = 4_096
 _TABLE = GrantRow.__table__  # type: ignore[attr-defined]
 
@@ -34,12 +38,22 @@ class Grant:
     servers: frozenset[str]  # {"*"}: every server
     owner: str
     hold: int | None  # seconds; None: the gateway's default
+    patience: int | None = None  # seconds after which its client was seen to give up waiting
     created_at: Millis
     expires_at: Millis | None
     revoked_at: Millis | None
 
     def usable(self, now: Millis) -> bool:
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+    def waits(self, hold: int) -> int:
+        """For how many of `hold` seconds a held call waits in place: until shortly before its
+        client would give up, where that was seen.
+        """
+        if self.patience is None:
+            return hold
+        before = self.patience - max(_MARGIN, self.patience // 10)
+        return min(hold, max(LEAST_HOLD, before))
 
     def reaches(self, server: str) -> bool:
         return "*" in self.servers or server in self.servers
@@ -95,10 +109,46 @@ def revoke(tx: Transaction, grant_id: str, *, by: str = "") -> bool:
     return bool(moved == 1)
 
 
+def set_hold(tx: Transaction, grant_id: str, hold: int | None, *, by: str = "") -> bool:
+    """Let a grant's held calls wait for so long, and forget what was learned of its client. False:
+    there is no such grant.
+    """
+    moved = tx.connection.execute(
+        update(_TABLE).where(_TABLE.c.id == grant_id).values(hold=hold, patience=None)
+    ).rowcount
+    if moved == 1:
+        told = "the gateway's default" if hold is None else f"{hold} s"
+        tx.append(_event("grant_hold_set", grant_id, by, f"Held calls wait {told}."))
+    return bool(moved == 1)
+
+
+def learn(tx: Transaction, grant_id: str, patience: int) -> bool:
+    """A grant's client gives up after so many seconds. False: that, or less, was known."""
+    moved = tx.connection.execute(
+        update(_TABLE)
+        .where(
+            _TABLE.c.id == grant_id,
+            _TABLE.c.patience.is_(None) | (_TABLE.c.patience > patience),
+        )
+        .values(patience=patience)
+    ).rowcount
+    if moved == 1:
+        told = f"Its client gives up after {patience} s; its calls are let go before."
+        gateway = _event("grant_patience_learned", grant_id, "", told)
+        tx.append(gateway._replace(actor_kind="gateway"))
+    return bool(moved == 1)
+
+
 def listing(connection: Connection) -> list[Grant]:
     """Every grant, newest first, ended ones included."""
     rows = connection.execute(select(_TABLE).order_by(_TABLE.c.created_at.desc(), _TABLE.c.id))
     return [_grant(row) for row in rows]
+
+
+def by_id(connection: Connection, grant_id: str) -> Grant | None:
+    """The grant with this id, usable or not."""
+    row = connection.execute(select(_TABLE).where(_TABLE.c.id == grant_id)).first()
+    return None if row is None else _grant(row)
 
 
 def token_hash(token: str) -> str:
@@ -111,7 +161,7 @@ class Grants:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._known: dict[str, tuple[Millis, Grant | None]] = {}
+        self._known: dict[str, tuple[Millis, Grant]] = {}
 
     async def find(self, token: str) -> Grant | None:
         """The usable grant of this token, or None.
@@ -122,12 +172,17 @@ class Grants:
         digest = token_hash(token)
         known = self._known.get(digest)
         if known is None or now - known[0] >= FRESH_MS:
+            if not token.startswith(PREFIX):
+                return None
             grant = await self._database.read(lambda connection: _by_hash(connection, digest))
+            if grant is None:  # not remembered: whoever guesses pushes out no grant that is used
+                self._known.pop(digest, None)
+                return None
             if len(self._known) >= _CACHED:
                 self._known.clear()
             known = self._known[digest] = (now, grant)
         grant = known[1]
-        return grant if grant is not None and grant.usable(now) else None
+        return grant if grant.usable(now) else None
 
     def forget(self) -> None:
         """Something about grants changed in this process: ask again at once."""
@@ -147,6 +202,7 @@ def _grant(row: Row[tuple[object, ...]]) -> Grant:
         servers=frozenset(loads(values["servers"])),
         owner=values["owner"],
         hold=values["hold"],
+        patience=values["patience"],
         created_at=values["created_at"],
         expires_at=values["expires_at"],
         revoked_at=values["revoked_at"],

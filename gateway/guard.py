@@ -16,12 +16,24 @@ from json import loads
 from typing import Any
 
 from approvals import queue
-from approvals.digest import call_digest, sha256
+from approvals.digest import call_digest, canonical, sha256
 from approvals.model import Approval, Call, Event, Execution, Millis, Ruling
 from approvals.redact import masked, plain
 from approvals.store import Database, Transaction
 from gateway import answers, inputschema, limits
-from gateway.answers import Refusal
+from gateway.admission import (
+    RETRY_PENDING,
+    Admission,
+    Allowed,
+    Held,
+    Refused,
+    Retried,
+    Spent,
+    record_allowed,
+    record_denial,
+    record_held,
+    record_outcome,
+)
 from gateway.catalogue import Catalogue
 from gateway.freeze import Freezes
 from gateway.grants import Grant
@@ -36,41 +48,13 @@ from gateway.policy.judge import (
     hidden,
     judge,
     redact_paths,
-    terms_for,
 )
+from gateway.policy.limit import Charge
 from gateway.policy.rules import Policy
 from gateway.reload import Policies
 
 FROZEN = "(frozen)"
 """The rule an agent is told when an operator has stopped it."""
-
-_RETRY_PENDING = 30  # seconds; a person decides one of them in about that time
-
-
-@dataclass(frozen=True, slots=True)
-class Allowed:
-    """The call is recorded as allowed and may be sent now, once."""
-
-    call: Call
-    call_id: str
-    verdict: Allow
-    digest: str
-    at: Millis
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """The call is a row and waits for a person; the agent may wait `hold` seconds in place."""
-
-    approval: Approval
-    hold: int
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The call will not run, and the agent is told this."""
-
-    refusal: Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +63,7 @@ class Claimed:
 
     approval: Approval
     owner: str  # of this claim alone; its lease is renewed until it is let go
+    charges: tuple[Charge, ...] = ()  # what it took of the limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +112,13 @@ class Guard:
         arguments: Mapping[str, Any],
         *,
         grant: Grant,
-    ) -> Allowed | Held | Refused:
+        follow: Mapping[str, Any] | None = None,
+        retried: Retried | None = None,
+    ) -> Allowed | Held | Refused | Spent:
         """Judge a call and record the verdict; see the steps in the module's docstring.
+
+        With `follow` a held call becomes a task: this envelope is kept with the row, in the same
+        transaction. A `retried` call is judged like any other, but takes no limit again.
 
         Raises:
             RecordUnavailable: the verdict could not be recorded; nothing may be sent.
@@ -140,7 +130,7 @@ class Guard:
             await self._catalogue.accepted_elsewhere(call.server, call.tool)
         verdict = self._judge(policy, call, arguments)
         paths = redact_paths(policy, call.server, call.tool)
-        admission = _Admission(
+        admission = Admission(
             call=call,
             redact=paths,
             masked=(
@@ -157,15 +147,20 @@ class Guard:
             ),
             arguments_digest=sha256(call.arguments),
             max_pending=self._max_pending,
+            grant=grant,
             hold=grant.hold if grant.hold is not None else self.default_hold,
+            follow=follow,
+            retried=(replace(retried, answers=self._shown(retried.answers)) if retried else None),
         )
         match verdict:
             case Deny(ruling=ruling):
-                return await self._journal.write(partial(_deny, admission, ruling))
+                return await self._journal.write(partial(record_denial, admission, ruling))
             case Allow():
-                return await self._journal.write(partial(_allow, admission, verdict, policy))
+                return await self._journal.write(
+                    partial(record_allowed, admission, verdict, policy)
+                )
             case Hold():
-                return await self._journal.write(partial(_hold, admission, verdict))
+                return await self._journal.write(partial(record_held, admission, verdict))
 
     async def policy_changed(self) -> None:
         """The policy file changed: record it. What a new policy denies is superseded, not left
@@ -216,16 +211,27 @@ class Guard:
         """Record what became of an allowed call. Not waited for: after a crash the call stands as
         allowed, outcome not recorded.
         """
-        self._journal.post(partial(_passed, allowed, execution, result_digest, latency_ms))
+        self._journal.post(partial(record_outcome, allowed, execution, result_digest, latency_ms))
 
-    async def claim(self, approval_id: str) -> Claimed | Lost | Refused:
-        """Take an approved call for sending: at most one caller ever gets it.
+    async def claim(
+        self, approval_id: str, *, answering: int | None = None, answers: Any = None
+    ) -> Claimed | Lost | Refused:
+        """Take an approved call for sending: at most one caller ever gets it. With `answering`,
+        take it for sending the answers to the question of that round: at most one caller again.
 
         The policy, the tool's definition and the limits are checked again in the same transaction:
         a denial supersedes the approval, a full limit leaves it standing.
         """
+        given: queue.Answers | None = None
+        if answering is not None:
+            given = queue.Answers(answering, self._shown(answers))
         claimed = await self._journal.write(
-            partial(self._claim, approval_id=approval_id, owner=secrets.token_hex(8))
+            partial(
+                self._claim,
+                approval_id=approval_id,
+                owner=secrets.token_hex(8),
+                answering=given,
+            )
         )
         if isinstance(claimed, Claimed):
             self._owners.add(claimed.owner)
@@ -256,10 +262,9 @@ class Guard:
         """
         return await self._journal.write(
             partial(
-                queue.finish,
-                approval_id=claimed.approval.id,
-                owner=claimed.owner,
-                execution=execution,
+                _finish,
+                claimed,
+                execution,
                 result=result,
                 result_digest=result_digest,
                 latency_ms=latency_ms,
@@ -271,6 +276,30 @@ class Guard:
         return await self._journal.write(
             partial(queue.answer, approval_id=approval_id, attached_at=attached_at)
         )
+
+    async def answered(
+        self, *, about: str, grant: str, server: str, tool: str, number: int, answers: Any
+    ) -> None:
+        """Record what an agent answered to the server's `number`th question, from 1, while its
+        call ran: it is sent next. `about`: the approval, or the allowed call.
+
+        Raises:
+            RecordUnavailable: it could not be recorded; the answers may not be sent.
+        """
+        event = Event(
+            event="answered",
+            approval_id=about if about.startswith("apr_") else None,
+            call_id=about if about.startswith("call_") else None,
+            actor_kind="agent",
+            actor=grant,
+            verified="grant",
+            via="gateway",
+            grant=grant,
+            server=server,
+            tool=tool,
+            data=canonical({"round": number, "answers": self._shown(answers)}).decode(),
+        )
+        await self._journal.write(lambda tx: tx.append(event))
 
     def delivered(self, approval_id: str) -> None:
         """The answer was handed over: an identical call is a new call from here on."""
@@ -300,8 +329,15 @@ class Guard:
             policy, call, tool=facts, grant=GrantFacts(label=call.grant_label), args=arguments
         )
 
-    def _claim(self, tx: Transaction, approval_id: str, *, owner: str) -> Claimed | Lost | Refused:
+    def _shown(self, answers: Any) -> Any:
+        """What an agent answered, as the history may keep it."""
+        return loads(masked(canonical(answers), (), key=self._fingerprint))
+
+    def _claim(
+        self, tx: Transaction, approval_id: str, *, owner: str, answering: queue.Answers | None
+    ) -> Claimed | Lost | Refused:
         over: list[Refused] = []
+        taken: tuple[Charge, ...] = ()
 
         def recheck(tx: Transaction, approval: Approval) -> str | queue.NotNow | None:
             call = approval.call
@@ -309,21 +345,31 @@ class Guard:
             if isinstance(verdict, Deny):
                 if verdict.ruling.rule == FROZEN:  # a pause, not a judgement: the approval stands
                     over.append(Refused(answers.denied(verdict.ruling)))
-                    return queue.NotNow(verdict.ruling.reason, _RETRY_PENDING)
+                    return queue.NotNow(verdict.ruling.reason, RETRY_PENDING)
                 return verdict.ruling.reason or "The policy denies it now."
             tool = self._catalogue.tool(call.server, call.tool)
             if (tool.hash if tool is not None else "") != call.tool_hash:
                 return "The definition of the tool changed."
-            full = limits.take(tx, verdict.charges, limits.Subject.of(call))
+            # One call is counted once, when its first round is sent.
+            nonlocal taken
+            taken = tuple(verdict.charges) if answering is None else ()
+            full = limits.take(tx, taken, limits.Subject.of(call))
             if full is None:
                 return None
             over.append(Refused(answers.limited(verdict.ruling, full.limit, full.retry_after)))
             return queue.NotNow("A limit is full.", full.retry_after)
 
-        outcome = queue.claim(tx, approval_id, owner=owner, lease_ms=self.lease_ms, recheck=recheck)
+        outcome = queue.claim(
+            tx,
+            approval_id,
+            owner=owner,
+            lease_ms=self.lease_ms,
+            recheck=recheck,
+            answering=answering,
+        )
         match outcome:
             case queue.Claimed(approval):
-                return Claimed(approval, owner)
+                return Claimed(approval, owner, taken)
             case queue.Lost():
                 if over:
                     return over[-1]
@@ -334,128 +380,26 @@ class Guard:
                 return Lost()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Admission:
-    """What the transaction of a verdict needs to know of the call."""
-
-    call: Call
-    redact: tuple[str, ...]
-    masked: str
-    digest: str
-    arguments_digest: str
-    max_pending: int
-    hold: int
-
-    def event(self, event: str, ruling: Ruling, **fields: Any) -> Event:
-        call = self.call
-        return Event(
-            event=event,
-            actor_kind="agent",
-            actor=call.grant_label,
-            verified="grant",
-            via="gateway",
-            grant=call.grant,
-            server=call.server,
-            tool=call.tool,
-            arguments=self.masked,
-            arguments_digest=self.arguments_digest,
-            presented_digest=self.digest,
-            policy_hash=ruling.policy_hash,
-            rule=ruling.rule,
-            reason=ruling.reason,
-            **fields,
-        )
-
-
-def _deny(admission: _Admission, ruling: Ruling, tx: Transaction) -> Refused:
-    tx.append(admission.event("denied", ruling, verdict="deny"))
-    return Refused(answers.denied(ruling))
-
-
-def _limited(
-    admission: _Admission, ruling: Ruling, full: limits.OverLimit, tx: Transaction
-) -> Refused:
-    tx.append(
-        admission.event("limited", replace(ruling, rule=full.limit.pointer), verdict="limited")
-    )
-    return Refused(answers.limited(ruling, full.limit, full.retry_after))
-
-
-def _allow(
-    admission: _Admission, verdict: Allow, policy: Policy, tx: Transaction
-) -> Allowed | Held | Refused:
-    call, ruling = admission.call, verdict.ruling
-    doubt = queue.unsettled(tx, admission.digest, verdict.effect, call.server)
-    if doubt is not None or (
-        verdict.effect is not None
-        and queue.effect_taken(tx, call.server, verdict.effect) is not None
-    ):
-        reason = (
-            f"The outcome of {doubt.id} is unknown: this call may already have run."
-            if doubt is not None
-            else "This effect was already caused once."
-        )
-        held = Hold(
-            ruling=replace(ruling, reason=reason),
-            terms=terms_for(policy, call.server, call.tool),
-            charges=verdict.charges,
-            effect=verdict.effect,
-        )
-        return _hold(admission, held, tx)
-    full = limits.take(tx, verdict.charges, limits.Subject.of(call))
-    if full is not None:
-        return _limited(admission, ruling, full, tx)
-    call_id = f"call_{secrets.token_hex(12)}"
-    tx.append(admission.event("allowed", ruling, verdict="allow", call_id=call_id))
-    return Allowed(call, call_id, verdict, admission.digest, tx.now)
-
-
-def _hold(admission: _Admission, verdict: Hold, tx: Transaction) -> Held | Refused:
-    call, ruling = admission.call, verdict.ruling
-    hold = verdict.terms.hold if verdict.terms.hold is not None else admission.hold
-    until = tx.now + hold * 1000
-    found = queue.find_open(tx, admission.digest)
-    if found is not None:
-        return Held(queue.attach(tx, found.id, until=until), hold)
-    denial = queue.remembered_denial(tx, admission.digest, tx.now)
-    if denial is not None:
-        return Refused(answers.denied_by(denial))
-    full = limits.peek(tx, verdict.charges, limits.Subject.of(call))
-    if full is not None:
-        return _limited(admission, ruling, full, tx)
-    if queue.count_open(tx, call.grant) >= admission.max_pending:
-        tx.append(admission.event("limited", ruling, verdict="limited", outcome="max_pending"))
-        return Refused(answers.too_many_pending(ruling, admission.max_pending, _RETRY_PENDING))
-    approval = queue.open_approval(
+def _finish(
+    claimed: Claimed,
+    execution: Execution,
+    tx: Transaction,
+    *,
+    result: bytes | None,
+    result_digest: str,
+    latency_ms: int,
+) -> Approval:
+    recorded = queue.finish(
         tx,
-        call=call,
-        ruling=ruling,
-        terms=verdict.terms,
-        effect=verdict.effect,
-        redact=admission.redact,
-        attached_until=until,
+        claimed.approval.id,
+        owner=claimed.owner,
+        execution=execution,
+        result=result,
+        result_digest=result_digest,
+        latency_ms=latency_ms,
     )
-    return Held(approval, hold)
-
-
-def _passed(
-    allowed: Allowed, execution: Execution, result_digest: str, latency_ms: int, tx: Transaction
-) -> None:
-    call = allowed.call
-    if execution is Execution.NOT_EXECUTED:
-        limits.give_back(tx, allowed.verdict.charges, limits.Subject.of(call), taken_at=allowed.at)
-    tx.append(
-        Event(
-            event=str(execution),
-            call_id=allowed.call_id,
-            actor_kind="gateway",
-            via="gateway",
-            grant=call.grant,
-            server=call.server,
-            tool=call.tool,
-            presented_digest=allowed.digest,
-            outcome=str(execution),
-            result_digest=result_digest,
-            latency_ms=latency_ms,
-        )
-    )
+    if recorded.execution is Execution.NOT_EXECUTED:  # it may be claimed, and counted, again
+        subject = limits.Subject.of(claimed.approval.call)
+        taken_at = claimed.approval.claimed_at or tx.now
+        limits.give_back(tx, claimed.charges, subject, taken_at=taken_at)
+    return recorded

@@ -7,6 +7,7 @@ errors beyond our own.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 
 from starlette.types import Receive, Scope, Send
 
@@ -14,6 +15,7 @@ from gateway.housekeeping import Housekeeping
 from gateway.relay.response import reply
 from gateway.reload import Policies
 from gateway.servers import Servers
+from gateway.staff import Staff
 
 PATHS = frozenset({"/healthz", "/readyz"})
 _OK, _UNAVAILABLE = 200, 503
@@ -22,10 +24,20 @@ _OK, _UNAVAILABLE = 200, 503
 class Health:
     """The ASGI application of both paths."""
 
-    def __init__(self, *, housekeeping: Housekeeping, policies: Policies, servers: Servers) -> None:
+    def __init__(
+        self,
+        *,
+        housekeeping: Housekeeping,
+        policies: Policies,
+        servers: Servers,
+        staff: Staff,
+        slack: Callable[[], Sequence[str]] | None = None,
+    ) -> None:
         self._housekeeping = housekeeping
         self._policies = policies
         self._servers = servers
+        self._staff = staff
+        self._slack = slack  # what is wrong with it; None: it is not set up
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
         if scope["method"] not in ("GET", "HEAD"):
@@ -40,15 +52,21 @@ class Health:
     def readiness(self) -> tuple[bool, dict[str, object]]:
         """Whether calls are served, and what is degraded.
 
-        A rejected policy file or a server that cannot be started degrades; only a record that
-        cannot be written makes the gateway unready, for then nothing may pass.
+        A rejected policy file, a rule nobody can approve, a server that cannot be started or a
+        Slack that does not answer degrades; only a record that cannot be written makes the gateway
+        unready, for then nothing may pass.
         """
         record = self._housekeeping.record_works
         policy = self._policies.rejected is None
         servers = not self._servers.problems
-        return record, {
+        told: dict[str, object] = {
             "ready": record,
             "record": "ok" if record else "cannot be written: every call is refused",
             "policy": "ok" if policy else "the saved file is not in force: it has errors",
+            "reviewers": "ok" if not self._staff.problems else "some rules nobody can approve",
             "servers": "ok" if servers else "some entries cannot be used",
         }
+        if self._slack is not None:
+            faults = self._slack()
+            told["slack"] = f"degraded: {' '.join(faults)}" if faults else "ok"
+        return record, told

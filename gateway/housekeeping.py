@@ -17,15 +17,18 @@ from approvals import queue
 from approvals.notify import Outbox
 from approvals.outbox import prune
 from approvals.store import Database, RecordUnavailable, Transaction
+from approvals.tasks import prune_spent
 from gateway.freeze import Freezes
 from gateway.guard import Guard
 from gateway.reload import Policies
+from gateway.staff import Staff
 
 log = structlog.get_logger()
 
 _SWEEP_SECONDS = 1.0
 _RENEWALS = 3  # of a lease in its time
 _RETENTION_SECONDS = 3_600.0
+_STAFF_SECONDS = 10.0
 _DAY_MS = 86_400_000
 _NOTICES_MS = 2 * _DAY_MS  # twice as long as a notice is tried
 
@@ -40,6 +43,7 @@ class Housekeeping:
         guard: Guard,
         freezes: Freezes,
         policies: Policies,
+        staff: Staff,
         outbox: Outbox,
         retention_days: int,
     ) -> None:
@@ -47,9 +51,11 @@ class Housekeeping:
         self._guard = guard
         self._freezes = freezes
         self._policies = policies
+        self._staff = staff
         self._outbox = outbox
         self._retention_days = retention_days
         self._renew_at = 0.0  # the loop's time
+        self._policy_untold = False  # a change of the policy is not on record yet
         self.record_works = True  # as of the last sweep
 
     @asynccontextmanager
@@ -62,9 +68,10 @@ class Housekeeping:
         tasks = [
             asyncio.create_task(self._every(pause, self._sweep), name="sweep"),
             asyncio.create_task(self._every(_RETENTION_SECONDS, self._drop), name="retention"),
+            asyncio.create_task(self._every(_STAFF_SECONDS, self._staff.look), name="staff"),
             asyncio.create_task(self._outbox.run(), name="outbox"),
             asyncio.create_task(
-                self._policies.watch(self._guard.policy_changed, stop), name="policy watch"
+                self._policies.watch(self._policy_changed, stop), name="policy watch"
             ),
         ]
         try:
@@ -83,7 +90,26 @@ class Housekeeping:
 
     def _reload(self) -> None:
         if self._policies.refresh():
-            self._pending = asyncio.ensure_future(self._guard.policy_changed())
+            self._pending = asyncio.ensure_future(self._policy_changed())
+
+    async def _policy_changed(self) -> None:
+        """Record it. While that cannot be done the next sweeps try again: the watch goes on."""
+        self._policy_untold = True
+        try:
+            await self._tell_policy()
+        except RecordUnavailable:
+            log.warning("policy.not_recorded")
+
+    async def _tell_policy(self) -> None:
+        if not self._policy_untold:
+            return
+        self._policy_untold = False  # first: the sweep and the watch must not both tell it
+        try:
+            await self._guard.policy_changed()
+        except RecordUnavailable:
+            self._policy_untold = True
+            raise
+        await self._staff.look()
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -103,6 +129,7 @@ class Housekeeping:
             self.record_works = False
             raise
         self.record_works = True
+        await self._tell_policy()
         if renew:
             self._renew_at = now + self._guard.lease_ms / 1000 / _RENEWALS
 
@@ -111,6 +138,7 @@ class Housekeeping:
         while await self._journal.write(lambda tx: queue.drop_contents(tx, before=tx.now - days)):
             pass
         await self._journal.write(lambda tx: prune(tx, before=tx.now - max(days, _NOTICES_MS)))
+        await self._journal.write(lambda tx: prune_spent(tx, before=tx.now))
 
     def _round(self, tx: Transaction, *, renew: bool) -> None:
         # Our own first: when the record was down for longer than a lease, what we are sending has

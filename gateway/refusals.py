@@ -67,6 +67,11 @@ def permit_expired(seconds: int) -> str:
     return f"Approval expired: it was approved but not used within {spelled(seconds)}."
 
 
+def question_expired(seconds: int) -> str:
+    """The server asked back, and nobody answered within `use_within`."""
+    return f"Approval expired: the server's question was not answered within {spelled(seconds)}."
+
+
 def outcome_unknown() -> str:
     return "Outcome unknown: the server did not answer. It was not sent again."
 

@@ -7,23 +7,25 @@ for some seconds. Nothing pending is lost or taken for the agent's leaving.
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import FrameType
 
-import structlog
 import uvicorn
 
 from approvals.keys import KeyUnusable
+from approvals.slack.config import SlackUnusable
 from approvals.store import RecordUnavailable
 from gateway.app import Gateway, open_gateway
 from gateway.connection import Connection
+from gateway.logs import configure_logging
 from gateway.policy.document import PolicyInvalid
+from gateway.servers import Servers
 from gateway.settings import Settings
+
+__all__ = ["Server", "Unstartable", "configure_logging", "running"]
 
 _GRACE_SECONDS = 10  # for what runs when the gateway is told to stop
 _KEEP_ALIVE_SECONDS = 75
@@ -55,10 +57,13 @@ class Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[tuple[Gateway, asyncio.Task[None]]]:
+async def running(
+    settings: Settings, servers: Servers | None = None
+) -> AsyncIterator[tuple[Gateway, asyncio.Task[None]]]:
     """A gateway that accepts connections, and the task that ends when a signal stops it.
 
-    With port 0 the gateway's settings name the port that was picked.
+    With port 0 the gateway's settings name the port that was picked. Without `servers`, those of
+    the settings' file.
 
     Raises:
         Unstartable: a bad policy, a missing file, an unusable key or a port in use.
@@ -67,11 +72,11 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Gateway, asyncio.Ta
         listener = stack.enter_context(_listener(settings))
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         try:
-            gateway = await stack.enter_async_context(open_gateway(settings))
+            gateway = await stack.enter_async_context(open_gateway(settings, servers))
         except PolicyInvalid as invalid:
             problems = "\n".join(str(problem) for problem in invalid.problems)
             raise Unstartable(f"{settings.policy} is not usable:\n{problems}") from invalid
-        except (KeyUnusable, RecordUnavailable) as error:
+        except (KeyUnusable, RecordUnavailable, SlackUnusable) as error:
             raise Unstartable(str(error)) from error
         except OSError as error:
             raise Unstartable(f"{error.filename} cannot be read: {error.strerror}") from error
@@ -119,25 +124,3 @@ def _config(gateway: Gateway) -> uvicorn.Config:
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
-
-
-def configure_logging(form: str, *, level: str = "info") -> None:
-    """One line an event on stderr; JSON escapes what could forge a line (06, T-54)."""
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
-        if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import json5
@@ -25,9 +25,13 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _LONGEST_IN_SECONDS = 3_600
 
 
+Protocol = Literal["auto", "legacy", "modern"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Common:
     name: str
+    protocol: Protocol = "auto"  # the revisions it speaks: asked for, with sessions, or 2026-07-28
     timeout: float | None = None  # seconds of silence after which a request is given up
     policy: str | None = None  # a policy of this server's own, as written
     trust_annotations: bool = False
@@ -188,6 +192,7 @@ class _Reader:
             return None
         common: dict[str, Any] = {
             "name": name,
+            "protocol": self._protocol(entry.get("protocol", "auto")),
             "timeout": self._timeout(entry.get("timeout")),
             "policy": self._text(entry, "policy") if "policy" in entry else None,
             "trust_annotations": self._flag(entry, "trust_annotations"),
@@ -245,6 +250,16 @@ class _Reader:
             return value
         self.wrong.append(f'"{key}" must be text')
         return ""
+
+    def _protocol(self, value: Any) -> Protocol:
+        for known in get_args(Protocol):
+            if value == known:
+                return known  # type: ignore[no-any-return]  # get_args forgets the type
+        self.wrong.append(
+            '"protocol" must be "auto" (ask the server), "legacy" (only revisions with sessions, '
+            'up to 2025-11-25) or "modern" (only 2026-07-28)'
+        )
+        return "auto"
 
     def _flag(self, entry: dict[str, Any], key: str) -> bool:
         value = entry.get(key, False)

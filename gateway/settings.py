@@ -19,6 +19,7 @@ from pydantic_settings import (
 
 from approvals.addresses import url_problem
 from approvals.signing import SecretUnusable, secret_of
+from approvals.slack.config import API_URL, SlackConfig
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -55,8 +56,19 @@ class Settings(BaseSettings):
         default=(), description="Further web origins that may call /mcp; none by default."
     )
     hold: int = Field(default=50, ge=0, le=86_400, description="Seconds a held call waits.")
+    task_hold: float = Field(
+        default=0,
+        ge=0,
+        le=30,
+        description="Seconds in which a quick decision is answered in place of a task.",
+    )
     progress: float = Field(
         default=5.0, gt=0, le=30, description="Seconds between progress notes while it waits."
+    )
+    separator: str = Field(
+        default="__",
+        pattern=r"^[A-Za-z0-9_.-]{1,8}$",
+        description="Between server and tool in the names at /mcp, the URL of all servers.",
     )
     max_body: int = Field(default=1 << 20, ge=1_024, description="Largest request, bytes.")
     max_result: int = Field(default=4 << 20, ge=1_024, description="Largest answer, bytes.")
@@ -83,6 +95,34 @@ class Settings(BaseSettings):
     webhook_allow_private: bool = Field(
         default=False, description="Allow webhook_url to lead to a private network."
     )
+    slack_bot_token: SecretStr | None = Field(
+        default=None, description="xoxb-…: turns Slack on, together with one of the next two."
+    )
+    slack_app_token: SecretStr | None = Field(
+        default=None, description="xapp-…: clicks come in over Socket Mode; no public address."
+    )
+    slack_signing_secret: SecretStr | None = Field(
+        default=None, description="Clicks come in over HTTP, at public_url/slack/…"
+    )
+    slack_channel: str | None = Field(
+        default=None, description="Channel id (C…) of approvals whose rule names no other."
+    )
+    slack_arguments: Literal["shown", "none"] = Field(
+        default="shown", description="none: arguments stay off Slack, and so does Approve."
+    )
+    slack_reviewers: dict[str, str] = Field(
+        default={}, description='Slack ids of reviewers: {"U07ABC": "alice"}.'
+    )
+    slack_email_domains: tuple[str, ...] = Field(
+        default=(), description="Match reviewers by verified e-mail addresses of these domains."
+    )
+    slack_team_id: str | None = Field(
+        default=None, description="The one workspace; default: the bot token's."
+    )
+    slack_app_id: str | None = Field(
+        default=None, description="The one app; default: what Slack says at the first connection."
+    )
+    slack_api_url: str = Field(default=API_URL, description="Another only for an emulator.")
     log: Literal["json", "text"] = Field(default="json", description="Log format.")
 
     @model_validator(mode="after")
@@ -106,7 +146,34 @@ class Settings(BaseSettings):
                 secret_of(self.webhook_secret.get_secret_value())
             except SecretUnusable as error:
                 raise ValueError(f"webhook_secret {error}") from None
+        self.slack()
         return self
+
+    def slack(self) -> SlackConfig | None:
+        """How Slack is reached; None when it is not set up.
+
+        Raises:
+            SlackUnusable: what is set does not go together.
+        """
+        tokens = (self.slack_bot_token, self.slack_app_token, self.slack_signing_secret)
+        bot, app, signing = (one.get_secret_value() or None if one else None for one in tokens)
+        if bot is None:
+            if app or signing:
+                raise ValueError("slack_bot_token is missing: without it nothing can be posted")
+            return None
+        return SlackConfig(
+            bot_token=bot,
+            app_token=app,
+            signing_secret=signing,
+            channel=self.slack_channel or None,
+            api_url=self.slack_api_url,
+            public_url=self.url(),
+            team_id=self.slack_team_id or None,
+            app_id=self.slack_app_id or None,
+            show_arguments=self.slack_arguments == "shown",
+            reviewers=self.slack_reviewers,
+            email_domains=self.slack_email_domains,
+        )
 
     def url(self) -> str:
         """The base URL, without a trailing slash."""

@@ -37,6 +37,7 @@ class ToolCall:
     meta: dict[str, Any]
     progress_token: RequestId | None
     extra: dict[str, Any]  # those of CALL_EXTRA that were given
+    answering: int | None = None  # the round of an approved call that this goes on with
 
     @property
     def modern(self) -> bool:

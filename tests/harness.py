@@ -197,7 +197,7 @@ class Site:
             self.process = subprocess.Popen(
                 [str(SIGNOFF), "up", "--port", str(self.port)],
                 cwd=self.folder,
-                env=self._environ(),
+                env=self.environment(),
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -223,11 +223,12 @@ class Site:
     ) -> subprocess.CompletedProcess[str]:
         """One `signoff` command in this folder, perhaps under another command."""
         return subprocess.run(
-            [*prefix, str(SIGNOFF), *args], cwd=self.folder, env=self._environ(), check=check,
+            [*prefix, str(SIGNOFF), *args], cwd=self.folder, env=self.environment(), check=check,
             capture_output=True, text=True, timeout=60,
         )  # fmt: skip
 
-    def _environ(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """What this gateway's commands find in their environment."""
         own = {"SIGNOFF_DATA": str(self.data), "SIGNOFF_PORT": str(self.port), "NO_COLOR": "1"}
         kept = {key: value for key, value in os.environ.items() if not key.startswith("SIGNOFF_")}
         return {**kept, **own, **self.environ}

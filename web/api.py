@@ -6,11 +6,13 @@ A reviewer's bearer token or a browser session; an agent's grant is never accept
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any, assert_never
+from functools import partial
+from typing import Annotated, Any, Literal, assert_never
 
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from approvals.editing import changed, fields_of
 from approvals.model import (
     AlreadyDecided,
     Approval,
@@ -21,7 +23,9 @@ from approvals.model import (
     Moved,
     NotAllowed,
     NotFound,
+    Settlement,
     Stale,
+    State,
 )
 from approvals.view import View
 from web.office import Office
@@ -38,6 +42,34 @@ class Press(BaseModel):
     revision: int = Field(ge=1, description="The revision that was looked at.")
     reason: str = Field(default="", max_length=2000, description="A denial needs one.")
     view_digest: str = Field(default="", max_length=128, description="Of the view looked at.")
+
+
+class Edit(BaseModel):
+    """Changed arguments as a program sends them: a new revision, which still has to be approved."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    revision: int = Field(ge=1, description="The revision that was looked at.")
+    changes: dict[str, Any] = Field(
+        min_length=1, max_length=200, description='New values by path: {"args.amount": 450}.'
+    )
+
+
+class Extend(BaseModel):
+    """More time to decide."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    seconds: int = Field(ge=1, le=30 * 86_400, description="By how much the deadline moves.")
+
+
+class Settle(BaseModel):
+    """What became of a call whose outcome is unknown."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    settlement: Literal["done", "not_done"]
+    note: str = Field(min_length=1, max_length=1000, description="What was found, and where.")
 
 
 def router(office: Office) -> APIRouter:
@@ -81,6 +113,8 @@ def router(office: Office) -> APIRouter:
             raise Problem(422, "reason_needed", "A denial needs a reason: it reaches the agent.")
         return await _decide(office, request, approval_id, Choice.DENY, press)
 
+    _add_changes(routes, office)
+
     @routes.get("/history")
     async def history(request: Request) -> dict[str, Any]:
         """The history, newest first; filters as the page's, `next` is `before` of the next page."""
@@ -95,6 +129,71 @@ def router(office: Office) -> APIRouter:
     return routes
 
 
+def _add_changes(routes: APIRouter, office: Office) -> None:
+    @routes.post("/approvals/{approval_id}/edit")
+    async def edit(request: Request, approval_id: str, body: Edit) -> dict[str, Any]:
+        """Change arguments the rule lists as editable. Earlier approvals no longer count."""
+        viewer = _pressing(office, request)
+        judge_again = office.deps.judge_again
+        held = await office.approvals.get(approval_id)
+        if held is None or judge_again is None:
+            raise Problem(404, "not_found", "There is no such approval.")
+        fields = fields_of(held.call.arguments, held.masked, held.terms.editable)
+        arguments = b""  # of what is decided already: the record says so
+        if held.state is State.PENDING:
+            found = changed(held.call.arguments, fields, body.changes)
+            if isinstance(found, str):
+                raise Problem(422, "not_editable", found)
+            arguments = found.arguments
+        decided = await office.approvals.edit(
+            held.id,
+            revision=body.revision,
+            reviewer=viewer.reviewer,
+            arguments=arguments,
+            via=_via(viewer),
+            judge_again=partial(judge_again, held=held),
+        )
+        return _answer(decided, viewer)
+
+    @routes.post("/approvals/{approval_id}/extend")
+    async def extend(request: Request, approval_id: str, body: Extend) -> dict[str, Any]:
+        """Move the deadline further, within 30 days in all."""
+        viewer = _pressing(office, request)
+        decided = await office.approvals.extend(
+            approval_id, reviewer=viewer.reviewer, seconds=body.seconds, via=_via(viewer)
+        )
+        return _answer(decided, viewer)
+
+    @routes.post("/approvals/{approval_id}/settle")
+    async def settle(request: Request, approval_id: str, body: Settle) -> dict[str, Any]:
+        """Say what became of an unknown outcome."""
+        viewer = _pressing(office, request)
+        if not body.note.strip():
+            raise Problem(422, "note_needed", "Say what was found.")
+        decided = await office.approvals.settle(
+            approval_id,
+            reviewer=viewer.reviewer,
+            settlement=Settlement(body.settlement),
+            note=body.note.strip(),
+            via=_via(viewer),
+        )
+        return _answer(decided, viewer)
+
+
+def _pressing(office: Office, request: Request) -> Viewer:
+    """Who presses, proven to mean it."""
+    viewer: Viewer = request.state.viewer
+    try:
+        office.sessions.checked(request, viewer)
+    except NotFromOurForm:
+        raise Problem(403, "csrf", "Send the session's token as X-CSRF-Token.") from None
+    return viewer
+
+
+def _via(viewer: Viewer) -> Literal["api", "page"]:
+    return "api" if viewer.via == "api" else "page"
+
+
 async def _full(office: Office, approval_id: str) -> dict[str, Any]:
     view = await office.approvals.view(approval_id)
     if view is None:
@@ -105,18 +204,14 @@ async def _full(office: Office, approval_id: str) -> dict[str, Any]:
 async def _decide(
     office: Office, request: Request, approval_id: str, choice: Choice, press: Press
 ) -> dict[str, Any]:
-    viewer: Viewer = request.state.viewer
-    try:
-        office.sessions.checked(request, viewer)
-    except NotFromOurForm:
-        raise Problem(403, "csrf", "Send the session's token as X-CSRF-Token.") from None
+    viewer = _pressing(office, request)
     decided = await office.approvals.decide(
         approval_id,
         revision=press.revision,
         reviewer=viewer.reviewer,
         choice=choice,
         reason=press.reason.strip(),
-        via="api" if viewer.via == "api" else "page",
+        via=_via(viewer),
         view_digest=press.view_digest,
     )
     return _answer(decided, viewer)

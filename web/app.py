@@ -21,7 +21,7 @@ from web.page import admin, history, queue
 from web.page.frame import bare
 from web.page.render import STATIC
 from web.problems import Problem, answer
-from web.session import NotFromOurForm, SignInNeeded, own_path
+from web.session import AdminOnly, NotFromOurForm, SignInNeeded, own_path
 from web.stream import Stream, stream_router
 
 
@@ -55,6 +55,8 @@ def build(deps: Deps) -> FastAPI:
         admin.router(office),
     ):
         app.include_router(routes)
+    if deps.slack is not None:
+        app.include_router(deps.slack)
     app.mount("/static", _Assets(directory=STATIC), name="static")
     _answer_errors(app, office)
     app.add_middleware(Guard, border=deps.border)
@@ -76,7 +78,7 @@ def _answer_errors(app: FastAPI, office: Office) -> None:
 
     app.add_exception_handler(SignInNeeded, unknown)
     app.add_exception_handler(NotFromOurForm, foreign)
-    app.add_exception_handler(admin.AdminOnly, not_admin)
+    app.add_exception_handler(AdminOnly, not_admin)
     _answer_faults(app, office)
 
 

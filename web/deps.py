@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Literal, Protocol
+
+from fastapi import APIRouter
 
 from approvals.clock import Clock
-from approvals.model import Approval, Call, Millis, Reviewer
+from approvals.model import Millis, Reviewer
 from approvals.reviewers import People
-from approvals.service import Approvals
-from approvals.store import Database, Transaction
+from approvals.service import Approvals, JudgeAgain
+from approvals.store import Database
+from gateway.policy.problem import Problem
 from web.guard import Border
 from web.page.frame import Banner
 
@@ -24,7 +27,7 @@ class ToolLine:
     description: str
     risk: str  # "low" to "critical"
     kind: str  # "read", "write", "execute", "destructive", "financial", "other"
-    verdict: str  # "allow", "limited", "hold", "deny", "hidden"
+    verdict: str  # "allow", "limited", "sometimes", "hold", "deny", "hidden"
     rule: str
     changed: bool = False  # its definition differs from the pinned one
     new: bool = False  # listed nowhere in the policy, and nobody has looked at it yet
@@ -115,14 +118,107 @@ class PolicyText:
     problems: tuple[str, ...] = ()  # of a newer file that was refused
 
 
-class JudgeAgain(Protocol):
-    """Says why an edited call may not take the place of the held one; None if it may.
+Choice = Mapping[str, Any] | Literal["hide"] | None
+"""What policy.json says of one tool by its name: its rules, that it is hidden, or nothing."""
 
-    Called inside the transaction that would write it. `call` differs from the held call only in
-    what the rule lists as editable.
+
+@dataclass(frozen=True, slots=True)
+class PolicyFile:
+    """policy.json as it is on disk, which may be newer than what is in force."""
+
+    text: str
+    revision: str  # of its bytes: what a change names
+    usable: bool  # it has no errors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolRules:
+    """What policy.json says of one tool, for the form that changes it."""
+
+    revision: str
+    choice: Choice
+    older: bool  # written in an older spelling: a change writes the present one
+    hidden_by: str  # a glob of `hide` that this form cannot take away, or ""
+    default: str  # what happens where nothing is said
+    others: tuple[tuple[str, str], ...]  # further rules that apply: pointer, words
+    verdict: str  # as of `ToolLine`
+    rule: str
+    paths: tuple[str, ...]  # of the tool's arguments
+    groups: tuple[str, ...]  # of reviewers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A new text of policy.json, looked at and not saved."""
+
+    text: str
+    revision: str  # of the file it would replace
+    valid: bool
+    problems: tuple[Problem, ...]  # all of them
+    news: tuple[Problem, ...]  # those the file does not have already
+    changes: tuple[str, ...]  # what is enforced otherwise, in words
+    lines: tuple[tuple[str, str], ...]  # of the file: "+", "-", " " or "@", and the line
+    before: tuple[str, str] | None  # of the tool: verdict and rule
+    after: tuple[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class TriedRow:
+    """Calls of the history that a draft would judge otherwise."""
+
+    server: str
+    tool: str
+    was: str
+    now: str
+    rule: str
+    calls: int
+    first: int  # a row of the history to look at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """A draft tried on the calls of the last days, against the policy in force. Limits are not
+    replayed.
     """
 
-    def __call__(self, tx: Transaction, call: Call, *, held: Approval) -> str | None: ...
+    calls: int
+    newly_held: int
+    newly_denied: int
+    newly_passed: int
+    not_replayed: int  # arguments that a rule reads are masked or gone
+    held: int
+    minutes_a_day: float  # of reviewers, at a minute for each approval
+    days: int
+    whole: bool  # False: there was more history than it could read in time
+    rows: tuple[TriedRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What came of saving. "changed": the file is no longer what the draft was made on."""
+
+    outcome: Literal["saved", "same", "changed", "invalid", "unwritable"]
+    hash: str = ""  # of the policy that was saved
+
+
+class Rulebook(Protocol):
+    """policy.json, read and changed by administrators. Saving writes its history row first."""
+
+    def read(self) -> PolicyFile: ...
+
+    def rules(self, server: str, tool: str, place: str) -> ToolRules | None:
+        """`place` is the server whose section says it, "" for the whole document."""
+        ...
+
+    def drafted(self, tool: str, place: str, choice: Any) -> tuple[str, str]:
+        """The file's text with this said of the tool, and the revision it was drafted on."""
+        ...
+
+    def draft(self, text: str, server: str, tool: str) -> Draft: ...
+
+    async def tried(self, text: str) -> Tried | None: ...
+
+    async def save(self, text: str, revision: str, by: Reviewer) -> Saved: ...
 
 
 async def _no_tools() -> Sequence[ToolLine]:
@@ -144,3 +240,5 @@ class Deps:
     policy: Callable[[], PolicyText | None] = field(default=lambda: None)
     desk: Desk | None = None
     judge_again: JudgeAgain | None = None  # None: nobody edits
+    rulebook: Rulebook | None = None  # None: the policy is only shown
+    slack: APIRouter | None = None  # Slack's HTTP door; None: it has none

@@ -9,6 +9,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import Connection, func, select
 
+from approvals.editing import Field, fields_of
 from approvals.history import HistoryQuery
 from approvals.model import HistoryRow, Millis, Reviewer, State
 from approvals.redact import masked
@@ -17,8 +18,8 @@ from approvals.seal import SealBroken, unseal
 from approvals.tables import ApprovalRow, GrantRow, HistoryTable
 from approvals.view import Listing, view_in, view_of
 from web.deps import Deps
+from web.page.answer import Answer, answer_of
 from web.page.card import Card, card_of
-from web.page.editing import Field, fields_of
 from web.page.frame import Banner, Frame, Item
 from web.page.render import Pages
 from web.session import Sessions, Viewer
@@ -114,7 +115,7 @@ class Dossier:
 
     card: Card
     timeline: tuple[Moment, ...]
-    result: str | None
+    result: Answer | None
     edits: tuple[Field, ...]  # what this person may change first
 
 
@@ -129,7 +130,9 @@ def read_card(
 
 def _moment(row: HistoryRow) -> Moment:
     event = row.event
-    actor = "the agent" if event.actor_kind == "agent" else event.actor
+    # Which of its processes the gateway was tells nobody anything.
+    own = {"agent": "the agent", "gateway": ""}
+    actor = own.get(event.actor_kind, event.actor)
     via = event.via if event.actor_kind == "reviewer" else ""
     # The rule's reason stands above already; below it would be said again with each step.
     reason = "" if event.event == "held" else event.reason
@@ -183,7 +186,9 @@ class Office:
             return None
         rows = await self.approvals.history(HistoryQuery(approval_id=card.id, limit=200))
         timeline = tuple(_moment(row) for row in reversed(rows.rows))
-        return Dossier(card, timeline, await self._result(card.id), await self._edits(card))
+        raw = await self._result(card.id)
+        answer = None if raw is None else answer_of(raw)
+        return Dossier(card, timeline, answer, await self._edits(card))
 
     async def _edits(self, card: Card) -> tuple[Field, ...]:
         if not card.editable or self.deps.judge_again is None:
@@ -263,10 +268,25 @@ class Office:
         return await self.message(request, viewer, 404, "There is no such approval", sentence)
 
     async def message(
-        self, request: Request, viewer: Viewer, status: int, heading: str, sentence: str
+        self,
+        request: Request,
+        viewer: Viewer,
+        status: int,
+        heading: str,
+        sentence: str,
+        *,
+        goto: str = "/",
+        goto_words: str = "To the queue",
     ) -> Response:
         return await self.page(
-            request, viewer, "message.html", status, heading=heading, sentence=sentence
+            request,
+            viewer,
+            "message.html",
+            status,
+            heading=heading,
+            sentence=sentence,
+            goto=goto,
+            goto_words=goto_words,
         )
 
 

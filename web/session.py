@@ -11,12 +11,12 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from approvals.model import Reviewer
+from gateway.throttle import Throttle
 from web.deps import Deps
 from web.guard import csrf_token, same_token
 from web.page.frame import bare
 from web.page.render import Pages
 from web.problems import Problem
-from web.throttle import Throttle
 
 HOURS = 12
 """How long a session lives."""
@@ -45,6 +45,10 @@ class SignInNeeded(Exception):
 
 class NotFromOurForm(Exception):
     """A form came without the token of the session that sends it."""
+
+
+class AdminOnly(Exception):
+    """Somebody without the role asked for a change only administrators make."""
 
 
 class Sessions:
@@ -94,6 +98,21 @@ class Sessions:
         if viewer is None:
             raise Problem(401, "sign_in", "Sign in, or send a reviewer's token as a bearer.")
         request.state.viewer = viewer
+        return viewer
+
+    async def admin(self, request: Request, form_token: str | None = None) -> Viewer:
+        """The administrator behind a page; with a token, behind a form of our own page.
+
+        Raises:
+            SignInNeeded: nobody we know.
+            NotFromOurForm: the token is another session's.
+            AdminOnly: somebody else.
+        """
+        viewer = await self.of_page(request)
+        if form_token is not None:
+            self.checked(request, viewer, form_token)
+        if viewer.reviewer.role != "admin":
+            raise AdminOnly
         return viewer
 
     def checked(self, request: Request, viewer: Viewer, form_token: str = "") -> None:

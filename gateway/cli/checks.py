@@ -13,10 +13,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from gateway.cli.exits import Stop
 from gateway.settings import Settings
+
+if TYPE_CHECKING:
+    from approvals.model import Reviewer
+    from gateway.policy.problem import Problem
 
 State = Literal["ok", "warning", "broken"]
 
@@ -134,7 +138,10 @@ async def _look(configured: Settings) -> list[Check]:
         found = f"the last row is {ahead} s in the future"
         checks.append(Check("record", "warning", found, "Set the clock: it was set back."))
     able = [one.id for one in people if one.role in _DECIDE]
-    if able:
+    unmet = _unmet(configured, people)
+    if able and unmet is not None:
+        checks.append(Check("reviewers", "broken", f"{unmet.pointer}: {unmet.what}", unmet.write))
+    elif able:
         checks.append(Check("reviewers", "ok", ", ".join(able)))
     else:
         do = "signoff reviewer add YOUR-NAME"
@@ -149,6 +156,19 @@ async def _look(configured: Settings) -> list[Check]:
         stopped = ", ".join(key.partition(":")[2].rstrip(":") for key in sorted(frozen))
         checks.append(Check("freeze", "warning", f"calls are refused: {stopped}", "signoff thaw …"))
     return checks
+
+
+def _unmet(configured: Settings, people: tuple[Reviewer, ...]) -> Problem | None:
+    """The first demand of the policy that nobody on record can meet."""
+    from gateway.policy.document import PolicyInvalid, load
+    from gateway.policy.staffing import unstaffed
+    from gateway.staff import vouched
+
+    try:
+        policy = load(configured.policy.read_bytes(), name=configured.policy.name)
+    except (OSError, PolicyInvalid):
+        return None  # told by the policy's own check
+    return next(iter(unstaffed(policy, people, vouched=vouched(configured))), None)
 
 
 def _policy(path: Path) -> Iterator[Check]:

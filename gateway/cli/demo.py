@@ -16,6 +16,7 @@ import webbrowser
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,14 @@ import aiohttp
 import uvloop
 
 from approvals.history import Intact, verify
+from approvals.model import Role
+from approvals.reviewers import People
 from gateway import grants
 from gateway.app import Gateway
 from gateway.cli import agent
 from gateway.cli.clients import lines
 from gateway.cli.exits import Exit, Stop
+from gateway.opening import open_record
 from gateway.serve import Unstartable, configure_logging, running
 from gateway.settings import Settings
 
@@ -50,6 +54,9 @@ POLICY: dict[str, Any] = {
     },
 }
 
+PEOPLE: tuple[tuple[str, Role], ...] = (("demo", "admin"), ("second", "approver"))
+"""Who reviews on a busy day: some calls need two."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scratch:
@@ -59,19 +66,27 @@ class Scratch:
     settings: Settings
 
 
-def run(*, auto: bool, port: int) -> int:
+def run(*, auto: bool, busy: bool, slack: bool, port: int) -> int:
     """The exit code: 0 when every call of the agent ended as its rule says."""
     try:
-        return uvloop.run(_run(auto=auto, port=port))
+        return uvloop.run(_run(auto=auto, busy=busy, slack=slack, port=port))
     except Unstartable as error:
         raise Stop(Exit.INVALID, str(error)) from error
 
 
-async def _run(*, auto: bool, port: int) -> int:
+async def _run(*, auto: bool, busy: bool, slack: bool, port: int) -> int:
     configure_logging("json", level="error")
     with tempfile.TemporaryDirectory(prefix="signoff-demo-") as folder:
-        scratch = _scratch(Path(folder), port)
+        if slack:
+            from gateway.cli.slackdemo import story
+
+            return await story(Path(folder), port)
+        scratch = scratch_in(Path(folder), port, busy=busy)
+        if busy:
+            await _hire(scratch.settings)
         async with running(scratch.settings) as (gateway, stopped):
+            if busy:
+                return await _busy_day(gateway, scratch, stopped)
             return await _story(gateway, scratch, stopped, auto=auto)
 
 
@@ -94,18 +109,56 @@ async def _story(
         if auto:
             await stack.enter_async_context(_approver(gateway))
         calls = asyncio.create_task(
-            agent.run(f"{url}/mcp/{SERVER}", token, str(scratch.repository), say=_say)
+            agent.run(f"{url}/mcp/{SERVER}", token, str(scratch.repository), say=say)
         )
         await asyncio.wait({calls, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if not calls.done():
             calls.cancel()
             return 0
         ended = await calls
-    proven = await _proof(gateway, scratch, committed=ended.committed)
+    proven = await proof(gateway, scratch, committed=ended.committed)
     if not auto:
         print("\nThe gateway goes on until you press Ctrl-C.", flush=True)
         await stopped
     return 0 if ended.as_told and proven and (ended.committed or not auto) else 1
+
+
+async def _hire(settings: Settings) -> None:
+    """People before rules: a gateway does not start on a policy that nobody can serve."""
+    database = open_record(settings)
+    try:
+        people = People(database, database.clock)
+        for name, role in PEOPLE:
+            await people.add(name, role=role)
+    finally:
+        await database.close()
+
+
+async def _busy_day(gateway: Gateway, scratch: Scratch, stopped: asyncio.Task[None]) -> int:
+    """Agents that never stop, for people who want to feel a busy day."""
+    from gateway.cli import busy
+
+    url = gateway.settings.url()
+    print(f"\nPage      {url}/")
+    for name, role in PEOPLE:
+        link = await gateway.people.invite(name, role=role, url=url)
+        print(f"Sign in   {link}   as {name}, {role}")
+    tokens = []
+    for label in busy.AGENTS:
+        _, token = await gateway.database.journal.write(
+            partial(grants.create, label=label, servers=frozenset({SERVER}))
+        )
+        tokens.append(token)
+    print("\nThree agents call every few seconds until you press Ctrl-C:\n", flush=True)
+    calls = asyncio.create_task(
+        busy.run(f"{url}/mcp/{SERVER}", tuple(tokens), str(scratch.repository), say=say)
+    )
+    await asyncio.wait({calls, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    # A gateway that stops ends its agents' connections first.
+    await asyncio.wait({stopped}, timeout=2)
+    calls.cancel()
+    await asyncio.gather(calls, return_exceptions=True)
+    return 0 if stopped.done() else 1
 
 
 @asynccontextmanager
@@ -135,7 +188,7 @@ async def _approver(gateway: Gateway) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _proof(gateway: Gateway, scratch: Scratch, *, committed: bool) -> bool:
+async def proof(gateway: Gateway, scratch: Scratch, *, committed: bool) -> bool:
     """Show, and check, what really happened: in the repository and in the history."""
     commits = int(_git(scratch.repository, "rev-list", "--count", "HEAD"))
     found = await gateway.database.read(
@@ -149,7 +202,8 @@ async def _proof(gateway: Gateway, scratch: Scratch, *, committed: bool) -> bool
     return intact and commits == (2 if committed else 1)
 
 
-def _scratch(folder: Path, port: int) -> Scratch:
+def scratch_in(folder: Path, port: int, *, busy: bool) -> Scratch:
+    """A repository to commit to, and the settings of a gateway before it."""
     repository = folder / "repository"
     repository.mkdir()
     _git(repository, "init", "--quiet", "--initial-branch=main")
@@ -169,9 +223,17 @@ def _scratch(folder: Path, port: int) -> Scratch:
     )
     servers, policy = folder / "servers.json", folder / "policy.json"
     servers.write_text(json.dumps({"mcpServers": {SERVER: entry}}), encoding="utf-8")
-    policy.write_text(json.dumps(POLICY, indent=2), encoding="utf-8")
+    policy.write_text(json.dumps(_policy(busy=busy), indent=2), encoding="utf-8")
     settings = Settings(port=port, data=folder / "data", servers=servers, policy=policy, log="text")
     return Scratch(repository, settings)
+
+
+def _policy(*, busy: bool) -> dict[str, Any]:
+    if not busy:
+        return POLICY
+    from gateway.cli.busy import RULES
+
+    return {**POLICY, "tools": {**POLICY["tools"], **RULES}}
 
 
 def _git(repository: Path, *args: str) -> str:
@@ -183,5 +245,6 @@ def _git(repository: Path, *args: str) -> str:
     return done.stdout
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """One line of the demo's agent."""
     print(f"  {text}", flush=True)

@@ -15,13 +15,23 @@ def doctor(
     servers: Annotated[
         bool, typer.Option("--servers/--no-servers", help="Start and ask every server.")
     ] = True,
+    slack: Annotated[
+        bool, typer.Option("--slack", help="Check Slack only, and post a test card.")
+    ] = False,
+    card: Annotated[
+        bool, typer.Option("--card/--no-card", help="With --slack: post the test card.")
+    ] = True,
 ) -> None:
     """Check everything and say what to do. Exit code 3 when something is broken."""
+    from gateway.cli.chat import examine_slack
     from gateway.cli.checks import examine
     from gateway.cli.config import settings, sources
 
     configured = settings()
-    checks = examine(configured, ask_servers=servers)
+    if slack:
+        checks = examine_slack(configured, card=card)
+    else:
+        checks = examine(configured, ask_servers=servers)
     broken = any(check.state == "broken" for check in checks)
     if json:
         show.document(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gateway.cli import show
 from gateway.cli.durations import Duration
 from gateway.cli.exits import Exit, Stop
+
+if TYPE_CHECKING:
+    from gateway.grants import Grant
 
 app = typer.Typer(help="The bearer tokens of agents.", no_args_is_help=True)
 
@@ -72,6 +75,7 @@ def list_(json: Annotated[bool, typer.Option(help="Print JSON.")] = False) -> No
                 "servers": sorted(grant.servers),
                 "owner": grant.owner,
                 "hold": grant.hold,
+                "patience": grant.patience,
                 "created_at": grant.created_at,
                 "expires_at": grant.expires_at,
                 "revoked_at": grant.revoked_at,
@@ -86,11 +90,46 @@ def list_(json: Annotated[bool, typer.Option(help="Print JSON.")] = False) -> No
             grant.label,
             ", ".join(sorted(grant.servers)),
             "usable" if grant.usable(now) else "revoked" if grant.revoked_at else "expired",
+            _hold(grant),
             show.moment(grant.created_at),
         )
         for grant in found
     ]
-    show.table(("ID", "LABEL", "SERVERS", "STATE", "CREATED"), rows)
+    show.table(("ID", "LABEL", "SERVERS", "STATE", "HOLD", "CREATED"), rows)
+
+
+def _hold(grant: Grant) -> str:
+    """How long its held calls wait in place, and why not longer."""
+    asked = "default" if grant.hold is None else f"{grant.hold} s"
+    if grant.patience is None:
+        return asked
+    most = grant.waits(grant.hold if grant.hold is not None else grant.patience)
+    return f"{asked}, at most {most} s: its client gives up after {grant.patience} s"
+
+
+@app.command()
+def hold(
+    grant: Annotated[str, typer.Argument(help="Its id or label.")],
+    seconds: Annotated[
+        int | None, typer.Argument(min=0, help="Seconds; left out: the gateway's default.")
+    ] = None,
+) -> None:
+    """Set how long held calls wait in place; what was learned of the client is forgotten."""
+    from gateway import grants
+    from gateway.cli.acting import operator
+    from gateway.cli.ids import grant_of
+    from gateway.cli.record import Record, run
+
+    async def work(record: Record) -> str:
+        found = await grant_of(record, grant)
+        by = await operator(record, None)
+        await record.database.journal.write(
+            lambda tx: grants.set_hold(tx, found.id, seconds, by=by)
+        )
+        return found.id
+
+    grant_id = run(work)
+    print(f"{grant_id}: held calls wait {'as by default' if seconds is None else f'{seconds} s'}.")
 
 
 @app.command()

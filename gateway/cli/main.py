@@ -9,6 +9,7 @@ from typing import Annotated, TextIO
 import typer
 
 from gateway.cli import (
+    connect,
     doctor,
     freeze,
     grants,
@@ -17,6 +18,7 @@ from gateway.cli import (
     people,
     policy,
     review,
+    running,
     scan,
     serve,
     tools,
@@ -34,7 +36,12 @@ app.command("up")(serve.up)
 app.command("demo")(serve.demo)
 app.command("init")(init.init)
 app.command("scan")(scan.scan)
-app.command("connect")(serve.connect)
+app.command("connect")(connect.connect)
+app.command(
+    "run",
+    # What comes after the first word of COMMAND is COMMAND's.
+    context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True},
+)(running.run)
 app.command("doctor")(doctor.doctor)
 app.command("pending")(review.pending)
 app.command("show")(review.show)

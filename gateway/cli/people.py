@@ -31,6 +31,9 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
+Slack = Annotated[
+    list[str] | None, typer.Option(help="Slack account: U0123ABCD, or T024BE7LD/U0123ABCD; repeat.")
+]
 Name = Annotated[str, typer.Argument(help="The name policies and the history use.")]
 
 
@@ -42,12 +45,15 @@ def add(
         list[str] | None,
         typer.Option(help="Also known as: slack:T024/U07, oidc:bob@example.com; repeat."),
     ] = None,
+    slack: Slack = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Add a reviewer, or change one, and print a one-time sign-in link."""
+    from gateway.cli.accounts import identities
 
     async def work(record: Record) -> tuple[Reviewer, str]:
-        added = await record.people.add(name, role=role.value, identities=tuple(identity or ()))
+        also = (*(identity or ()), *await identities(record.settings, slack or []))
+        added = await record.people.add(name, role=role.value, identities=also)
         return added, await record.people.invite(name, url=record.settings.url())
 
     added, link = _run(work, create=True)
@@ -64,6 +70,29 @@ def add(
     print(f"{added.id} is {added.role}{also}")
     print(f"Sign in: {link}")
     show.note(f"The link is {_MINUTES}.")
+
+
+@app.command()
+def identify(
+    name: Name,
+    slack: Slack = None,
+    identity: Annotated[
+        list[str] | None, typer.Option(help="oidc:bob@example.com and the like; repeat.")
+    ] = None,
+) -> None:
+    """Have a reviewer known by further names, and keep everything else as it is."""
+    from gateway.cli.accounts import identities
+
+    async def work(record: Record) -> Reviewer:
+        also = (*(identity or ()), *await identities(record.settings, slack or []))
+        if not also:
+            raise Stop(Exit.USAGE, "Say by which name: --slack U0123ABCD, or --identity oidc:…")
+        for one in also:
+            known = await record.people.link(name, one)
+        return known
+
+    known = _run(work)
+    print(f"{known.id} is also {', '.join(known.identities)}")
 
 
 @app.command("list")

@@ -1,4 +1,4 @@
-"""`signoff up`, `signoff demo`, `signoff connect`."""
+"""`signoff up`, `signoff demo`."""
 
 from __future__ import annotations
 
@@ -37,18 +37,20 @@ def up(
 
 async def _up(configured: Settings) -> None:
     from gateway.serve import running
+    from gateway.staff import FIRST
 
     async with running(configured) as (gateway, stopped):
         url = gateway.settings.url()
         print(f"Page      {url}/")
+        print(f"MCP       {url}/mcp   (all servers a grant reaches)")
         for name in sorted(gateway.servers.servers):
             print(f"MCP       {url}/mcp/{name}")
         for problem in gateway.servers.problems:
             print(f"          ! {problem.server}: {problem.text}")
         if not await gateway.people.reviewers():
-            link = await gateway.people.invite("admin", role="admin", url=url)
+            link = await gateway.people.invite(FIRST.id, role=FIRST.role, url=url)
             print(f"Sign in   {link}   (once, within 10 minutes)")
-            print("Connect   signoff grant create my-agent, then signoff connect SERVER --token …")
+            print("Connect   signoff connect claude-code   (or cursor, vscode, codex, …)")
         sys.stdout.flush()
         _spare_collections()
         await stopped
@@ -65,23 +67,17 @@ def _spare_collections() -> None:
 
 def demo(
     auto: Annotated[bool, typer.Option("--auto", help="Approve by itself, then end.")] = False,
+    busy: Annotated[
+        bool, typer.Option("--busy", help="Three agents that call every few seconds.")
+    ] = False,
+    slack: Annotated[
+        bool, typer.Option("--slack", help="Decide in a local Slack, and show what it is sent.")
+    ] = False,
     port: Annotated[int, typer.Option(help="Port; 0 picks a free one.")] = 0,
 ) -> None:
     """See it all, with an agent that needs you; no set-up."""
     from gateway.cli.demo import run
 
-    code = run(auto=auto, port=port)
+    code = run(auto=auto, busy=busy, slack=slack, port=port)
     if code:
         raise Stop(Exit.INTERNAL, "The demo did not end as it should; see above.")
-
-
-def connect(
-    server: Annotated[str, typer.Argument(help="The server's name in servers.json.")],
-    token: Annotated[str, typer.Option(help="The grant's token.")] = "TOKEN",  # noqa: S107 - a place to fill in
-) -> None:
-    """The lines that connect Claude Code, Cursor, VS Code."""
-    from gateway.cli.clients import lines
-    from gateway.cli.record import settings
-
-    for name, text in lines(settings().url(), server, token):
-        print(f"# {name}\n{text}\n")

@@ -16,10 +16,10 @@ from gateway.cli import show
 from gateway.cli.durations import moment
 from gateway.cli.policy import as_json
 from gateway.cli.record import Record, run
-from gateway.cli.replay import Replay, labels, rows_since
 from gateway.policy.backtest import Backtest, Moved
 from gateway.policy.backtest import backtest as judge_again
 from gateway.policy.rules import Policy
+from gateway.replay import Replay, labels, rows_since
 
 _DAY = 86_400_000
 _LISTED = 40  # groups of moved calls that a terminal shows

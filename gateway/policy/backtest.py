@@ -81,6 +81,12 @@ def backtest(new: Policy, past: Iterable[Past], *, minutes_each: float = 1.0) ->
     )
 
 
+def said(policy: Policy, one: Past) -> Was | None:
+    """What a policy says of a past call; None if it reads arguments that are lost."""
+    verdict = _again(policy, one)
+    return None if verdict is None else _word(verdict)
+
+
 def _again(new: Policy, one: Past) -> Verdict | None:
     if one.args is not None:
         return judge(new, one.call, tool=one.tool, grant=one.grant, args=one.args)

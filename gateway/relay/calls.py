@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
 from approvals.digest import sha256
 from approvals.model import Call, Execution
 from gateway import answers
+from gateway.admission import Allowed, Held, Refused, Retried, Spent
 from gateway.answers import Refusal
 from gateway.catalogue import Catalogue
-from gateway.guard import Allowed, Guard, Held, Refused
+from gateway.guard import Guard
 from gateway.jsonrpc import ToolCall, tool_call
 from gateway.refusals import AWAIT_TOOL
 from gateway.relay.exchange import Garbage, TooLarge, classify, handed_down, read_json, response_to
 from gateway.relay.holding import Holding
-from gateway.relay.listing import Listing, ListingFailed
+from gateway.relay.lasting import lasting
+from gateway.relay.listing import TOOLS_CHANGED, Listing, ListingFailed
 from gateway.relay.outbound import call_request
 from gateway.relay.response import EVENT_STREAM, reply
-from gateway.relay.sse import EventTooLarge, SseParser
+from gateway.relay.rounds import Retry, Rounds, asks
+from gateway.relay.sse import Blocks, EventTooLarge, SseParser, event
+from gateway.relay.tasks import Tasks
 from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown
 from gateway.relay.verdicts import refuse
 from gateway.relay.visit import Visit
@@ -34,14 +39,22 @@ log = structlog.get_logger()
 
 _WATCH_AFTER = 0.5  # seconds; most calls are over by then
 _MOST_SESSIONS = 10_000
+_ASKING = (b'"inputRequests"', b'"requestState"')
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Seen:
-    """What came back for a passed call."""
+    """What came back for a passed call. Noted as it passes, so that it stands whatever breaks off
+    behind it.
+    """
 
-    execution: Execution
+    execution: Execution = Execution.OUTCOME_UNKNOWN
     result_digest: str = ""
+
+    def note(self, message: dict[str, Any] | None, body: bytes) -> None:
+        """The response; None: the server answered with an HTTP error."""
+        self.execution = Execution.UPSTREAM_ERROR if message is None else classify(message)
+        self.result_digest = sha256(body)
 
 
 class Calls:
@@ -54,9 +67,13 @@ class Calls:
         holding: Holding,
         listing: Listing,
         catalogue: Catalogue,
+        rounds: Rounds,
+        tasks: Tasks,
         max_result: int,
     ) -> None:
         self._guard = guard
+        self._rounds = rounds
+        self._tasks = tasks
         self._holding = holding
         self._listing = listing
         self._catalogue = catalogue
@@ -66,15 +83,30 @@ class Calls:
     async def serve(self, visit: Visit) -> None:
         """Answer one tools/call."""
         call = tool_call(visit.message)
+        retry: Retry | None = None
+        if visit.modern and call.request_state is not None:
+            retry = await self._rounds.let_in(visit, call)
+            if retry is None:
+                return
+            if retry.approval_id is not None:
+                await self._holding.go_on(visit, retry)
+                return
+            call = retry.call
         if call.name == AWAIT_TOOL and self._guard.can_hold(visit.backend.name):
             await self._holding.resume(visit, call)
             return
+        await self._judge(visit, call, retry)
+
+    async def _judge(self, visit: Visit, call: ToolCall, retry: Retry | None) -> None:
+        follow = self._tasks.envelope(visit, call) if _follows(visit, call) else None
         try:
             await self._listing.ensure(visit)
             ruled = await self._guard.admit(
-                self._recorded(visit, call),
+                self._recorded(visit, call, again=retry is not None),
                 call.arguments,
                 grant=visit.grant,
+                follow=follow,
+                retried=_retried(retry),
             )
         except ListingFailed as error:
             await self._not_listed(visit, error)
@@ -84,15 +116,20 @@ class Calls:
                 await refuse(visit, refusal)
             case Allowed():
                 await self._forward(visit, call, ruled)
+            case Held(approval, _) if follow is not None:
+                await self._tasks.begin(visit, approval)
             case Held(approval, hold):
                 await self._holding.hold(visit, call, approval, hold)
+            case Spent():
+                await self._rounds.spent(visit)
 
-    def _recorded(self, visit: Visit, call: ToolCall) -> Call:
+    def _recorded(self, visit: Visit, call: ToolCall, *, again: bool) -> Call:
+        """The call as it is judged; `again`: it was counted when it came first."""
         session = visit.session.mark if visit.session is not None else ""
         key = (visit.grant.id, session)
         if len(self._made) > _MOST_SESSIONS:
             self._made.clear()
-        self._made[key] = made = self._made.get(key, 0) + 1
+        self._made[key] = made = self._made.get(key, 0) + (0 if again else 1)
         tool = self._catalogue.tool(visit.backend.name, call.name)
         return Call(
             grant=visit.grant.id,
@@ -114,20 +151,20 @@ class Calls:
 
     async def _forward(self, visit: Visit, call: ToolCall, allowed: Allowed) -> None:
         started = time.perf_counter()
-        seen = _Seen(Execution.OUTCOME_UNKNOWN)
+        seen = _Seen()
         try:
             # Only the newer revision reads a hang-up as a cancellation; closing the connection
             # towards the server, on the way out, is what cancels it there.
             if visit.modern:
                 async with raising_gone(visit.receive, after=_WATCH_AFTER):
-                    seen = await self._exchange(visit, call)
+                    await self._exchange(visit, call, allowed, seen)
             else:
-                seen = await self._exchange(visit, call)
+                await self._exchange(visit, call, allowed, seen)
         except Gone:
             pass
         except NotSent as error:
             log.warning("call.not_sent", server=visit.backend.name, error=str(error))
-            seen = _Seen(Execution.NOT_EXECUTED)
+            seen.execution = Execution.NOT_EXECUTED
             await refuse(visit, answers.not_sent())
         except OutcomeUnknown as error:
             log.warning("call.outcome_unknown", server=visit.backend.name, error=str(error))
@@ -136,59 +173,115 @@ class Calls:
             latency = int((time.perf_counter() - started) * 1000)
             self._guard.passed(allowed, seen.execution, seen.result_digest, latency)
 
-    async def _exchange(self, visit: Visit, call: ToolCall) -> _Seen:
+    async def _exchange(self, visit: Visit, call: ToolCall, allowed: Allowed, seen: _Seen) -> None:
         tool = self._catalogue.tool(visit.backend.name, call.name)
-        answer = await visit.backend.upstream.send(call_request(visit, call, call.canonical, tool))
+        request = call_request(visit, call, call.canonical, tool, about=allowed.call_id)
+        answer = await visit.backend.upstream.send(request)
         try:
             if answer.content_type == "text/event-stream":
-                return await self._copy_stream(visit, answer, call)
+                await self._copy_stream(visit, answer, call, allowed, seen)
+                return
             body = await read_json(answer, self._max_result)
         finally:
             await answer.aclose()
         message = response_to(body, call.id)
         if message is None and answer.status == 200:  # noqa: PLR2004 - HTTP
             raise Garbage(answer.content_type)
+        seen.note(message, body)
         if answer.status == 200:  # noqa: PLR2004 - HTTP
+            if message is not None and visit.modern and asks(message):
+                body = self._asked(visit, allowed, body)
             await reply(visit.send, 200, body)
         else:
             await reply(visit.send, *handed_down(answer.status, body, call.id))
-        execution = Execution.UPSTREAM_ERROR if message is None else classify(message)
-        return _Seen(execution, sha256(body))
 
-    async def _copy_stream(self, visit: Visit, answer: Answer, call: ToolCall) -> _Seen:
-        """Hand an SSE answer down as it comes, and look for the response in it."""
+    async def _copy_stream(
+        self, visit: Visit, answer: Answer, call: ToolCall, allowed: Allowed, seen: _Seen
+    ) -> None:
+        """Hand an SSE answer down as it comes, and look for the response in it. In the newer
+        revision the response may be a question, which leaves with our state around its own.
+
+        What breaks off once it has begun ends the agent's stream too.
+        """
         parser = SseParser(max_event=self._max_result)
-        seen: _Seen | None = None
+        cutter = Blocks(self._max_result) if visit.modern else None
         started = False
-        async for chunk in answer.body():
-            try:
+        try:
+            chunks = answer.body() if visit.modern else lasting(answer, visit.receive)
+            async for chunk in chunks:
                 events = parser.feed(chunk)
-            except EventTooLarge as error:
-                if started:
-                    break  # the agent sees its stream end without a response
-                raise TooLarge(f"over {self._max_result} bytes") from error
+                blocks = cutter.feed(chunk) if cutter is not None else [chunk]
+                if not started:
+                    started = True
+                    await self._start_stream(visit, answer.status)
+                for item in events:
+                    self._note(visit, call, seen, item.data)
+                passed = b"".join(self._sealed(visit, call, allowed, block) for block in blocks)
+                if passed:
+                    await visit.send(
+                        {"type": "http.response.body", "body": passed, "more_body": True}
+                    )
+        except EventTooLarge as error:
             if not started:
-                started = True
-                await visit.send(
-                    {
-                        "type": "http.response.start",
-                        "status": answer.status,
-                        "headers": [
-                            (b"content-type", EVENT_STREAM),
-                            (b"cache-control", b"no-cache, no-transform"),
-                            (b"x-accel-buffering", b"no"),
-                        ],
-                    }
-                )
-            await visit.send({"type": "http.response.body", "body": chunk, "more_body": True})
-            for item in events:
-                message = response_to(item.data, call.id) if item.data else None
-                if message is not None and item.data is not None:
-                    seen = _Seen(classify(message), sha256(item.data))
+                raise TooLarge(f"over {self._max_result} bytes") from error
+        except OutcomeUnknown as error:
+            if not started:
+                raise
+            log.warning("server.stream_broken", server=visit.backend.name, error=str(error))
         if not started:
             raise Garbage("an empty stream")
         await visit.send({"type": "http.response.body", "body": b"", "more_body": False})
-        return seen or _Seen(Execution.OUTCOME_UNKNOWN)
+
+    async def _start_stream(self, visit: Visit, status: int) -> None:
+        await visit.send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [
+                    (b"content-type", EVENT_STREAM),
+                    (b"cache-control", b"no-cache, no-transform"),
+                    (b"x-accel-buffering", b"no"),
+                ],
+            }
+        )
+
+    def _note(self, visit: Visit, call: ToolCall, seen: _Seen, data: bytes | None) -> None:
+        """Look at one message of a stream on its way to the agent."""
+        if not data:
+            return
+        if TOOLS_CHANGED in data:
+            self._listing.changed(visit)
+        message = response_to(data, call.id)
+        if message is not None:
+            seen.note(message, data)
+
+    def _sealed(self, visit: Visit, call: ToolCall, allowed: Allowed, block: bytes) -> bytes:
+        """One block of a stream; a question in it comes back sealed."""
+        if not visit.modern or not any(word in block for word in _ASKING):
+            return block
+        for found in SseParser(self._max_result).feed(block):
+            message = response_to(found.data, call.id) if found.data else None
+            if message is not None and found.data is not None and asks(message):
+                told = self._asked(visit, allowed, found.data)
+                return event(told, found.id, found.event, found.retry)
+        return block
+
+    def _asked(self, visit: Visit, allowed: Allowed, body: bytes) -> bytes:
+        return self._rounds.passed(visit, body, call_id=allowed.call_id, number=allowed.round + 1)
+
+
+def _follows(visit: Visit, call: ToolCall) -> bool:
+    """Whether a held call becomes a task: the request itself must say that it may."""
+    return visit.modern and call.declares_tasks
+
+
+def _retried(retry: Retry | None) -> Retried | None:
+    """What the guard has to know of an answer to an allowed call's question."""
+    if retry is None:
+        return None
+    state = retry.opened.state
+    answers = retry.call.input_responses or {}
+    return Retried(state.id, state.round, retry.opened.mark, state.until, answers)
 
 
 def _unknown(error: OutcomeUnknown) -> Refusal:

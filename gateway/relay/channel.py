@@ -72,6 +72,7 @@ class Channel:
     ) -> None:
         """`inboxes`: owner -> its GET stream; shared with the lane, outlives this channel."""
         self._limits = limits
+        self._tools_changed = command.tools_changed
         self._modern = modern
         self._inboxes = inboxes
         self._on_end = on_end
@@ -183,6 +184,8 @@ class Channel:
     def _notice(self, message: Message) -> None:
         params = message.get("params")
         params = params if isinstance(params, dict) else {}
+        if message["method"] == "notifications/tools/list_changed" and self._tools_changed:
+            self._tools_changed()
         match message["method"]:
             case "notifications/progress":
                 self._progress(message, params)

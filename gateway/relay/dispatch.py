@@ -16,14 +16,16 @@ import structlog
 from approvals.model import Client
 from gateway.grants import Grant
 from gateway.headers import outbound_headers
-from gateway.jsonrpc import ErrorCode, Message, client_of, encode, error_body
+from gateway.jsonrpc import ErrorCode, Message, client_of, encode, error_body, result_body
 from gateway.relay.calls import Calls
 from gateway.relay.exchange import Garbage, handed_down, read_json, read_response
 from gateway.relay.holding import Holding
-from gateway.relay.listing import Listing
+from gateway.relay.listing import TOOLS_CHANGED, Listing
 from gateway.relay.response import Receive, Send, reply
 from gateway.relay.sessions import Session, Sessions
 from gateway.relay.sse import Blocks, EventTooLarge
+from gateway.relay.tasklisten import TaskListen, watches
+from gateway.relay.tasks import Tasks, advertised
 from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request
 from gateway.relay.visit import Backend, Visit
 from gateway.relay.watch import Gone, raising_gone, until
@@ -44,8 +46,8 @@ _PASSED = frozenset(
         "logging/setLevel",
         "server/discover",
         "subscriptions/listen",
+        # The tasks of 2025-11-25; those of 2026-07-28 are `tasks`'s.
         "tasks/get",
-        "tasks/update",
         "tasks/cancel",
         "tasks/result",
         "tasks/list",
@@ -73,12 +75,16 @@ class Dispatch:
         calls: Calls,
         holding: Holding,
         listing: Listing,
+        tasks: Tasks,
+        task_listen: TaskListen,
         sessions: Sessions,
         max_result: int,
     ) -> None:
         self._calls = calls
         self._holding = holding
         self._listing = listing
+        self._tasks = tasks
+        self._task_listen = task_listen
         self._sessions = sessions
         self._max_result = max_result
 
@@ -103,6 +109,12 @@ class Dispatch:
             await self._listing.serve(visit)
         elif method == "initialize" and not visit.modern:
             await self._initialize(visit)
+        elif visit.modern and method.startswith("tasks/"):
+            await self._tasks.serve(visit)
+        elif visit.modern and method == "server/discover":
+            await self._discover(visit)
+        elif visit.modern and method == "subscriptions/listen" and watches(visit):
+            await self._task_listen.serve(visit, self.heard)
         elif method in _PASSED:
             await self._pass(visit)
         else:
@@ -130,7 +142,26 @@ class Dispatch:
             session=session.id if session is not None else "",
             headers={"Last-Event-ID": last_event} if last_event else {},
         )
-        await self._copy(backend, request, receive, send, None)
+        await self._copy(self.listener(grant, backend, session), request, receive, send, None)
+
+    def listener(self, grant: Grant, backend: Backend, session: Session | None) -> Visit:
+        """Whoever reads a legacy session's own stream, as a visit that asked for nothing."""
+        return Visit(
+            grant=grant,
+            backend=backend,
+            message=Message("request", "signoff", "tools/list", {}),
+            modern=False,
+            protocol=session.protocol if session is not None else "",
+            session=session,
+            receive=_never,
+            send=_nowhere,
+        )
+
+    def heard(self, visit: Visit, block: bytes) -> bytes:
+        """One block of a stream without an end of its own, as the agent may have it."""
+        if TOOLS_CHANGED in block:
+            self._listing.changed(visit)
+        return self._listing.resumed(visit.backend.name, block)
 
     async def _pass(self, visit: Visit) -> None:
         message = visit.message
@@ -140,11 +171,11 @@ class Dispatch:
             else {}
         )
         request = visit.request(encode(message), headers=headers)
-        await self._copy(visit.backend, request, visit.receive, visit.send, message)
+        await self._copy(visit, request, visit.receive, visit.send, message)
 
     async def _copy(
         self,
-        backend: Backend,
+        visit: Visit,
         request: Request,
         receive: Receive,
         send: Send,
@@ -153,10 +184,10 @@ class Dispatch:
         """Send a request and hand its answer down byte by byte."""
         try:
             async with raising_gone(receive):
-                answer = await backend.upstream.send(request)
+                answer = await visit.backend.upstream.send(request)
                 try:
                     if answer.content_type == "text/event-stream":
-                        await self._stream(backend.name, answer, send, message)
+                        await self._stream(visit, answer, send, message)
                         return
                     body = await read_json(answer, self._max_result)
                 finally:
@@ -165,22 +196,24 @@ class Dispatch:
         except Gone:
             return
         except (NotSent, OutcomeUnknown) as error:
-            await self._unreachable(backend, send, message, error)
+            await self._unreachable(visit.backend, send, message, error)
             return
         rpc_id = message.id if message is not None else None
         status, body = handed_down(answer.status, body, rpc_id)
         await reply(send, status, body, headers=_headers(answer))
 
-    async def _resumed(self, server: str, answer: Answer) -> AsyncIterator[bytes]:
-        """The bytes of a GET stream, which may repeat a listing that the agent left too early."""
+    async def _heard(self, visit: Visit, answer: Answer) -> AsyncIterator[bytes]:
+        """The bytes of a stream without an end, which may say that tools changed, or repeat a
+        listing that the agent left too early.
+        """
         blocks = Blocks(self._max_result)
         async for chunk in answer.body():
-            passed = [self._listing.resumed(server, block) for block in blocks.feed(chunk)]
+            passed = [self.heard(visit, block) for block in blocks.feed(chunk)]
             if passed:
                 yield b"".join(passed)
 
     async def _stream(
-        self, server: str, answer: Answer, send: Send, message: Message | None
+        self, visit: Visit, answer: Answer, send: Send, message: Message | None
     ) -> None:
         await send(
             {
@@ -197,12 +230,37 @@ class Dispatch:
         endless = message is None or message.method == "subscriptions/listen"
         try:
             async with until(self._holding.stopping) if endless else nullcontext():
-                chunks = answer.body() if message is not None else self._resumed(server, answer)
+                chunks = self._heard(visit, answer) if endless else answer.body()
                 async for chunk in chunks:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
         except (OutcomeUnknown, EventTooLarge):
-            log.warning("server.stream_broken", server=server)
+            log.warning("server.stream_broken", server=visit.backend.name)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _discover(self, visit: Visit) -> None:
+        """What the server says of itself, and that its calls may become tasks."""
+        message = visit.message
+        headers = dict(outbound_headers(visit.protocol, message.method, message.params or {}))
+        try:
+            answer = await visit.backend.upstream.send(
+                visit.request(encode(message), headers=headers)
+            )
+            try:
+                if answer.status != 200 or message.id is None:  # noqa: PLR2004
+                    body = await read_json(answer, self._max_result)
+                    status, body = handed_down(answer.status, body, message.id)
+                    await reply(visit.send, status, body, headers=_headers(answer))
+                    return
+                response = await read_response(answer, message.id, limit=self._max_result)
+            finally:
+                await answer.aclose()
+        except (NotSent, OutcomeUnknown) as error:
+            await self._unreachable(visit.backend, visit.send, message, error)
+            return
+        result, body = response.message.get("result"), response.body
+        if isinstance(result, dict):
+            body = result_body(message.id, advertised(result))
+        await reply(visit.send, 200, body, headers=_headers(answer))
 
     async def _initialize(self, visit: Visit) -> None:
         message = visit.message
@@ -250,6 +308,15 @@ class Dispatch:
             else ("The server behind the gateway cannot be reached")
         )
         await reply(send, 502, error_body(rpc_id, -32603, text))
+
+
+async def _never() -> Any:
+    """ASGI `receive` where nobody is."""
+    raise RuntimeError("nobody sends anything here")
+
+
+async def _nowhere(event: Any) -> None:
+    """ASGI `send` where nobody is."""
 
 
 def _headers(answer: Answer) -> list[tuple[bytes, bytes]]:

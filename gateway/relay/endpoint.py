@@ -1,4 +1,5 @@
-"""The MCP door agents talk to: `/mcp/{server}`, a plain ASGI function in front of everything else.
+"""The MCP door agents talk to: `/mcp/{server}`, and `/mcp` for all of a grant's servers; a plain
+ASGI function in front of everything else.
 
 It proves who asks and that the message has one reading; what happens then is `dispatch`'s. Checked
 in this order: Host, Origin, path, credential, grant, method, media type, size, message, headers.
@@ -6,7 +7,9 @@ in this order: Host, Origin, path, credential, grant, method, media type, size, 
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from collections.abc import Mapping
 
 import structlog
@@ -21,16 +24,26 @@ from gateway.paramheaders import HeaderParam
 from gateway.relay.dispatch import Dispatch
 from gateway.relay.response import Receive, Scope, Send, reply
 from gateway.relay.sessions import Session, Sessions
+from gateway.relay.together.arrival import Arrival
+from gateway.relay.together.bundle import Bundle
+from gateway.relay.together.door import Together
 from gateway.relay.visit import Backend, Visit
+from gateway.throttle import WINDOW, Throttle
 
 log = structlog.get_logger()
 
 PREFIX = "/mcp/"
+ALL = "/mcp"
+"""The path of every server a grant reaches."""
+
 _SERVER = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 _VERSION = re.compile(rb"\d{4}-\d{2}-\d{2}").fullmatch
 _BEARER = re.compile(r"[Bb]earer ([A-Za-z0-9_.~+/=-]{8,512})").fullmatch
 _RETRY = [(b"retry-after", b"5")]
+_GUESSES = 30  # tokens that are no grant's, of one address in a minute
 _CHALLENGE = [(b"www-authenticate", b'Bearer realm="signoff"')]
+
+_SHUTDOWN = "graceful shutdown"  # how uvicorn says that what still runs is cancelled
 
 _SESSION_GONE = error_body(None, -32600, "Session not found: initialize again")
 _DEFAULT_LEGACY = "2025-03-26"  # basic/transports: what a request without the header means
@@ -49,7 +62,7 @@ class Refused(Exception):
 
 
 class Endpoint:
-    """The ASGI application under `/mcp/`."""
+    """The ASGI application at `/mcp` and under `/mcp/`."""
 
     def __init__(
         self,
@@ -59,6 +72,7 @@ class Endpoint:
         sessions: Sessions,
         catalogue: Catalogue,
         dispatch: Dispatch,
+        together: Together,
         hosts: frozenset[str],
         origins: frozenset[str],
         max_body: int,
@@ -68,9 +82,12 @@ class Endpoint:
         self._sessions = sessions
         self._catalogue = catalogue
         self._dispatch = dispatch
+        self._together = together
         self._hosts = hosts
         self._origins = origins
         self._max_body = max_body
+        self._guesses = Throttle(_GUESSES)
+        self._warned_at = -WINDOW
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -80,15 +97,22 @@ class Endpoint:
         except RecordUnavailable:
             log.exception("record.unavailable")
             await reply(send, 503, _unrecorded(None), headers=_RETRY)
+        except asyncio.CancelledError as stop:
+            if _SHUTDOWN not in str(stop):
+                raise
+            log.warning("request.cut_off")  # its server was given time to answer
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         raw: list[tuple[bytes, bytes]] = scope["headers"]
         headers = _single(raw)
         self._check_site(headers)
         backend = self._backend(scope)
-        grant = await self._authenticate(headers)
+        grant = await self._authenticate(headers, scope)
         if backend is None:
-            raise Refused(404, "There is no such server here")
+            if scope["path"] != ALL or scope.get("raw_path", b"/mcp") != b"/mcp":
+                raise Refused(404, "There is no such server here")
+            await self._all(scope["method"], raw, headers, grant, receive, send)
+            return
         if not grant.reaches(backend.name):
             raise Refused(403, "This grant does not reach that server")
         method = scope["method"]
@@ -114,18 +138,10 @@ class Endpoint:
         receive: Receive,
         send: Send,
     ) -> None:
-        if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != (
-            b"application/json"
-        ):
-            raise Refused(415, "Content-Type must be application/json")
-        message = parse(await self._body(headers, receive))
-        if isinstance(message, Malformed):
-            raise Refused(message.http_status, message.message, body=_error(message))
+        message = await self._message(headers, receive)
         modern = message.kind != "response" and is_modern(raw, message)
         if modern and message.kind == "request":
-            wrong = check_modern_headers(raw, message, self._params(backend, message))
-            if wrong is not None:
-                raise Refused(wrong.http_status, wrong.message, body=_error(wrong))
+            _check_routing(raw, message, self._params(backend, message))
         session = None if modern else self._session(headers, grant, backend)
         protocol = _protocol(headers)
         visit = Visit(
@@ -144,6 +160,71 @@ class Endpoint:
             log.exception("record.unavailable", server=backend.name)
             await reply(send, 503, _unrecorded(message), headers=_RETRY)
 
+    async def _all(
+        self,
+        method: str,
+        raw: list[tuple[bytes, bytes]],
+        headers: dict[bytes, bytes],
+        grant: Grant,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """The URL of all servers: the same proof, then `Together`."""
+        together = self._together
+        if method == "POST":
+            message = await self._message(headers, receive)
+            modern = message.kind != "response" and is_modern(raw, message)
+            if modern and message.kind == "request":
+                _check_routing(raw, message, together.header_params(message))
+            opening = message.method == "initialize"
+            arrival = Arrival(
+                grant=grant,
+                backends=together.reached(grant),
+                names=together.names,
+                message=message,
+                modern=modern,
+                protocol=_protocol(headers),
+                bundle=None if modern or opening else self._bundle(headers, grant),
+                receive=receive,
+                send=send,
+            )
+            try:
+                await together.post(arrival)
+            except RecordUnavailable:
+                log.exception("record.unavailable")
+                await reply(send, 503, _unrecorded(message), headers=_RETRY)
+        elif method == "GET":
+            bundle, last = self._bundle(headers, grant), headers.get(b"last-event-id", b"")
+            await together.streams.get(
+                grant, together.reached(grant), bundle, last.decode("latin-1"), receive, send
+            )
+        elif method == "DELETE":
+            bundle = self._bundle(headers, grant)
+            await together.streams.delete(grant, together.reached(grant), bundle)
+            together.bundles.drop(grant, bundle)
+            await reply(send, 200)
+        else:
+            await reply(send, 405, headers=[(b"allow", b"GET, POST, DELETE")])
+
+    def _bundle(self, headers: dict[bytes, bytes], grant: Grant) -> Bundle:
+        sealed = headers.get(b"mcp-session-id")
+        if sealed is None:
+            raise Refused(400, "Mcp-Session-Id is missing: initialize first")
+        bundle = self._together.bundles.find(grant, sealed.decode("latin-1"))
+        if bundle is None:
+            raise Refused(404, "Session not found: initialize again", body=_SESSION_GONE)
+        return bundle
+
+    async def _message(self, headers: dict[bytes, bytes], receive: Receive) -> Message:
+        if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != (
+            b"application/json"
+        ):
+            raise Refused(415, "Content-Type must be application/json")
+        message = parse(await self._body(headers, receive))
+        if isinstance(message, Malformed):
+            raise Refused(message.http_status, message.message, body=_error(message))
+        return message
+
     def _check_site(self, headers: dict[bytes, bytes]) -> None:
         # A web page that rebinds its name to this address still sends its own Host and Origin.
         if headers.get(b"host", b"").decode("latin-1").lower() not in self._hosts:
@@ -160,12 +241,28 @@ class Endpoint:
             return None
         return self._backends.get(name)
 
-    async def _authenticate(self, headers: dict[bytes, bytes]) -> Grant:
+    async def _authenticate(self, headers: dict[bytes, bytes], scope: Scope) -> Grant:
         match = _BEARER(headers.get(b"authorization", b"").decode("latin-1"))
         grant = await self._grants.find(match[1]) if match is not None else None
-        if grant is None:
-            raise Refused(401, "A grant is needed: Authorization: Bearer …", challenge=True)
-        return grant
+        if grant is not None:
+            return grant
+        if match is not None:
+            self._count_guess(scope)
+        raise Refused(401, "A grant is needed: Authorization: Bearer …", challenge=True)
+
+    def _count_guess(self, scope: Scope) -> None:
+        """A token that is no grant's. Who tries many is told to wait; a right one still passes."""
+        client = scope.get("client")
+        now = int(time.monotonic() * 1000)
+        wait = self._guesses.fail(client[0] if client else "", now)
+        if not wait:
+            return
+        if now - self._warned_at >= WINDOW:
+            self._warned_at = now
+            log.warning("door.unknown_grants", sender=client and client[0])
+        refused = Refused(429, f"Too many unknown grants from your address. Wait {wait} seconds.")
+        refused.headers = [(b"retry-after", str(wait).encode())]
+        raise refused
 
     def _session(
         self, headers: dict[bytes, bytes], grant: Grant, backend: Backend
@@ -205,6 +302,15 @@ class Endpoint:
     def _bound(self, size: int) -> None:
         if size > self._max_body:
             raise Refused(413, f"The request is larger than {self._max_body} bytes")
+
+
+def _check_routing(
+    raw: list[tuple[bytes, bytes]], message: Message, params: tuple[HeaderParam, ...]
+) -> None:
+    """What the headers of 2026-07-28 say is what the body says."""
+    wrong = check_modern_headers(raw, message, params)
+    if wrong is not None:
+        raise Refused(wrong.http_status, wrong.message, body=_error(wrong))
 
 
 def _single(raw: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

@@ -63,6 +63,8 @@ def classify(message: dict[str, Any]) -> Execution:
     result = message.get("result")
     if not isinstance(result, dict):
         return Execution.UPSTREAM_ERROR
+    if result.get("resultType") == "input_required":
+        return Execution.INPUT_REQUIRED
     return Execution.TOOL_ERROR if result.get("isError") is True else Execution.SUCCEEDED
 
 
@@ -88,7 +90,7 @@ def handed_down(status: int, body: bytes, rpc_id: str | int | None) -> tuple[int
     """
     if status in _ABOUT_US:
         status = HTTPStatus.BAD_GATEWAY
-    if not body or _is_message(body):
+    if _is_message(body) or (not body and rpc_id is None):
         return status, body
     text = f"The server behind the gateway answered with HTTP {status} and no message"
     return status, error_body(rpc_id, -32603, text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from json import loads
 
 import structlog
 
@@ -16,16 +17,19 @@ from approvals.digest import sha256
 from approvals.journal import RecordUnavailable
 from approvals.model import Approval, Execution
 from gateway import answers
+from gateway.admission import Refused
 from gateway.answers import Refusal
 from gateway.catalogue import Catalogue
-from gateway.guard import Claimed, Guard, Lost, Refused
-from gateway.jsonrpc import ToolCall
+from gateway.guard import Claimed, Guard, Lost
+from gateway.jsonrpc import ToolCall, error_body
 from gateway.relay.exchange import Response, TooLarge, Unfinished, read_response
 from gateway.relay.listing import Listing, ListingFailed
 from gateway.relay.outbound import call_request
 from gateway.relay.progress import Progress
+from gateway.relay.servertask import ServerTask
 from gateway.relay.upstream import NotSent, OutcomeUnknown, Request
 from gateway.relay.visit import Visit
+from gateway.requeststate import MOST_ROUNDS
 
 log = structlog.get_logger()
 
@@ -39,6 +43,7 @@ class Ran:
 
     approval_id: str
     body: bytes
+    asks: Approval | None = None  # set where the response is a question: the approval now
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,18 @@ class Executions:
         self._catalogue = catalogue
         self._max_result = max_result
         self._tasks: set[asyncio.Task[Ending | None]] = set()
+        self._exchanges: dict[str, asyncio.Task[Response]] = {}  # by approval
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """The approvals whose call this process has sent and waits for."""
+        return tuple(self._exchanges)
+
+    def abandon(self, approval_id: str) -> None:
+        """The agent no longer wants what runs: tell the server, by closing the request."""
+        exchange = self._exchanges.get(approval_id)
+        if exchange is not None:
+            exchange.cancel()
 
     async def run(
         self, visit: Visit, call: ToolCall, approval: Approval, progress: Progress
@@ -89,7 +106,8 @@ class Executions:
             await self._listing.ensure(visit, fresh=True)
         except ListingFailed:
             return answers.server_unavailable(approval)
-        match await self._guard.claim(approval.id):
+        given = call.input_responses
+        match await self._guard.claim(approval.id, answering=call.answering, answers=given):
             case Lost():
                 return None
             case Refused(refusal):
@@ -109,11 +127,15 @@ class Executions:
         execution = Execution.OUTCOME_UNKNOWN
         refusal: Refusal = answers.outcome_unknown(claimed)
         try:
-            response = await self._exchange(visit, call, claimed, progress)
+            response = await self._exchanged(visit, call, claimed, progress)
             execution = response.execution
+            if execution is Execution.INPUT_REQUIRED:
+                response, execution = _asked(response, claimed, modern=visit.modern)
         except NotSent as error:
             log.warning("call.not_sent", approval=claimed.id, error=str(error))
             execution, refusal = Execution.NOT_EXECUTED, answers.not_sent(claimed)
+            if call.answering is not None:  # an earlier round was: the question stands
+                execution = Execution.INPUT_REQUIRED
         except TooLarge as error:
             log.warning("call.too_large", approval=claimed.id, error=str(error))
             refusal = answers.too_large(claimed)
@@ -137,18 +159,47 @@ class Executions:
             return Unknown(claimed.id, answers.outcome_unknown(recorded))
         if execution is Execution.OUTCOME_UNKNOWN:
             return Unknown(claimed.id, refusal)
-        return refusal if body is None else Ran(claimed.id, body)
+        if body is None:
+            return refusal
+        asks = recorded if execution is Execution.INPUT_REQUIRED else None
+        return Ran(claimed.id, body, asks)
+
+    async def _exchanged(
+        self, visit: Visit, call: ToolCall, claimed: Approval, progress: Progress
+    ) -> Response:
+        """The server's response, unless the agent gives the call up while it runs."""
+        exchange = asyncio.create_task(
+            self._exchange(visit, call, claimed, progress), name=f"exchange {claimed.id}"
+        )
+        self._exchanges[claimed.id] = exchange
+        try:
+            return await exchange
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                exchange.cancel()
+                raise  # the gateway stops
+            raise OutcomeUnknown("given up by the agent") from None
+        finally:
+            del self._exchanges[claimed.id]
 
     async def _exchange(
         self, visit: Visit, call: ToolCall, claimed: Approval, progress: Progress
     ) -> Response:
         tool = self._catalogue.tool(visit.backend.name, claimed.call.tool)
-        request = call_request(visit, call, claimed.call.arguments, tool, name=claimed.call.tool)
+        request = call_request(
+            visit, call, claimed.call.arguments, tool, about=claimed.id, name=claimed.call.tool
+        )
+        if visit.modern and (task := ServerTask.resumed(call)) is not None:
+            return await task.answered(visit, call, limit=self._max_result)
         try:
-            return await self._read(visit, call, request, progress)
+            response = await self._read(visit, call, request, progress)
         except Unfinished as left:
             # The server let go of the stream and may run on: the rest is had by coming back.
-            return await self._come_back(visit, call, left, progress)
+            response = await self._come_back(visit, call, left, progress)
+        if visit.modern and (task := ServerTask.of(response)) is not None:
+            return await task.followed(visit, call, limit=self._max_result)
+        return response
 
     async def _come_back(
         self, visit: Visit, call: ToolCall, left: Unfinished, progress: Progress
@@ -177,3 +228,16 @@ class Executions:
             )
         finally:
             await answer.aclose()
+
+
+def _asked(response: Response, claimed: Approval, *, modern: bool) -> tuple[Response, Execution]:
+    """What a question is: one, an error where there were too many, or a plain result to an agent
+    whose revision knows no questions.
+    """
+    if not modern:
+        return response, Execution.SUCCEEDED
+    if claimed.round < MOST_ROUNDS:
+        return response, Execution.INPUT_REQUIRED
+    text = "The server asked too many questions about one call"
+    body = error_body(response.message["id"], -32603, text)
+    return Response(200, body, loads(body)), Execution.UPSTREAM_ERROR

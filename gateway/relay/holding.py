@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
 from approvals.clock import Clock
 from approvals.journal import RecordUnavailable
-from approvals.model import Approval, Execution, Millis, State
+from approvals.model import Approval, Delivery, Execution, Millis, State
 from approvals.service import Approvals
 from gateway import answers
 from gateway.answers import Refusal
@@ -25,8 +25,10 @@ from gateway.guard import Guard
 from gateway.jsonrpc import ToolCall
 from gateway.relay.exchange import http_status
 from gateway.relay.execution import Ending, Executions, Ran, Unknown
+from gateway.relay.patience import Patience
 from gateway.relay.progress import Progress
 from gateway.relay.response import EventStream
+from gateway.relay.rounds import Retry, Rounds
 from gateway.relay.verdicts import answer, refuse
 from gateway.relay.visit import Visit
 from gateway.relay.watch import Gone, raising_gone
@@ -57,6 +59,8 @@ class Holding:
         approvals: Approvals,
         guard: Guard,
         executions: Executions,
+        rounds: Rounds,
+        patience: Patience,
         clock: Clock,
         url: str,
         progress_seconds: float,
@@ -64,6 +68,8 @@ class Holding:
         self._approvals = approvals
         self._guard = guard
         self._executions = executions
+        self._rounds = rounds
+        self._patience = patience
         self._clock = clock
         self._url = url
         self._progress_seconds = progress_seconds
@@ -78,6 +84,9 @@ class Holding:
 
     async def hold(self, visit: Visit, call: ToolCall, approval: Approval, hold: float) -> None:
         """Answer a call that a person must decide on."""
+        if visit.modern and approval.execution is Execution.INPUT_REQUIRED and call.input_responses:
+            # An answer without the state it was asked with, as some clients send it.
+            call = replace(call, answering=approval.round)
         await self._attach(visit, call, approval, hold)
 
     async def resume(self, visit: Visit, call: ToolCall) -> None:
@@ -92,7 +101,25 @@ class Holding:
         ):
             await refuse(visit, answers.unknown_approval())
             return
-        hold = visit.grant.hold or self._guard.default_hold or _AWAIT_SECONDS
+        hold = self._awaits(visit)
+        await self._guard.waits(approval.id, until=self._clock.now() + hold * 1000)
+        await self._attach(visit, call, approval, hold)
+
+    def _awaits(self, visit: Visit) -> int:
+        """Seconds for which an agent that came back waits in place."""
+        grant = visit.grant
+        return grant.waits(grant.hold or self._guard.default_hold or _AWAIT_SECONDS)
+
+    async def go_on(self, visit: Visit, retry: Retry) -> None:
+        """Answer a retry that brings the answer to a question of an approved call. It goes to the
+        server once; who brings it again gets what became of it.
+        """
+        approval = await self._approvals.get(retry.opened.state.id)
+        if approval is None or approval.delivery is Delivery.DELIVERED:
+            await self._rounds.spent(visit)
+            return
+        call = replace(retry.call, answering=retry.opened.state.round)
+        hold = self._awaits(visit)
         await self._guard.waits(approval.id, until=self._clock.now() + hold * 1000)
         await self._attach(visit, call, approval, hold)
 
@@ -117,6 +144,8 @@ class Holding:
     async def _attach(self, visit: Visit, call: ToolCall, approval: Approval, hold: float) -> None:
         stream = EventStream(visit.send)
         progress = Progress(stream, call.progress_token)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         key = self._key(visit)
         task = asyncio.current_task()
         if key is not None and task is not None:
@@ -127,11 +156,14 @@ class Holding:
             await self._tell(visit, stream, outcome)
         except Gone:
             await self._left(approval, cancelled=False)
+            await self._patience.left(visit.grant, loop.time() - began, timed_out=False)
         except asyncio.CancelledError as stop:
             if stop.args not in ((_LEFT,), (_CANCELLED,)) or task is None:
                 raise  # our own shutdown is never taken for the agent's leaving
             task.uncancel()
             await self._left(approval, cancelled=stop.args == (_CANCELLED,))
+            if stop.args == (_LEFT,):
+                await self._patience.left(visit.grant, loop.time() - began, timed_out=True)
             await stream.end()  # the agent expects no response any more (utilities/cancellation)
         except RecordUnavailable:
             log.exception("record.unavailable", approval=approval.id)
@@ -195,6 +227,8 @@ class Holding:
         match approval.execution:
             case Execution.NONE | Execution.NOT_EXECUTED:
                 return await self._executions.run(visit, call, approval, progress)
+            case Execution.INPUT_REQUIRED if call.answering == approval.round:
+                return await self._executions.run(visit, call, approval, progress)
             case Execution.EXECUTING:
                 return None
             case Execution.OUTCOME_UNKNOWN:
@@ -203,11 +237,14 @@ class Holding:
                 stored = await self._guard.stored_result(approval.id, attached_at=since)
                 if stored is None:
                     return answers.already_delivered(approval)
-                return Ran(approval.id, stored)
+                asks = approval if approval.execution is Execution.INPUT_REQUIRED else None
+                return Ran(approval.id, stored, asks)
 
     async def _tell(self, visit: Visit, stream: EventStream, outcome: Outcome) -> None:
         match outcome:
-            case Ran(approval_id, body):
+            case Ran(approval_id, body, asks):
+                if asks is not None:
+                    body = self._rounds.asked(visit, asks, body)
                 told = under_id(body, visit.message.id)
                 await answer(visit, told, stream, status=http_status(told, modern=visit.modern))
                 self._guard.delivered(approval_id)

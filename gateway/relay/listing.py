@@ -32,11 +32,15 @@ from gateway.strictjson import BadJson, strict_loads
 
 log = structlog.get_logger()
 
+TOOLS_CHANGED = b"notifications/tools/list_changed"
+"""Stands in what a server says when its tools changed (server/tools)."""
+
 _LISTING_SECONDS = 10.0
+_MOST_CHANGES = 3  # during one listing; a server may say so without end
 _MOST_PAGES = 100
 _DEPTH = 128  # schemas nest deeper than arguments do
 
-_AWAIT_DEFINITION: Mapping[str, Any] = {
+AWAIT_DEFINITION: Mapping[str, Any] = {
     "name": AWAIT_TOOL,
     "title": "Wait for an approval",
     "description": (
@@ -79,6 +83,7 @@ class Listing:
         self._max_result = max_result
         self._refresh_ms = int(refresh_seconds * 1000)
         self._asking: dict[str, asyncio.Task[None]] = {}
+        self._changes: dict[str, int] = {}  # how often a server said that its tools changed
 
     async def serve(self, visit: Visit) -> None:
         """Answer an agent's tools/list."""
@@ -178,18 +183,49 @@ class Listing:
         listed_at = self._catalogue.listed_at(name)
         if fresh or listed_at is None:
             await self._ask(visit)
-        elif self._clock.now() - listed_at > self._refresh_ms and name not in self._asking:
+        elif self._clock.now() - listed_at > self._refresh_ms:
+            self._soon(visit)
+
+    def changed(self, visit: Visit) -> None:
+        """The server says that its tools changed: they are listed now, by ourselves, and no call is
+        judged before they are.
+        """
+        name = visit.backend.name
+        self._changes[name] = self._changes.get(name, 0) + 1
+        self._catalogue.outdated(name)
+        self._soon(visit)
+
+    def _soon(self, visit: Visit) -> None:
+        """List the server's tools in a task of the gateway's own, one for each server."""
+        name = visit.backend.name
+        if name not in self._asking:
             task = asyncio.create_task(self._refresh(visit), name=f"listing {name}")
             self._asking[name] = task
             task.add_done_callback(lambda _: self._asking.pop(name, None))
 
     async def _refresh(self, visit: Visit) -> None:
+        name = visit.backend.name
         try:
-            await self._ask(visit)
+            for _ in range(_MOST_CHANGES):
+                changes = self._changes.get(name, 0)
+                await self._ask(visit)
+                if self._changes.get(name, 0) == changes:
+                    return
+                self._catalogue.outdated(name)
         except ListingFailed as error:
             log.warning("server.listing_failed", server=visit.backend.name, error=str(error))
 
-    async def _ask(self, visit: Visit) -> None:
+    async def offered(self, visit: Visit) -> list[dict[str, Any]]:
+        """The server's tools as its agents may see them, asked for now; the gateway's own is not
+        among them.
+
+        Raises:
+            ListingFailed: the server did not say.
+        """
+        listed = await self._ask(visit)
+        return self._visible(visit.backend.name, listed)
+
+    async def _ask(self, visit: Visit) -> list[Any]:
         tools: list[Any] = []
         cursor: str | None = None
         try:
@@ -203,6 +239,7 @@ class Listing:
         except (NotSent, OutcomeUnknown, TimeoutError) as error:
             raise ListingFailed from error
         await self._observe(visit, {"tools": tools}, complete=True)
+        return tools
 
     async def _page(self, visit: Visit, cursor: str | None) -> dict[str, Any]:
         rpc_id = f"signoff-{secrets.token_hex(8)}"  # never one the agent would choose
@@ -235,21 +272,21 @@ class Listing:
         )
 
     def _shown(self, server: str, listed: dict[str, Any], *, modern: bool) -> dict[str, Any]:
-        shown = {
-            **listed,
-            "tools": [
-                tool
-                for tool in listed["tools"]
-                if isinstance(tool, dict) and not self._guard.hidden(server, tool.get("name"))
-            ],
-        }
+        shown = {**listed, "tools": self._visible(server, listed["tools"])}
         if "nextCursor" not in listed and self._guard.can_hold(server):
-            shown["tools"].append(dict(_AWAIT_DEFINITION))
+            shown["tools"].append(dict(AWAIT_DEFINITION))
         if modern:
             # What is listed depends on the grant and on a policy that may change at any moment.
             shown["cacheScope"] = "private"
             shown["ttlMs"] = 0
         return shown
+
+    def _visible(self, server: str, tools: list[Any]) -> list[dict[str, Any]]:
+        return [
+            tool
+            for tool in tools
+            if isinstance(tool, dict) and not self._guard.hidden(server, tool.get("name"))
+        ]
 
 
 def _tools(body: bytes) -> dict[str, Any] | None:

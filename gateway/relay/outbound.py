@@ -10,9 +10,17 @@ from gateway.relay.visit import Visit
 
 
 def call_request(
-    visit: Visit, call: ToolCall, arguments: bytes, tool: Tool | None, *, name: str = ""
+    visit: Visit,
+    call: ToolCall,
+    arguments: bytes,
+    tool: Tool | None,
+    *,
+    about: str,
+    name: str = "",
 ) -> Request:
-    """`arguments` are canonical and stand in the body byte for byte; `name` names another tool."""
+    """`arguments` are canonical and stand in the body byte for byte; `name` names another tool.
+    `about`: the id the call has on record.
+    """
     name = name or call.name
     body = encode_call(call.id, name, arguments, call.meta, call.extra)
     headers = {}
@@ -21,4 +29,4 @@ def call_request(
         mirrored = strict_loads(arguments) if params else {}
         named = {"name": name, "arguments": mirrored}
         headers = dict(outbound_headers(visit.protocol, "tools/call", named, params))
-    return visit.request(body, headers=headers)
+    return visit.request(body, headers=headers, about=about)

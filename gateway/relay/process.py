@@ -44,6 +44,7 @@ class Command:
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     cwd: str | None = None
     errlog: IO[Any] | None = None  # the server's stderr; None: the gateway's own
+    tools_changed: Callable[[], None] | None = None  # told when the server says so, to whomever
 
 
 @dataclass(frozen=True, slots=True)

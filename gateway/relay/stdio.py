@@ -11,7 +11,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import IO, Any
 
@@ -21,8 +21,9 @@ from gateway.relay.channel import Channel, Limits, Message, encode
 from gateway.relay.lane import Greeting, Lane, Pace, Refused
 from gateway.relay.mailbox import Mailbox
 from gateway.relay.process import Command
-from gateway.relay.stdio_answer import Inbox, Stream, Whole, accepted, refused
+from gateway.relay.stdio_answer import Inbox, Stream, refused
 from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request
+from gateway.relay.whole import Whole, accepted
 
 __all__ = ["Limits", "StdioUpstream"]
 
@@ -57,11 +58,20 @@ class StdioUpstream:
         shared: bool = False,
         limits: Limits | None = None,
         errlog: IO[Any] | None = None,
+        tools_changed: Callable[[], None] | None = None,
     ) -> None:
-        """`errlog` takes the server's stderr (needs a file number); None: our own stderr."""
+        """`errlog` takes the server's stderr (needs a file number); None: our own stderr.
+        `tools_changed` is called when the server says that they did, whoever listens or not.
+        """
         self.name = name
         self._command = Command(
-            name=name, command=command, args=tuple(args), env=env or {}, cwd=cwd, errlog=errlog
+            name=name,
+            command=command,
+            args=tuple(args),
+            env=env or {},
+            cwd=cwd,
+            errlog=errlog,
+            tools_changed=tools_changed,
         )
         self._shared = shared
         self._limits = limits or Limits()
@@ -201,6 +211,15 @@ class StdioUpstream:
         if "method" in message and key in self._lanes:
             _pass_on(self._lanes[key].channel, message, request.grant)
         return accepted()
+
+    def forget_modern(self, grant: str) -> None:
+        """The server turned out not to speak the modern era: its process that was asked serves
+        nobody, and how it took the question says nothing about its health.
+        """
+        owner = "" if self._shared else grant
+        if (_MODERN, owner) in self._lanes:
+            self._drop((_MODERN, owner))
+        self._paces.pop(owner, None)
 
     # Processes.
 

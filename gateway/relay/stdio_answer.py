@@ -7,39 +7,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
 from json import dumps
 
 from gateway.relay.channel import Channel, Flight, Limits
 from gateway.relay.mailbox import Ended, Letter, Mailbox
 from gateway.relay.upstream import Answer, OutcomeUnknown
+from gateway.relay.whole import Whole
 
-JSON = "application/json"
 EVENT_STREAM = "text/event-stream"
 PING = b": ping\n\n"
-
-
-@dataclass(slots=True)
-class Whole:
-    """An answer that is there already."""
-
-    status: int
-    data: bytes = b""
-    session: str = ""
-    content_type: str = JSON
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    async def body(self) -> AsyncIterator[bytes]:
-        if self.data:
-            yield self.data
-
-    async def aclose(self) -> None:
-        """Nothing is open."""
-
-
-def accepted() -> Whole:
-    """A notification or a response was taken."""
-    return Whole(202, content_type="")
 
 
 def refused(status: int, text: str, *, allow: str = "") -> Whole:

@@ -25,6 +25,7 @@ class Request:
     )  # further MCP headers: Mcp-Method, Last-Event-ID, …
     rpc_method: str = ""  # of the message in `body`
     rpc_id: str | int | None = None  # None: a notification or a response
+    about: str = ""  # a tools/call's "apr_…" or "call_…" on record
 
 
 class Answer(Protocol):

@@ -50,6 +50,7 @@ class Visit:
         rpc_method: str = "",
         rpc_id: str | int | None = None,
         headers: Mapping[str, str] | None = None,
+        about: str = "",
     ) -> Request:
         """A request towards the server on behalf of this visit: same session, same revision."""
         return Request(
@@ -61,6 +62,7 @@ class Visit:
             headers=headers or {},
             rpc_method=rpc_method or self.message.method,
             rpc_id=self.message.id if rpc_id is None and not rpc_method else rpc_id,
+            about=about,
         )
 
     def resumption(self, last_event: str) -> Request:

@@ -151,6 +151,41 @@ def test_the_script_finds_what_the_chain_cannot_the_meaning(
     assert why in answer
 
 
+ASKED, WENT_ON = said("input_required"), said("continued")
+OPEN = [ONE, APPROVED, CLAIMED, ASKED]
+
+
+def free(event: str) -> Event:
+    """A row about one call that needed no approval."""
+    return Event(event=event, call_id="call_1", presented_digest="d")
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ([*OPEN, WENT_ON, RAN], ""),
+        ([*OPEN, WENT_ON, ASKED, WENT_ON, RAN], ""),
+        ([*OPEN, said("withdrawn")], ""),
+        ([*OPEN, CLAIMED], "apr_1 is used twice"),
+        ([*OPEN, WENT_ON, RAN, WENT_ON], "apr_1 is used twice"),
+        ([*OPEN, RAN], "apr_1 ran without having been claimed"),
+        ([ONE, APPROVED, WENT_ON], "apr_1 is used twice"),
+        ([free("allowed"), free("input_required"), free("continued"), free("succeeded")], ""),
+        ([free("allowed"), free("continued"), free("input_required"), free("succeeded")], ""),
+        ([free("allowed"), free("input_required"), free("succeeded")], "without a verdict"),
+        ([free("continued")], "something goes on that was never allowed"),
+    ],
+)
+def test_the_script_knows_a_call_that_goes_on_from_one_that_runs_twice(
+    sqlite_record: Record, tmp_path: Path, key: Path, rows: list[Event], why: str
+) -> None:
+    sqlite_record.write(lambda tx: [tx.append(event) for event in rows])
+    exported(sqlite_record, tmp_path / "out")
+    code, answer = proof(tmp_path / "out", "--key", str(key))
+    assert why in answer
+    assert code == (1 if why else 0), answer
+
+
 def test_spreadsheets_see_no_formula(record: Record, tmp_path: Path) -> None:
     risky = ["=1+1", "+1", "-1", "@x", "\tx", "'quoted", " =1", "\uff1d1"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -215,6 +216,42 @@ def test_each_filter_finds_its_rows_and_no_others(
 ) -> None:
     told(sqlite_record)
     assert pages(sqlite_record, **filters) == seqs
+
+
+def test_a_search_that_takes_too_long_says_how_far_it_came_and_goes_on_from_there(
+    record: Record,
+) -> None:
+    def many(tx: Transaction) -> None:
+        for n in range(1, 5_001):
+            tx.append(Event(event="allowed", grant="seldom" if n in (2, 4_990) else "usual", at=n))
+
+    record.write(many)
+    found: list[int] = []
+    reached: list[int] = [5_001]
+    query = HistoryQuery(grant="seldom")
+    while True:
+        page = record.read(partial(search, query=query, seconds=0))
+        found += [row.event.at for row in page.rows]
+        if page.next is None:
+            break
+        assert page.reached == page.next  # this history's times are its numbers
+        assert page.reached < reached[-1]
+        reached.append(page.reached)
+        query = replace(query, before=page.next)
+    assert (found, reached, page.reached) == ([4_990, 2], [5_001, 3_001, 1_001], None)
+
+
+def test_a_verdict_that_one_event_tells_is_found_by_that_event(record: Record) -> None:
+    told(record)
+
+    def denied(tx: Transaction) -> None:
+        tx.append(Event(event="denied", verdict="deny", reason="Not for agents."))
+        tx.append(Event(event="limited", verdict="limited"))
+
+    record.write(denied)
+    assert pages(record, verdict="deny") == [11]
+    assert pages(record, verdict="limited") == [12]
+    assert pages(record, verdict="deny", event="limited") == []
 
 
 def test_a_call_is_found_by_its_id_and_by_its_digest(record: Record) -> None:

@@ -54,11 +54,13 @@ async def running(made: Outbox) -> AsyncIterator[None]:
 
 
 def rows(record: Record) -> list[tuple[Any, ...]]:
+    """The changes still to be told; reminders have tests of their own."""
     return record.read(
         lambda connection: [
             tuple(row)
             for row in connection.exec_driver_sql(
-                "SELECT kind, tries, error, done_at IS NOT NULL FROM outbox ORDER BY id"
+                "SELECT kind, tries, error, done_at IS NOT NULL FROM outbox "
+                "WHERE kind <> 'reminder' ORDER BY id"
             )
         ]
     )

@@ -17,6 +17,7 @@ from approvals.model import (
     AlreadyDecided,
     Approval,
     Choice,
+    Counted,
     Decided,
     Moved,
     Reviewer,
@@ -25,7 +26,7 @@ from approvals.model import (
     Terms,
 )
 from approvals.store import Database, Transaction
-from tests.approvals.record import ALICE, BOB, KEYS, Record, run, vote
+from tests.approvals.record import ALICE, BOB, KEYS, Record, call, hold, run, vote
 
 ROUNDS = 5
 Act = Callable[[Transaction], Any]
@@ -194,6 +195,71 @@ def test_of_two_claimers_one_runs_it(record: Record, replicas: tuple[Database, .
         )
         assert sum(isinstance(result, queue.Claimed) for result in results) == 1
         assert record.events(approved).count("claimed") == 1
+
+
+@pytest.mark.parametrize("ending", [supersede, withdraw])
+def test_a_claim_against_a_policy_reload_or_the_agents_no_runs_before_it_or_never(
+    record: Record, replicas: tuple[Database, ...], ending: Callable[[Approval], Act]
+) -> None:
+    for n in range(ROUNDS):
+        approved = record.approved({"n": n})
+        claim: Act = partial(run, approval=approved, owner="gw")
+        acts = [claim, ending(approved), claim] if n % 2 else [ending(approved), claim, claim]
+        results = together(replicas, acts)
+        ran = sum(isinstance(result, queue.Claimed) for result in results)
+        ended = sum(isinstance(result, Approval) for result in results)
+        assert (ran, ended) in {(1, 0), (0, 1)}
+        told = [name for name in record.events(approved) if name not in ("held", "approved")]
+        assert len(told) == 1
+
+
+def test_a_denial_against_the_deadline_has_one_winner(
+    record: Record, replicas: tuple[Database, ...]
+) -> None:
+    for n in range(ROUNDS):
+        held = record.hold({"n": n}, terms=Terms(expires=60))
+        record.clock.pass_(seconds=59.999 if n % 2 else 60)
+        sweep = partial(queue.expire_due, now=held.expires_at)
+        decided, *_ = together(replicas, [deny(held), sweep, sweep])
+        final = record.now_is(held.id)
+        assert final.state is (State.DENIED if isinstance(decided, Moved) else State.EXPIRED)
+
+
+def test_of_two_edits_at_once_one_stands_and_the_other_was_of_an_earlier_revision(
+    record: Record, replicas: tuple[Database, ...]
+) -> None:
+    for n in range(ROUNDS):
+        terms = Terms(editable=("args.amount",))
+        held = record.hold(grant=f"grt_{n + 10}", terms=terms)
+        results = together(replicas, [edit(held), edit(held), edit(held)])
+        assert sum(isinstance(result, Moved) for result in results) == 1
+        assert sum(isinstance(result, Stale) for result in results) == 2
+        assert record.now_is(held.id).revision == 2
+
+
+def test_two_people_at_once_make_a_quorum_of_two_once(
+    record: Record, replicas: tuple[Database, ...]
+) -> None:
+    for n in range(ROUNDS):
+        held = record.hold({"n": n}, terms=Terms(quorum=2))
+        acts = [approve(held, person) for person in (ALICE, BOB, ALICE, BOB)]
+        results = together(replicas, acts)
+        assert sum(isinstance(result, Counted) for result in results) == 1
+        assert sum(isinstance(result, Moved) for result in results) == 1
+        assert record.events(held).count("approved") == 1
+
+
+def test_identical_calls_at_once_on_two_replicas_are_one_approval(
+    record: Record, replicas: tuple[Database, ...]
+) -> None:
+    def arrive(tx: Transaction, n: int) -> str:
+        found = queue.find_open(tx, queue.digest_of(call({"n": n})))
+        return queue.attach(tx, found.id).id if found else hold(tx, {"n": n}).id
+
+    for n in range(ROUNDS):
+        results = together(replicas, [partial(arrive, n=n)] * 6)
+        assert len(set(results)) == 1
+        assert record.now_is(results[0]).attempts == 6
 
 
 def test_of_two_effects_at_once_one_runs(record: Record, replicas: tuple[Database, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -12,7 +13,7 @@ import pytest
 import uvloop
 
 from approvals import queue
-from approvals.model import Choice, Decided, Moved, NotFound, State, Terms
+from approvals.model import Approval, Choice, Decided, Moved, NotFound, State, Terms
 from approvals.service import Approvals
 from approvals.store import Database
 from approvals.wakeup import Wakeup
@@ -51,6 +52,24 @@ async def test_a_decision_before_the_waiter_listens_is_not_missed(record: Record
         found = await approvals.wait(held.id, version=held.version, timeout=5)
     assert found is not None
     assert found.state is State.APPROVED
+
+
+async def test_a_decision_at_the_moment_the_waiter_listens_is_not_missed(record: Record) -> None:
+    with face(record) as approvals, anyio.fail_after(20):
+        for n in range(25):
+            held = record.hold({"n": n})
+            barrier = threading.Barrier(2)
+            deciding = asyncio.create_task(asyncio.to_thread(decide_at, barrier, record, held))
+            await asyncio.to_thread(barrier.wait, 10)
+            found = await approvals.wait(held.id, version=held.version, timeout=10)
+            assert found is not None
+            assert found.state is State.APPROVED
+            await deciding
+
+
+def decide_at(barrier: threading.Barrier, record: Record, held: Approval) -> None:
+    barrier.wait(10)
+    record.decide(held)
 
 
 async def test_a_waiter_is_woken_by_a_decision_here(record: Record) -> None:

@@ -17,6 +17,7 @@ import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from approvals.model import Role
+from tests.web.place import open_place
 from tests.web.scene import Scene, open_scene
 from web.app import build
 
@@ -51,6 +52,7 @@ class Site:
     scene: Scene
     port: int = 0
     more: dict[str, Any] = field(default_factory=dict)  # of the surface's `Deps`
+    place: Any = None  # a `Place`, on a full site
     _server: uvicorn.Server | None = None
     _thread: threading.Thread | None = None
 
@@ -93,6 +95,16 @@ def site(tmp_path: Path) -> Iterator[Site]:
     served.stop()
     scene.wakeup.close()
     scene.database.close_now()
+
+
+@pytest.fixture
+def full(site: Site, tmp_path: Path) -> Site:
+    """A surface with everything on it: desk, tools, rules, and a policy.json that is written."""
+    site.stop()
+    site.place = site.do(open_place(site.scene, tmp_path))
+    site.more = site.place.deps()
+    site.start()
+    return site
 
 
 @dataclass

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from approvals.model import Approval, Call, Choice, Terms
-from approvals.store import Transaction
+from approvals.model import Choice, Terms
 from tests.browser.conftest import Site, Visitors
-from tests.web.scene import MemoryDesk, fill, policy, tools
+from tests.browser.test_reviewing import settled
+from tests.web.place import DEFINITIONS, past_calls
+from tests.web.scene import fill
 
 pytestmark = pytest.mark.browser
 
@@ -34,19 +35,6 @@ def faults(page: Page, where: str) -> list[str]:
         for violation in found["violations"]
         for node in violation["nodes"]
     ]
-
-
-def agree(_tx: Transaction, _call: Call, *, held: Approval) -> None:
-    return None
-
-
-@pytest.fixture
-def full(site: Site) -> Site:
-    """A surface with everything on it: the example's calls, tools, agents, a policy."""
-    site.stop()
-    site.more = {"desk": MemoryDesk(), "tools": tools, "policy": policy, "judge_again": agree}
-    site.start()
-    return site
 
 
 def test_the_vendored_file_is_the_one_that_was_looked_at() -> None:
@@ -74,14 +62,66 @@ def test_every_page_is_accessible(full: Site, visitors: Visitors, look: str) -> 
             decided.id, revision=1, reviewer=root, choice=Choice.DENY, reason="no", via="page"
         )
     )
+    past_calls(full.scene)
+    change_definition(full)
     paths = (
         *("/", f"/approvals/{changeable.id}", f"/approvals/{decided.id}", "/history"),
         *("/history?tool=nothing", "/tools", "/tools/changed?server=crm&tool=delete_customer"),
-        *("/policy", "/agents", "/insights", "/approvals/apr_nothing"),
+        *("/policy", "/policy/text", "/policy/tool?server=billing&tool=create_charge"),
+        *("/agents", "/insights", "/approvals/apr_nothing", "/nothing", "/history?since=x"),
     )
     for path in paths:
         page.goto(full.url + path)
         found += faults(page, path)
+    assert "\n".join(found) == ""
+
+
+def change_definition(full: Site) -> None:
+    """One tool's server describes it otherwise from now on."""
+    changed = [{**one, "description": "Deletes more."} for one in DEFINITIONS["crm"]]
+    now = full.scene.clock.now()
+    full.do(full.place.catalogue.observe("crm", changed, complete=True, now=now))
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_states_of_building_selecting_and_standing_still_are_accessible(
+    full: Site, visitors: Visitors, look: str
+) -> None:
+    past_calls(full.scene)
+    for number in range(2):
+        full.scene.held("git_commit", {"message": f"m{number}"})
+    page = visitors.new(bypass_csp=True, reduced_motion="reduce", **LOOKS[look]).sign_in(
+        "root", "admin"
+    )
+    found: list[str] = []
+    page.goto(full.url + "/policy/tool?server=billing&tool=create_charge")
+    for choice in ("allow", "deny", "hold"):
+        page.locator(f"#k-{choice}").check()
+        found += faults(page, f"rules: {choice}")
+    preview = page.get_by_role("button", name="Show what changes").last
+    page.get_by_label("How many people").last.fill("x")
+    preview.click()
+    page.locator("[aria-invalid=true]").first.wait_for()
+    found += faults(page, "rules with a fault")
+    page.get_by_label("How many people").last.fill("1")
+    preview.click()
+    page.get_by_role("button", name="Save this to policy.json").wait_for()
+    found += faults(page, "rules previewed")
+    page.goto(full.url)
+    settled(page)
+    for box in page.locator("[data-pick]").all():
+        box.check()
+    found += faults(page, "selected")
+    bar = page.get_by_role("form", name="Selected calls")
+    bar.get_by_text("Deny…").click()
+    found += faults(page, "denying several")
+    bar.get_by_label("Too risky").check()
+    bar.get_by_role("button", name="Deny all of them").click()
+    page.locator("#results").wait_for()
+    found += faults(page, "results")
+    full.stop()
+    page.locator("#live[data-state=stale]").wait_for(timeout=15_000)
+    found += faults(page, "stale")
     assert "\n".join(found) == ""
 
 

@@ -114,3 +114,29 @@ def test_connect_prints_lines_for_every_program(signoff: Command) -> None:
     assert "claude mcp add --transport http git http://127.0.0.1:8788/mcp/git" in out
     for program in ("Cursor", "VS Code", "Codex"):
         assert f"# {program}" in out
+
+
+def test_connect_makes_a_grant_that_fits_the_program(signoff: Command, folder: Folder) -> None:
+    folder.granted()
+    made = signoff("connect", "claude-code")
+    assert "a held call waits up to 240 s in place" in made.err
+    token = made.out.partition("Bearer ")[2].split('"')[0]
+    assert made.out.splitlines()[-1] == (
+        "claude mcp add --transport http signoff http://127.0.0.1:8788/mcp "
+        f'--header "Authorization: Bearer {token}"'
+    )
+    assert "up to 50 s" in signoff("connect", "cursor").err
+    desktop = signoff("connect", "claude-desktop").out.partition("\n")[2]
+    entry = json.loads(desktop)["mcpServers"]["signoff"]
+    assert entry["args"] == ["connect", "all"]
+    assert entry["env"]["SIGNOFF_TOKEN"].startswith("sgn_")
+
+
+def test_the_hold_of_a_grant_is_set_anew(signoff: Command, folder: Folder) -> None:
+    folder.granted()
+    signoff("grant", "create", "patient", "--hold", "240")
+    assert signoff("grant", "hold", "patient", "90").code == 0
+    assert "patient\t*\tusable\t90 s\t" in signoff("grant", "list").out
+    assert signoff("grant", "hold", "patient").code == 0
+    assert "patient\t*\tusable\tdefault\t" in signoff("grant", "list").out
+    assert signoff("grant", "hold", "nobody", "9").code == 6

@@ -1,7 +1,9 @@
 """What every Python client script is: orders on stdin, what it saw on stdout, one JSON a line.
 
-Orders: {"id": 1, "op": "list"} and {"id": 2, "op": "call", "name": …, "arguments": {…},
-"timeout": seconds?, "progress": true?}. Runs in either SDK's environment, so it imports neither.
+Orders: {"id": 1, "op": "list"}, {"id": 2, "op": "call", "name": …, "arguments": {…},
+"timeout": seconds?, "progress": true?, "reset": true?} and {"op": "cancel", "call": 2}; `reset`, a
+time-out that begins anew with every progress note, is for the TypeScript SDKs alone. Runs in either
+Python SDK's environment, so it imports neither.
 """
 
 from __future__ import annotations
@@ -33,8 +35,13 @@ def say(seen: Json) -> None:
 async def converse(*, protocol: str, tools: List, call: Call) -> None:
     """Follow orders until stdin ends; calls run beside each other."""
 
+    calls: dict[int, anyio.CancelScope] = {}
+
     async def obey(order: Json) -> None:
         number = order["id"]
+        if order["op"] == "cancel":
+            calls[order["call"]].cancel()
+            return
 
         async def note(progress: float, total: float | None, message: str | None) -> None:
             said = {"progress": progress, "total": total, "message": message}
@@ -46,7 +53,10 @@ async def converse(*, protocol: str, tools: List, call: Call) -> None:
                 return
             on_progress = note if order.get("progress") else None
             given = (order["name"], order["arguments"], order.get("timeout"), on_progress)
-            say({"id": number, "result": await call(*given)})
+            with anyio.CancelScope() as calls[number]:
+                say({"id": number, "result": await call(*given)})
+            if calls[number].cancelled_caught:
+                say({"id": number, "error": "cancelled"})
         except Exception as error:  # noqa: BLE001 - whatever the SDK raises is what it saw
             say({"id": number, "error": f"{type(error).__name__}: {error}"})
 

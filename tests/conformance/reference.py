@@ -1,7 +1,7 @@
 """A server that does all of MCP, written with the SDK, for the official suite to run against.
 
-python -m tests.conformance.reference http PORT | stdio. Knows nothing of the gateway: the suite
-must be content with it alone, and then with the gateway in front of it.
+python -m tests.conformance.reference (http PORT | stdio) [both | legacy | modern]. Knows nothing
+of the gateway: the suite must be content with it alone, and then with the gateway in front of it.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import json
 import sys
 import warnings
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import anyio
 import uvicorn
-from mcp.server.lowlevel import Server
+from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.server.stdio import stdio_server
 from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
@@ -27,6 +27,7 @@ from mcp_types import (
     JSONRPCMessage,
     PaginatedRequestParams,
     ReadResourceRequestParams,
+    ServerCapabilities,
     SetLevelRequestParams,
     SubscribeRequestParams,
     SubscriptionsListenRequestParams,
@@ -34,12 +35,15 @@ from mcp_types import (
 )
 from pydantic import BaseModel
 
+from tests.conformance import one_era
+from tests.conformance.one_era import Era
 from tests.conformance.reference_tools import (
     PNG,
     TOOLS,
     Context,
     Result,
     answered,
+    asking,
     bus,
     elicitation,
     input_required,
@@ -104,7 +108,7 @@ async def call_tool(context: Context, params: CallToolRequestParams) -> Result:
     tool = TOOLS.get(params.name)
     if tool is None:
         raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name}")
-    return await tool(context, params.arguments or {})
+    return await asking(context, lambda context: tool(context, params.arguments or {}))
 
 
 async def list_resources(_: Context, __: PaginatedRequestParams) -> Result:
@@ -189,6 +193,10 @@ async def get_prompt(context: Context, params: GetPromptRequestParams) -> Result
     raise MCPError(INVALID_PARAMS, f"Unknown prompt: {params.name}")
 
 
+async def get_prompt_asking(context: Context, params: GetPromptRequestParams) -> Result:
+    return await asking(context, lambda context: get_prompt(context, params))
+
+
 def said(words: str) -> Result:
     return {"type": "text", "text": words}
 
@@ -218,7 +226,7 @@ HANDLERS: Final[tuple[tuple[str, type[BaseModel], Handler, Result], ...]] = (
     ("resources/subscribe", SubscribeRequestParams, nothing, {}),
     ("resources/unsubscribe", UnsubscribeRequestParams, nothing, {}),
     ("prompts/list", PaginatedRequestParams, list_prompts, CACHED),
-    ("prompts/get", GetPromptRequestParams, get_prompt, {}),
+    ("prompts/get", GetPromptRequestParams, get_prompt_asking, {}),
     ("completion/complete", CompleteRequestParams, complete, {}),
     ("logging/setLevel", SetLevelRequestParams, nothing, {}),
 )
@@ -233,9 +241,20 @@ def whole(handler: Handler, more: Result) -> Handler:
     return handle
 
 
+class Changing(Server[Any]):
+    """A server that tells clients of 2025 too that its lists can change."""
+
+    def get_capabilities(
+        self, notification_options: NotificationOptions | None = None, *more: Any, **rest: Any
+    ) -> ServerCapabilities:
+        told = notification_options or NotificationOptions()
+        told.prompts_changed = told.tools_changed = True
+        return super().get_capabilities(told, *more, **rest)
+
+
 def server() -> Server[Any]:
     """The server, whatever carries it."""
-    made: Server[Any] = Server(
+    made: Server[Any] = Changing(
         NAME,
         version="1",
         get_tool_input_schema=lambda name: schema(name) if name in TOOLS else None,
@@ -252,24 +271,31 @@ def server() -> Server[Any]:
     return made
 
 
-async def over_stdio() -> None:
+async def over_stdio(era: Era) -> None:
     made = server()
-    async with stdio_server() as (reading, writing):
-        await made.run(reading, writing, made.create_initialization_options())
+    async with (
+        stdio_server() as (reading, writing),
+        one_era.filtered(reading, writing, era) as sorted_,
+    ):
+        await made.run(sorted_, writing, made.create_initialization_options())
 
 
-def over_http(port: int) -> None:
-    app = server().streamable_http_app(event_store=Events(), retry_interval=RETRY_MS)
+def over_http(port: int, era: Era) -> None:
+    made = server().streamable_http_app(event_store=Events(), retry_interval=RETRY_MS)
+    app = one_era.over_http(made, era)
     # h11 takes the white space around a header's value away (RFC 9110, 5.5); httptools leaves it.
     uvicorn.run(app, port=port, http="h11", log_level="error", access_log=False)
 
 
 def main() -> None:
     warnings.simplefilter("ignore")  # the older revision's features are deprecated, and tested
-    if sys.argv[1] == "stdio":
-        anyio.run(over_stdio)
+    way, *more = sys.argv[1:]
+    port = int(more.pop(0)) if way == "http" else 0
+    era = cast("Era", more.pop() if more else "both")
+    if way == "stdio":
+        anyio.run(over_stdio, era)
     else:
-        over_http(int(sys.argv[2]))
+        over_http(port, era)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,24 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from mcp.server.context import ServerRequestContext
 from mcp.server.subscriptions import InMemorySubscriptionBus, PromptsListChanged, ToolsListChanged
 from mcp.shared.exceptions import MCPError
-from mcp_types import SamplingMessage, TextContent
+from mcp.shared.message import ServerMessageMetadata
+from mcp_types import (
+    CreateMessageRequest,
+    CreateMessageResult,
+    ElicitRequest,
+    ElicitResult,
+    ListRootsRequest,
+    ListRootsResult,
+    SamplingMessage,
+    ServerRequest,
+    TextContent,
+)
 
 Context = ServerRequestContext[Any, Any]
 Result = dict[str, Any]
@@ -26,6 +38,7 @@ PNG: Final = (
 )
 WAV: Final = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQAAAAA="
 CAPABILITIES: Final = "io.modelcontextprotocol/clientCapabilities"
+MODERN: Final = "2026-07-28"
 STEP: Final = 0.05  # seconds between what a tool says on the way
 AWAY: Final = 0.3  # seconds; the suite comes back to a closed stream within its `retry`
 
@@ -79,8 +92,11 @@ def answered(context: Context, key: str, field: str) -> str | None:
 
 
 def capabilities(context: Context) -> Mapping[str, Any]:
-    """What the client declared on this request of 2026-07-28."""
+    """What the client declared, on this request or at `initialize`."""
     meta = (context.params or {}).get("_meta") or {}
+    opened = context.session.client_params
+    if CAPABILITIES not in meta and opened is not None:
+        return opened.capabilities.model_dump(by_alias=True, exclude_none=True)
     declared = meta.get(CAPABILITIES)
     return declared if isinstance(declared, Mapping) else {}
 
@@ -167,10 +183,30 @@ async def reconnection(context: Context, _: Mapping[str, Any]) -> Result:
     return text("Reconnection test completed")
 
 
-# Questions to the client, 2025-11-25: requests of the server on the call's own stream.
+# Questions to the client, 2025-11-25: requests of the server on the call's own stream. Asked by a
+# client of 2026-07-28 the same tools end with the question and are called again with the answer.
+
+
+class Needed(Exception):
+    """The tool cannot go on without an answer."""
+
+    def __init__(self, question: Result) -> None:
+        super().__init__(question["method"])
+        self.result = input_required("asked", asked=question)
+
+
+def told(context: Context, question: Result) -> Mapping[str, Any]:
+    """The answer that a client of 2026-07-28 brings; `Needed` where it brings none."""
+    found = answers(context).get("asked")
+    if not isinstance(found, Mapping):
+        raise Needed(question)
+    return found
 
 
 async def legacy_sampling(context: Context, arguments: Mapping[str, Any]) -> Result:
+    if context.protocol_version == MODERN:
+        answer = told(context, sampling(str(arguments.get("prompt", "")), 100))
+        return text(f"LLM response: {answer['content']['text']}")
     content = TextContent(type="text", text=str(arguments.get("prompt", "")))
     made = await context.session.create_message(
         [SamplingMessage(role="user", content=content)],
@@ -182,6 +218,9 @@ async def legacy_sampling(context: Context, arguments: Mapping[str, Any]) -> Res
 
 
 async def ask(context: Context, params: Result) -> str:
+    if context.protocol_version == MODERN:
+        answer = told(context, {"method": "elicitation/create", "params": params})
+        return f"action={answer['action']}, content={json.dumps(answer.get('content'))}"
     found = await context.session.elicit_form(
         params["message"], params["requestedSchema"], related_request_id=context.request_id
     )
@@ -308,15 +347,59 @@ async def streaming(context: Context, _: Mapping[str, Any]) -> Result:
     return input_required(user_name=elicitation("What is your name?", **NAME))
 
 
+# The same tools for a client of 2025-11-25: what they want to know is asked on the way.
+
+_ASKED: Final[Mapping[str, tuple[type[ServerRequest], type[Any]]]] = {
+    "elicitation/create": (ElicitRequest, ElicitResult),
+    "sampling/createMessage": (CreateMessageRequest, CreateMessageResult),
+    "roots/list": (ListRootsRequest, ListRootsResult),
+}
+
+
+async def asking(context: Context, tool: Callable[[Context], Awaitable[Result]]) -> Result:
+    """What `tool` gives once it asks for nothing more; in 2026-07-28 its questions are results."""
+    try:
+        result = await tool(context)
+    except Needed as needed:
+        return needed.result
+    if context.protocol_version == MODERN:
+        return result
+    given: Result = {}
+    while result.get("resultType") == "input_required":
+        asked: Mapping[str, Result] = result["inputRequests"]
+        found = await asyncio.gather(*(put(context, each) for each in asked.values()))
+        given |= dict(zip(asked, found, strict=True))
+        params = {**(context.params or {}), "inputResponses": given}
+        if "requestState" in result:
+            params["requestState"] = result["requestState"]
+        result = await tool(replace(context, params=params))
+    return result
+
+
+async def put(context: Context, request: Result) -> Result:
+    """One question on the stream of the call."""
+    request_type, result_type = _ASKED[request["method"]]
+    about = ServerMessageMetadata(related_request_id=context.request_id)
+    found = await context.session.send_request(
+        request_type.model_validate(request), result_type, metadata=about
+    )
+    answer: Result = found.model_dump(by_alias=True, mode="json", exclude_none=True)
+    return answer
+
+
 # Changes of the lists.
 
 
-async def tools_change(_: Context, __: Mapping[str, Any]) -> Result:
+async def tools_change(context: Context, _: Mapping[str, Any]) -> Result:
+    if context.protocol_version != MODERN:
+        await context.session.send_tool_list_changed()
     await bus.publish(ToolsListChanged())
     return text("The list of tools changed")
 
 
-async def prompts_change(_: Context, __: Mapping[str, Any]) -> Result:
+async def prompts_change(context: Context, _: Mapping[str, Any]) -> Result:
+    if context.protocol_version != MODERN:
+        await context.session.send_prompt_list_changed()
     await bus.publish(PromptsListChanged())
     return text("The list of prompts changed")
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import httpx2
+
 from tests.conformance.listener import granting
+from tests.conformance.one_era import Era
 from tests.end_to_end.desk import Desk
 from tests.harness import ROOT, START_SECONDS, Site, accepts, end, eventually, free_port
 
@@ -28,12 +32,30 @@ BY_PIPE: Final[dict[str, Any]] = {
 
 
 @contextmanager
-def reference() -> Iterator[str]:
+def reference(era: Era = "both", *, port: int = 0) -> Iterator[str]:
     """The reference server over HTTP; its URL."""
+    port = port or free_port()
+    process = subprocess.Popen(
+        [*REFERENCE, "http", str(port), era], cwd=ROOT, text=True, stderr=subprocess.DEVNULL
+    )
+    try:
+        eventually(lambda: accepts(port), START_SECONDS)
+        yield f"http://127.0.0.1:{port}/mcp"
+    finally:
+        end(process, signal.SIGKILL)
+
+
+@contextmanager
+def jobs(file: Path) -> Iterator[str]:
+    """The server of jobs (tests/jobs.py), which remembers in this file; its URL."""
     port = free_port()
     process = subprocess.Popen(
-        [*REFERENCE, "http", str(port)], cwd=ROOT, text=True, stderr=subprocess.DEVNULL
-    )
+        [
+            sys.executable, "-m", "uvicorn", "jobs:app", "--app-dir", str(ROOT / "tests"),
+            "--port", str(port), "--no-access-log", "--log-level", "error",
+        ],
+        env={**os.environ, "JOBS_FILE": str(file)}, text=True,
+    )  # fmt: skip
     try:
         eventually(lambda: accepts(port), START_SECONDS)
         yield f"http://127.0.0.1:{port}/mcp"
@@ -78,8 +100,9 @@ def approving(site: Site) -> Iterator[list[str]]:
     def approve() -> None:
         while not stop.wait(_LOOK_SECONDS):
             for row in desk.everything():
-                desk.approve(row["id"])
-                done.append(row["id"])
+                with suppress(httpx2.HTTPStatusError):  # its agent has just withdrawn it
+                    desk.approve(row["id"])
+                    done.append(row["id"])
 
     thread = threading.Thread(target=approve, daemon=True)
     thread.start()

@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -68,13 +68,24 @@ NEUTRAL: Final = ("INFO", "SKIPPED")
 
 def run(url: str, revision: str, folder: Path) -> Leg:
     """Every server scenario of `revision` against `url`; the suite's files go to `folder`."""
+    return _found(folder, _said(url, folder, "--suite", "all", "--spec-version", revision))
+
+
+def run_these(url: str, scenarios: Iterable[str], folder: Path) -> Leg:
+    """These scenarios alone, one after the other: those of extensions belong to no revision."""
+    said = [_said(url, folder, "--scenario", scenario) for scenario in scenarios]
+    return _found(folder, "".join(said))
+
+
+def _said(url: str, folder: Path, *which: str) -> str:
     done = subprocess.run(
-        [
-            str(NODE), str(SUITE), "server", "--url", url, "--suite", "all",
-            "--spec-version", revision, "-o", str(folder),
-        ],
+        [str(NODE), str(SUITE), "server", "--url", url, *which, "-o", str(folder)],
         check=False, capture_output=True, text=True, timeout=LEG_SECONDS,
     )  # fmt: skip
+    return done.stdout + done.stderr
+
+
+def _found(folder: Path, output: str) -> Leg:
     scenarios = {}
     for file in sorted(folder.glob("*/checks.json")):
         named = FOLDER.fullmatch(file.parent.name)
@@ -84,4 +95,4 @@ def run(url: str, revision: str, folder: Path) -> Leg:
         scenarios[named[1]] = Counter(
             (check["id"], check["status"]) for check in checks if check["id"] not in LOGGED
         )
-    return Leg(scenarios, done.stdout + done.stderr)
+    return Leg(scenarios, output)

@@ -25,7 +25,7 @@ import pytest
 from tests.harness import ROOT, end, eventually
 
 PATIENCE = 30.0  # seconds for any one answer
-CLIENTS = ("py2-legacy", "py2-modern", "py1", "ts1")
+CLIENTS = ("py2-legacy", "py2-modern", "py1", "ts1", "ts2-legacy", "ts2-auto")
 DECISION = "dev.signoff/decision"
 
 _MCP1 = ROOT / ".venv-mcp1" / "bin" / "python"
@@ -39,15 +39,19 @@ def command(client: str) -> list[str]:
         case "py2-legacy" | "py2-modern":
             mode = "legacy" if client == "py2-legacy" else "auto"
             return [sys.executable, "-m", "tests.clients.py2_client", mode]
+        case "py2-tasks":
+            return [sys.executable, "-m", "tests.clients.py2_tasks_client"]
         case "py1":
             if not _MCP1.exists():
                 pytest.skip("mcp 1.x is not installed: make setup")
             return [str(_MCP1), "-m", "tests.clients.py1_client"]
         case _:
             node = str(_NODE) if _NODE.exists() else shutil.which("node")
-            if node is None or not _SDK.exists():
+            if node is None or not (_SDK / "client").exists():
                 pytest.skip("Node and the TypeScript SDK are not installed: make setup")
-            return [node, "tests/clients/ts1_client.mjs"]
+            if client == "ts1":
+                return [node, "tests/clients/ts1_client.mjs"]
+            return [node, "tests/clients/ts2_client.mjs", client.partition("-")[2]]
 
 
 @dataclass(frozen=True)
@@ -109,17 +113,35 @@ class Agent:
             raise RuntimeError(f"{self.client} did not connect")
         self.protocol = seen["ready"]
 
+    @property
+    def notes(self) -> list[dict[str, Any]]:
+        """What the client told of by itself."""
+        return self._calls[0].progress
+
     def tools(self) -> list[str]:
         seen = self._order({"op": "list"}).answered.get(timeout=PATIENCE)
         names: list[str] = seen["result"]
         return names
 
     def begin(
-        self, tool: str, *, timeout: float | None = None, progress: bool = False, **arguments: Any
+        self,
+        tool: str,
+        *,
+        timeout: float | None = None,
+        progress: bool = False,
+        reset: bool = False,
+        **arguments: Any,
     ) -> Call:
-        """Make a call and do not wait. `timeout`: the client's own, in seconds."""
+        """Make a call and do not wait. `timeout`: the client's own, in seconds; `reset`: it begins
+        anew with every progress note.
+        """
         order = {"op": "call", "name": tool, "arguments": arguments, "progress": progress}
-        return self._order({**order, "timeout": timeout})
+        return self._order({**order, "timeout": timeout, "reset": reset})
+
+    def cancel(self, call: Call) -> None:
+        """Give a call up on purpose."""
+        number = next(number for number, one in self._calls.items() if one is call)
+        self._order({"op": "cancel", "call": number})
 
     def call(self, tool: str, *, timeout: float | None = None, **arguments: Any) -> Answer:
         return self.begin(tool, timeout=timeout, **arguments).answer()
@@ -164,9 +186,13 @@ class Agent:
 
 
 @contextmanager
-def agent(client: str, url: str, token: str, *, log: Path) -> Iterator[Agent]:
-    """A connected client for the length of the block; what it writes to stderr goes to `log`."""
+def agent(client: str, url: str, token: str, *, log: Path, answer_as: str = "") -> Iterator[Agent]:
+    """A connected client for the length of the block; what it writes to stderr goes to `log`.
+    With `answer_as` it answers what servers ask, in that name.
+    """
     kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    if answer_as:
+        kept["ANSWER_AS"] = answer_as
     with log.open("a", encoding="utf-8") as errors:
         process = subprocess.Popen(
             [*command(client), url, token],

@@ -10,8 +10,30 @@ import pytest
 
 from tests.end_to_end.agents import CLIENTS
 from tests.end_to_end.conftest import Scene
+from tests.harness import eventually
 
 pytestmark = pytest.mark.xdist_group("leaving")
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_gateway_that_dies_loses_nothing_and_its_agents_come_back(
+    scene: Scene, key: str, client: str
+) -> None:
+    token = scene.site.grant(client)
+    with ExitStack() as stack:
+        agent = stack.enter_context(scene.agent(client, token=token))
+        agent.begin("held", key=key)
+        row = scene.desk.waiting(key)
+        scene.site.kill()
+        scene.site.start()
+        assert scene.desk.approval(row["id"])["state"] == "pending"
+        if not client.startswith("ts"):  # a Python client's session ends with its connection
+            agent = stack.enter_context(scene.agent(client, token=token))
+        again = agent.begin("held", key=key)
+        eventually(lambda: scene.desk.approval(row["id"])["attempts"] == 2)
+        scene.desk.approve(row["id"])
+        assert again.answer().text == f"held {key}"
+    assert (scene.ran(key), scene.desk.opened(key)) == (1, 1)
 
 
 def test_a_stop_lets_held_calls_go_and_after_the_restart_each_runs_once(

@@ -205,6 +205,7 @@ def test_a_name_that_cannot_stand_in_an_address_is_told_a_better_one(
         ({"command": "a", "timeout": 0}, "number of seconds"),
         ({"command": "a", "timeout": True}, "number of seconds"),
         ({"command": "a", "shared": "yes"}, "true or false"),
+        ({"command": "a", "protocol": "2025"}, '"protocol" must be "auto"'),
         ({"command": "a", "policy": {}}, '"policy" must be text'),
         ({"command": "a", "args": ["${input:key}"]}, "write ${VARIABLE}"),
         ({"url": "ftp://a/b"}, "https://host/mcp"),
@@ -259,3 +260,10 @@ def test_a_timeout_is_seconds_up_to_an_hour_and_milliseconds_above(
     written: float, seconds: float
 ) -> None:
     assert command({"timeout": written}).timeout == seconds
+
+
+@pytest.mark.parametrize("protocol", ["auto", "legacy", "modern"])
+def test_the_revisions_a_server_speaks_may_be_written_down(protocol: str) -> None:
+    assert command({"protocol": protocol}).protocol == protocol
+    assert url({"url": "https://host/mcp", "protocol": protocol}).protocol == protocol
+    assert command({}).protocol == "auto"

@@ -84,3 +84,53 @@ def test_a_webhook_that_could_leak_is_refused_without_telling_its_secrets(
     with pytest.raises(ValidationError, match=problem) as refused:
         Settings(**usual | fields)  # type: ignore[arg-type]  # parsed by pydantic
     assert not any(word in str(refused.value) for word in ("tok3n", "hunter2", SECRET))
+
+
+BOT, APP, SIGNING = "xoxb-1-tok3n", "xapp-1-A0B1C2-tok3n", "hunter2signing"
+SLACK = {"slack_bot_token": BOT, "slack_app_token": APP}
+
+
+def test_slack_is_off_until_a_bot_token_and_a_way_in_are_set_and_secrets_are_not_shown() -> None:
+    assert Settings().slack() is None
+    assert Settings(slack_bot_token="", slack_app_token="").slack() is None
+    settings = Settings(**SLACK, slack_signing_secret=SIGNING)  # type: ignore[arg-type]  # as above
+    config = settings.slack()
+    assert config is not None
+    for shown in (repr(settings), repr(config)):
+        assert not any(secret in shown for secret in (BOT, APP, SIGNING))
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"slack_bot_token": None}, "slack_bot_token is missing"),
+        ({"slack_app_token": None}, "lets nobody answer"),
+        ({"slack_bot_token": "xoxp-tok3n"}, "must begin with xoxb-"),
+        ({"slack_app_token": "xoxb-tok3n"}, "must begin with xapp-"),
+        ({"slack_api_url": "http://slack.example/api/"}, "https://"),
+        ({"slack_api_url": "http://127.0.0.1.evil.example/api/"}, "https://"),
+        ({"slack_api_url": "https://u:tok3n@slack.com/api/"}, "must be an address"),
+        ({"slack_team_id": "acme"}, "slack_team_id"),
+        ({"slack_reviewers": {"alice": "U1"}}, "slack_reviewers"),
+        ({"slack_reviewers": {"*": "alice"}}, "slack_reviewers"),
+        ({"slack_email_domains": ("*",)}, "slack_email_domains"),
+        ({"slack_email_domains": ("",)}, "slack_email_domains"),
+    ],
+    ids=str,
+)
+def test_a_slack_that_would_not_be_safe_is_refused_without_telling_its_secrets(
+    fields: dict[str, object], problem: str
+) -> None:
+    with pytest.raises(ValidationError, match=problem) as refused:
+        Settings(**SLACK | fields)  # type: ignore[arg-type]  # parsed by pydantic
+    assert "tok3n" not in str(refused.value)
+
+
+def test_tokens_of_any_form_are_taken_by_an_emulator_on_this_machine_only() -> None:
+    emulated = {"slack_bot_token": "test_token_admin", "slack_signing_secret": SIGNING}
+    local = Settings(**emulated, slack_api_url="http://127.0.0.1:4003/api")  # type: ignore[arg-type]  # as above
+    config = local.slack()
+    assert config is not None
+    assert config.api_url == "http://127.0.0.1:4003/api/"
+    with pytest.raises(ValidationError, match="xoxb-"):
+        Settings(**emulated)  # type: ignore[arg-type]  # as above

@@ -58,6 +58,14 @@ def _result(tool: str, message: dict[str, Any]) -> dict[str, Any]:
     if message["method"] == "tools/list":
         listed = [{"name": t, "inputSchema": _SCHEMAS.get(t, {"type": "object"})} for t in TOOLS]
         return {"tools": listed, "resultType": "complete", "ttlMs": 1, "cacheScope": "public"}
+    if message["method"] == "server/discover":  # it speaks both eras, so nothing is bridged
+        return {
+            "supportedVersions": ["2026-07-28", "2025-11-25"],
+            "capabilities": {"tools": {}},
+            "resultType": "complete",
+            "ttlMs": 1,
+            "cacheScope": "public",
+        }
     if message["method"] == "initialize":
         info = {"name": "evil", "version": "1"}
         capabilities = {"capabilities": {"tools": {}}, "serverInfo": info}

@@ -37,7 +37,7 @@ def storm(site: Ground, rounds: int) -> None:
     print(f"seed {seed}")
     started = time.monotonic()
     with site.gateway() as gateway:
-        raging = Storm(site, gateway, seed)
+        raging = Storm(site, [gateway], seed)
         raging.rage(rounds, LONGEST)
         figures = raging.check()
     print(f"{rounds} rounds in {time.monotonic() - started:.0f} s: {figures}")

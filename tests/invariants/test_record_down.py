@@ -142,6 +142,22 @@ def test_a_run_outlives_a_locked_record(site: Ground) -> None:
         assert gateway.shown(approval)["execution"] == "succeeded"
 
 
+def test_a_policy_saved_while_the_record_is_away_holds_at_once_and_is_recorded_later(
+    site: Ground,
+) -> None:
+    with site.gateway() as gateway:
+        _, answer = gateway.call(site.agents[0], "held", key="k")
+        approval = decision_of(answer)["approval_id"]
+        with locked(site):
+            site.site.policy(tools={"free": {}})
+            eventually(lambda: "policy.not_recorded" in site.site.log(), 20)
+        eventually(lambda: gateway.shown(approval)["state"] == "superseded", 10)
+        site.site.policy(tools={})  # the file is still watched
+        eventually(lambda: decision_of(gateway.call(site.agents[0], "free", key="k")[1]), 10)
+    told = site.rows("SELECT event FROM history WHERE event = 'policy_loaded'")
+    assert len(told) == 2
+
+
 def test_a_read_only_record_refuses_to_start(site: Ground) -> None:
     with site.gateway():
         pass

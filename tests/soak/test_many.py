@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import os
 import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,10 @@ from tests.soak.ten_thousand import PENDING, fill
 
 pytestmark = pytest.mark.slow
 
-TOOLS: dict[str, Any] = {"held": {"require_approval": True}}
+TOOLS: dict[str, Any] = {"free": {}, "held": {"require_approval": True}}
 PEOPLE, ROUNDS, ANSWERS = 40, 100, 200
 SERIES = 3  # at most: what else runs on the machine delays single answers
+BUSY = 0.03  # seconds an allowed call may take on a machine that has time for us
 
 
 @pytest.fixture(scope="module")
@@ -135,30 +138,54 @@ def people(site: Ground) -> list[str]:
 
 
 def test_a_decision_reaches_the_waiting_agent_at_once(site: Ground) -> None:
+    """Beside each decision an allowed call goes the same way. Only where that shows a machine busy
+    with other things, the time our processes stood ready and had no processor is not counted.
+    """
     with site.gateway() as gateway, ThreadPoolExecutor(1) as agent:
         for series in range(SERIES):
-            took = answers(site, gateway, agent, series)
-            p99 = took[int(ANSWERS * 0.99)]
+            allowed, decided, run = (sorted(many) for many in answers(site, gateway, agent, series))
+            control, p99, own = (many[int(ANSWERS * 0.99)] for many in (allowed, decided, run))
             print(
                 f"\npress to the agent's answer, run included, {ANSWERS} times: median"
-                f" {statistics.median(took) * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms"
+                f" {statistics.median(decided) * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms; an allowed"
+                f" call beside it: p99 {control * 1000:.0f} ms; without waits for a processor: p99"
+                f" {own * 1000:.0f} ms"
             )
-            if p99 < 0.1:
+            if p99 < 0.1 or (control > BUSY and own < 0.1):
                 break
         else:
             pytest.fail("no series was fast enough")
 
 
-def answers(site: Ground, gateway: Gateway, agent: ThreadPoolExecutor, series: int) -> list[float]:
-    """Seconds from each press of Approve to the agent's answer, sorted."""
-    took = []
+def answers(
+    site: Ground, gateway: Gateway, agent: ThreadPoolExecutor, series: int
+) -> tuple[list[float], list[float], list[float]]:
+    """Seconds of each allowed call; from each press of Approve to the agent's answer; and the same
+    without the time that our processes waited for a processor.
+    """
+    allowed, decided, run = [], [], []
+    pids = (os.getpid(), gateway.pid, site.witness.process.pid)
     for place in range(ANSWERS):
         key = f"{series}-{place}"
+        took, (status, _) = timed(partial(gateway.call, site.agents[0], "free", key=key))
+        assert status == 200
+        allowed.append(took)
         waiting = agent.submit(gateway.call, site.agents[0], "held", key=key)
         (item,) = eventually(gateway.pending)
-        began = time.perf_counter()
+        idle, began = waited(pids), time.perf_counter()
         assert gateway.decide(item["id"])[0] == 200
         assert not waiting.result(10)[1]["result"]["isError"]
-        took.append(time.perf_counter() - began)
+        decided.append(time.perf_counter() - began)
+        run.append(max(0.0, decided[-1] - (waited(pids) - idle)))
         assert site.witness.ran()[-1] == ("held", key)
-    return sorted(took)
+    return allowed, decided, run
+
+
+def waited(pids: tuple[int, ...]) -> float:
+    """Seconds that the threads of these processes stood ready without a processor, so far."""
+    total = 0
+    for pid in pids:
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError):  # ended meanwhile
+                total += int((thread / "schedstat").read_text(encoding="ascii").split()[1])
+    return total / 1e9

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import uvicorn
 
-from tests.web.scene import MemoryDesk, fill, open_scene, policy, tools
+from tests.web.place import open_place, past_calls
+from tests.web.scene import fill, open_scene
 from web.app import build
 
 
@@ -18,11 +19,11 @@ async def serve(port: int) -> None:
         scene = open_scene(Path(folder))
         await scene.people.add("bob", role="approver")
         link = await scene.people.invite("alice", role="admin", url=f"http://127.0.0.1:{port}")
+        place = await open_place(scene, Path(folder))
+        past_calls(scene)
         await fill(scene)
         print(link, flush=True)
-        url = f"http://127.0.0.1:{port}"
-        more = {"desk": MemoryDesk(), "tools": tools, "policy": policy}
-        app = build(scene.deps(public_url=url, **more))
+        app = build(scene.deps(public_url=f"http://127.0.0.1:{port}", **place.deps()))
         config = uvicorn.Config(app, port=port, log_level="warning", timeout_graceful_shutdown=2)
         try:
             await uvicorn.Server(config).serve()

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import update
 
 from approvals.digest import canonical
+from approvals.editing import Edited, edited, fields_of
 from approvals.model import Approval, State, Terms
 from approvals.redact import masked
 from approvals.rows import APPROVAL
@@ -28,7 +29,6 @@ from tests.web.scene import HOSTILE, Scene
 from tests.web.test_inert import stray
 from web.app import build
 from web.guard import csrf_token
-from web.page.editing import Edited, edited, fields_of
 
 PAY = {
     "name": "pay",

@@ -39,6 +39,7 @@ ATTACKS = (
 PAGES = Pages()
 # Elements the page itself makes; whatever else appears came from an agent.
 OWN_NAMES = (
+    "datalist "
     "a article aside b bdi body br button code dd del details dialog div dl dt fieldset form h1 h2 "
     "h3 head header html i input kbd label legend li link main meta nav ol option p path circle "
     "rect line title progress script section select span summary svg table caption tbody td th "

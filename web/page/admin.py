@@ -5,70 +5,20 @@ done by the desk that was given; these routes check who asks and say what came o
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from itertools import groupby
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from web.deps import Desk, ToolLine
+from web.deps import Desk
 from web.office import Office
-from web.page import definition
-from web.page.figures import Use, insights, use_of_tools
+from web.page import definition, policy
+from web.page.figures import insights, use_of_tools
 from web.page.frame import Notice
+from web.page.tooltable import grouped
 from web.session import Viewer
 
 _Short = Annotated[str, Form(max_length=400)]
-_ORDER = {"critical": 0, "high": 1, "medium": 2, "low": 3}
-_WORDS = {
-    "allow": ("Passes freely", "approved"),
-    "limited": ("Passes within limits", "medium"),
-    "hold": ("Waits for approval", "pending"),
-    "deny": ("Refused", "denied"),
-    "hidden": ("Hidden", "denied"),
-}
-
-
-class AdminOnly(Exception):
-    """Somebody without the role asked for a change only administrators make."""
-
-
-@dataclass(frozen=True, slots=True)
-class ToolRow:
-    """One tool with what happens to its calls, in words."""
-
-    line: ToolLine
-    use: Use
-
-    @property
-    def word(self) -> str:
-        return _WORDS.get(self.line.verdict, (self.line.verdict, ""))[0]
-
-    @property
-    def chip(self) -> str:
-        return _WORDS.get(self.line.verdict, ("", ""))[1]
-
-    @property
-    def unguarded(self) -> bool:
-        return self.line.verdict == "allow" and self.line.risk in ("high", "critical")
-
-
-@dataclass(frozen=True, slots=True)
-class ToolGroup:
-    server: str
-    tools: tuple[ToolRow, ...]
-
-
-def grouped(lines: list[ToolLine], use: dict[tuple[str, str], Use]) -> list[ToolGroup]:
-    """Tools by server, the riskiest first."""
-    ordered = sorted(lines, key=lambda line: (line.server, _ORDER.get(line.risk, 4), line.name))
-    return [
-        ToolGroup(
-            server, tuple(ToolRow(line, use.get((server, line.name), Use())) for line in found)
-        )
-        for server, found in groupby(ordered, key=lambda line: line.server)
-    ]
 
 
 def connect_lines(url: str, label: str, token: str) -> list[dict[str, str]]:
@@ -100,7 +50,7 @@ def router(office: Office) -> APIRouter:
         lines = list(await deps.tools())
         now = deps.clock.now()
         use = await deps.database.read(lambda connection: use_of_tools(connection, now))
-        held = sum(line.verdict == "hold" for line in lines)
+        held = sum(line.verdict in ("hold", "sometimes") for line in lines)
         free = sum(line.verdict in ("allow", "limited") for line in lines)
         summary = f"{len(lines)} tools: {held} wait for approval, {free} pass." if lines else ""
         groups = grouped(lines, use)
@@ -111,12 +61,8 @@ def router(office: Office) -> APIRouter:
             groups=groups,
             summary=summary,
             reviewable=deps.desk is not None,
+            admin=viewer.reviewer.role == "admin" and deps.rulebook is not None,
         )
-
-    @routes.get("/policy")
-    async def policy(request: Request) -> Response:
-        viewer = await office.sessions.of_page(request)
-        return await office.page(request, viewer, "policy.html", policy=deps.policy())
 
     @routes.get("/insights")
     async def figures(request: Request) -> Response:
@@ -133,6 +79,7 @@ def router(office: Office) -> APIRouter:
             tables=found.tables,
         )
 
+    policy.add(routes, office)
     if deps.desk is not None:
         _add_desk(routes, office, deps.desk)
         definition.add(routes, office, deps.desk)
@@ -154,7 +101,7 @@ def _add_desk(routes: APIRouter, office: Office, desk: Desk) -> None:
         days: Annotated[str, Form(max_length=5)] = "",
         csrf: _Short = "",
     ) -> Response:
-        viewer = await _admin(office, request, csrf)
+        viewer = await office.sessions.admin(request, csrf)
         names = tuple(name.strip() for name in servers.split(",") if name.strip())
         ends = int(days) if days.isascii() and days.isdigit() and int(days) > 0 else None
         token = await desk.create(
@@ -169,7 +116,7 @@ def _add_desk(routes: APIRouter, office: Office, desk: Desk) -> None:
         grant: Annotated[str, Form(alias="id", max_length=80)],
         csrf: _Short = "",
     ) -> Response:
-        viewer = await _admin(office, request, csrf)
+        viewer = await office.sessions.admin(request, csrf)
         done = await desk.revoke(grant, by=viewer.reviewer)
         notice = Notice("Revoked.", "good") if done else Notice("It had ended before.")
         return await _agents(office, desk, request, viewer, notice=notice)
@@ -178,22 +125,9 @@ def _add_desk(routes: APIRouter, office: Office, desk: Desk) -> None:
     async def freeze(
         request: Request, kind: _Short, name: _Short = "", on: _Short = "", csrf: _Short = ""
     ) -> Response:
-        viewer = await _admin(office, request, csrf)
+        viewer = await office.sessions.admin(request, csrf)
         await desk.freeze(kind, name, on=bool(on), by=viewer.reviewer)
         return RedirectResponse("/agents", 303)
-
-
-async def _admin(office: Office, request: Request, csrf: str) -> Viewer:
-    """The administrator behind a form of our own page.
-
-    Raises:
-        AdminOnly: somebody else.
-    """
-    viewer = await office.sessions.of_page(request)
-    office.sessions.checked(request, viewer, csrf)
-    if viewer.reviewer.role != "admin":
-        raise AdminOnly
-    return viewer
 
 
 async def _agents(

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from approvals.digest import canonical
-from approvals.fields import Path, text
+from approvals.editing import ChangeRow
+from approvals.fields import leaves, text
 from approvals.model import Approval, Execution, Millis, Reviewer, Risk, Settlement, State
 from approvals.permission import refusal
+from approvals.phrases import PRESETS
 from approvals.view import LONG, Earlier, Since, View, approvers
 
-PRESETS = ("Not needed now", "Wrong target", "Too risky", "Ask me first")
-"""Reasons at hand for a denial; each reaches the agent as it stands."""
 LONGER = ((1800, "30 minutes"), (7200, "2 hours"), (86400, "1 day"))
 """By how much a deadline may be moved at a time; the record bounds the whole."""
 
@@ -43,13 +43,6 @@ class Argument:
     def classes(self) -> str:
         words = {"touched": self.touched, "target": self.target, "long": len(self.value) > LONG}
         return " ".join(word for word, on in words.items() if on)
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeRow:
-    path: str
-    before: str | None  # None: not there
-    after: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +106,8 @@ class Card:
     cut: bool
     may: bool
     may_not: str
+    alone: str  # why it is not decided together with others, or ""
+    edited: bool  # its arguments are no longer those the agent asked with
     voted: bool
     confirm: bool
     presets: tuple[str, ...] = PRESETS
@@ -175,6 +170,8 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
         cut=any(argument.cut for argument in arguments),
         may=is_open and may_not is None,
         may_not=may_not or "",
+        alone=_alone(view, voted, risk, cut=any(argument.cut for argument in arguments)),
+        edited=approval.revision > 1,
         voted=not reviewer.names().isdisjoint(voted),
         confirm=risk in ("high", "critical"),
         decided_by=approval.decided_by,
@@ -184,6 +181,23 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
         settleable=_settleable(approval, reviewer),
         editable=is_open and may_not is None and bool(approval.terms.editable),
     )
+
+
+def _alone(view: View, voted: tuple[str, ...], risk: Risk, *, cut: bool) -> str:
+    """Why this call is left out when several are decided at once; "" if it need not be."""
+    if risk in ("high", "critical"):
+        return f"{risk.capitalize()} risk is decided one by one."
+    if view.approval.revision > 1:
+        return "It was edited: look at it by itself."
+    if view.approval.terms.quorum > 1 or voted:
+        return "It needs several people: decide it by itself."
+    if cut or not view.complete:
+        return "It is too long to be seen in full here: open it."
+    if "hidden characters" in view.flags:
+        return "It holds characters that would not be seen: look at it by itself."
+    if view.unknown_outcome:
+        return "An identical call may have run already: look at it by itself."
+    return ""
 
 
 def shown_state(approval: Approval, now: Millis) -> str:
@@ -285,18 +299,6 @@ def _arguments(view: View, *, full: bool) -> Iterator[Argument]:
             target=path == target,
             cut=cut,
         )
-
-
-def leaves(value: Any, at: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Every value that holds no other, with its path, in canonical order."""
-    if isinstance(value, dict) and value:
-        for key, member in value.items():
-            yield from leaves(member, (*at, key))
-    elif isinstance(value, list) and value:
-        for index, item in enumerate(value):
-            yield from leaves(item, (*at, index))
-    elif at or value != {}:
-        yield at, value
 
 
 def _written(value: Any) -> tuple[str, str]:

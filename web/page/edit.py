@@ -11,10 +11,10 @@ from functools import partial
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
+from approvals.editing import PREFIX, Edited, Field, edited, fields_of
 from approvals.model import AlreadyDecided, Approval, Stale, State
-from web.deps import JudgeAgain
+from approvals.service import JudgeAgain
 from web.office import Office
-from web.page.editing import PREFIX, Edited, Field, edited, fields_of
 from web.page.frame import Notice
 from web.page.words import BAD, said
 from web.session import Viewer

@@ -28,8 +28,11 @@ _LONGEST = 300  # characters of one filter
 
 EVENTS = (
     *("held", "approved", "denied", "expired", "withdrawn", "superseded", "voted", "edited"),
+    *("extended", "attached", "repeated", "delivered", "cancel_asked", "not_executed"),
     *("claimed", "succeeded", "tool_error", "upstream_error", "outcome_unknown", "settled"),
+    *("input_required", "continued"),
     *("allowed", "limited", "grant_created", "grant_revoked", "frozen", "thawed"),
+    *("policy_changed", "policy_loaded", "policy_refused"),
 )
 
 
@@ -130,7 +133,7 @@ def line_of(row: HistoryRow, names: Mapping[str, str]) -> Line:
         tool=event.tool,
         server=event.server,
         arguments=_preview(event.arguments or ""),
-        who=names.get(event.actor, event.actor),
+        who="the gateway" if event.actor_kind == "gateway" else names.get(event.actor, event.actor),
         via=event.via if event.actor_kind == "reviewer" else "",
         reason=event.reason,
         rule=event.rule if event.actor_kind != "reviewer" and event.event in _RULED else "",
@@ -190,10 +193,14 @@ async def _page(office: Office, request: Request, viewer: Viewer, chain: Chain |
         status,
         rows=[line_of(row, names) for row in found.rows],
         events=EVENTS,
-        filters={name: given.get(name, "")[:_LONGEST] for name in _NAMES},
+        agents=sorted(names.items(), key=lambda one: one[1]),
+        filters={name: given.get(name, "")[:_LONGEST] for name in (*_NAMES, *_MORE)},
         filtered=bool(query.filters),
+        narrowed=bool(query.filters.keys() - {"text"}),
         query=address(given).removeprefix("/history"),
         older=older,
+        # A rare filter ends a page early rather than late: that is not the end of the history.
+        further=found.next if found.next is not None and len(found.rows) < query.limit else 0,
         newest=address(given) if query.before is not None else "",
         problem=problem,
         chain=chain,

@@ -10,8 +10,9 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from approvals.model import Choice, Settlement
+from approvals.phrases import ASKED, PRESETS
 from web.office import Office
-from web.page import edit
+from web.page import bulk, edit
 from web.page.card import LONGER, Card
 from web.page.frame import Notice
 from web.page.words import BAD, said
@@ -20,8 +21,6 @@ from web.session import Viewer
 SHOWN = 40
 """Most cards of one page; the rest wait behind them in the same order and move up."""
 
-ASKED = "Not as it is. Change this and call again: "
-"""What the agent reads before a reviewer's words when a change is asked for."""
 CHANGE = "change"
 """The choice of a denial that asks for something."""
 
@@ -47,6 +46,7 @@ def router(office: Office) -> APIRouter:
             empty=await office.empty(),
             more=total - len(cards) if total > len(cards) else 0,
             notice=None,
+            presets=PRESETS,
         )
 
     @routes.get("/approvals/{approval_id}/card")
@@ -96,6 +96,7 @@ def router(office: Office) -> APIRouter:
 
     _add_extend(routes, office)
     _add_settle(routes, office)
+    bulk.add(routes, office)
     if office.deps.judge_again is not None:
         edit.add(routes, office, office.deps.judge_again)
     return routes

@@ -66,6 +66,14 @@ def utc(at: Millis) -> str:
     return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def brief(at: Millis, how: str) -> str:
+    """What stands in the place of "5 min ago" or a clock time until a script knows the zone: as
+    short as that, so that nothing moves when it is replaced.
+    """
+    form = {"clock": "%H:%M UTC", "ago": "%b %d %H:%M UTC"}.get(how)
+    return datetime.fromtimestamp(at / 1000, UTC).strftime(form) if form else utc(at)
+
+
 def span(left: Millis) -> str:
     """Time left, as the page's script writes it too."""
     seconds = max(0, -(-left // 1000))
@@ -106,7 +114,14 @@ class Pages:
             auto_reload=False,
         )
         self._environment.filters.update(
-            pieces=pieces, plain=plain, iso=iso, utc=utc, span=span, took=took, words=words
+            pieces=pieces,
+            plain=plain,
+            iso=iso,
+            utc=utc,
+            brief=brief,
+            span=span,
+            took=took,
+            words=words,
         )
         self._environment.globals["static"] = {
             path.name: f"/static/{path.name}?v={_version(path)}" for path in STATIC.iterdir()

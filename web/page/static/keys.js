@@ -9,15 +9,22 @@
   toggle.addEventListener("change", () => {
     try { localStorage.setItem("signoff-keys", toggle.checked ? "on" : "off"); } catch { /* private window */ }
   });
-  const all = () => [...document.querySelectorAll(".card")];
+  const all = () => [...document.querySelectorAll(".card[data-open]")];
   const here = () => document.activeElement.closest(".card") || document.querySelector(".card.here")
     || document.querySelector("#detail");
 
   function go(step) {
     const list = all();
     if (!list.length) return;
-    const at = list.indexOf(document.activeElement.closest(".card") || document.querySelector(".card.here"));
-    const to = list[Math.min(list.length - 1, Math.max(0, at < 0 ? 0 : at + step))];
+    const from = document.activeElement.closest(".card") || document.querySelector(".card.here");
+    let at = list.indexOf(from);
+    if (at < 0 && from) { // a decided one: go on from where it stands
+      const later = list.findIndex((card) => from.compareDocumentPosition(card) & Node.DOCUMENT_POSITION_FOLLOWING);
+      at = later < 0 ? list.length : later - (step > 0 ? 1 : 0);
+    }
+    // Back from the first one: what has come in above it.
+    if (step < 0 && at <= 0 && !document.dispatchEvent(new Event("signoff-new", { cancelable: true }))) return;
+    const to = list[Math.min(list.length - 1, Math.max(0, at < 0 && !from ? 0 : at + step))];
     list.forEach((card) => card.classList.toggle("here", card === to));
     to.focus({ preventScroll: true });
     to.scrollIntoView({ block: "nearest" });
@@ -52,6 +59,7 @@
     if (typing || help.open || off()) return;
     const press = {
       j: () => go(1), k: () => go(-1), a: () => part("approve"), d: () => part("deny"), e: () => part("edit"),
+      x: () => { const card = here(); if (card) card.dispatchEvent(new Event("signoff-pick", { bubbles: true })); },
       "/": () => { const field = document.querySelector("input[type=search]"); if (field) field.focus(); else location.assign("/history#search"); },
       "?": () => help.showModal(),
       Enter: () => {

@@ -8,6 +8,7 @@
   const detail = document.getElementById("detail");
   const pill = document.getElementById("live");
   const say = document.getElementById("say");
+  const bulk = document.getElementById("bulk");
   const waiting = new Map(); // new cards that would have moved the one under the pointer
   const title = document.title;
   let skew = Number(body.dataset.now) - Date.now();
@@ -33,7 +34,11 @@
 
   // ---- cards
   const live = () => [...cards.querySelectorAll(".card[data-open]")];
-  const underHand = () => cards.querySelector(".card:hover, .card:focus-within, .card.here");
+  // Would a card put before this one move what somebody sees?
+  function inSight(card) {
+    if (!card || document.hidden) return false;
+    return card.getBoundingClientRect().top < innerHeight;
+  }
 
   function keepTyping(from, to) {
     for (const old of from.querySelectorAll("details[open]")) {
@@ -52,6 +57,9 @@
   }
 
   function replace(old, fresh) {
+    // What was selected stays so only while it looks the same: the value names what was shown.
+    const picked = old.querySelector("[data-pick]:checked"), pick = fresh.querySelector("[data-pick]");
+    if (picked && pick && picked.value === pick.value) pick.checked = true;
     const focused = old.contains(document.activeElement) || old.classList.contains("here");
     if (old.classList.contains("here")) fresh.classList.add("here");
     const still = old.hasAttribute("data-open") && fresh.hasAttribute("data-open");
@@ -61,16 +69,16 @@
     if (!still && Number(cards && cards.dataset.more)) { clearTimeout(moving); moving = setTimeout(resync, 300); }
     if (!still && old.hasAttribute("data-open")) tell(fresh.dataset.said || "A call was decided.");
     settle(fresh);
+    if (picked) chosen();
   }
 
+  const place = (fresh) => live().find((card) => card.dataset.order > fresh.dataset.order);
   function insert(fresh) {
-    const after = live().find((card) => card.dataset.order > fresh.dataset.order);
-    const gone = cards.querySelector(".card:not([data-open])");
-    cards.insertBefore(fresh, after || gone);
+    cards.insertBefore(fresh, place(fresh) || null);
     fresh.classList.add("new");
     // A card that has just appeared cannot be pressed by a hand already on its way elsewhere.
-    hold(fresh, true);
-    setTimeout(() => hold(fresh, false), 500);
+    fresh.dataset.early = "1";
+    setTimeout(() => { delete fresh.dataset.early; guard(); }, 500);
     settle(fresh);
   }
 
@@ -83,11 +91,10 @@
     } else if (!fresh.hasAttribute("data-open")) {
       waiting.delete(fresh.id);
     } else {
-      const hand = underHand();
-      if (hand && hand.dataset.order > fresh.dataset.order) waiting.set(fresh.id, fresh);
-      else insert(fresh);
-      tell("New: " + (fresh.dataset.said || "a call waits for a decision") + ".");
-      notify();
+      const known = waiting.has(fresh.id);
+      if (inSight(place(fresh))) waiting.set(fresh.id, fresh);
+      else { waiting.delete(fresh.id); insert(fresh); }
+      if (!known) tell("New: " + (fresh.dataset.said || "a call waits for a decision") + ".");
     }
     count();
   }
@@ -97,8 +104,14 @@
     waiting.clear();
     count();
     const first = live()[0];
-    if (first) first.scrollIntoView({ block: "nearest" });
+    if (first) { mark(first); first.scrollIntoView({ block: "nearest" }); }
   }
+  function mark(card) {
+    for (const other of cards.querySelectorAll(".card.here")) other.classList.remove("here");
+    card.classList.add("here");
+    card.focus({ preventScroll: true });
+  }
+  document.addEventListener("signoff-new", (event) => { if (waiting.size) { event.preventDefault(); release(); } });
 
   function settle(root) {
     tick();
@@ -119,10 +132,17 @@
           settle(node);
           tell(node.dataset.said || "This approval changed.");
         }
-      } else if (cards) {
-        put((await load("/approvals/" + encodeURIComponent(id) + "/card")).querySelector(".card"));
-      }
+      } else if (cards) put(await cardOf(id));
     } catch { later(() => refresh(id)); }
+  }
+  const cardOf = async (id) => (await load("/approvals/" + encodeURIComponent(id) + "/card")).querySelector(".card");
+  // Fetched at once and put in the order they came: what is later does not go above.
+  async function refreshAll(ids) {
+    if (!cards) { ids.forEach(refresh); return; }
+    for (const [id, coming] of ids.map((one) => [one, cardOf(one).catch(() => undefined)])) {
+      const fresh = await coming;
+      if (fresh === undefined) later(() => refresh(id)); else put(fresh);
+    }
   }
 
   // Whether an agent still waits changes without an event: look again at what is on the screen.
@@ -166,6 +186,9 @@
   }
   function badge(open) {
     document.title = (open ? "(" + open + ") " : "") + title;
+    const icon = document.getElementById("icon");
+    const want = open ? icon.dataset.dot : icon.dataset.plain;
+    if (icon.getAttribute("href") !== want) icon.href = want;
     const nav = document.getElementById("open-count");
     if (nav) { nav.textContent = open; nav.hidden = open === 0; }
   }
@@ -218,8 +241,9 @@
     const stale = body.dataset.live === "stale";
     for (const card of document.querySelectorAll("[data-id]")) {
       if (card.dataset.busy) continue;
-      hold(card, stale || Boolean(card.dataset.over));
+      hold(card, stale || Boolean(card.dataset.over || card.dataset.early));
     }
+    if (bulk) hold(bulk, stale || Boolean(bulk.dataset.busy));
   }
 
   // ---- the stream
@@ -241,6 +265,7 @@
   const pending = new Set();
   let flush = 0;
   function heard(message) {
+    if (message.t === "eyes") { looked = Date.now(); return; }
     last = Date.now();
     if (message.now) skew = message.now - Date.now();
     if (message.seq) cursor = message.seq;
@@ -248,13 +273,14 @@
     if (message.t === "bye") { location.reload(); return; }
     if (body.dataset.live !== "live") state("live");
     if (message.t === "resync") resync();
+    if (message.t === "change" && message.kind === "held") notify();
     if (message.t === "change" && message.id) {
       pending.add(message.id);
       flush = flush || setTimeout(() => {
         flush = 0;
         const ids = [...pending];
         pending.clear();
-        if (ids.length > 20) resync(); else ids.forEach(refresh);
+        if (ids.length > 20) resync(); else refreshAll(ids);
         if (!cards) counted();
       }, 60);
     }
@@ -318,11 +344,18 @@
     try {
       const fresh = (await load(form.getAttribute("action"), sent)).querySelector(".card");
       if (!fresh) throw new Error("no card");
-      const next = live()[live().indexOf(card) + 1];
+      const next = live()[live().indexOf(card) + 1] || live().find((other) => other !== card);
       card.dataset.version = "";
       put(fresh);
-      if (!fresh.hasAttribute("data-open") && next) next.focus({ preventScroll: true });
-      else { const note = document.getElementById(fresh.id).querySelector(".alarm, .notice"); if (note) tell(note.textContent.trim()); }
+      if (!fresh.hasAttribute("data-open")) {
+        if (next) { mark(next); next.scrollIntoView({ block: "nearest" }); } else if (waiting.size) release();
+      }
+      else {
+        const now = document.getElementById(fresh.id);
+        const note = now.querySelector(".alarm:not([hidden])");
+        if (note) tell(note.textContent.trim());
+        setTimeout(() => { if (document.activeElement === document.body) mark(now); }, 0);
+      }
     } catch {
       delete card.dataset.busy;
       guard();
@@ -333,6 +366,61 @@
       later(() => refresh(card.dataset.id));
     }
   });
+  // ---- several at once, of one tool
+  const picks = () => [...cards.querySelectorAll("[data-pick]:checked")];
+  function chosen(latest) {
+    const all = picks();
+    const other = latest && all.find((one) => one.dataset.pick !== latest.dataset.pick);
+    if (other) {
+      latest.checked = false;
+      tell("Only calls of one tool at a time. Clear the selection first.");
+      document.getElementById("bulk-what").textContent = say.textContent;
+      return;
+    }
+    document.getElementById("bulk-count").textContent = all.length ? " " + all.length : "";
+    document.getElementById("bulk-what").textContent = all.length + (all.length === 1 ? " call of " : " calls of ")
+      + (all.length ? all[0].dataset.pick.split(" ").pop() : "");
+  }
+  function pick(card) {
+    const box = card.querySelector("[data-pick]");
+    if (box) { box.checked = !box.checked; chosen(box); }
+    else if (card.dataset.alone) tell(card.dataset.alone);
+    const note = card.querySelector("[data-note]");
+    if (!box && note && card.dataset.alone) {
+      note.hidden = false;
+      note.textContent = card.dataset.alone;
+      setTimeout(() => { note.hidden = true; }, 5000);
+    }
+  }
+  document.addEventListener("signoff-pick", (event) => pick(event.target));
+  document.addEventListener("change", (event) => { if (event.target.matches("[data-pick]")) chosen(event.target); });
+  if (bulk) bulk.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (bulk.dataset.busy) return;
+    bulk.dataset.busy = "1";
+    const sent = new URLSearchParams(new FormData(bulk, event.submitter));
+    const ids = picks().map((one) => one.value.split(":")[0]);
+    guard();
+    try {
+      const results = document.adoptNode((await load("/bulk", sent)).getElementById("results"));
+      const close = results.querySelector(".close a");
+      close.textContent = "Close";
+      close.addEventListener("click", (pressed) => { pressed.preventDefault(); results.remove(); });
+      document.getElementById("results-here").replaceChildren(results);
+      if (results.querySelector("li")) { bulk.reset(); for (const one of picks()) one.checked = false; bulk.querySelector("details").open = false; chosen(); }
+      results.focus();
+      tell(results.querySelector("h2").textContent);
+      refreshAll(ids);
+    } catch {
+      tell("The gateway did not answer. Look at the calls again before pressing once more.");
+      document.getElementById("bulk-what").textContent = say.textContent;
+      later(resync);
+    }
+    delete bulk.dataset.busy;
+    guard();
+  });
+  if (bulk) bulk.addEventListener("reset", () => setTimeout(chosen, 0));
+
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-do]");
     if (!button) return;
@@ -347,19 +435,33 @@
       count();
     } else if (button.dataset.do === "fresh") release();
     else if (button.dataset.do === "copy") {
-      navigator.clipboard.writeText(button.dataset.text).then(() => { button.textContent = "Copied"; });
+      const from = document.getElementById(button.dataset.from);
+      navigator.clipboard.writeText(from ? from.value || from.textContent : button.dataset.text).then(() => { button.textContent = "Copied"; });
     } else if (button.dataset.do === "notify") {
-      Notification.requestPermission().then((answer) => { button.hidden = answer === "granted"; });
+      Notification.requestPermission().then((answer) => {
+        button.disabled = true;
+        button.textContent = answer === "granted" ? "You will be notified" : "The browser does not allow it";
+      });
     }
   });
+  // Without arguments: a lock screen is no place for them. The leader alone speaks, whatever page it
+  // shows, and only if no tab of ours is being looked at.
+  let looked = 0, speak = 0;
   function notify() {
-    // Without arguments: a lock screen is no place for them. The leader alone speaks.
-    if (leading && document.hidden && "Notification" in window && Notification.permission === "granted")
-      new Notification("A call waits for your decision", { tag: "signoff" });
+    if (!document.hidden) { if (bus) bus.postMessage({ t: "eyes" }); return; }
+    if (!leading || speak || !("Notification" in window) || Notification.permission !== "granted") return;
+    speak = setTimeout(() => {
+      speak = 0;
+      if (Date.now() - looked < 2000) return;
+      const note = new Notification("A call waits for your decision", { tag: "signoff" });
+      note.onclick = () => { window.focus(); if (!cards) location.assign("/"); note.close(); };
+    }, 250);
   }
   const ask = document.querySelector("[data-do=notify]");
   if (ask && "Notification" in window && Notification.permission === "default") ask.hidden = false;
   for (const node of document.querySelectorAll("[data-js]")) node.hidden = false;
+  const here = document.querySelector(".nav [aria-current]");
+  if (here && here.offsetLeft + here.offsetWidth > here.parentElement.clientWidth) here.parentElement.scrollLeft = here.offsetLeft - 40;
   times();
   tick();
   if (cards) count(); else badge(Number(body.dataset.pending || 0));

@@ -10,14 +10,17 @@ from collections import OrderedDict
 from approvals.model import Millis
 
 ALLOWED = 10
-"""Failures of one sender in one window that are answered plainly."""
+"""Failures of one sender in one window that are answered plainly, unless said otherwise."""
 WINDOW: Millis = 60_000
 SENDERS = 4096
 """Most senders remembered; the one longest silent is forgotten first."""
 
 
 class Throttle:
-    def __init__(self) -> None:
+    """Failures of many senders, each in a window of its own."""
+
+    def __init__(self, allowed: int = ALLOWED) -> None:
+        self._allowed = allowed
         self._failures: OrderedDict[str, tuple[Millis, int]] = OrderedDict()
 
     def fail(self, sender: str, now: Millis) -> int:
@@ -28,6 +31,6 @@ class Throttle:
         self._failures[sender] = (since, count + 1)
         while len(self._failures) > SENDERS:
             self._failures.popitem(last=False)
-        if count + 1 <= ALLOWED:
+        if count + 1 <= self._allowed:
             return 0
         return max(1, -(-(since + WINDOW - now) // 1000))

@@ -14,9 +14,8 @@ from typing import Any, Final, Literal
 from urllib.parse import quote
 
 from approvals.digest import canonical
-from approvals.fields import Path, covers, pattern, text
+from approvals.fields import Path, covers, leaves, pattern, text
 from approvals.redact import visible
-from web.page.card import ChangeRow, leaves
 
 PREFIX: Final = "set:"
 """How the names of the form's fields begin."""
@@ -25,6 +24,15 @@ _LONG: Final = 80  # characters from which a text gets an area to be written in
 _NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]{0,40})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?")
 
 Kind = Literal["text", "number", "yes or no"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRow:
+    """One value that differs, as text."""
+
+    path: str
+    before: str | None  # None: not there
+    after: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,26 @@ def edited(arguments: bytes, fields: Iterable[Field], given: Mapping[str, str]) 
         values[name] = after
     try:
         return Edited(canonical(wanted), tuple(rows), values)
+    except ValueError:
+        return "One of these values cannot be sent as JSON."
+
+
+def changed(arguments: bytes, fields: Iterable[Field], values: Mapping[str, Any]) -> Edited | str:
+    """As `edited`, for a program: values by the path it is shown ("amount" or "args.amount")."""
+    offered = {field.label: field for field in fields}
+    wanted: Any = json.loads(arguments)
+    rows: list[ChangeRow] = []
+    for path, value in values.items():
+        field = offered.get(path.removeprefix("args."))
+        if field is None:
+            return f"{path} is not among the values that may be changed: {', '.join(offered)}."
+        if _kind(value) != field.kind:
+            return f"{field.label} must be a {field.kind}."
+        if _written(value) != field.value:
+            _put(wanted, field.path, value)
+            rows.append(ChangeRow(field.label, field.value, _written(value)))
+    try:
+        return Edited(canonical(wanted), tuple(rows), {})
     except ValueError:
         return "One of these values cannot be sent as JSON."
 

@@ -1,4 +1,4 @@
-"""Judged calls of the history as the backtest takes them: what is known of each, what is lost.
+"""Judged calls of the history as a backtest takes them: what is known of each, what is lost.
 
 The history keeps arguments masked. A call is replayed with its masked arguments only where the new
 policy reads none of the masked values; what it cannot know (the client's name, the session) is
@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from approvals.history import HistoryQuery, matching, row_of
+from approvals.history import HISTORY, HistoryQuery, head, matching, row_of, walk
 from approvals.model import Call, HistoryRow, Millis
 from gateway import grants
 from gateway.catalogue import Catalogue
@@ -99,9 +99,15 @@ def labels(connection: Connection) -> dict[str, str]:
     return {grant.id: grant.label for grant in grants.listing(connection)}
 
 
-def rows_since(connection: Connection, since: Millis) -> Iterator[HistoryRow]:
-    """Every row from then on, oldest first, in flat memory."""
-    return (row_of(row) for row in matching(connection, HistoryQuery(since=since)))
+def rows_since(
+    connection: Connection, since: Millis, *, latest: int | None = None
+) -> Iterator[HistoryRow]:
+    """Every row from then on, oldest first, in flat memory; of the `latest` ones only."""
+    query = HistoryQuery(since=since)
+    if latest is None:
+        return (row_of(row) for row in matching(connection, query))
+    start = max(1, head(connection).seq - latest + 1)
+    return (row_of(row) for row in walk(connection, start=start, where=(HISTORY.c.at >= since,)))
 
 
 def _reads(plan: Plan) -> Iterator[Path]:

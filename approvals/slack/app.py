@@ -1,0 +1,87 @@
+"""One Slack app as a gateway runs it: who presses, what comes of it, the connection. Not pure."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from approvals.reviewers import People
+from approvals.service import Approvals, JudgeAgain
+from approvals.slack import api as web_api
+from approvals.slack.actions import Inbound
+from approvals.slack.card import card
+from approvals.slack.config import SlackConfig
+from approvals.slack.deciding import Deciding
+from approvals.slack.health import Health
+from approvals.slack.identity import Directory, Identities
+from approvals.slack.look import Look
+from approvals.slack.notifier import Slack
+from approvals.slack.pinned import Pin
+from approvals.slack.queue import Queue
+from approvals.slack.socket import Socket
+from approvals.slack.whisper import Whispers
+from approvals.view import View
+
+_PATIENCE = 5.0  # seconds a press may still take when the gateway stops
+
+
+@dataclass(frozen=True, slots=True)
+class SlackApp:
+    """What runs. Closed with the block that opened it."""
+
+    inbound: Inbound
+    notifier: Slack
+    health: Health
+    pin: Pin
+
+
+@asynccontextmanager
+async def opened(
+    config: SlackConfig,
+    *,
+    approvals: Approvals,
+    people: People,
+    judge_again: JudgeAgain | None,
+) -> AsyncIterator[SlackApp]:
+    """Listen to Slack for the length of the block. Slack's troubles are in `health`, never here."""
+    async with web_api.opened(config.bot_token, config.api_url) as api:
+        pin, health = Pin(config), Health()
+        now = asyncio.get_running_loop().time
+        directory = Directory(api, now)
+        identities = Identities(config, people, approvals.database, directory)
+
+        def look() -> Look:
+            pinned = pin()
+            team = pinned.team_id if pinned is not None else ""
+            return Look(config.public_url, show_arguments=config.show_arguments, team=team)
+
+        def shows_all(view: View) -> bool:
+            return card(view, look(), now=approvals.clock.now()).approvable
+
+        def face(view: View) -> tuple[str, list[dict[str, object]]]:
+            shown = card(view, look(), now=approvals.clock.now())
+            return shown.text, list(shown.blocks)
+
+        notifier = Slack(
+            config, api, database=approvals.database, clock=approvals.clock, health=health
+        )
+        inbound = Inbound(
+            config,
+            api,
+            deciding=Deciding(approvals, identities, judge_again=judge_again, shows_all=shows_all),
+            queue=Queue(config, api, approvals, identities, card=face, now=now),
+            whispers=Whispers(config, api, now),
+            pinned=pin,
+            adopt=notifier.adopt,
+        )
+        socket = Socket(config, api, inbound, health=health, pin=pin)
+        task = asyncio.create_task(socket.run(), name="slack socket")
+        try:
+            yield SlackApp(inbound, notifier, health, pin)
+        finally:
+            # First what brings presses in, then what was pressed.
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await inbound.aclose(_PATIENCE)

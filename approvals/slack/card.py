@@ -1,0 +1,334 @@
+"""The card of one held call in each of its states: the record's view as Slack's blocks. Pure.
+
+It asks first, then says why, who, how risky, until when, what changed, and all arguments. Unless
+every byte of them is on the card there is no Approve button, only the way to the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from approvals.model import Approval, Execution, Millis, Settlement, State, short_id
+from approvals.slack import words
+from approvals.slack.arguments import Shown, arguments
+from approvals.slack.blocks import (
+    Face,
+    Json,
+    actions,
+    bullets,
+    button,
+    confirm,
+    context,
+    face,
+    fields,
+    header,
+    line,
+    ours,
+    plain,
+    preformatted,
+    rich,
+    said,
+    section,
+)
+from approvals.slack.look import Look, mentions, name_of, person
+from approvals.slack.text import escape, fit, harmless, utc, visible, when
+from approvals.view import FieldChange, Since, View, approvers
+
+_NAMED: Final = 5  # of those who approved
+_CHANGES: Final = 5  # shown of one comparison
+_CHANGED: Final = 120  # characters of one side of a change
+_DIGEST: Final = 12
+RISK_WORDS: Final = {
+    "low": "⚪ Low",
+    "medium": "🟡 Medium",
+    "high": "🟠 High",
+    "critical": "🔴 Critical",
+}
+
+
+def card(view: View, look: Look, *, now: Millis) -> Face:
+    """The message that shows the approval as it stands."""
+    approval = view.approval
+    if approval.state is State.PENDING and approval.expires_at > now:
+        return _asking(view, look)
+    return _told(view, look, now=now)
+
+
+def shows_all(view: View, look: Look) -> bool:
+    """Whether every byte of the call is on its card, so that it may be approved there."""
+    return arguments(view, look).whole
+
+
+def bare(view: View, look: Look, *, now: Millis) -> Face:
+    """The least that can be said: for when Slack refuses the card itself. No Approve button."""
+    approval = view.approval
+    pending = approval.state is State.PENDING and approval.expires_at > now
+    title = f"{'Approve' if pending else outcome(approval, now)[0] + ':'} {short_id(approval.id)}"
+    said_ = "This call cannot be shown here. Look at it on the page."
+    link = button(words.OPEN, "Review in full", url=look.link(approval))
+    return face(
+        f"{title}. {said_}",
+        [
+            header(f"{title}?" if pending else title),
+            section("why", plain(said_)),
+            actions(words.block_of(approval), [link]) if pending else None,
+        ],
+    )
+
+
+def outcome(approval: Approval, now: Millis) -> tuple[str, str]:
+    """One word or two for what became of it, and a sentence that says what that means."""
+    if approval.state is State.PENDING:
+        if approval.expires_at > now:
+            return "Waiting", "It waits for a person."
+        return "Expired", "Nobody decided in time, which counts as a denial. Nothing ran."
+    if approval.state is State.APPROVED:
+        return _OUTCOMES[approval.execution]
+    return _ENDS[approval.state]
+
+
+_ENDS: Final = {
+    State.DENIED: ("Denied", "Nothing ran."),
+    State.EXPIRED: ("Expired", "Nothing ran."),
+    State.WITHDRAWN: ("Withdrawn", "The agent no longer wants it. Nothing ran."),
+    State.SUPERSEDED: ("Void", "What it stood on has changed. Nothing ran."),
+}
+_OUTCOMES: Final = {
+    Execution.NONE: ("Approved", "It runs as soon as the agent takes its answer."),
+    Execution.EXECUTING: ("Approved", "It is running."),
+    Execution.INPUT_REQUIRED: ("Approved", "The server asked back; the agent has to answer."),
+    Execution.SUCCEEDED: ("Done", "Approved; it ran, and the server answered without an error."),
+    Execution.TOOL_ERROR: ("Ran with an error", "Approved; it ran, and the tool gave an error."),
+    Execution.UPSTREAM_ERROR: ("Failed", "Approved; the server answered with an error."),
+    Execution.NOT_EXECUTED: ("Not sent", "Approved, but the server could not be reached."),
+    Execution.OUTCOME_UNKNOWN: (
+        "Outcome unknown",
+        "Approved and sent, but no answer was recorded: it may have run. Settle it on the page.",
+    ),
+}
+
+
+def _asking(view: View, look: Look) -> Face:
+    approval = view.approval
+    shown = arguments(view, look)
+    named = f"{name_of(approval)}, {utc(approval.expires_at)}"
+    return face(
+        f"Approval needed: {escape(named)} at the latest.",
+        [
+            header(f"Approve {name_of(approval)}?"),
+            *(section(f"alarm{n}", plain(text, 500)) for n, text in enumerate(_alarms(view))),
+            section("why", plain(_why(view, look), 1_000)),
+            fields("facts", list(_facts(view, look))),
+            _changed(view) if look.show_arguments else None,
+            rich("arguments", list(_arguments(shown))),
+            actions(words.block_of(approval), list(_buttons(view, look, shown))),
+            context("about", list(_about(view, look))),
+        ],
+        approvable=shown.whole,
+    )
+
+
+def _told(view: View, look: Look, *, now: Millis) -> Face:
+    approval = view.approval
+    word, sentence = outcome(approval, now)
+    said_ = [sentence]
+    if approval.reason.strip():
+        said_.append(f"Reason: {approval.reason.strip()}")
+    if approval.settlement is not None:
+        ran = "it ran" if approval.settlement is Settlement.DONE else "it did not run"
+        said_.append(f"Settled since: {ran}.")
+    said_.append(_about_what(view, look))
+    size = len(approval.masked)
+    who = f", by {approval.decided_by}" if harmless(approval.decided_by) else ""
+    return face(
+        f"{word}: {escape(name_of(approval))}{who}.",
+        [
+            header(f"{word}: {name_of(approval)}"),
+            section("why", plain("\n".join(said_), 1_500)),
+            fields("facts", list(_facts(view, look))),
+            context(
+                "ending",
+                [_ending(approval, look), ours(f"<{look.link(approval)}|Open on the page>")],
+            ),
+            context(
+                "about",
+                [
+                    *_ids(approval),
+                    ours(f"Arguments: {size:,} characters"),
+                ],
+            ),
+        ],
+    )
+
+
+def _ending(approval: Approval, look: Look) -> Json:
+    """Who ended it, where, and when."""
+    word = {State.APPROVED: "Approved"}.get(approval.state, str(approval.state).capitalize())
+    via = f" via {approval.decided_via}" if approval.decided_via else ""
+    at = approval.decided_at or approval.expires_at
+    if not approval.decided_by:
+        return ours(f"{word} · {when(at)}")
+    known = person(approval.decided_by, look)
+    if known:
+        return ours(f"{word} by {known}{via} · {when(at)}")
+    return plain(f"{word} by {approval.decided_by}{via} · {utc(at)}", 300)
+
+
+def _alarms(view: View) -> Iterator[str]:
+    if view.unknown_outcome:
+        yield (
+            f"⚠ A call like this ({short_id(view.unknown_outcome)}) may already have run: its "
+            "outcome is unknown and nobody has settled it. Approving may do it twice."
+        )
+    if view.voided:
+        people = ", ".join(sorted({vote.reviewer for vote in view.voided}))
+        yield f"⚠ It was edited. Earlier approvals no longer count: {people}."
+
+
+def _why(view: View, look: Look) -> str:
+    ruling = view.approval.ruling
+    because = f": {ruling.matched}" if ruling.matched and look.show_arguments else ""
+    text = f"Held by a rule{because}."
+    if ruling.reason:
+        text += f"\n{ruling.reason}"
+    about = _about_what(view, look)
+    return f"{text}\n{about}" if about else text
+
+
+def _about_what(view: View, look: Look) -> str:
+    """The argument that the call is mostly about; "" when it is long or kept off Slack."""
+    if view.target is None or view.target.cut or not look.show_arguments:
+        return ""
+    return f"About {view.target.path.removeprefix('args.')}: {view.target.text}"
+
+
+def _facts(view: View, look: Look) -> Iterator[Json]:
+    approval = view.approval
+    call, terms = approval.call, approval.terms
+    yield _fact("Agent", call.grant_label or call.grant)
+    yield _fact(
+        "Risk", RISK_WORDS[terms.risk or "medium"] + "".join(f", {one}" for one in view.flags)
+    )
+    if approval.state is State.PENDING:
+        yield ours(f"*Expires*\n{when(approval.expires_at)}, then denied")
+    if terms.quorum > 1:
+        yield _approvals(view, look)
+    if call.client.name:
+        program = f"{call.client.name} {call.client.version}".strip()
+        yield plain(f"Program, as it says\n{program}", 300)
+    if approval.attempts > 1:
+        yield ours(f"*Asked*\n{approval.attempts} times")
+
+
+def _fact(label: str, value: str) -> Json:
+    """Bold where the value can do no harm in `mrkdwn`, plain where it might."""
+    if harmless(value) or value.startswith(tuple(RISK_WORDS.values())):
+        return ours(f"*{label}*\n{value}", 300)
+    return plain(f"{label}\n{value}", 300)
+
+
+def _approvals(view: View, look: Look) -> Json:
+    given = approvers(view)
+    named = [person(one, look) for one in given[:_NAMED]]
+    count = f"{len(given)} of {view.approval.terms.quorum}"
+    people = ", ".join(one for one in named if one)
+    return ours(f"*Approvals*\n{count}{': ' if people else ''}{people}", 300)
+
+
+def _changed(view: View) -> Json:
+    elements: list[Json] = []
+    for word, since in (("approved", view.since_approved), ("denied", view.since_denied)):
+        if since is None:
+            continue
+        elements.append(line(said("What changed", bold=True), said(_since(word, since))))
+        if since.changes:
+            items = [_change(one) for one in since.changes[:_CHANGES]]
+            left = len(since.changes) - _CHANGES
+            if left > 0:
+                items.append(line(said(f"and {left:,} more", italic=True)))
+            elements.append(bullets(items))
+    if not elements:
+        words_ = "First call of this tool by this agent that reached a reviewer."
+        elements.append(line(said("What changed", bold=True), said(f"  {words_}")))
+    return rich("changed", elements)
+
+
+def _since(word: str, since: Since) -> str:
+    by = f" by {fit(visible(since.by), 60)}" if since.by else ""
+    reason = f": “{fit(visible(since.reason), 120)}”" if since.reason else ""
+    same = "" if since.changes else ": nothing, the arguments are the same"
+    return f"  since the last {word} call ({utc(since.at)}{by}{reason}){same}"
+
+
+def _change(one: FieldChange) -> Json:
+    path = fit(visible(one.path.removeprefix("args.")), 80)
+    sides = [
+        said("not there", italic=True)
+        if side.type == "absent"
+        else said(fit(visible(side.text), _CHANGED) or '""', **style)
+        for side, style in ((one.before, {"strike": True}), (one.after, {"bold": True}))
+    ]
+    return line(said(path), said(": "), sides[0], said(" → "), sides[1])
+
+
+def _arguments(shown: Shown) -> Iterator[Json]:
+    yield line(said("Arguments", bold=True), said(f"  {shown.note}"))
+    if shown.text:
+        yield preformatted(shown.text)
+
+
+def _buttons(view: View, look: Look, shown: Shown) -> Iterator[Json]:
+    approval = view.approval
+    value, name = words.value_of(approval), name_of(approval)
+    page = look.link(approval)
+    if shown.whole:
+        grave = approval.terms.risk in ("high", "critical") or view.unknown_outcome is not None
+        yield button(
+            words.APPROVE,
+            "Approve",
+            value=value,
+            style="primary",
+            spoken=f"Approve this one call: {name}",
+            confirm=_sure(view) if grave else None,
+        )
+    else:
+        yield button(words.OPEN, "Review in full", url=page, style="primary")
+    yield button(
+        words.DENY, "Deny…", value=value, style="danger", spoken=f"Deny with a reason: {name}"
+    )
+    yield button(words.ASK, "Ask for a change…", value=value)
+    if shown.whole:
+        if approval.terms.editable:
+            yield button(words.EDIT, "Change it first…", value=value)
+        yield button(words.OPEN, "Open", url=page, spoken="Open this call on the page")
+
+
+def _sure(view: View) -> Json:
+    approval = view.approval
+    risk = (approval.terms.risk or "medium").capitalize()
+    twice = " A call like it may already have run." if view.unknown_outcome else ""
+    return confirm(
+        "Approve once?",
+        f"{risk} risk. {fit(name_of(approval), 180)} runs with the arguments shown.{twice}",
+        "Approve",
+        "Back",
+    )
+
+
+def _about(view: View, look: Look) -> Iterator[Json]:
+    approval = view.approval
+    reviewers = mentions(approval, look)
+    if reviewers:
+        yield ours("Reviewers: " + " ".join(reviewers))
+    yield from _ids(approval)
+    yield plain(f"Rule {approval.ruling.rule}", 200)
+    if view.similar:
+        before = (f"{one.state} by {one.by}, {utc(one.at)}" for one in view.similar[:3])
+        yield plain("Before: " + "; ".join(before), 400)
+
+
+def _ids(approval: Approval) -> Iterator[Json]:
+    edited = f" · revision {approval.revision}" if approval.revision > 1 else ""
+    digest = approval.digest[:_DIGEST]
+    yield ours(f"`{short_id(approval.id)}` · digest `{digest}`{edited}")

@@ -1,0 +1,133 @@
+"""From a press to a decision: who pressed, on what, and what the record says to it. Not pure.
+
+The checks stand in one order (who, still the same call, shown in full) and decide nothing by
+themselves: the row does, in `Approvals.decide`, as for the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from approvals.editing import Field, fields_of
+from approvals.model import Approval, Choice, Reviewer, State
+from approvals.seal import SealBroken
+from approvals.service import Approvals, JudgeAgain
+from approvals.slack import modals
+from approvals.slack.identity import Account, Identities, Refused
+from approvals.slack.outcomes import CHANGED, EXPIRED, GONE, NOT_SHOWN, said, standing
+from approvals.slack.words import Pressed
+from approvals.view import View
+
+
+class Deciding:
+    """What reviewers do from Slack. Every answer is words for the one who pressed; "" is success.
+
+    `shows_all` tells whether the card shows every byte of a call: only then is it approved there.
+    """
+
+    def __init__(
+        self,
+        approvals: Approvals,
+        identities: Identities,
+        *,
+        judge_again: JudgeAgain | None,
+        shows_all: Callable[[View], bool],
+    ) -> None:
+        self._approvals = approvals
+        self._identities = identities
+        self._judge_again = judge_again
+        self._shows_all = shows_all
+
+    async def look(
+        self, account: Account, pressed: Pressed
+    ) -> tuple[Approval, Reviewer] | Refused | str:
+        """The call and the person, if this person may press on it as it was shown; else why not.
+
+        `Refused` is an answer to somebody who is no reviewer of it.
+        """
+        try:
+            approval = await self._approvals.get(pressed.approval_id)
+        except SealBroken:
+            return GONE
+        if approval is None or approval.id != pressed.approval_id:
+            return GONE
+        reviewer = await self._identities.decider(account, approval)
+        if isinstance(reviewer, Refused):
+            return reviewer
+        if approval.state is not State.PENDING:
+            return standing(approval, reviewer)
+        if approval.expires_at <= self._approvals.clock.now():
+            return EXPIRED
+        return (approval, reviewer) if pressed.means(approval) else CHANGED
+
+    async def approve(self, account: Account, pressed: Pressed) -> Refused | str:
+        found = await self.look(account, pressed)
+        if not isinstance(found, tuple):
+            return found
+        approval, reviewer = found
+        view = await self._approvals.view(approval.id)
+        if view is None:
+            return GONE
+        if not pressed.means(view.approval):
+            return CHANGED
+        if view.approval.state is State.PENDING and not self._shows_all(view):
+            return NOT_SHOWN
+        decided = await self._approvals.decide(
+            approval.id,
+            revision=pressed.revision,
+            reviewer=reviewer,
+            choice=Choice.APPROVE,
+            via="slack",
+            view_digest=view.digest,
+        )
+        return said(decided, reviewer)
+
+    async def deny(self, account: Account, pressed: Pressed, reason: str) -> Refused | str:
+        found = await self.look(account, pressed)
+        if not isinstance(found, tuple):
+            return found
+        approval, reviewer = found
+        decided = await self._approvals.decide(
+            approval.id,
+            revision=pressed.revision,
+            reviewer=reviewer,
+            choice=Choice.DENY,
+            reason=reason,
+            via="slack",
+        )
+        return said(decided, reviewer)
+
+    async def edit(self, account: Account, pressed: Pressed, arguments: bytes) -> Refused | str:
+        found = await self.look(account, pressed)
+        if not isinstance(found, tuple):
+            return found
+        approval, reviewer = found
+        if self._judge_again is None:
+            return "Arguments are changed on the page only. Nothing was done."
+        decided = await self._approvals.edit(
+            approval.id,
+            revision=pressed.revision,
+            reviewer=reviewer,
+            arguments=arguments,
+            via="slack",
+            judge_again=partial(self._judge_again, held=approval),
+        )
+        return said(decided, reviewer)
+
+    def form(self, approval: Approval, origin: modals.Origin) -> dict[str, object] | None:
+        """The modal for changing arguments; None where only the page can."""
+        return modals.edit(approval, origin, _fields(approval)) if self._judge_again else None
+
+    async def proposed(self, pressed: Pressed, view: dict[str, object]) -> bytes | str:
+        """The arguments that a submitted modal asks for, or what is wrong with it."""
+        approval = await self._approvals.get(pressed.approval_id)
+        if approval is None or not pressed.means(approval) or approval.state is not State.PENDING:
+            return CHANGED
+        found = modals.edit_in(view, approval.call.arguments, _fields(approval))
+        return found if isinstance(found, str) else found.arguments
+
+
+def _fields(approval: Approval) -> tuple[Field, ...]:
+    given = fields_of(approval.call.arguments, approval.masked, approval.terms.editable)
+    return modals.offered(given)

@@ -1,0 +1,85 @@
+"""Slack as a part of the gateway: whether anybody could decide from it, its door, its state.
+
+Slack in trouble is told and otherwise ignored: calls stay pending, and the page works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from fastapi import APIRouter
+
+from approvals.reviewers import People
+from approvals.service import Approvals, JudgeAgain
+from approvals.slack.app import SlackApp, opened
+from approvals.slack.config import SlackConfig, SlackUnusable
+from gateway.policy.rules import Policy
+from gateway.policy.staffing import named
+from web.page.frame import Banner
+from web.slack import Door, router
+
+_DECIDE = ("approver", "admin")
+_SLACK = ("slack:", "slack-group:")
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """Slack, while it is set up."""
+
+    app: SlackApp
+    routes: APIRouter | None  # its HTTP door; None: clicks come in over Socket Mode only
+
+    def banners(self) -> Sequence[Banner]:
+        return [
+            Banner(f"Slack: {fault} Decide on this page meanwhile.", bad=True)
+            for fault in self.app.health.faults()
+        ]
+
+
+async def open_chat(
+    stack: AsyncExitStack,
+    config: SlackConfig,
+    *,
+    approvals: Approvals,
+    people: People,
+    policy: Policy,
+    judge_again: JudgeAgain,
+) -> Chat:
+    """Listen to Slack until the stack is closed.
+
+    Raises:
+        SlackUnusable: nobody could approve from it.
+    """
+    await check_people(config, people, policy)
+    app = await stack.enter_async_context(
+        opened(config, approvals=approvals, people=people, judge_again=judge_again)
+    )
+    if config.signing_secret is None:
+        return Chat(app, None)
+    return Chat(app, router(Door(config.signing_secret, app.inbound)))
+
+
+async def check_people(config: SlackConfig, people: People, policy: Policy) -> None:
+    """An empty list of reviewers must never come to mean everybody: it does not start.
+
+    Raises:
+        SlackUnusable: no Slack account could approve anything.
+    """
+    able = [one for one in await people.reviewers() if one.role in _DECIDE]
+    known = {name for one in able for name in one.names()}
+    ids = {one.id for one in able}
+    if (
+        any(name.startswith("slack:") for name in known)
+        or any(name in ids for name in config.reviewers.values())
+        or (config.email_domains and able)
+        or any(name.startswith(_SLACK) for name in named(policy))
+    ):
+        return
+    raise SlackUnusable(
+        "Slack is set up, but nobody could approve from it. Say who a reviewer is in Slack:\n"
+        "  signoff reviewer add YOUR-NAME --slack U0123ABCD\n"
+        "(in Slack: profile, ⋮, Copy member ID), or set SIGNOFF_SLACK_REVIEWERS or "
+        "SIGNOFF_SLACK_EMAIL_DOMAINS, or name slack:TEAM/USER in policy.json."
+    )

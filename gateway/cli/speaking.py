@@ -1,0 +1,26 @@
+"""MCP on our own stdin and stdout, joined to a URL of a gateway."""
+
+from __future__ import annotations
+
+from gateway.relay.front import Front
+from gateway.relay.http import HttpUpstream, pooled_session
+from gateway.relay.pipes import Pipes
+
+_SILENCE = 86_400.0  # seconds; how long a call may take is the gateway's to say
+
+
+async def speak(url: str, token: str) -> None:
+    """Until the host closes our stdin, or stops reading."""
+    async with pooled_session() as client:
+        gateway = HttpUpstream(
+            "gateway",
+            url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=_SILENCE,
+            client=client,
+        )
+        pipes = Pipes()
+        try:
+            await Front(gateway, pipes.say).run(pipes.lines())
+        finally:
+            await pipes.aclose()

@@ -1,0 +1,66 @@
+"""Opening a legacy session of the gateway's own, in the name of the agent that needs it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.relay.bridge.line import Line
+from gateway.relay.bridge.translate import LEGACY
+from gateway.relay.bridge.wire import Json, decoded, encoded, whole
+from gateway.relay.exchange import read_response
+from gateway.relay.upstream import NotSent, OutcomeUnknown, Request, Upstream
+
+OPENING_SECONDS = 60.0
+_CLIENT = {"name": "signoff", "version": "1"}
+
+
+class WrongEra(NotSent):
+    """The server does not speak the revisions with sessions (any more)."""
+
+
+async def open_line(
+    upstream: Upstream, grant: str, capabilities: Json, client: Json, *, max_result: int
+) -> Line:
+    """Open a session in a client's name, declaring what it declared.
+
+    Raises:
+        WrongEra: the server knows no sessions.
+        NotSent: it cannot be reached, or refused; no request of the agent has left.
+    """
+    params = {
+        "protocolVersion": LEGACY,
+        "capabilities": capabilities,
+        "clientInfo": client if "name" in client and "version" in client else _CLIENT,
+    }
+    message = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
+    request = Request(
+        method="POST",
+        body=encoded(message),
+        grant=grant,
+        protocol="",
+        rpc_method="initialize",
+        rpc_id=0,
+    )
+    try:
+        async with asyncio.timeout(OPENING_SECONDS):
+            answer = await upstream.send(request)
+            try:
+                response = await read_response(answer, 0, limit=max_result)
+            finally:
+                await answer.aclose()
+            result = response.message.get("result")
+            if not isinstance(result, dict):
+                code = whole(response.message.get("error")).get("code")
+                raise WrongEra(f"initialize: error {code}")
+            opened = decoded(response.body) or {}
+            line = Line(
+                upstream,
+                grant,
+                session=answer.session,
+                opened=whole(opened.get("result")),
+                max_result=max_result,
+            )
+            await line.begin()
+    except (OutcomeUnknown, TimeoutError) as error:
+        raise NotSent(f"initialize: {type(error).__name__}") from error
+    return line

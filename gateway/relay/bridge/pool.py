@@ -1,0 +1,111 @@
+"""The gateway's own sessions with one legacy server: one a grant and set of capabilities.
+
+Opened when first needed, closed when idle. A fresh session a request would be simpler and wrong:
+servers keep state in sessions, and a server on pipes starts a process for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import structlog
+
+from approvals.digest import canonical, sha256
+from gateway.relay.bridge.line import Line
+from gateway.relay.bridge.opening import open_line
+from gateway.relay.bridge.wire import Json
+from gateway.relay.upstream import NotSent, Upstream
+
+log = structlog.get_logger()
+
+IDLE_SECONDS = 1_800.0
+MOST_LINES = 500
+_CLOSE_SECONDS = 5.0
+
+Key = tuple[str, str]
+
+
+class Pool:
+    """Sessions by who needs them."""
+
+    def __init__(self, upstream: Upstream, *, max_result: int, idle: float = IDLE_SECONDS) -> None:
+        self._upstream = upstream
+        self._max_result = max_result
+        self._idle = idle
+        self._lines: dict[Key, Line] = {}
+        self._opening: dict[Key, asyncio.Task[Line]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def line(self, grant: str, capabilities: Json, client: Json) -> Line:
+        """The session for this grant and these capabilities.
+
+        Raises:
+            WrongEra, NotSent: see `open_line`.
+        """
+        key = (grant, sha256(canonical(capabilities)))
+        line = self._lines.get(key)
+        if line is not None and not line.gone:
+            line.used = time.monotonic()
+            return line
+        if line is not None:
+            self._close(key)
+        opening = self._opening.get(key)
+        if opening is None:
+            self._make_room()
+            # A task of its own: whoever waits may go away, others wait for the same opening.
+            opening = asyncio.create_task(
+                self._open(key, capabilities, client), name=f"{self._upstream.name} opening"
+            )
+            self._opening[key] = opening
+            opening.add_done_callback(lambda task: self._opened(key, task))
+        return await asyncio.shield(opening)
+
+    async def aclose(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for opening in self._opening.values():
+            opening.cancel()
+        for key in list(self._lines):
+            self._close(key)
+        if self._closing:
+            _, late = await asyncio.wait(self._closing, timeout=_CLOSE_SECONDS)
+            for task in late:
+                task.cancel()
+
+    async def _open(self, key: Key, capabilities: Json, client: Json) -> Line:
+        line = await open_line(
+            self._upstream, key[0], capabilities, client, max_result=self._max_result
+        )
+        self._lines[key] = line
+        if self._sweeper is None:
+            self._sweeper = asyncio.create_task(self._sweep(), name=f"{self._upstream.name} idle")
+        return line
+
+    def _opened(self, key: Key, task: asyncio.Task[Line]) -> None:
+        self._opening.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # everybody who waited may be gone
+
+    def _make_room(self) -> None:
+        if len(self._lines) + len(self._opening) < MOST_LINES:
+            return
+        idle = [key for key, line in self._lines.items() if line.idle]
+        if not idle:
+            raise NotSent(f"{self._upstream.name}: too many sessions are in use")
+        self._close(min(idle, key=lambda each: self._lines[each].used))
+
+    def _close(self, key: Key) -> None:
+        task = asyncio.create_task(self._lines.pop(key).close(), name="session end")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(min(60.0, self._idle / 4))
+            before = time.monotonic() - self._idle
+            for key, line in list(self._lines.items()):
+                if line.gone or (line.idle and line.used <= before):
+                    log.info("bridge.session_closed", server=self._upstream.name)
+                    self._close(key)

@@ -1,0 +1,142 @@
+"""Runs approved calls that nobody waits for, where their rule says `when_detached: execute`.
+
+Without that word an approval is kept for the agent's return. The result is stored, and the agent
+gets it when it comes back. Of several gateways one claims the call and runs it, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection
+
+from approvals.clock import Clock
+from approvals.deserted import deserted
+from approvals.journal import RecordUnavailable
+from approvals.model import Approval
+from approvals.rows import load
+from approvals.store import Database
+from gateway import grants
+from gateway.grants import Grant
+from gateway.jsonrpc import Message, tool_call
+from gateway.message import CAPABILITIES_KEY, CLIENT_KEY, MODERN_VERSIONS, VERSION_KEY
+from gateway.relay.execution import Executions
+from gateway.relay.progress import Progress
+from gateway.relay.response import EventStream
+from gateway.relay.visit import Backend, Visit
+
+log = structlog.get_logger()
+
+_LOOK_SECONDS = 1.0
+_AGAIN_SECONDS = 15.0  # before a call that could not be run is tried again
+
+
+class Deserted:
+    """Finds such calls and runs them."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        executions: Executions,
+        backends: Mapping[str, Backend],
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._executions = executions
+        self._backends = backends
+        self._clock = clock
+        self._tried: dict[str, float] = {}  # when, by the monotonic clock
+        self._running: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Look until the block ends. What runs then is `Executions`' to end."""
+        self._running.add(loop := asyncio.create_task(self._look(), name="deserted"))
+        try:
+            yield
+        finally:
+            for task in (running := set(self._running) | {loop}):
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    async def _look(self) -> None:
+        while True:
+            try:
+                now = self._clock.now()
+                found = await self._database.read(partial(deserted, now=now))
+                self._start(found)
+            except RecordUnavailable:
+                log.warning("record.unavailable", what="deserted")
+            except Exception:  # a loop that must live on; it logs and looks again
+                log.exception("deserted.failed")
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def _start(self, found: list[str]) -> None:
+        moment = time.monotonic()
+        self._tried = {one: at for one, at in self._tried.items() if one in found}
+        for approval_id in found:
+            if moment - self._tried.get(approval_id, -_AGAIN_SECONDS) < _AGAIN_SECONDS:
+                continue
+            self._tried[approval_id] = moment
+            task = asyncio.create_task(self._run(approval_id), name=f"deserted {approval_id}")
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    async def _run(self, approval_id: str) -> None:
+        def read(connection: Connection) -> tuple[Approval | None, Grant | None]:
+            approval = load(connection, approval_id)
+            if approval is None:
+                return None, None
+            return approval, grants.by_id(connection, approval.call.grant)
+
+        try:
+            approval, grant = await self._database.read(read)
+            if approval is None or grant is None or not grant.usable(self._clock.now()):
+                return
+            backend = self._backends.get(approval.call.server)
+            if backend is None or not grant.reaches(backend.name):
+                return
+            visit = _visit(approval, grant, backend)
+            progress = Progress(EventStream(visit.send), None)
+            await self._executions.run(visit, tool_call(visit.message), approval, progress)
+        except RecordUnavailable:
+            log.warning("record.unavailable", approval=approval_id)
+
+
+def _visit(approval: Approval, grant: Grant, backend: Backend) -> Visit:
+    """A request in nobody's session: the gateway's own, in the revision that has none."""
+    (version,) = MODERN_VERSIONS
+    client = approval.call.client
+    meta = {
+        VERSION_KEY: version,
+        CAPABILITIES_KEY: {},
+        CLIENT_KEY: {"name": client.name, "version": client.version},
+    }
+    params = {"name": approval.call.tool, "arguments": {}, "_meta": meta}
+    return Visit(
+        grant=grant,
+        backend=backend,
+        message=Message("request", f"signoff-{secrets.token_hex(8)}", "tools/call", params),
+        modern=True,
+        protocol=version,
+        session=None,
+        receive=_never,
+        send=_nowhere,
+    )
+
+
+async def _never() -> dict[str, Any]:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def _nowhere(_: Any) -> None:
+    """Nobody listens."""

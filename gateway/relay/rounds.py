@@ -1,0 +1,111 @@
+"""Multi round-trip calls (SEP-2322): a server's question handed down, the agent's answer let in.
+
+Every question of a tools/call leaves with a state of ours around the server's, and every answer
+must bring it back: so an answered call is neither asked for approval nor counted again, and no
+answer gets to a call other than its own.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from approvals.clock import Clock
+from approvals.digest import canonical, sha256
+from approvals.model import Approval, Millis
+from gateway.jsonrpc import ErrorCode, ToolCall, error_body
+from gateway.relay.response import reply
+from gateway.relay.visit import Visit
+from gateway.requeststate import MOST_ROUNDS, Opened, RequestState, RequestStates
+
+QUESTION: Final = "input_required"
+ANSWER_SECONDS: Final = 3_600
+"""For the agent to answer a question of a call that needed no approval."""
+
+_FOREIGN: Final = "requestState does not belong to this call, is out of date or was changed"
+_SPENT: Final = "requestState was used before: a question is answered once"
+_ENDLESS: Final = "The server asked too many questions about one call"
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A call that brings the answer to a question: as the server is to get it."""
+
+    call: ToolCall
+    opened: Opened
+
+    @property
+    def approval_id(self) -> str | None:
+        """Of the approval it goes on with; None: the call needed none."""
+        return self.opened.state.id if self.opened.state.id.startswith("apr_") else None
+
+
+class Rounds:
+    """Seals questions and opens answers."""
+
+    def __init__(self, states: RequestStates, clock: Clock) -> None:
+        self._states = states
+        self._clock = clock
+
+    async def let_in(self, visit: Visit, call: ToolCall) -> Retry | None:
+        """The retry this call is. None: it was refused, with a JSON-RPC error."""
+        sealed = call.request_state or ""
+        now = self._clock.now()
+        opened = self._states.open(sealed, grant=visit.grant.id, server=visit.backend.name, now=now)
+        if (
+            opened is None
+            or opened.state.tool != call.name
+            or opened.state.arguments != sha256(call.canonical)
+        ):
+            await self.refuse(visit, _FOREIGN)
+            return None
+        if opened.state.round > MOST_ROUNDS:
+            await self.refuse(visit, _ENDLESS)
+            return None
+        extra = {key: value for key, value in call.extra.items() if key != "requestState"}
+        if opened.state.server is not None:
+            extra["requestState"] = opened.state.server
+        return Retry(replace(call, extra=extra), opened)
+
+    async def spent(self, visit: Visit) -> None:
+        """Refuse an answer to a question that was answered."""
+        await self.refuse(visit, _SPENT)
+
+    async def refuse(self, visit: Visit, text: str) -> None:
+        body = error_body(visit.message.id, ErrorCode.INVALID_PARAMS, text)
+        await reply(visit.send, 400, body)
+
+    def asked(self, visit: Visit, approval: Approval, body: bytes) -> bytes:
+        """The question of an approved call, for the agent that made this visit."""
+        until = approval.use_by or 0
+        return self.question(visit, body, id=approval.id, number=approval.round, until=until)
+
+    def passed(self, visit: Visit, body: bytes, *, call_id: str, number: int) -> bytes:
+        """The question of a call that needed no approval."""
+        until = self._clock.now() + ANSWER_SECONDS * 1000
+        return self.question(visit, body, id=call_id, number=number, until=until)
+
+    def question(self, visit: Visit, body: bytes, *, id: str, number: int, until: Millis) -> bytes:  # noqa: A002 - the state's word
+        """A server's `input_required` response with our state around its own."""
+        message = json.loads(body)
+        params = visit.message.params or {}
+        inner = message["result"].get("requestState")
+        state = RequestState(
+            id=id,
+            tool=params["name"],
+            arguments=sha256(canonical(params.get("arguments", {}))),
+            round=number,
+            until=until,
+            server=inner if isinstance(inner, str) else None,
+        )
+        message["result"]["requestState"] = self._states.seal(
+            state, grant=visit.grant.id, server=visit.backend.name
+        )
+        return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def asks(message: dict[str, Any]) -> bool:
+    """Whether a response to a request of 2026-07-28 is a question."""
+    result = message.get("result")
+    return isinstance(result, dict) and result.get("resultType") == QUESTION

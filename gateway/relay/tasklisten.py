@@ -1,0 +1,188 @@
+"""`subscriptions/listen` with task ids: what becomes of them is told as it happens (SEP-2663).
+
+Everything else that was subscribed to is the server's to tell and passes through the same stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+
+from approvals.journal import RecordUnavailable
+from approvals.service import Approvals
+from gateway.headers import outbound_headers
+from gateway.jsonrpc import encode
+from gateway.message import Message
+from gateway.relay.response import EventStream
+from gateway.relay.sse import Blocks, EventTooLarge, SseParser, event
+from gateway.relay.tasks import Tasks, declares, undeclared
+from gateway.relay.taskview import approval_id, is_over
+from gateway.relay.upstream import NotSent, OutcomeUnknown
+from gateway.relay.visit import Visit
+from gateway.relay.watch import Gone, raising_gone, until
+
+log = structlog.get_logger()
+
+Heard = Callable[[Visit, bytes], bytes]
+"""One block of the server's own stream, as the agent may have it."""
+
+ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
+_SUBSCRIPTION: Final = "io.modelcontextprotocol/subscriptionId"
+_PING_SECONDS: Final = 15.0
+_MOST: Final = 100  # tasks of one subscription
+
+
+def watches(visit: Visit) -> bool:
+    """Whether this subscription names tasks."""
+    return bool(_filter(visit).get("taskIds"))
+
+
+class TaskListen:
+    """Serves such subscriptions."""
+
+    def __init__(
+        self, *, tasks: Tasks, approvals: Approvals, stopping: asyncio.Event, max_result: int
+    ) -> None:
+        self._tasks = tasks
+        self._approvals = approvals
+        self._stopping = stopping
+        self._max_result = max_result
+
+    async def serve(self, visit: Visit, heard: Heard) -> None:
+        """Answer one subscription that names tasks."""
+        if not declares(visit):
+            await undeclared(visit)
+            return
+        wanted = _filter(visit)
+        named = wanted["taskIds"] if isinstance(wanted["taskIds"], list) else []
+        own = [one for one in dict.fromkeys(named) if isinstance(one, str)][:_MOST]
+        found = [one for one in own if approval_id(one) and await self._tasks.find(visit, one)]
+        rest = {key: value for key, value in wanted.items() if key != "taskIds"}
+        foreign = [one for one in own if approval_id(one) is None]
+        if foreign:
+            rest["taskIds"] = foreign
+        stream = EventStream(visit.send)
+        try:
+            async with raising_gone(visit.receive), until(self._stopping):
+                await self._both(visit, stream, found, rest, heard)
+        except Gone:
+            return
+        await stream.end()
+
+    async def _both(
+        self,
+        visit: Visit,
+        stream: EventStream,
+        found: list[str],
+        rest: dict[str, Any],
+        heard: Heard,
+    ) -> None:
+        acknowledged = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            if any(rest.values()):
+                group.create_task(self._server(visit, stream, found, rest, heard, acknowledged))
+                await acknowledged.wait()
+            else:
+                await stream.message(_told(visit, ACKNOWLEDGED, _agreed({}, found)))
+            for one in found:
+                group.create_task(self._follow(visit, stream, one))
+            while True:  # until the agent leaves or the gateway stops
+                await asyncio.sleep(_PING_SECONDS)
+                await stream.ping()
+
+    async def _follow(self, visit: Visit, stream: EventStream, named: str) -> None:
+        """Tell of one task until it is over."""
+        said, version = b"", -1
+        while True:
+            try:
+                task = await self._tasks.find(visit, named)
+                if task is None:
+                    return
+                version = task.approval.version
+                detailed = self._tasks.detailed(task)
+                del detailed["resultType"]  # it is no result
+                told = _told(visit, "notifications/tasks", detailed)
+                if told != said:
+                    said = told
+                    await stream.message(told)
+                    self._tasks.told(task, detailed)
+                if is_over(detailed):
+                    return
+                await self._approvals.wait(task.approval.id, version=version, timeout=_PING_SECONDS)
+            except RecordUnavailable:
+                await asyncio.sleep(1)
+
+    async def _server(
+        self,
+        visit: Visit,
+        stream: EventStream,
+        found: list[str],
+        rest: dict[str, Any],
+        heard: Heard,
+        acknowledged: asyncio.Event,
+    ) -> None:
+        """The server's part of the stream; where it has none the tasks are told all the same."""
+        params = {**(visit.message.params or {}), "notifications": rest}
+        message = Message("request", visit.message.id, visit.message.method, params)
+        headers = dict(outbound_headers(visit.protocol, message.method, params))
+        request = visit.request(encode(message), headers=headers)
+        cutter = Blocks(self._max_result)
+        try:
+            answer = await visit.backend.upstream.send(request)
+            try:
+                streams = answer.content_type == "text/event-stream"
+                async for chunk in answer.body():
+                    for block in cutter.feed(chunk) if streams else ():
+                        passed = _with_tasks(visit, block, found, self._max_result)
+                        await stream.raw(passed if passed is not None else heard(visit, block))
+                        if passed is not None:
+                            acknowledged.set()
+            finally:
+                await answer.aclose()
+        except (NotSent, OutcomeUnknown, EventTooLarge) as error:
+            log.warning("server.stream_broken", server=visit.backend.name, error=str(error))
+        if not acknowledged.is_set():
+            await stream.message(_told(visit, ACKNOWLEDGED, _agreed({}, found)))
+            acknowledged.set()
+
+
+def _with_tasks(visit: Visit, block: bytes, found: list[str], limit: int) -> bytes | None:
+    """The server's acknowledgement with our tasks in it; None if the block is something else."""
+    if ACKNOWLEDGED.encode() not in block:
+        return None
+    for one in SseParser(limit).feed(block):
+        try:
+            message = json.loads(one.data or b"{}")
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(message, dict) and message.get("method") == ACKNOWLEDGED:
+            params = message.get("params")
+            params = params if isinstance(params, dict) else {}
+            agreed = params.get("notifications")
+            agreed = agreed if isinstance(agreed, dict) else {}
+            told = {**params, **_agreed(agreed, found)}
+            return event(_told(visit, ACKNOWLEDGED, told), one.id, one.event, one.retry)
+    return None
+
+
+def _agreed(agreed: dict[str, Any], found: list[str]) -> dict[str, Any]:
+    theirs = agreed.get("taskIds")
+    ids = [*(theirs if isinstance(theirs, list) else []), *found]
+    return {"notifications": {**agreed, "taskIds": ids}}
+
+
+def _told(visit: Visit, method: str, params: dict[str, Any]) -> bytes:
+    meta = params.get("_meta")
+    meta = meta if isinstance(meta, dict) else {}
+    tagged = {**params, "_meta": {**meta, _SUBSCRIPTION: visit.message.id}}
+    message = {"jsonrpc": "2.0", "method": method, "params": tagged}
+    return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _filter(visit: Visit) -> dict[str, Any]:
+    wanted = (visit.message.params or {}).get("notifications")
+    return wanted if isinstance(wanted, dict) else {}

@@ -1,0 +1,270 @@
+"""The tasks extension (SEP-2663) in front of every server: a held call answers with a task at once.
+
+Only for requests of 2026-07-28 that declare it. The approval row is the task; it is committed
+before the agent hears of it, and the gateway runs what is approved (`taskrunner`), so neither the
+agent's nor the gateway's restart loses anything. Tasks of the servers themselves pass through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from functools import partial
+from typing import Any, Final
+
+import structlog
+
+from approvals import tasks
+from approvals.model import Approval, Execution
+from approvals.seal import SealBroken
+from approvals.service import Approvals
+from approvals.store import Transaction
+from approvals.tasks import Task
+from gateway.guard import Guard
+from gateway.headers import outbound_headers
+from gateway.jsonrpc import ErrorCode, ToolCall, encode, error_body, result_body
+from gateway.message import CAPABILITIES_KEY, TASKS_EXTENSION
+from gateway.relay import taskview
+from gateway.relay.exchange import handed_down, read_json
+from gateway.relay.response import reply
+from gateway.relay.taskrunner import TaskRunner
+from gateway.relay.upstream import NotSent, OutcomeUnknown
+from gateway.relay.visit import Visit
+from gateway.relay.watch import Gone, raising_gone
+
+log = structlog.get_logger()
+
+METHODS: Final = frozenset({"tasks/get", "tasks/update", "tasks/cancel"})
+_CANCELLED: Final = "The agent cancelled the task."
+_UNKNOWN: Final = "Task not found"
+_OK: Final = 200
+
+
+class Tasks:
+    """Makes tasks of held calls and answers for them."""
+
+    def __init__(
+        self,
+        *,
+        approvals: Approvals,
+        guard: Guard,
+        runner: TaskRunner,
+        url: str,
+        hold: float,
+        max_result: int,
+    ) -> None:
+        self._approvals = approvals
+        self._database = approvals.database
+        self._clock = approvals.clock
+        self._guard = guard
+        self._runner = runner
+        self._url = url
+        self._hold = hold  # seconds in which a quick approval is answered without a task
+        self._max_result = max_result
+
+    def envelope(self, visit: Visit, call: ToolCall) -> dict[str, Any]:
+        """How the call is to be sent when nobody waits for it any more."""
+        meta = {key: value for key, value in call.meta.items() if key != "progressToken"}
+        extra = {key: value for key, value in call.extra.items() if key != "task"}
+        return {"meta": meta, "protocol": visit.protocol, "extra": extra}
+
+    async def begin(self, visit: Visit, approval: Approval) -> None:
+        """Answer a held call with its task, which is on record already."""
+        rpc_id = visit.message.id
+        if rpc_id is None:
+            raise RuntimeError("a call has an id")
+        self._runner.begun()
+        if self._hold > 0:
+            try:
+                async with raising_gone(visit.receive):
+                    result = await self._quickly(approval)
+            except Gone:  # it never learned of the task: nothing may run for it
+                await self._database.journal.write(partial(tasks.unfollow, approval_id=approval.id))
+                return
+            if result is not None:
+                await reply(visit.send, _OK, result_body(rpc_id, result))
+                self._guard.delivered(approval.id)
+                return
+        told = taskview.created(approval, now=self._clock.now(), url=self._url)
+        await reply(visit.send, _OK, result_body(rpc_id, told))
+
+    async def serve(self, visit: Visit) -> None:
+        """Answer tasks/*."""
+        method, params = visit.message.method, visit.message.params or {}
+        if method not in METHODS:
+            await _fail(visit, 404, ErrorCode.METHOD_NOT_FOUND, "Method not found")
+            return
+        if not declares(visit):
+            await undeclared(visit)
+            return
+        named = params.get("taskId")
+        if not isinstance(named, str):
+            await _fail(visit, 400, ErrorCode.INVALID_PARAMS, "taskId must be a string")
+            return
+        if taskview.approval_id(named) is None:
+            await self._pass(visit)
+            return
+        task = await self.find(visit, named)
+        if task is None:
+            await _fail(visit, 400, ErrorCode.INVALID_PARAMS, _UNKNOWN)
+        elif method == "tasks/get":
+            await self._get(visit, task)
+        elif method == "tasks/update":
+            await self._update(visit, task, params.get("inputResponses"))
+        else:
+            await self._database.journal.write(
+                partial(tasks.cancel, approval_id=task.approval.id, why=_CANCELLED)
+            )
+            await _acknowledge(visit)
+
+    async def find(self, visit: Visit, named: str) -> Task | None:
+        """The task of this grant and server; None where there is none or it is another's."""
+        approval_id = taskview.approval_id(named)
+        if approval_id is None:
+            return None
+        try:
+            task = await self._database.read(
+                partial(tasks.find, approval_id=approval_id, keys=self._database.keys)
+            )
+        except SealBroken:
+            log.exception("task.seal_broken", approval=approval_id)
+            return None
+        if task is None:
+            return None
+        call = task.approval.call
+        mine = call.grant == visit.grant.id and call.server == visit.backend.name
+        return task if mine else None
+
+    def detailed(self, task: Task) -> dict[str, Any]:
+        """The task as its agent sees it now."""
+        return taskview.shown(task, now=self._clock.now(), url=self._url)
+
+    def told(self, task: Task, detailed: dict[str, Any]) -> None:
+        """The agent has been told: if that was the end, an identical call is a new one."""
+        if taskview.is_over(detailed):
+            self._guard.delivered(task.approval.id)
+
+    async def _get(self, visit: Visit, task: Task) -> None:
+        detailed = self.detailed(task)
+        await reply(visit.send, _OK, result_body(visit.message.id or 0, detailed))
+        self.told(task, detailed)
+
+    async def _update(self, visit: Visit, task: Task, given: object) -> None:
+        if not isinstance(given, dict):
+            await _fail(visit, 400, ErrorCode.INVALID_PARAMS, "inputResponses must be an object")
+            return
+        if task.approval.execution is Execution.INPUT_REQUIRED:
+            await self._database.journal.write(
+                partial(self._answer, approval_id=task.approval.id, given=given)
+            )
+        await _acknowledge(visit)
+
+    def _answer(self, tx: Transaction, approval_id: str, given: dict[str, Any]) -> None:
+        """Take what answers an open question; anything else is ignored (SEP-2663)."""
+        task = tasks.find(tx.connection, approval_id, keys=tx.keys)
+        if task is None:
+            return
+        asked = task.approval.round
+        missing = taskview.questions(task)
+        taken = {
+            key: given[named] for key in missing if (named := taskview.key_of(asked, key)) in given
+        }
+        if taken:
+            tasks.answer(
+                tx,
+                approval_id,
+                asked=asked,
+                answers={**task.answers, **taken},
+                whole=len(taken) == len(missing),
+            )
+
+    async def _quickly(self, approval: Approval) -> dict[str, Any] | None:
+        """The result, if the call is decided and over within the first seconds."""
+        loop = asyncio.get_running_loop()
+        ends, version = loop.time() + self._hold, approval.version
+        while (left := ends - loop.time()) > 0:
+            newer = await self._approvals.wait(approval.id, version=version, timeout=left)
+            if newer is None:
+                return None
+            version = newer.version
+            task = await self._database.read(
+                partial(tasks.find, approval_id=approval.id, keys=self._database.keys)
+            )
+            if task is None:
+                return None
+            detailed = self.detailed(task)
+            if detailed["status"] != "working":
+                result: dict[str, Any] | None = detailed.get("result")
+                return None if result is None else {"resultType": "complete", **result}
+        return None
+
+    async def _pass(self, visit: Visit) -> None:
+        """A task of the server's own. A server without tasks knows none: so the agent is told."""
+        message = visit.message
+        headers = dict(outbound_headers(visit.protocol, message.method, message.params or {}))
+        request = visit.request(encode(message), headers=headers)
+        try:
+            async with raising_gone(visit.receive):
+                answer = await visit.backend.upstream.send(request)
+                try:
+                    body = await read_json(answer, self._max_result)
+                finally:
+                    await answer.aclose()
+        except Gone:
+            return
+        except (NotSent, OutcomeUnknown) as error:
+            log.warning("server.unreachable", server=visit.backend.name, error=str(error))
+            text = "The server behind the gateway cannot be reached"
+            await reply(visit.send, 502, error_body(message.id, -32603, text))
+            return
+        if answer.content_type != "text/event-stream" and _unheard_of(body):
+            await _fail(visit, 400, ErrorCode.INVALID_PARAMS, _UNKNOWN)
+            return
+        status, body = handed_down(answer.status, body, message.id)
+        kind = answer.content_type.encode("latin-1") or b"application/json"
+        await reply(visit.send, status, body, content_type=kind)
+
+
+def declares(visit: Visit) -> bool:
+    """Whether this very request says that its client knows tasks."""
+    capabilities = visit.message.meta.get(CAPABILITIES_KEY)
+    extensions = capabilities.get("extensions") if isinstance(capabilities, dict) else None
+    return isinstance(extensions, dict) and isinstance(extensions.get(TASKS_EXTENSION), dict)
+
+
+async def undeclared(visit: Visit) -> None:
+    """Say which capability the request must declare."""
+    needed: dict[str, Any] = {"requiredCapabilities": {"extensions": {TASKS_EXTENSION: {}}}}
+    text = "Missing required client capability"
+    body = error_body(visit.message.id, ErrorCode.MISSING_CAPABILITY, text, needed)
+    await reply(visit.send, 400, body)
+
+
+def advertised(discovered: dict[str, Any]) -> dict[str, Any]:
+    """The result of server/discover, which says that there are tasks here."""
+    capabilities = discovered.get("capabilities")
+    capabilities = capabilities if isinstance(capabilities, dict) else {}
+    extensions = capabilities.get("extensions")
+    extensions = extensions if isinstance(extensions, dict) else {}
+    if TASKS_EXTENSION in extensions:
+        return discovered
+    offered = {**capabilities, "extensions": {**extensions, TASKS_EXTENSION: {}}}
+    return {**discovered, "capabilities": offered}
+
+
+def _unheard_of(body: bytes) -> bool:
+    """Whether the server says that it has no such method."""
+    try:
+        message = json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    error = message.get("error") if isinstance(message, dict) else None
+    return isinstance(error, dict) and error.get("code") == ErrorCode.METHOD_NOT_FOUND
+
+
+async def _acknowledge(visit: Visit) -> None:
+    await reply(visit.send, _OK, result_body(visit.message.id or 0, {"resultType": "complete"}))
+
+
+async def _fail(visit: Visit, status: int, code: ErrorCode, text: str) -> None:
+    await reply(visit.send, status, error_body(visit.message.id, code, text))

@@ -1,0 +1,397 @@
+"""The URL of all servers, by method: a call is its server's, a list is everybody's.
+
+A message that belongs to one server becomes a visit there and takes the same way as at the
+server's own URL: same policy, pins, limits, approvals. Not passed on: the tasks of 2025-11-25 and
+what a server calls experimental.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from approvals.service import Approvals
+from gateway import answers
+from gateway.answers import Refusal
+from gateway.catalogue import Catalogue
+from gateway.grants import Grant
+from gateway.guard import Guard
+from gateway.jsonrpc import ErrorCode, Message, result_body, tool_call
+from gateway.paramheaders import HeaderParam
+from gateway.refusals import AWAIT_TOOL
+from gateway.relay.dispatch import Dispatch
+from gateway.relay.holding import Holding
+from gateway.relay.listing import AWAIT_DEFINITION, Listing, ListingFailed
+from gateway.relay.response import reply
+from gateway.relay.together.arrival import Arrival, Down, nowhere
+from gateway.relay.together.bundle import Bundles, NotOpened
+from gateway.relay.together.lists import (
+    KEYS,
+    MISSING,
+    SessionLost,
+    Unlisted,
+    gather,
+    named,
+    pages,
+    request,
+)
+from gateway.relay.together.names import Names
+from gateway.relay.together.opening import discover, initialize
+from gateway.relay.together.resources import Owners
+from gateway.relay.together.rewriting import upwards
+from gateway.relay.together.streams import Streams
+from gateway.relay.together.whose import TaskOwners
+from gateway.relay.visit import Backend
+from gateway.relay.watch import Gone, raising_gone
+
+log = structlog.get_logger()
+
+_RENEWED = Refusal(
+    "Not executed: the server had ended its session. It gets a new one: repeat the call.",
+    {"verdict": "allow", "status": "not_executed"},
+)
+_NOT_FOUND = -32002  # resource not found, before 2026-07-28
+
+
+class Together:
+    """Serves `/mcp`."""
+
+    def __init__(
+        self,
+        *,
+        backends: Mapping[str, Backend],
+        dispatch: Dispatch,
+        holding: Holding,
+        listing: Listing,
+        catalogue: Catalogue,
+        guard: Guard,
+        approvals: Approvals,
+        bundles: Bundles,
+        separator: str,
+        max_result: int,
+    ) -> None:
+        self._backends = backends
+        self._dispatch = dispatch
+        self._holding = holding
+        self._listing = listing
+        self._catalogue = catalogue
+        self._guard = guard
+        self._approvals = approvals
+        self.bundles = bundles
+        self.names = Names(backends, separator)
+        self._max_result = max_result
+        self._owners = Owners()
+        self._tasks = TaskOwners(approvals)
+        self.streams = Streams(
+            dispatch, holding.stopping, self._owners, self._tasks, max_block=max_result
+        )
+
+    def reached(self, grant: Grant) -> dict[str, Backend]:
+        """The servers of a grant, in the file's order."""
+        return {name: one for name, one in self._backends.items() if grant.reaches(name)}
+
+    def header_params(self, message: Message) -> tuple[HeaderParam, ...]:
+        """The arguments that the called tool wants repeated as headers."""
+        if message.method != "tools/call" or message.params is None:
+            return ()
+        found = self._tool(message.params["name"])
+        tool = self._catalogue.tool(*found) if found is not None else None
+        return tool.header_params if tool is not None else ()
+
+    async def post(self, arrival: Arrival) -> None:
+        """Answer one POST."""
+        message = arrival.message
+        try:
+            if message.kind == "request":
+                await self._request(arrival)
+            else:
+                await self._told(arrival)
+        except NotOpened:
+            await arrival.error(-32603, "The server behind the gateway cannot be reached")
+
+    async def _request(self, arrival: Arrival) -> None:
+        method = arrival.message.method
+        if method == "tools/call":
+            await self._call(arrival)
+        elif method in KEYS:
+            await self._list(arrival, method)
+        elif method in ("prompts/get", "completion/complete"):
+            await self._prompt(arrival)
+        elif method == "resources/read":
+            await self._resource(arrival)
+        elif arrival.modern:
+            await self._modern(arrival, method)
+        else:
+            await self._legacy(arrival, method)
+
+    async def _modern(self, arrival: Arrival, method: str) -> None:
+        """What only 2026-07-28 has."""
+        if method == "server/discover":
+            await discover(arrival, self._max_result)
+        elif method == "subscriptions/listen":
+            await self.streams.listen(arrival)
+        elif method.startswith("tasks/"):
+            await self._task(arrival)
+        else:
+            await arrival.error(ErrorCode.METHOD_NOT_FOUND, "Method not found")
+
+    async def _legacy(self, arrival: Arrival, method: str) -> None:
+        """What only the revisions with sessions have."""
+        if method == "initialize":
+            await initialize(arrival, self.bundles)
+        elif method == "ping":
+            await arrival.answer({})
+        elif method == "logging/setLevel":
+            await self._level(arrival)
+        elif method in ("resources/subscribe", "resources/unsubscribe"):
+            await self._resource(arrival)
+        else:
+            await arrival.error(ErrorCode.METHOD_NOT_FOUND, "Method not found")
+
+    async def _call(self, arrival: Arrival) -> None:
+        call = tool_call(arrival.message)
+        if call.name == AWAIT_TOOL:
+            await self._await(arrival, call.arguments.get("approval_id"))
+            return
+        found = self._tool(call.name)
+        if found is None or found[0] not in arrival.backends:
+            # As at a server's own URL: a tool that is nobody's is nobody's to judge.
+            log.info("call.unknown_tool", grant=arrival.grant.id)
+            await arrival.error(ErrorCode.INVALID_PARAMS, "Unknown tool: it is on no server here")
+            return
+        try:
+            await self._visit(arrival, found[0], arrival.asking(name=found[1]))
+        except NotOpened:
+            await self._refuse(arrival, answers.not_sent())
+
+    async def _await(self, arrival: Arrival, identifier: Any) -> None:
+        approval = await self._approvals.get(identifier) if isinstance(identifier, str) else None
+        server = approval.call.server if approval is not None else ""
+        if server not in arrival.backends:
+            await self._refuse(arrival, answers.unknown_approval())
+            return
+        try:
+            visit = await arrival.visit(server, send=self._down(arrival, server))
+        except NotOpened:
+            await self._refuse(arrival, answers.not_sent())
+            return
+        call = tool_call(arrival.message)
+        if arrival.modern and call.request_state is not None:
+            await self._dispatch.post(visit)  # it brings the answer to a question
+        else:
+            await self._holding.resume(visit, call)
+
+    async def _list(self, arrival: Arrival, method: str) -> None:
+        if (arrival.message.params or {}).get("cursor") is not None:
+            await arrival.error(ErrorCode.INVALID_PARAMS, "Unknown cursor: the list has one page")
+            return
+
+        async def ask(server: str) -> list[dict[str, Any]]:
+            try:
+                return await self._listed(arrival, server, method)
+            except SessionLost:
+                if arrival.bundle is not None:
+                    arrival.bundle.forget(server)
+                return await self._listed(arrival, server, method)
+
+        try:
+            async with raising_gone(arrival.receive):
+                found = await gather(arrival.backends, ask)
+        except Gone:
+            return
+        lists = {name: found.answers.get(name, []) for name in arrival.backends}
+        if method == "tools/list":
+            lists |= {server: self._known(server) for server in found.missing}
+        result: dict[str, Any] = {KEYS[method]: self._shown(arrival, method, lists)}
+        if found.missing:
+            result["_meta"] = {MISSING: list(found.missing)}
+        await arrival.answer(result, cached=True)
+
+    async def _listed(self, arrival: Arrival, server: str, method: str) -> list[dict[str, Any]]:
+        """One server's part of a list.
+
+        Raises:
+            Unlisted, NotOpened, NotSent, OutcomeUnknown: it gave none.
+        """
+        if not await self._offers(arrival, server, method):
+            return []
+        visit = await arrival.visit(server)
+        if method != "tools/list":
+            return await pages(visit, method, self._max_result)
+        try:
+            return await self._listing.offered(visit)
+        except ListingFailed as error:
+            lost = error.status == 404 and visit.session is not None  # noqa: PLR2004 - HTTP
+            raise (SessionLost if lost else Unlisted)(str(error)) from error
+
+    def _shown(
+        self, arrival: Arrival, method: str, lists: Mapping[str, list[dict[str, Any]]]
+    ) -> list[dict[str, Any]]:
+        match method:
+            case "tools/list":
+                tools = named(self.names.joined, lists)
+                if any(self._guard.can_hold(server) for server in arrival.backends):
+                    tools.append(dict(AWAIT_DEFINITION))
+                return tools
+            case "prompts/list":
+                return named(self.names.plain, lists)
+            case "resources/list":
+                return self._owners.resources(arrival.grant.id, lists)
+            case _:
+                return self._owners.templates(arrival.grant.id, lists)
+
+    def _known(self, server: str) -> list[dict[str, Any]]:
+        """What a server that does not answer was last known to offer: as pinned, so as judged."""
+        return [
+            dict(tool.definition)
+            for name, tool in self._catalogue.of(server).items()
+            if tool.present and not self._guard.hidden(server, name)
+        ]
+
+    async def _offers(self, arrival: Arrival, server: str, method: str) -> bool:
+        """Whether it makes sense to ask a legacy server for this list."""
+        if arrival.bundle is None or method == "tools/list":
+            return True
+        opened = await arrival.bundle.session(arrival.grant, arrival.backends[server])
+        return method.partition("/")[0] in opened.capabilities
+
+    async def _prompt(self, arrival: Arrival) -> None:
+        """prompts/get, and completion/complete of a prompt or a resource template."""
+        params = arrival.message.params or {}
+        ref = params.get("ref")
+        if arrival.message.method == "completion/complete":
+            if isinstance(ref, dict) and isinstance(ref.get("uri"), str):
+                await self._resource(arrival, ref["uri"])
+                return
+            name = ref.get("name") if isinstance(ref, dict) else None
+        else:
+            name = params.get("name")
+        found = self.names.split(name) if isinstance(name, str) else None
+        if found is None or found[0] not in arrival.backends:
+            await arrival.error(ErrorCode.INVALID_PARAMS, "Unknown prompt: it is on no server here")
+            return
+        server, own = found
+        asked = arrival.asking(name=own)
+        if isinstance(ref, dict):
+            asked = arrival.asking(ref={**ref, "name": own})
+        await self._visit(arrival, server, asked)
+
+    async def _resource(self, arrival: Arrival, uri: Any = None) -> None:
+        """What a resource is asked for, at the server it belongs to."""
+        uri = uri if uri is not None else (arrival.message.params or {}).get("uri")
+        if not isinstance(uri, str):
+            await arrival.error(ErrorCode.INVALID_PARAMS, "uri must be a string")
+            return
+        server = await self._owner(arrival, uri)
+        if server is None:
+            code = ErrorCode.INVALID_PARAMS if arrival.modern else _NOT_FOUND
+            await arrival.error(code, "Resource not found: no server here lists it")
+            return
+        await self._visit(arrival, server, arrival.message)
+
+    async def _owner(self, arrival: Arrival, uri: str) -> str | None:
+        found = self._owners.owner(arrival.grant.id, uri)
+        if found is None:
+            for method in ("resources/list", "resources/templates/list"):
+                await self._list(replace(arrival, send=nowhere), method)
+            found = self._owners.owner(arrival.grant.id, uri)
+        return found if found in arrival.backends else None
+
+    async def _task(self, arrival: Arrival) -> None:
+        """tasks/get, tasks/update, tasks/cancel: at the server the task's call went to."""
+        named = (arrival.message.params or {}).get("taskId")
+        server = None
+        if isinstance(named, str):
+            server = await self._tasks.server(arrival.grant.id, named)
+        if server not in arrival.backends or server is None:
+            # Whatever is wrong with it, any server's own answer says so.
+            if not arrival.backends or isinstance(named, str):
+                await arrival.error(ErrorCode.INVALID_PARAMS, "Task not found")
+                return
+            server = next(iter(arrival.backends))
+        await self._visit(arrival, server, arrival.message)
+
+    async def _level(self, arrival: Arrival) -> None:
+        """logging/setLevel, for every server that logs, also one that is opened later."""
+        bundle = arrival.bundle
+        if bundle is None:
+            await arrival.error(ErrorCode.INVALID_REQUEST, "initialize comes first")
+            return
+        bundle.level = params = {"level": (arrival.message.params or {}).get("level")}
+        logging = [name for name, one in bundle.opened.items() if "logging" in one.capabilities]
+
+        async def ask(server: str) -> Any:
+            visit = await arrival.visit(server)
+            return await request(visit, "logging/setLevel", params, self._max_result) or {}
+
+        await gather([name for name in logging if name in arrival.backends], ask)
+        await arrival.answer({})
+
+    async def _told(self, arrival: Arrival) -> None:
+        """A notification or a response: to the server it is for, or to all who may want it."""
+        message, bundle = arrival.message, arrival.bundle
+        if bundle is not None:
+            if message.method == "notifications/roots/list_changed":
+                for server in bundle.opened.keys() & arrival.backends.keys():
+                    await self._visit(replace(arrival, send=nowhere), server, message)
+            elif message.method == "notifications/cancelled":
+                server = bundle.asked.get((message.params or {}).get("requestId", ""), "")
+                if server in arrival.backends:
+                    await self._visit(arrival, server, message)
+                    return
+            elif (found := upwards(message)) is not None and found[0] in bundle.opened:
+                await self._visit(arrival, *found)
+                return
+        await reply(arrival.send, 202)
+
+    async def _visit(self, arrival: Arrival, server: str, message: Message) -> None:
+        """Let one server have this message, and its answer reach the agent.
+
+        Raises:
+            NotOpened: legacy, and the server gives no session.
+        """
+        bundle, rpc_id = arrival.bundle, arrival.message.id
+        if bundle is None:
+            send = arrival.send
+            if message.method == "tools/call":
+                send = self._tasks.watching(arrival.grant.id, server, send)
+            await self._dispatch.post(await arrival.visit(server, message, send=send))
+            return
+        if message.kind == "request" and rpc_id is not None:
+            bundle.asked[rpc_id] = server
+        try:
+            for _ in range(2):
+                down = self._down(arrival, server)
+                await self._dispatch.post(await arrival.visit(server, message, send=down))
+                if not down.gone:
+                    return
+                bundle.forget(server)
+                if message.method == "tools/call":  # it may have been sent: that is the agent's
+                    await self._refuse(arrival, _RENEWED)
+                    return
+            await self._ended_at_once(arrival)
+        finally:
+            if message.kind == "request" and rpc_id is not None:
+                bundle.asked.pop(rpc_id, None)
+
+    async def _ended_at_once(self, arrival: Arrival) -> None:
+        if arrival.message.kind == "request":
+            text = "The server behind the gateway ends its sessions at once"
+            await arrival.error(-32603, text)
+        else:
+            await reply(arrival.send, 202)
+
+    def _down(self, arrival: Arrival, server: str) -> Down:
+        return Down(server, arrival.send, max_block=self._max_result)
+
+    def _tool(self, joined: str) -> tuple[str, str] | None:
+        return self.names.tool(joined, self._catalogue.of)
+
+    async def _refuse(self, arrival: Arrival, refusal: Refusal) -> None:
+        if arrival.message.id is None:
+            raise RuntimeError("a call has an id")
+        body = result_body(arrival.message.id, refusal.result(modern=arrival.modern))
+        await reply(arrival.send, 200, body)

@@ -1,0 +1,146 @@
+"""Lists of several servers made one. A server that does not answer takes nobody's list with it:
+the tools it is known to have stay listed, and the answer says which servers are missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from approvals.digest import canonical
+from gateway.headers import outbound_headers
+from gateway.message import CAPABILITIES_KEY, VERSION_KEY
+from gateway.relay.exchange import read_response
+from gateway.relay.together.bundle import NotOpened
+from gateway.relay.upstream import NotSent, OutcomeUnknown
+from gateway.relay.visit import Visit
+
+log = structlog.get_logger()
+
+MISSING = "dev.signoff/missing"
+"""Key of `_meta`: the servers whose part of the answer is missing."""
+
+KEYS: Mapping[str, str] = {
+    "tools/list": "tools",
+    "prompts/list": "prompts",
+    "resources/list": "resources",
+    "resources/templates/list": "resourceTemplates",
+}
+"""Method to the member of its result that holds the list."""
+
+SECONDS = 10.0
+"""For one server to list everything."""
+
+_MOST_PAGES = 100
+
+Ask = Callable[[str], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What the servers answered, by server, in their order; and who did not answer."""
+
+    answers: Mapping[str, Any]
+    missing: tuple[str, ...]
+
+
+class Unlisted(Exception):
+    """The server gave no list: an error, garbage, or nothing in time."""
+
+
+class SessionLost(Unlisted):
+    """The server has ended the session it was asked in."""
+
+
+async def gather(servers: Iterable[str], ask: Ask, *, seconds: float = SECONDS) -> Gathered:
+    """Ask every server at the same time and wait for each at most so long."""
+
+    async def one(server: str) -> Any:
+        try:
+            async with asyncio.timeout(seconds):
+                return await ask(server)
+        except (NotSent, OutcomeUnknown, NotOpened, Unlisted, TimeoutError) as error:
+            log.warning("server.missing", server=server, error=str(error))
+            return None
+
+    names = list(servers)
+    found = await asyncio.gather(*(one(name) for name in names))
+    answers = dict(zip(names, found, strict=True))
+    missing = tuple(name for name in names if answers[name] is None)
+    return Gathered({name: one for name, one in answers.items() if one is not None}, missing)
+
+
+async def request(
+    visit: Visit, method: str, params: dict[str, Any], limit: int
+) -> dict[str, Any] | None:
+    """The result of a request of the gateway's own in this visit's place; None: an error.
+
+    Raises:
+        NotSent: the server cannot be reached.
+        OutcomeUnknown: it gave no usable answer.
+        SessionLost: it has ended the session.
+    """
+    rpc_id = f"signoff-{secrets.token_hex(8)}"
+    headers: dict[str, str] = {}
+    if visit.modern:
+        meta = visit.message.meta
+        params = {
+            **params,
+            "_meta": {key: meta[key] for key in (VERSION_KEY, CAPABILITIES_KEY) if key in meta},
+        }
+        headers = dict(outbound_headers(visit.protocol, method, params))
+    body = canonical({"jsonrpc": "2.0", "id": rpc_id, "method": method, "params": params})
+    asked = visit.request(body, rpc_method=method, rpc_id=rpc_id, headers=headers)
+    answer = await visit.backend.upstream.send(asked)
+    try:
+        if answer.status == 404 and visit.session is not None:  # noqa: PLR2004 - HTTP
+            raise SessionLost(method)
+        response = await read_response(answer, rpc_id, limit=limit)
+    finally:
+        await answer.aclose()
+    result = response.message.get("result")
+    return result if isinstance(result, dict) else None
+
+
+async def pages(visit: Visit, method: str, limit: int) -> list[dict[str, Any]]:
+    """All pages of one server's list. A server that has no such list has an empty one.
+
+    Raises:
+        NotSent, OutcomeUnknown: as `request`.
+    """
+    found: list[dict[str, Any]] = []
+    params: dict[str, Any] = {}
+    for _ in range(_MOST_PAGES):
+        result = await request(visit, method, params, limit)
+        items = result.get(KEYS[method]) if result is not None else None
+        if result is None or not isinstance(items, list):
+            break
+        found += [item for item in items if isinstance(item, dict)]
+        cursor = result.get("nextCursor")
+        if not isinstance(cursor, str):
+            break
+        params = {"cursor": cursor}
+    return found
+
+
+def named(
+    name: Callable[[str, str], str | None], lists: Mapping[str, Iterable[Mapping[str, Any]]]
+) -> list[dict[str, Any]]:
+    """Tools or prompts under the names that `name` gives them from server and own name. What has
+    none, or one that is taken, is left out.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for server, items in lists.items():
+        for item in items:
+            own = item.get("name")
+            joined = name(server, own) if isinstance(own, str) else None
+            if joined is None or joined in found:
+                log.warning("name.unusable", server=server)
+                continue
+            found[joined] = {**item, "name": joined}
+    return list(found.values())

@@ -1,0 +1,108 @@
+"""How a conversation with all servers begins: `initialize` and `server/discover`, answered by the
+gateway from what its servers say of themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gateway.jsonrpc import LEGACY_VERSIONS, MODERN_VERSIONS, ErrorCode, client_of
+from gateway.relay.tasks import advertised
+from gateway.relay.together.arrival import IDENTITY, Arrival
+from gateway.relay.together.bundle import Bundles, Opened
+from gateway.relay.together.lists import MISSING, Unlisted, gather, request
+
+OPENING_SECONDS = 5.0
+"""For which `initialize` and `server/discover` wait for a server; what comes later is missing from
+the capabilities, and its lists are there all the same.
+"""
+
+_LISTS = ("tools", "prompts", "resources")
+_PASSED = ("completions", "logging")
+
+
+async def initialize(arrival: Arrival, bundles: Bundles) -> None:
+    """Open a legacy session (2025-11-25, basic/lifecycle) and with it, as far as they are there,
+    one of each server.
+    """
+    params = arrival.message.params or {}
+    asked, capabilities = params.get("protocolVersion"), params.get("capabilities")
+    if not isinstance(asked, str) or not isinstance(capabilities, dict):
+        text = "initialize needs protocolVersion and capabilities"
+        await arrival.error(ErrorCode.INVALID_PARAMS, text)
+        return
+    protocol = asked if asked in LEGACY_VERSIONS else LEGACY_VERSIONS[-1]
+    client = client_of(params.get("clientInfo"))
+    bundle = bundles.make(arrival.grant, client, protocol, capabilities)
+
+    async def ask(server: str) -> Opened:
+        return await bundle.session(arrival.grant, arrival.backends[server])
+
+    found = await gather(arrival.backends, ask, seconds=OPENING_SECONDS)
+    opened: Mapping[str, Opened] = found.answers
+    result: dict[str, Any] = {
+        "protocolVersion": protocol,
+        "capabilities": merged([one.capabilities for one in opened.values()]),
+        "serverInfo": dict(IDENTITY),
+    }
+    words = instructions({server: one.instructions for server, one in opened.items()})
+    sealed = bundles.sealed(arrival.grant, bundle, capabilities)
+    await _answer(arrival, result, words, found.missing, sealed)
+
+
+async def discover(arrival: Arrival, limit: int) -> None:
+    """Answer `server/discover` (2026-07-28, basic/discovery)."""
+
+    async def ask(server: str) -> dict[str, Any]:
+        visit = await arrival.visit(server)
+        result = await request(visit, "server/discover", {}, limit)
+        if result is None:
+            raise Unlisted("server/discover")
+        return result
+
+    found = await gather(arrival.backends, ask, seconds=OPENING_SECONDS)
+    capabilities = merged([one.get("capabilities") for one in found.answers.values()])
+    result = advertised({"supportedVersions": list(MODERN_VERSIONS), "capabilities": capabilities})
+    words = {server: one.get("instructions") for server, one in found.answers.items()}
+    await _answer(arrival, result, instructions(words), found.missing)
+
+
+def merged(capabilities: Iterable[Any]) -> dict[str, Any]:
+    """What all servers together can do. Tools are always among it: a server may come back."""
+    result: dict[str, Any] = {"tools": {"listChanged": True}}
+    for one in capabilities:
+        if not isinstance(one, dict):
+            continue
+        for key in _LISTS:
+            if isinstance(one.get(key), dict):
+                result[key] = {**result.get(key, {}), **_true(one[key])}
+        for key in _PASSED:
+            if isinstance(one.get(key), dict):
+                result[key] = {}
+    return result
+
+
+def instructions(words: Mapping[str, Any]) -> str:
+    """Each server's instructions under its name."""
+    parts = [f"## {server}\n{text}" for server, text in words.items() if text]
+    return "\n\n".join(parts)
+
+
+async def _answer(
+    arrival: Arrival,
+    result: dict[str, Any],
+    words: str,
+    missing: tuple[str, ...],
+    sealed: str = "",
+) -> None:
+    if words:
+        result["instructions"] = words
+    if missing:
+        result["_meta"] = {MISSING: list(missing)}
+    headers = [(b"mcp-session-id", sealed.encode("ascii"))] if sealed else []
+    await arrival.answer(result, cached=True, headers=headers)
+
+
+def _true(flags: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: True for key, value in flags.items() if value is True}

@@ -1,0 +1,299 @@
+"""What servers say unasked, brought to the agent of all of them: the GET stream of a legacy session
+and `subscriptions/listen`. One that falls silent or breaks ends nothing of the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Collection
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import structlog
+
+from gateway.grants import Grant
+from gateway.relay.dispatch import Dispatch
+from gateway.relay.response import EventStream, Receive, Send, reply
+from gateway.relay.sse import Blocks, EventTooLarge, SseParser
+from gateway.relay.together.arrival import Arrival, Down
+from gateway.relay.together.bundle import Bundle
+from gateway.relay.together.resources import Owners
+from gateway.relay.together.rewriting import downwards, of_event
+from gateway.relay.together.whose import TaskOwners
+from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request
+from gateway.relay.visit import Backend, Visit
+from gateway.relay.watch import Gone, raising_gone, until
+
+log = structlog.get_logger()
+
+_AGAIN_SECONDS = 2.0  # until one comes back to a stream that broke
+_PING_SECONDS = 15.0
+_ACKNOWLEDGED_SECONDS = 5.0
+_ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
+_SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
+_MOST_NAMED = 1_000  # resources, or tasks, of one subscription
+_FLAGS = ("toolsListChanged", "promptsListChanged", "resourcesListChanged")
+
+Backends = dict[str, Backend]
+
+
+class Streams:
+    """Serves the streams without an end of their own."""
+
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        stopping: asyncio.Event,
+        owners: Owners,
+        tasks: TaskOwners,
+        *,
+        max_block: int,
+    ) -> None:
+        self._dispatch = dispatch
+        self._stopping = stopping
+        self._owners = owners
+        self._tasks = tasks
+        self._max_block = max_block
+
+    async def get(
+        self,
+        grant: Grant,
+        backends: Backends,
+        bundle: Bundle,
+        last_event: str,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """The GET stream of a legacy session: those of its servers, of ones opened later too. With
+        a Last-Event-ID, the rest of one server's stream.
+        """
+        found = of_event(last_event)
+        if found is not None and found[0] in bundle.opened and found[0] in backends:
+            server, event_id = found
+            session = bundle.opened[server].session
+            down = Down(server, send, max_block=self._max_block)
+            await self._dispatch.stream(
+                "GET", grant, backends[server], session, session.protocol, event_id, receive, down
+            )
+            if down.gone:
+                await reply(send, 405, headers=[(b"allow", b"GET, POST, DELETE")])
+            return
+        stream = EventStream(send)
+        pumps: dict[str, asyncio.Task[None]] = {}
+
+        def pump(server: str) -> None:
+            if server in backends and (server not in pumps or pumps[server].done()):
+                work = self._pump(grant, backends[server], bundle, stream)
+                pumps[server] = asyncio.create_task(work, name=f"stream {server}")
+
+        bundle.on_open.add(pump)
+        try:
+            async with raising_gone(receive), until(self._stopping):
+                for server in list(bundle.opened):
+                    pump(server)
+                await _kept_alive(stream)
+        except Gone:
+            return
+        finally:
+            bundle.on_open.discard(pump)
+            await _ended(pumps.values())
+        await stream.end()
+
+    async def delete(self, grant: Grant, backends: Backends, bundle: Bundle) -> None:
+        """The agent ends its session, and so the servers' are ended."""
+
+        async def end(server: str) -> None:
+            session = bundle.opened[server].session
+            request = Request(
+                method="DELETE",
+                body=b"",
+                grant=grant.id,
+                protocol=session.protocol,
+                session=session.id,
+            )
+            try:
+                async with asyncio.timeout(_ACKNOWLEDGED_SECONDS):
+                    answer = await backends[server].upstream.send(request)
+                    await answer.aclose()
+            except (NotSent, OutcomeUnknown, TimeoutError) as error:
+                log.info("session.not_ended", server=server, error=str(error))
+
+        opened = [server for server in bundle.opened if server in backends]
+        await asyncio.gather(*(end(server) for server in opened))
+
+    async def listen(self, arrival: Arrival) -> None:
+        """subscriptions/listen (2026-07-28): every server's part of it on one stream."""
+        wanted = (arrival.message.params or {}).get("notifications")
+        wanted = wanted if isinstance(wanted, dict) else {}
+        stream = EventStream(arrival.send)
+        listening = _Listening(stream, arrival.message.id, set(arrival.backends))
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            async with raising_gone(arrival.receive), until(self._stopping):
+                parts = await self._parts(arrival, wanted)
+                for server, part in parts.items():
+                    visit = await arrival.visit(server, arrival.asking(notifications=part))
+                    work = self._listen(visit, listening)
+                    tasks.append(asyncio.create_task(work, name=f"listen {server}"))
+                await listening.begin()
+                await _kept_alive(stream)
+        except Gone:
+            return
+        finally:
+            await _ended(tasks)
+        await stream.end()
+
+    async def _parts(self, arrival: Arrival, wanted: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """What of the subscription is each server's: of resources and tasks, its own."""
+        grant = arrival.grant.id
+        common = {key: wanted[key] for key in _FLAGS if key in wanted}
+        parts = {server: dict(common) for server in arrival.backends}
+        for uri in _texts(wanted.get("resourceSubscriptions")):
+            server = self._owners.owner(grant, uri)
+            if server in parts:
+                parts[server].setdefault("resourceSubscriptions", []).append(uri)
+        for task in _texts(wanted.get("taskIds")):
+            server = await self._tasks.server(grant, task)
+            if server in parts:
+                parts[server].setdefault("taskIds", []).append(task)
+        return parts
+
+    async def _listen(self, visit: Visit, listening: _Listening) -> None:
+        """One server's part, as at its own URL; what is no event of a stream is no news."""
+        server, cutter = visit.backend.name, Blocks(self._max_block)
+
+        async def send(event: Any) -> None:
+            for block in cutter.feed(event.get("body", b"")):
+                await listening.take(server, block)
+
+        try:
+            await self._dispatch.post(replace(visit, receive=_never, send=send))
+        except EventTooLarge:
+            log.info("server.stream_broken", server=server)
+        finally:
+            listening.over(server)
+
+    async def _pump(
+        self, grant: Grant, backend: Backend, bundle: Bundle, stream: EventStream
+    ) -> None:
+        """One server's GET stream, come back to when it breaks; its end is a server without one."""
+        while (opened := bundle.opened.get(backend.name)) is not None:
+            try:
+                visit = self._dispatch.listener(grant, backend, opened.session)
+                answer = await backend.upstream.send(visit.resumption(""))
+                if answer.content_type != "text/event-stream":
+                    await answer.aclose()
+                    return
+                async with aclosing(self._blocks(answer)) as blocks:
+                    async for block in blocks:
+                        told = self._dispatch.heard(visit, block)
+                        await stream.raw(downwards(backend.name, told))
+            except (NotSent, OutcomeUnknown, EventTooLarge) as error:
+                log.info("server.stream_broken", server=backend.name, error=str(error))
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _blocks(self, answer: Answer) -> AsyncGenerator[bytes, None]:
+        cutter = Blocks(self._max_block)
+        try:
+            if answer.content_type == "text/event-stream":
+                async for chunk in answer.body():
+                    for block in cutter.feed(chunk):
+                        yield block
+        finally:
+            await answer.aclose()
+
+
+@dataclass(slots=True)
+class _Listening:
+    """One agent's subscription: what servers say waits until all, or enough, have agreed to it."""
+
+    stream: EventStream
+    rpc_id: str | int | None
+    awaited: set[str]  # servers that have neither agreed nor failed yet
+    begun: bool = False
+    agreed: dict[str, Any] = field(default_factory=dict)
+    waiting: list[bytes] = field(default_factory=list)
+    all_agreed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def take(self, server: str, block: bytes) -> None:
+        """One block of a server's stream."""
+        message = _message(block)
+        if message is None:
+            return
+        if message.get("method") == _ACKNOWLEDGED:
+            self._agree(message)
+            self.over(server)
+        elif "method" not in message:
+            return  # the server's own end of it; the others go on
+        elif self.begun:
+            await self.stream.raw(block)
+        else:
+            self.waiting.append(block)
+
+    def over(self, server: str) -> None:
+        """One server less to wait for."""
+        self.awaited.discard(server)
+        if not self.awaited:
+            self.all_agreed.set()
+
+    async def begin(self) -> None:
+        """Tell the agent what was agreed to, then what came meanwhile."""
+        try:
+            async with asyncio.timeout(_ACKNOWLEDGED_SECONDS):
+                await self.all_agreed.wait()
+        except TimeoutError:
+            log.info("listen.late")
+        params = {"notifications": self.agreed, "_meta": {_SUBSCRIPTION: self.rpc_id}}
+        told = {"jsonrpc": "2.0", "method": _ACKNOWLEDGED, "params": params}
+        await self.stream.message(json.dumps(told).encode())
+        self.begun = True
+        for block in self.waiting:
+            await self.stream.raw(block)
+        self.waiting.clear()
+
+    def _agree(self, message: dict[str, Any]) -> None:
+        params = message.get("params")
+        part = params.get("notifications") if isinstance(params, dict) else None
+        for key, value in part.items() if isinstance(part, dict) else ():
+            if key in _FLAGS:
+                self.agreed[key] = bool(value) or self.agreed.get(key, False)
+            elif isinstance(value, list):
+                known = self.agreed.setdefault(key, [])
+                known += [one for one in value if one not in known]
+
+
+def _message(block: bytes) -> dict[str, Any] | None:
+    for found in SseParser().feed(block):
+        try:
+            message = json.loads(found.data or b"null")
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(message, dict):
+            return message
+    return None
+
+
+def _texts(value: Any) -> list[str]:
+    found = value if isinstance(value, list) else []
+    return [one for one in found[:_MOST_NAMED] if isinstance(one, str)]
+
+
+async def _never() -> Any:
+    """ASGI `receive` of one who does not hang up: the agent's own is watched already."""
+    await asyncio.Event().wait()
+
+
+async def _kept_alive(stream: EventStream) -> None:
+    """Hold the stream open, with a sign of life now and then."""
+    await stream.start()
+    while True:
+        await asyncio.sleep(_PING_SECONDS)
+        await stream.ping()
+
+
+async def _ended(tasks: Collection[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,58 @@
+"""Which server a task belongs to: the gateway's own name their approval, a server's are remembered
+from the answer that made them. Not pure.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from typing import Any
+
+from approvals.service import Approvals
+from gateway.relay.response import Send
+from gateway.relay.taskview import approval_id
+
+_MOST = 10_000
+_MADE = b'"taskId"'
+
+
+class TaskOwners:
+    """Task -> server, for each grant."""
+
+    def __init__(self, approvals: Approvals) -> None:
+        self._approvals = approvals
+        self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
+
+    async def server(self, grant: str, task: str) -> str | None:
+        """The server; None: it is no task of this grant, or one that nobody remembers."""
+        own = approval_id(task)
+        if own is None:
+            return self._known.get((grant, task))
+        approval = await self._approvals.get(own)
+        if approval is None or approval.call.grant != grant:
+            return None
+        return approval.call.server
+
+    def watching(self, grant: str, server: str, send: Send) -> Send:
+        """ASGI `send` that remembers a task the server's answer makes."""
+
+        async def watch(event: Any) -> None:
+            body = event.get("body", b"")
+            if _MADE in body:
+                self._note(grant, server, body)
+            await send(event)
+
+        return watch
+
+    def _note(self, grant: str, server: str, body: bytes) -> None:
+        for line in body.splitlines():
+            try:
+                message = json.loads(line.removeprefix(b"data:"))
+            except (ValueError, RecursionError):
+                continue
+            result = message.get("result") if isinstance(message, dict) else None
+            task = result.get("taskId") if isinstance(result, dict) else None
+            if isinstance(task, str):
+                self._known[grant, task] = server
+                if len(self._known) > _MOST:
+                    self._known.popitem(last=False)

@@ -1,0 +1,79 @@
+"""`requestState` as agents get it (SEP-2322): the server's own, sealed for one call of one grant.
+
+Opaque to the agent and good for nothing but the retry it was made for: another grant, server, tool
+or argument, a changed or an old one does not open. That it is used once is the record's business.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import secrets
+from dataclasses import dataclass
+from json import dumps, loads
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from approvals.model import Millis
+
+MOST_ROUNDS: Final = 10
+"""Questions one call may be asked; the SDKs' clients stop there as well."""
+
+_NONCE = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestState:
+    """What a sealed state says."""
+
+    id: str  # of the approval ("apr_…"), or of the allowed call ("call_…")
+    tool: str  # as the agent called it
+    arguments: str  # digest of the canonical arguments, as the agent sent them
+    round: int  # of the question that is answered, from 1
+    until: Millis
+    server: str | None  # the server's own state; None: it gave none
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A state that is ours and in date. `mark` is unlike that of any other state."""
+
+    state: RequestState
+    mark: str
+
+
+class RequestStates:
+    """Seals and opens states under one key."""
+
+    def __init__(self, key: bytes) -> None:
+        self._cipher = AESGCM(key)
+
+    def seal(self, state: RequestState, *, grant: str, server: str) -> str:
+        """What the agent gets: ASCII."""
+        nonce = secrets.token_bytes(_NONCE)
+        plain = dumps(
+            [state.id, state.tool, state.arguments, state.round, state.until, state.server]
+        )
+        sealed = self._cipher.encrypt(nonce, plain.encode(), _bound(grant, server))
+        return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode("ascii")
+
+    def open(self, sealed: str, *, grant: str, server: str, now: Millis) -> Opened | None:
+        """What `seal` put in; None: not ours, another grant's or server's, changed, or too old."""
+        try:
+            data = base64.b64decode(sealed + "=" * (-len(sealed) % 4), b"-_", validate=True)
+            plain = self._cipher.decrypt(data[:_NONCE], data[_NONCE:], _bound(grant, server))
+            identifier, tool, arguments, number, until, inner = loads(plain)
+        except (binascii.Error, ValueError, InvalidTag):
+            return None
+        if until <= now:
+            return None
+        state = RequestState(
+            id=identifier, tool=tool, arguments=arguments, round=number, until=until, server=inner
+        )
+        return Opened(state, data[:_NONCE].hex())
+
+
+def _bound(grant: str, server: str) -> bytes:
+    return dumps(["requestState", grant, server]).encode()

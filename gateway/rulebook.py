@@ -1,0 +1,307 @@
+"""policy.json as an administrator reads and changes it on the page: drafts, trials, and saving.
+
+The file stays the one truth: it is saved whole, by renaming, only over the text it was drafted on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection
+
+from approvals.digest import canonical
+from approvals.model import Event, HistoryRow, Millis, Reviewer
+from approvals.store import Database
+from gateway.catalogue import Catalogue
+from gateway.policy import diff, drafting
+from gateway.policy.backtest import Moved, Past, backtest, said
+from gateway.policy.document import check
+from gateway.policy.fate import fate
+from gateway.policy.judge import plan_of
+from gateway.policy.rules import Policy
+from gateway.reload import Policies
+from gateway.replay import Replay, labels, rows_since
+from web.deps import Draft, PolicyFile, Saved, ToolRules, Tried, TriedRow
+
+log = structlog.get_logger()
+
+_DAY: Millis = 86_400_000
+_DAYS = 7
+_PATIENCE = 4.0  # seconds a trial may read the history; then it says how far it got
+_SPAN = 500_000  # rows of the history a trial looks back at most
+_ROWS = 40  # kinds of calls a trial lists
+_CONTEXT = 3  # lines around a change of the file
+
+
+class Rulebook:
+    """See `web.deps.Rulebook`."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        policies: Policies,
+        catalogue: Catalogue,
+        trusted: frozenset[str],
+        changed: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._database = database
+        self._policies = policies
+        self._catalogue = catalogue
+        self._trusted = trusted
+        self._changed = changed
+        self._saving = asyncio.Lock()
+
+    def read(self) -> PolicyFile:
+        """The file as it is on disk now.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        found = self._policies.path.read_bytes()
+        return PolicyFile(
+            text=found.decode("utf-8", "replace").replace("\r\n", "\n"),
+            revision=revision_of(found),
+            usable=drafting.usable(found) is not None,
+        )
+
+    def rules(self, server: str, tool: str, place: str) -> ToolRules | None:
+        """What the file says of the tool in this place; None while the file has errors."""
+        found = self._policies.path.read_bytes()
+        policy = drafting.usable(found)
+        if policy is None:
+            return None
+        standing = drafting.standing(policy, found.decode(), place, tool)
+        here = drafting.pointer_to(place, tool)
+        plan = plan_of(policy, server, tool)
+        others = [
+            (entry.pointer, diff.summary(entry))
+            for entry in plan.entries
+            if entry.pointer != here and diff.summary(entry) != "allowed"
+        ]
+        word, rule = fate(policy, server, tool)
+        known = self._catalogue.tool(server, tool)
+        schema = known.definition.get("inputSchema") if known is not None else None
+        return ToolRules(
+            revision=revision_of(found),
+            choice=standing.choice,
+            older=standing.older,
+            hidden_by=standing.hidden_by,
+            default=policy.default_for(server),
+            others=tuple(others),
+            verdict=word,
+            rule=rule,
+            paths=tuple(_paths(schema)),
+            groups=tuple(policy.reviewers),
+        )
+
+    def drafted(self, tool: str, place: str, choice: drafting.Choice) -> tuple[str, str]:
+        """The file's text with this said of the tool, and the revision it was drafted on.
+
+        Raises:
+            KeyError, ValueError: the file as it is now cannot be drafted on.
+        """
+        found = self._policies.path.read_bytes()
+        text = found.decode("utf-8").replace("\r\n", "\n")
+        return drafting.drafted(text, place, tool, choice), revision_of(found)
+
+    def draft(self, text: str, server: str, tool: str) -> Draft:
+        """Everything to be said of a whole new text before it is saved."""
+        on_disk = self._policies.path.read_bytes()
+        before = on_disk.decode("utf-8", "replace").replace("\r\n", "\n")
+        old = drafting.usable(on_disk) or self._policies.current
+        new = drafting.usable(text.encode())
+        standing = {(problem.pointer, problem.what) for problem in check(on_disk)}
+        problems = check(text.encode("utf-8", "surrogatepass"))
+        changes = diff.diff(old, new) if new is not None else ()
+        return Draft(
+            text=text,
+            revision=revision_of(on_disk),
+            valid=new is not None,
+            problems=problems,
+            news=tuple(p for p in problems if (p.pointer, p.what) not in standing),
+            changes=tuple(str(change) for change in changes),
+            lines=tuple(_difference(before, text)),
+            before=fate(old, server, tool) if tool else None,
+            after=fate(new, server, tool) if tool and new is not None else None,
+        )
+
+    async def tried(self, text: str) -> Tried | None:
+        """What the text would have said to the calls of the last days; None if it has errors."""
+        policy = drafting.usable(text.encode())
+        if policy is None:
+            return None
+        await self._catalogue.load()
+        now = self._database.clock.now()
+        return await self._database.read(lambda connection: self._try(connection, policy, now))
+
+    def _try(self, connection: Connection, policy: Policy, now: Millis) -> Tried:
+        names = labels(connection)
+        replay = Replay(policy, self._catalogue, names, self._trusted)
+        current = self._policies.current
+        standing = Replay(current, self._catalogue, names, self._trusted)
+        since = now - _DAYS * _DAY
+        until = time.monotonic() + _PATIENCE
+        seen: list[HistoryRow] = []
+
+        def past() -> Iterator[Past]:
+            for row in rows_since(connection, since, latest=_SPAN):
+                if time.monotonic() > until:
+                    return
+                seen[:] = [*seen[:1], row]
+                found, before = replay.past(row), standing.past(row)
+                if found is not None and before is not None:
+                    # Against the policy in force, not against the one of that day: what this
+                    # draft alone would change.
+                    yield replace(found, was=said(current, before) or found.was)
+
+        found = backtest(policy, past())
+        whole = not seen or time.monotonic() <= until
+        covered = max(_DAY, (now if whole else seen[-1].at) - max(since, seen[0].at if seen else 0))
+        moved = (*found.newly_denied, *found.newly_held, *found.newly_passed)
+        return Tried(
+            calls=found.calls,
+            newly_held=len(found.newly_held),
+            newly_denied=len(found.newly_denied),
+            newly_passed=len(found.newly_passed),
+            not_replayed=len(found.not_replayed),
+            held=found.held,
+            minutes_a_day=found.minutes / (covered / _DAY),
+            days=_DAYS,
+            whole=whole,
+            rows=tuple(_grouped(moved)[:_ROWS]),
+        )
+
+    async def save(self, text: str, revision: str, by: Reviewer) -> Saved:
+        """Writes the text over exactly the revision it was drafted on. The record comes first: what
+        is not on record is not written.
+        """
+        new = drafting.usable(text.encode("utf-8", "surrogatepass"))
+        if new is None:
+            return Saved("invalid")
+        async with self._saving:
+            path, on_disk = _opened(self._policies.path)
+            if revision_of(on_disk) != revision:
+                return Saved("changed")
+            # The file keeps its own line ends; a browser sends what it likes.
+            ends = "\r\n" if b"\r\n" in on_disk else "\n"
+            wanted = text.replace("\r\n", "\n").replace("\n", ends).encode()
+            if wanted == on_disk:
+                return Saved("same")
+            if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
+                return Saved("unwritable")
+            told = self._event(on_disk, wanted, new, by)
+            await self._database.journal.write(lambda tx: tx.append(told))
+            try:
+                await asyncio.to_thread(_replace, path, wanted)
+            except OSError as error:
+                log.exception("policy.not_saved", path=str(path))
+                why = f"The file could not be written: {error.strerror}."
+                failed = told._replace(event="policy_not_saved", reason=why)
+                await self._database.journal.write(lambda tx: tx.append(failed))
+                return Saved("unwritable")
+        # The watcher would find it within a second; whoever saved it need not wait for that.
+        if self._policies.refresh():
+            await self._changed()
+        return Saved("saved", new.hash)
+
+    def _event(self, old: bytes, new: bytes, policy: Policy, by: Reviewer) -> Event:
+        before = drafting.usable(old)
+        changes = diff.diff(before, policy) if before is not None else ()
+        data: dict[str, Any] = {
+            "file": {"before": revision_of(old), "after": revision_of(new)},
+            "policy": {"before": before.hash if before else "", "after": policy.hash},
+            "changes": [str(change) for change in changes[:100]],
+        }
+        words = "; ".join(data["changes"][:3])
+        more = len(changes) - 3
+        return Event(
+            event="policy_changed",
+            actor_kind="reviewer",
+            actor=by.id,
+            verified=by.verified,
+            via="page",
+            policy_hash=policy.hash,
+            reason=(words + (f"; and {more} more" if more > 0 else ""))[:1000],
+            data=canonical(data).decode(),
+        )
+
+
+def revision_of(content: bytes) -> str:
+    """What names the bytes of a file."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _opened(path: Path) -> tuple[Path, bytes]:
+    """The file itself, whatever links lead to it, and its content."""
+    real = path.resolve()
+    return real, real.read_bytes()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Puts a new file in the place of the old one, whole or not at all, with its mode and owner."""
+    kept = path.stat()
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), kept.st_mode & 0o7777)
+            if hasattr(os, "fchown") and (kept.st_uid, kept.st_gid) != (os.geteuid(), os.getegid()):
+                os.fchown(file.fileno(), kept.st_uid, kept.st_gid)
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _difference(before: str, after: str) -> Iterator[tuple[str, str]]:
+    """The file's changed lines with some around them: (" ", "+" or "-" or "@", the line)."""
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=_CONTEXT)
+    for number, line in enumerate(lines):
+        if number > 1:  # two lines of names come first
+            yield (line[0], line if line.startswith("@") else line[1:])
+
+
+def _grouped(moved: tuple[Moved, ...]) -> list[TriedRow]:
+    groups: dict[tuple[str, str, str, str, str], list[int]] = {}
+    for one in moved:
+        call, ruling = one.past.call, one.now.ruling
+        key = (call.server, call.tool, one.past.was, type(one.now).__name__.lower(), ruling.rule)
+        groups.setdefault(key, []).append(one.past.seq)
+    ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
+    return [TriedRow(*key, calls=len(rows), first=min(rows)) for key, rows in ordered]
+
+
+def _paths(schema: Any, at: str = "args", depth: int = 0) -> Iterator[str]:
+    """Paths of a tool's arguments, for a form to offer."""
+    if not isinstance(schema, dict) or depth > 2:  # noqa: PLR2004  # deeper ones are typed by hand
+        return
+    properties = schema.get("properties")
+    for name, inner in list(properties.items())[:50] if isinstance(properties, dict) else ():
+        if not isinstance(name, str) or not name or set(name) & set(".[]\"'{} "):
+            continue
+        kind = inner.get("type") if isinstance(inner, dict) else None
+        if kind == "object":
+            yield from _paths(inner, f"{at}.{name}", depth + 1)
+        elif kind == "array":
+            yield f"{at}.{name}[*]"
+        else:
+            yield f"{at}.{name}"

@@ -1,0 +1,54 @@
+"""Whether somebody can give the approvals the policy in force asks for, as people come and go.
+
+A gateway does not start on a policy nobody can approve. Later, when a policy is saved or a reviewer
+is removed, it is told loudly instead: what was held would only expire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from approvals.model import Reviewer
+from approvals.reviewers import People
+from gateway.policy.problem import Problem
+from gateway.policy.rules import Policy
+from gateway.policy.staffing import unstaffed
+from gateway.settings import Settings
+
+log = structlog.get_logger()
+
+FIRST: Final = Reviewer(id="admin", role="admin")
+"""Who the sign-in link of a first start is for: on record as soon as the link is made."""
+
+
+def vouched(settings: Settings) -> frozenset[str]:
+    """The kinds of identities whose people another system proves to a gateway set up like this."""
+    return frozenset({"slack"}) if settings.slack() is not None else frozenset()
+
+
+class Staff:
+    """`problems` are as of the last `look`."""
+
+    def __init__(
+        self, people: People, policy: Callable[[], Policy], *, vouched: frozenset[str]
+    ) -> None:
+        self._people = people
+        self._policy = policy
+        self._vouched = vouched
+        self.problems: tuple[Problem, ...] = ()
+
+    async def look(self, *, quiet: bool = False) -> None:
+        """Compare the policy in force with the people on record. Quiet: nothing is logged.
+
+        Raises:
+            RecordUnavailable: they cannot be read.
+        """
+        people = await self._people.reviewers() or (FIRST,)
+        found = unstaffed(self._policy(), people, vouched=self._vouched)
+        if found != self.problems:
+            self.problems = found
+            for problem in () if quiet else found:
+                log.error("policy.unstaffed", pointer=problem.pointer, reason=problem.what)

@@ -1,0 +1,183 @@
+"""A record made by the first schema goes on under the newest, on both databases.
+
+`first_schema.json` holds its rows, written by the code of that time; it is never made anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import MetaData, insert, select
+
+from approvals import outbox, queue
+from approvals.engines import parse, writer_engine
+from approvals.history import Head, HistoryQuery, Intact, search, verify
+from approvals.migrate import migrate
+from approvals.model import Approval, Execution, Moved, Settlement, State
+from approvals.reviewers import everyone, prove
+from approvals.store import Database
+from gateway.grants import Grants
+from tests.approvals.record import ALICE, BOB, KEYS, START, HandClock, Record
+
+FIRST: dict[str, Any] = json.loads(
+    (Path(__file__).parent / "first_schema.json").read_text(encoding="utf-8")
+)
+TABLES: dict[str, list[dict[str, Any]]] = FIRST["tables"]
+LATER = START + 5_000  # the last thing that happened to it
+
+
+def plain(value: Any) -> Any:
+    return bytes.fromhex(value["hex"]) if isinstance(value, dict) else value
+
+
+def install(url: str) -> None:
+    """The first schema, and its rows as they were."""
+    engine = writer_engine(parse(url), migrating=True)
+    migrate(engine, to="0001")
+    tables = MetaData()
+    with engine.connect() as connection:
+        tables.reflect(connection, only=list(TABLES))
+        connection.exec_driver_sql("BEGIN")
+        for name, rows in TABLES.items():
+            for row in rows:
+                values = {column: plain(value) for column, value in row.items()}
+                connection.execute(insert(tables.tables[name]).values(values))
+        connection.exec_driver_sql("COMMIT")
+    engine.dispose()
+
+
+@pytest.fixture
+def upgraded(url: str) -> Iterator[Record]:
+    """The old record, opened by the code of today."""
+    install(url)
+    clock = HandClock(LATER)
+    database = Database.open(url, key=KEYS, clock=clock)
+    yield Record(database, clock, url)
+    database.close_now()
+
+
+def old(record: Record, name: str) -> Approval:
+    return record.now_is(FIRST["names"][name])
+
+
+def test_its_history_is_whole_and_goes_on(upgraded: Record) -> None:
+    last = TABLES["history"][-1]
+    head = Head(last["seq"], last["hash"])
+    verified = upgraded.read(lambda connection: verify(connection, KEYS, against=head))
+    assert verified == Intact(last["seq"], head)
+    upgraded.hold({"n": 1})
+    verified = upgraded.read(lambda connection: verify(connection, KEYS, against=head))
+    assert isinstance(verified, Intact)
+    assert verified.rows == last["seq"] + 1
+    found = upgraded.read(lambda connection: search(connection, HistoryQuery(event="denied")))
+    assert [row.event.reason for row in found.rows] == ["no"]
+
+
+def test_every_row_of_it_is_there_unchanged(upgraded: Record) -> None:
+    engine = writer_engine(parse(upgraded.url))
+    now = MetaData()
+    with engine.connect() as connection:
+        now.reflect(connection)
+        for name, rows in TABLES.items():
+            table = now.tables[name]
+            kept = (
+                connection.execute(select(*(table.c[column] for column in rows[0]))) if rows else ()
+            )
+            found = [dict(row._mapping) for row in kept]  # noqa: SLF001 - SQLAlchemy's public name
+            wanted = [{column: plain(value) for column, value in row.items()} for row in rows]
+            assert sorted(found, key=repr) == sorted(wanted, key=repr), name
+    engine.dispose()
+
+
+def test_what_waited_is_decided_and_runs_with_the_bytes_that_were_sealed(upgraded: Record) -> None:
+    waiting = old(upgraded, "waiting")
+    assert json.loads(waiting.call.arguments) == {"amount": 10, "note": "ü\u202e"}
+    assert isinstance(upgraded.decide(waiting), Moved)
+    claimed = upgraded.claim(waiting)
+    assert isinstance(claimed, queue.Claimed)
+    assert claimed.approval.call.arguments == waiting.call.arguments
+    assert upgraded.finish(waiting).execution is Execution.SUCCEEDED
+
+
+def test_votes_and_revisions_count_as_they_did(upgraded: Record) -> None:
+    edited = old(upgraded, "edited")
+    assert (edited.revision, edited.state) == (2, State.PENDING)
+    upgraded.decide(edited, ALICE)
+    assert old(upgraded, "edited").state is State.PENDING  # her earlier vote was for revision 1
+    assert isinstance(upgraded.decide(edited, BOB), Moved)
+
+
+def test_a_permit_not_used_yet_is_used_once(upgraded: Record) -> None:
+    approved = old(upgraded, "approved")
+    assert isinstance(upgraded.claim(approved), queue.Claimed)
+    assert isinstance(upgraded.claim(approved), queue.Lost)
+
+
+def test_what_ran_and_what_nobody_knows_stay_so(upgraded: Record) -> None:
+    ran, running = old(upgraded, "ran"), old(upgraded, "running")
+    assert isinstance(upgraded.claim(ran), queue.Lost)
+    answer = upgraded.write(lambda tx: queue.deliver(tx, ran.id))
+    assert answer is not None
+    assert b"refunded" in answer
+    upgraded.clock.pass_(seconds=16)
+    upgraded.write(lambda tx: queue.recover_leases(tx, tx.now))
+    assert old(upgraded, "running").execution is Execution.OUTCOME_UNKNOWN
+    assert isinstance(upgraded.claim(running), queue.Lost)
+    unknown = old(upgraded, "unknown")
+    held_back = upgraded.write(lambda tx: queue.unsettled(tx, "another", "refund:9", "payments"))
+    assert held_back is not None
+    assert held_back.id == unknown.id
+    settled = upgraded.write(
+        lambda tx: queue.settle(
+            tx, unknown.id, reviewer=BOB, settlement=Settlement.DONE, note="seen", via="cli"
+        )
+    )
+    assert isinstance(settled, Moved)
+
+
+def test_people_and_agents_come_in_with_what_they_had(upgraded: Record) -> None:
+    grant = asyncio.run(Grants(upgraded.database, upgraded.clock).find(FIRST["token"]))
+    assert grant is not None
+    assert (grant.label, grant.owner) == ("claude-code", "alice")
+    assert [one.id for one in upgraded.read(everyone)] == ["alice", "bob"]
+    bob = upgraded.read(
+        lambda connection: prove(
+            connection, FIRST["reviewer_token"], "token", now=upgraded.clock.now()
+        )
+    )
+    assert bob is not None
+    assert bob.role == "admin"
+
+
+def test_what_was_not_told_yet_is_told(upgraded: Record) -> None:
+    assert upgraded.database.journal.notifiers == ("webhook",)
+    due = upgraded.write(lambda tx: outbox.lease(tx, "webhook", limit=100))
+    assert len(due) == len(TABLES["outbox"])
+    assert due[0].kind == "held"
+
+
+def test_replicas_that_start_together_upgrade_it_once(url: str) -> None:
+    install(url)
+    barrier = threading.Barrier(4)
+    heads: list[int] = []
+
+    def start() -> None:
+        barrier.wait(10)
+        database = Database.open(url, key=KEYS, clock=HandClock(LATER))
+        found = database.read_now(lambda connection: verify(connection, KEYS))
+        assert isinstance(found, Intact)
+        heads.append(found.head.seq)
+        database.close_now()
+
+    threads = [threading.Thread(target=start) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert heads == [TABLES["history"][-1]["seq"]] * 4

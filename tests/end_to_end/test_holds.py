@@ -1,0 +1,147 @@
+"""How long a held call waits in place, and what becomes of it when nobody waits any more."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from gateway import grants
+from gateway.grants import Grant
+from tests.end_to_end.agents import CLIENTS
+from tests.end_to_end.conftest import Scene
+from tests.end_to_end.desk import Desk
+from tests.harness import Site, eventually, witness
+
+pytestmark = pytest.mark.xdist_group("holds")
+TOOLS: dict[str, Any] = {
+    "held": {"require_approval": True},
+    "free": {"require_approval": {"hold": "1s", "when_detached": "execute"}},
+    "slow": {"require_approval": {"hold": "1s", "when_detached": "withdraw"}},
+    "broken": {"require_approval": {"hold": "3s"}},
+}
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    folder = tmp_path_factory.mktemp("holds")
+    with witness(folder) as server:
+        site = Site(folder, {"SIGNOFF_HOLD": "2", "SIGNOFF_PROGRESS": "0.5"})
+        site.policy(tools=TOOLS)
+        site.servers(witness={"url": server.url})
+        site.start()
+        desk = Desk(site.url, site.reviewer())
+        try:
+            yield Scene(site, server, desk)
+        finally:
+            desk.close()
+            site.stop()
+
+
+def known(scene: Scene, label: str) -> Grant:
+    """The grant as it stands on record."""
+    with scene.site.record() as database:
+        found = database.read_now(grants.listing)
+    return next(grant for grant in found if grant.label == label)
+
+
+def held_for(scene: Scene, tool: str, key: str, token: str = "") -> float:
+    """Seconds until a call nobody decides on is let go."""
+    with scene.agent("py2-legacy", token=token) as agent:
+        began = time.monotonic()
+        assert agent.call(tool, key=key).text.startswith("Not executed yet")
+        return time.monotonic() - began
+
+
+def test_the_hold_is_the_rules_or_the_grants_or_the_gateways(scene: Scene, key: str) -> None:
+    assert 1.9 < held_for(scene, "held", f"{key} default") < 3
+    token = scene.site.grant("patient", hold=4)
+    assert 3.9 < held_for(scene, "held", f"{key} grant", token) < 5
+    assert 2.9 < held_for(scene, "broken", f"{key} rule", token) < 4
+
+
+def test_a_grant_whose_client_gives_up_at_the_same_time_twice_holds_no_longer_than_that(
+    scene: Scene, key: str
+) -> None:
+    token = scene.site.grant("hasty", hold=20)
+    with scene.agent("py2-legacy", token=token) as agent:
+        for place in range(2):
+            assert known(scene, "hasty").patience is None
+            held = agent.begin("held", timeout=1.5, key=f"{key} {place}")
+            assert "timed out" in held.answer().error.lower()
+        eventually(lambda: known(scene, "hasty").patience == 1)
+        began = time.monotonic()
+        let_go = agent.call("held", key=f"{key} more")
+        assert let_go.text.startswith("Not executed yet")
+        assert 4.9 < time.monotonic() - began < 7  # never less than five seconds
+    assert "at most 5 s: its client gives up after 1 s" in scene.site.run("grant", "list").stdout
+    assert "grant_patience_learned" in scene.desk.events()
+    scene.site.run("grant", "hold", "hasty", "30")
+    again = known(scene, "hasty")
+    assert (again.hold, again.patience) == (30, None)
+
+
+def test_a_single_crash_teaches_nothing(scene: Scene, key: str) -> None:
+    token = scene.site.grant("unlucky", hold=20)
+    with scene.agent("py2-modern", token=token) as agent:
+        agent.begin("held", key=key)
+        row = scene.desk.waiting(key)
+        agent.kill()
+    scene.desk.left(row["id"])
+    assert known(scene, "unlucky").patience is None
+
+
+@pytest.mark.parametrize("client", ["py2-legacy", "py2-modern"])
+def test_an_approved_call_runs_without_its_agent_only_where_the_rule_says_so(
+    scene: Scene, key: str, client: str
+) -> None:
+    token = scene.site.grant(client)
+    with scene.agent(client, token=token) as agent:
+        kept, runs = agent.call("held", key=f"{key} kept"), agent.call("free", key=f"{key} runs")
+    for one in (kept, runs):
+        scene.desk.approve(one.decision["approval_id"])
+    eventually(lambda: scene.ran(f"{key} runs") == 1)
+    eventually(
+        lambda: scene.desk.approval(runs.decision["approval_id"])["execution"] == "succeeded"
+    )
+    assert scene.ran(f"{key} kept") == 0
+    with scene.agent(client, token=token) as agent:
+        answer = agent.call("free", key=f"{key} runs")
+        assert (answer.text, answer.refused) == (f"free {key} runs", False)
+        assert agent.call("held", key=f"{key} kept").text == f"held {key} kept"
+    assert (scene.ran(f"{key} runs"), scene.ran(f"{key} kept")) == (1, 1)
+
+
+def test_an_agent_that_waits_runs_its_own_call_also_where_it_need_not(
+    scene: Scene, key: str
+) -> None:
+    with scene.agent("py2-legacy", token=scene.site.grant("here", hold=20)) as agent:
+        held = agent.begin("free", key=key)
+        scene.desk.approve(scene.desk.waiting(key)["id"])
+        assert held.answer().text == f"free {key}"
+    assert (scene.ran(key), scene.desk.opened(key)) == (1, 1)
+
+
+def test_what_is_withdrawn_when_its_agent_leaves_cannot_be_approved(scene: Scene, key: str) -> None:
+    with scene.agent("py2-modern", token=scene.site.grant("gone", hold=20)) as agent:
+        agent.begin("slow", key=key)
+        row = scene.desk.waiting(key)
+        agent.kill()
+    eventually(lambda: scene.desk.approval(row["id"])["state"] == "withdrawn")
+    assert scene.ran(key) == 0
+
+
+def test_claude_code_gets_a_grant_that_holds_240_seconds(scene: Scene) -> None:
+    made = scene.site.run("connect", "claude-code", "witness")
+    token = made.stdout.partition("Bearer ")[2].split('"')[0]
+    url = f"{scene.site.url}/mcp/witness"
+    assert made.stdout.splitlines()[-1] == (
+        f'claude mcp add --transport http witness {url} --header "Authorization: Bearer {token}"'
+    )
+    assert "a held call waits up to 240 s" in made.stderr
+    assert known(scene, f"claude-code@{socket.gethostname()}").hold == 240
+    with scene.agent(CLIENTS[0], token=token) as agent:
+        assert "held" in agent.tools()

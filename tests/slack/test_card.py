@@ -1,0 +1,334 @@
+"""Whatever an agent sends, its card is one that Slack takes, and its words stay words."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from approvals.digest import canonical
+from approvals.model import Approval, Choice, Client, Execution, Terms
+from approvals.slack import notes
+from approvals.slack.blocks import Face
+from approvals.slack.card import bare, card, shows_all
+from approvals.slack.limits import check
+from approvals.slack.look import Look
+from approvals.slack.text import harmless, lines
+from approvals.slack.words import APPROVE, parse_value
+from approvals.store import Database
+from approvals.view import View, view_of
+from tests.approvals.record import BOB, KEYS, HandClock, Record
+from tests.slack.rules import wrong_blocks
+
+MARK = "zqx"
+LOOK = Look("https://gate.example", team="T1")
+SECRET = "[redacted, 7 chars, fp 0a1b2c3d]"
+HOSTILE = [
+    "<!channel>", "<!here|x>", "<@U1>", "<https://evil.example|Approve>", "*Approved by security*",
+    "`code`", "```\nfence\n```", ":white_check_mark:", "\n:white_check_mark: ok", "> quote", "&lt;",
+    "\u202egnp.exe", "\u200b", "\U000e0041", "\x00", "\x1b[31m", "\r\n", "\u2028", " ", "{", '"}]',
+    "a" * 5_000, "\n" * 200, "\t" * 50, "</script>", "~gone~", "_it_", "'; DROP TABLE",
+    "\u00a0" * 40,
+]  # fmt: skip
+
+texts = st.one_of(
+    st.sampled_from(HOSTILE), st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+).map(lambda text: f"{MARK}{text}{MARK}")
+floats = st.floats(allow_nan=False, allow_infinity=False)
+values = st.recursive(
+    st.one_of(texts, st.integers(), st.booleans(), st.none(), floats),
+    lambda inner: st.one_of(st.lists(inner, max_size=5), st.dictionaries(texts, inner, max_size=5)),
+    max_leaves=30,
+)
+labels = texts.map(lambda text: f"{text}<")  # an operator's, and never a plain name
+arguments = st.dictionaries(texts, values, max_size=8)
+some = settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+grants = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Record]:
+    """One record for all examples; each has a grant of its own."""
+    clock = HandClock()
+    with tempfile.TemporaryDirectory() as folder:
+        database = Database.open(f"sqlite:///{folder}/r.db", key=KEYS, clock=clock)
+        yield Record(database, clock, "")
+        database.close_now()
+
+
+def seen(record: Record, approval: Approval) -> View:
+    now = record.clock.now()
+    found = record.read(lambda connection: view_of(connection, approval.id, now=now))
+    assert found is not None
+    return found
+
+
+def drawn(record: Record, approval: Approval, look: Look = LOOK) -> Face:
+    return card(seen(record, approval), look, now=record.clock.now())
+
+
+def markdown(value: Any) -> Iterator[str]:
+    """Every text that Slack would parse."""
+    if isinstance(value, dict):
+        if value.get("type") == "mrkdwn":
+            yield value["text"]
+        for member in value.values():
+            yield from markdown(member)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from markdown(item)
+
+
+def buttons(face: Face) -> list[dict[str, Any]]:
+    return [one for block in face.blocks if block["type"] == "actions" for one in block["elements"]]
+
+
+def sound(face: Face) -> None:
+    """Slack takes it, by both checkers, and nothing of the agent's is parsed."""
+    assert check(face.text, face.blocks) == []
+    assert wrong_blocks(list(face.blocks)) == []
+    for text in (*markdown(face.blocks), face.text):
+        assert MARK not in text
+
+
+@some
+@given(given_=arguments, before=arguments, program=texts)
+def test_no_arguments_make_a_card_that_slack_refuses_or_whose_words_do_anything(
+    shared: Record, given_: dict[str, Any], before: dict[str, Any], program: str
+) -> None:
+    fields = {"grant": f"grt_{next(grants)}", "client": Client(program, program)}
+    shared.decide(shared.hold(before, **fields), BOB, Choice.DENY, reason=program)
+    held = shared.hold(given_, **fields)
+    view = seen(shared, held)
+    face = card(view, LOOK, now=shared.clock.now())
+    sound(face)
+    kinds = [block["type"] for block in face.blocks]
+    assert kinds == ["header", "section", "section", "rich_text", "rich_text", "actions", "context"]
+    asked = [one["action_id"].removeprefix("approval.") for one in buttons(face)]
+    whole = ["approve", "deny", "ask", "open"]
+    assert asked == (whole if face.approvable else ["open", "deny", "ask"])
+    assert face.approvable is shows_all(view, LOOK)
+    if face.approvable:
+        (shown,) = [
+            one["elements"][0]["text"]
+            for block in face.blocks
+            if block["type"] == "rich_text"
+            for one in block["elements"]
+            if one["type"] == "rich_text_preformatted"
+        ]
+        assert shown == "\n".join(lines(json.loads(held.masked)))
+    sound(bare(view, LOOK, now=shared.clock.now()))
+
+
+@some
+@given(given_=arguments, reason=texts, reviewer=labels)
+def test_no_decision_makes_a_card_that_slack_refuses(
+    shared: Record, given_: dict[str, Any], reason: str, reviewer: str
+) -> None:
+    held = shared.hold(given_, grant=f"grt_{next(grants)}", grant_label=reviewer)
+    shared.decide(held, BOB, Choice.DENY, reason=reason)
+    face = drawn(shared, held)
+    sound(face)
+    assert buttons(face) == []
+    shown = json.dumps(face.blocks)
+    assert "Denied by bob" in shown
+
+
+@some
+@given(one=values, other=values)
+def test_what_is_shown_says_which_call_it_is(one: Any, other: Any) -> None:
+    if lines(one) == lines(other):
+        assert canonical(one) == canonical(other)
+
+
+@given(text=st.text(max_size=60))
+def test_a_harmless_name_is_no_markup(text: str) -> None:
+    if harmless(text):
+        assert not set(text) & set("*~`<>&:\n|!#")
+        assert not text.startswith("_")
+        assert not text.endswith("_")
+        assert " _" not in text
+        assert "_ " not in text
+
+
+@pytest.mark.parametrize(
+    "given_",
+    [
+        {"a": "x" * 2_600},
+        {"a": [1] * 70},
+        {"a": "line\n" * 70},
+        {"k" * 3_000: 1},
+        {"note": SECRET},
+        {"token": "abc"},
+        {"a": " " * 2_500 + "rm -rf /"},
+    ],
+    ids=["long", "many", "lines", "key", "says masked", "masked", "padded"],
+)
+def test_what_is_not_shown_in_full_cannot_be_approved_on_the_card(
+    shared: Record, given_: dict[str, Any]
+) -> None:
+    face = drawn(shared, shared.hold(given_, grant=f"grt_{next(grants)}"))
+    sound(face)
+    assert not face.approvable
+    first, *others = buttons(face)
+    assert (first["text"]["text"], first["style"]) == ("Review in full", "primary")
+    assert first["url"].startswith("https://gate.example/approvals/apr_")
+    assert APPROVE not in [one["action_id"] for one in others]
+    notes_ = json.dumps(face.blocks)
+    assert "not complete" in notes_ or "secrets masked" in notes_
+
+
+def test_a_cut_card_shows_both_ends(shared: Record) -> None:
+    held = shared.hold({"a": "head " + "x" * 9_000 + " tail"}, grant=f"grt_{next(grants)}")
+    shown = json.dumps(drawn(shared, held).blocks)
+    assert "head" in shown
+    assert "tail" in shown
+    assert "characters are not shown here" in shown
+
+
+def test_arguments_that_stay_off_slack_are_nowhere_on_the_card(shared: Record) -> None:
+    kept = Look("https://gate.example", show_arguments=False)
+    grant = f"grt_{next(grants)}"
+    shared.decide(shared.hold({"payment_id": "pay_secret_1"}, grant=grant))
+    held = shared.hold({"payment_id": "pay_secret_2", "amount": 987_654}, grant=grant)
+    face = drawn(shared, held, kept)
+    everything = face.text + json.dumps(face.blocks)
+    assert "pay_secret" not in everything
+    assert "987654" not in everything
+    assert "1200 > 500" not in everything
+    assert not face.approvable
+    assert APPROVE not in [one["action_id"] for one in buttons(face)]
+    shared.decide(held)
+    told = drawn(shared, held, kept)
+    assert "pay_secret" not in told.text + json.dumps(told.blocks)
+
+
+@pytest.mark.parametrize(
+    ("risk", "asked"), [("low", False), ("medium", False), ("high", True), ("critical", True)]
+)
+def test_high_risk_asks_twice(shared: Record, risk: Any, asked: bool) -> None:  # noqa: FBT001
+    held = shared.hold(terms=Terms(risk=risk), grant=f"grt_{next(grants)}")
+    (approve,) = [one for one in buttons(drawn(shared, held)) if one["action_id"] == APPROVE]
+    assert ("confirm" in approve) is asked
+    assert parse_value(approve["value"]) is not None
+
+
+def test_a_call_that_may_have_run_already_warns_and_asks_twice(shared: Record) -> None:
+    grant = f"grt_{next(grants)}"
+    first = shared.approved({"n": 77}, grant=grant)
+    shared.claim(first)
+    shared.finish(first, Execution.OUTCOME_UNKNOWN, result=None)
+    face = drawn(shared, shared.hold({"n": 77}, grant=grant, terms=Terms(allow_duplicates=True)))
+    assert "may already have run" in json.dumps(face.blocks)
+    (approve,) = [one for one in buttons(face) if one["action_id"] == APPROVE]
+    assert "confirm" in approve
+
+
+def test_the_card_says_what_changed_and_how_many_approved(shared: Record) -> None:
+    grant = f"grt_{next(grants)}"
+    shared.approved({"amount": 100, "payment_id": "pay_1"}, grant=grant)
+    held = shared.hold({"amount": 900, "payment_id": "pay_1"}, grant=grant, terms=Terms(quorum=2))
+    shared.decide(held, BOB)
+    shown = json.dumps(drawn(shared, held).blocks, ensure_ascii=False)
+    assert "since the last approved call" in shown
+    assert '"100", "style": {"strike": true}' in shown
+    assert '"900", "style": {"bold": true}' in shown
+    assert "1 of 2: bob" in shown
+    assert "<!date^" in shown
+    assert " UTC" in shown
+    assert "amount 1200 > 500" in shown
+
+
+@some
+@given(given_=st.lists(arguments, min_size=1, max_size=5), label=labels)
+def test_no_crowd_makes_a_digest_that_slack_refuses(
+    shared: Record, given_: list[dict[str, Any]], label: str
+) -> None:
+    grant = f"grt_{next(grants)}"
+    held = [
+        shared.hold(one, grant=grant, grant_label=label, tool=f"tool{n}" + "x" * 100)
+        for n, one in enumerate(given_)
+    ]
+    sound(notes.digest(held, LOOK, now=shared.clock.now()))
+    sound(notes.digest(held, LOOK, now=held[0].expires_at))
+
+
+@pytest.mark.parametrize(
+    "kind", ["voted", "edited", "extended", "settled", "succeeded", "not_executed"]
+)
+def test_every_note_is_one_that_slack_takes(shared: Record, kind: str) -> None:
+    held = shared.hold(grant=f"grt_{next(grants)}")
+    made = notes.note(kind, seen(shared, held), at=shared.clock.now())
+    assert made is not None
+    sound(made)
+    for number in (1, 2):
+        sound(notes.reminder(held, number, LOOK))
+
+
+def button(**more: Any) -> list[dict[str, Any]]:
+    made = {"type": "button", "action_id": "a", "text": plain("x"), **more}
+    return [{"type": "actions", "elements": [made]}]
+
+
+def plain(text: str) -> dict[str, Any]:
+    return {"type": "plain_text", "text": text}
+
+
+def ours(text: str) -> dict[str, Any]:
+    return {"type": "mrkdwn", "text": text}
+
+
+def section(**more: Any) -> list[dict[str, Any]]:
+    return [{"type": "section", **more}]
+
+
+CONFIRM = {"title": plain("x"), "text": plain("x"), "confirm": plain("x"), "deny": plain("x")}
+EMPTY = {"type": "rich_text_section", "elements": [{"type": "text", "text": ""}]}
+BROKEN: list[list[dict[str, Any]]] = [
+    [{"type": "divider"}] * 51,
+    [{"type": "header", "text": plain("x" * 151)}],
+    [{"type": "header", "text": ours("x")}],
+    section(text=ours("x" * 3_001)),
+    section(text=ours("")),
+    section(),
+    section(fields=[ours("x")] * 11),
+    section(fields=[ours("x" * 2_001)]),
+    [{"type": "context", "elements": []}],
+    [{"type": "context", "elements": [ours("x")] * 11}],
+    [{"type": "nonsense"}],
+    [{"type": "divider", "block_id": "a"}, {"type": "divider", "block_id": "a"}],
+    [{"type": "divider", "block_id": "a" * 256}],
+    [{"type": "rich_text", "elements": [EMPTY]}],
+    button(text=plain("x" * 76)),
+    button(value="x" * 2_001),
+    button(url="https://x/" + "x" * 3_000),
+    button(action_id="x" * 256),
+    button(style="loud"),
+    button(accessibility_label="x" * 76),
+    button(confirm={**CONFIRM, "title": plain("x" * 101)}),
+    button(confirm={**CONFIRM, "text": plain("x" * 301)}),
+    [*button(), *button()],
+]
+
+
+@pytest.mark.parametrize("blocks", BROKEN, ids=range(len(BROKEN)))
+def test_both_checkers_find_what_slack_refuses(blocks: list[dict[str, Any]]) -> None:
+    assert check("text", blocks) != []
+    assert wrong_blocks(blocks) != []
+
+
+def test_a_text_too_long_or_missing_is_found() -> None:
+    fine = [{"type": "divider"}]
+    assert check("x", fine) == []
+    assert check("", fine) != []
+    assert check("x" * 4_000, fine) != []
+    long = [{"type": "section", "text": {"type": "plain_text", "text": "x" * 3_000}}] * 4
+    assert check("x", long) != []

@@ -1,0 +1,337 @@
+"""An agent, the gateway as users start it, and Slack: held, posted, pressed, run once, updated."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from approvals import reviewers
+from approvals.store import Transaction
+from tests.end_to_end.agents import Agent, agent
+from tests.end_to_end.desk import Desk
+from tests.harness import Site, Witness, eventually, witness
+from tests.slack.message import Message
+from tests.slack.payloads import click, command, interaction, signed, submit
+from tests.slack.sockets import Sockets
+from tests.slack.workspace import Workspace
+
+Json = dict[str, Any]
+TOOLS: Json = {
+    "held": {"require_approval": {"reason": "A person decides.", "editable": ["args.amount"]}},
+    "slow": {"require_approval": {"channel": "#payments", "reviewers": ["bob"]}},
+}
+
+
+@dataclass
+class Town:
+    """Slack in a thread, and gateways beside it."""
+
+    folder: Path
+    portal: BlockingPortal
+    slack: Workspace
+    sockets: Sockets
+    witness: Witness
+    seen: int = 0  # messages of earlier tests
+    heard: int = 0  # and what people were told alone
+
+    def made(self, name: str = "site", **environ: str) -> Site:
+        """A gateway that does not run yet; alice and bob are U1 and U2."""
+        site = Site(
+            self.folder / name,
+            {
+                "SIGNOFF_SLACK_BOT_TOKEN": self.slack.bot_token,
+                "SIGNOFF_SLACK_APP_TOKEN": self.slack.app_token,
+                "SIGNOFF_SLACK_SIGNING_SECRET": self.slack.signing_secret,
+                "SIGNOFF_SLACK_CHANNEL": "C1",
+                "SIGNOFF_SLACK_API_URL": self.slack.url,
+                "SIGNOFF_HOLD": "20",
+                **environ,
+            },
+        )
+        site.folder.mkdir()
+        site.policy(tools=TOOLS)
+        site.servers(w={"url": self.witness.url})
+        for person, user in (("alice", "U1"), ("bob", "U2")):
+            site.write(partial(_add, person=person, identity=f"slack:T1/{user}"))
+        return site
+
+    def deliver(self, payload: Json, kind: str = "interactive") -> Json | None:
+        """Over the socket; what the app acknowledged."""
+        return self.portal.call(lambda: self.sockets.deliver(payload, kind=kind))
+
+    def connected(self, number: int = 1) -> None:
+        """Until so many gateways listen."""
+        self.portal.call(self.sockets.connected, number, 30)
+
+    def card(self, channel: str = "C1") -> Message:
+        """The card of this test's call."""
+
+        def posted() -> Message | None:
+            found = [one for one in self.slack.shown(channel) if one.buttons()]
+            new = [one for one in self.slack.messages[self.seen :] if one in found]
+            return new[0] if new else None
+
+        return eventually(posted, 20)
+
+    def told(self, words: str) -> bool:
+        """Wait until somebody is told so alone."""
+
+        def found() -> bool:
+            return any(words in one["text"] for one in self.slack.ephemerals[self.heard :])
+
+        return eventually(found, 20)
+
+    def form(self, before: int) -> Json:
+        """The modal that was opened last, after so many."""
+        opened = eventually(lambda: self.slack.called("views.open")[before:], 20)
+        return dict(opened[-1].params["view"])
+
+    def press(self, card: Message, action: str, user: str = "U1") -> Json:
+        """The payload of a press on this card, as Slack makes it from what we posted."""
+        button = card.button(action)
+        block = next(one["block_id"] for one in card.blocks if one["type"] == "actions")
+        return click(
+            self.slack,
+            None,
+            action,
+            user,
+            value=button["value"],
+            block=block,
+            channel=card.channel,
+            ts=card.ts,
+        )
+
+    def filled(self, card: Message, action: str, **values: str) -> Json:
+        """The payload of the form that this button opens, sent off."""
+        before = len(self.slack.called("views.open"))
+        self.deliver(self.press(card, action))
+        return submit(self.slack, self.form(before), dict(values))
+
+
+def _add(tx: Transaction, person: str, identity: str) -> None:
+    reviewers.add(tx, person, role="approver", identities=(identity,))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Town, Site]]:
+    """Slack and one running gateway for the tests that break neither."""
+    folder = tmp_path_factory.mktemp("town")
+    with _town(folder) as town:
+        site = town.made()
+        site.start()
+        try:
+            yield town, site
+        finally:
+            site.stop()
+
+
+@pytest.fixture
+def town(whole: tuple[Town, Site]) -> Town:
+    town = whole[0]
+    town.seen, town.heard = len(town.slack.messages), len(town.slack.ephemerals)
+    return town
+
+
+@pytest.fixture
+def site(whole: tuple[Town, Site]) -> Site:
+    whole[0].connected()
+    return whole[1]
+
+
+@pytest.fixture
+def apart(tmp_path: Path) -> Iterator[Town]:
+    """A Slack that a test may break, and no gateway yet."""
+    with _town(tmp_path) as town:
+        yield town
+
+
+@contextmanager
+def _town(folder: Path) -> Iterator[Town]:
+    slack = Workspace()
+    sockets = Sockets(slack)
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(slack.running()),
+        witness(folder) as server,
+    ):
+        yield Town(folder, portal, slack, sockets, server)
+
+
+@contextmanager
+def calling(site: Site, token: str = "") -> Iterator[Agent]:
+    """A real client with a grant of its own, or with the one of `token`."""
+    grant = token or site.grant("agent")
+    with agent("py2-modern", f"{site.url}/mcp/w", grant, log=site.folder / "agent.log") as made:
+        yield made
+
+
+def readiness(site: Site) -> Json:
+    with urllib.request.urlopen(f"{site.url}/readyz") as answer:  # noqa: S310 - our own
+        return dict(json.loads(answer.read()))
+
+
+def degraded(site: Site) -> Json | None:
+    found = readiness(site)
+    return found if found["slack"] != "ok" else None
+
+
+def text_of(message: Message) -> str:
+    return json.dumps(message.blocks, ensure_ascii=False)
+
+
+def says(message: Message, words: str) -> bool:
+    """Wait until the card says so."""
+    return eventually(lambda: words in text_of(message), 20)
+
+
+def test_approve_in_slack_runs_the_call_once_and_the_card_says_so(town: Town, site: Site) -> None:
+    with calling(site) as caller:
+        call = caller.begin("held", key="one", amount=5)
+        card = town.card()
+        town.deliver(town.press(card, "approval.approve"))
+        assert not call.answer().refused
+    assert says(card, "Done: held on w")
+    assert says(card, "by alice via slack")
+    assert card.buttons() == []
+    assert [key for _, key in town.witness.ran()].count("one") == 1
+    assert readiness(site)["slack"] == "ok"
+    site.run("history", "verify")
+
+
+def test_a_reason_given_in_slack_reaches_the_agent(town: Town, site: Site) -> None:
+    with calling(site) as caller:
+        call = caller.begin("held", key="reason")
+        card = town.card()
+        town.deliver(town.filled(card, "approval.deny", reason="Wrong customer: use cus_2."))
+        answer = call.answer()
+    assert answer.refused
+    assert "Denied by alice: Wrong customer: use cus_2." in answer.text
+    assert "reason" not in [key for _, key in town.witness.ran()]
+
+
+def test_changed_arguments_are_what_runs_after_a_second_press(town: Town, site: Site) -> None:
+    with calling(site) as caller:
+        call = caller.begin("held", key="changed", amount=120_000)
+        card = town.card()
+        old = town.press(card, "approval.approve")
+        form = town.filled(card, "approval.edit", arguments='{"amount": 5}')
+        assert town.deliver(form) is None
+        assert says(card, "revision 2")
+        town.deliver(old)
+        assert town.told("was changed after this was shown")
+        town.deliver(town.press(card, "approval.approve"))
+        assert not call.answer().refused
+    ran = [one for one in town.witness.arguments() if one["key"] == "changed"]
+    assert [one["amount"] for one in ran] == [5]
+
+
+def test_over_http_with_signed_requests_it_is_the_same(town: Town, site: Site) -> None:
+    with calling(site) as caller:
+        call = caller.begin("held", key="http")
+        body = interaction(town.press(town.card(), "approval.approve"))
+        headers = signed(town.slack.signing_secret, body)
+        request = urllib.request.Request(f"{site.url}/slack/interactions", body, headers)  # noqa: S310 - our own
+        with urllib.request.urlopen(request) as answer:  # noqa: S310 - as above
+            assert (answer.status, answer.read()) == (200, b"")
+        assert not call.answer().refused
+    assert [key for _, key in town.witness.ran()].count("http") == 1
+
+
+def test_a_rules_channel_and_reviewers_hold_in_slack_too(town: Town, site: Site) -> None:
+    with calling(site) as caller:
+        call = caller.begin("slow", key="rule", seconds=0)
+        card = town.card(channel="G1")
+        town.deliver(town.press(card, "approval.approve", "U1"))
+        assert town.told("names other reviewers")
+        assert "rule" not in [key for _, key in town.witness.ran()]
+        town.deliver(town.press(card, "approval.approve", "U2"))
+        assert not call.answer().refused
+
+
+def test_the_command_answers_from_the_running_gateway(town: Town, site: Site) -> None:
+    with calling(site) as caller:
+        call = caller.begin("held", key="listed")
+        card = town.card()
+        answer = town.deliver(command(town.slack, "mine"), kind="slash_commands")
+        assert answer is not None
+        assert card.button("approval.open")["url"] in json.dumps(answer)
+        town.deliver(town.filled(card, "approval.ask", reason="Not now."))
+        assert "Not as it is" in call.answer().text
+
+
+def test_doctor_posts_a_card_whose_button_the_gateway_answers(town: Town, site: Site) -> None:
+    done = site.run("doctor", "--slack", "--json")
+    assert json.loads(done.stdout)["ok"] is True
+    card = town.card()
+    assert card.text == "Signoff can post here."
+    town.deliver(click(town.slack, None, "approval.test", "U2", block="test", ts=card.ts))
+    assert town.told("you decide as bob")
+    card.deleted = True
+
+
+def test_pending_survives_a_restart_and_its_old_button_works(apart: Town) -> None:
+    site = apart.made(SIGNOFF_HOLD="1")
+    token = site.grant("agent")
+    site.start()
+    try:
+        with calling(site, token) as caller:
+            apart.connected()
+            caller.begin("held", key="k").answer()
+            card = apart.card()
+            press = apart.press(card, "approval.approve")
+        site.kill()
+        site.start()
+        apart.connected()
+        apart.deliver(press)
+        assert says(card, "by alice via slack")
+        with calling(site, token) as caller:
+            assert not caller.begin("held", key="k").answer().refused
+        assert apart.witness.ran() == [("held", "k")]
+    finally:
+        site.stop()
+
+
+def test_slack_down_stops_no_call_and_no_decision_and_recovers(apart: Town) -> None:
+    apart.slack.down = True
+    site = apart.made()
+    site.policy(tools={**TOOLS, "free": {}})
+    site.start()
+    try:
+        told = eventually(lambda: degraded(site))
+        assert told["ready"] is True
+        assert "cannot be reached" in told["slack"]
+        with calling(site) as caller:
+            assert not caller.begin("free", key="f").answer().refused
+            call = caller.begin("held", key="k")
+            page = Desk(site.url, site.reviewer("carol"))
+            page.approve(page.waiting("k")["id"])
+            page.close()
+            assert not call.answer().refused
+        apart.slack.down = False
+        apart.connected()
+        eventually(lambda: readiness(site)["slack"] == "ok", 30)
+    finally:
+        site.stop()
+
+
+def test_a_gateway_nobody_could_approve_on_from_slack_does_not_start(apart: Town) -> None:
+    site = apart.made()
+    site.policy(tools={"free": {}})
+    for person in ("alice", "bob"):
+        site.write(partial(reviewers.remove, reviewer_id=person))
+    site.write(partial(reviewers.add, reviewer_id="carol", role="approver"))
+    done = site.run("up", check=False)
+    assert done.returncode == 3
+    assert "nobody could approve from it" in done.stderr
+    assert "signoff reviewer add YOUR-NAME --slack" in done.stderr
+    named = site.run("reviewer", "identify", "carol", "--slack", "U3")
+    assert named.stdout == "carol is also slack:T1/U3\n"

@@ -1,0 +1,58 @@
+"""Names of several servers' tools: one name each, and back."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.relay.together.names import LONGEST, Names
+from gateway.relay.together.resources import fits
+
+
+def back(names: Names, server: str, tool: str) -> tuple[str, str] | None:
+    return names.tool(names.joined(server, tool), lambda one: {tool} if one == server else set())
+
+
+def test_a_name_that_reads_as_another_servers_gets_another_name() -> None:
+    names = Names(["a", "a__b"], "__")
+    assert names.joined("a__b", "c") == "a__b__c"
+    other = names.joined("a", "b__c")
+    assert other != "a__b__c"
+    assert back(names, "a", "b__c") == ("a", "b__c")
+    assert back(names, "a__b", "c") == ("a__b", "c")
+
+
+@pytest.mark.parametrize("tool", ["x" * 128, "y", "z__z", "t.o-o_l"])
+@pytest.mark.parametrize("server", ["s" * 64, "git", "a_", "a__"])
+def test_every_name_is_short_enough_and_leads_back(server: str, tool: str) -> None:
+    names = Names(["s" * 64, "git", "a_", "a__", "a"], "__")
+    joined = names.joined(server, tool)
+    assert len(joined) <= LONGEST
+    assert back(names, server, tool) == (server, tool)
+
+
+def test_no_servers_tool_takes_the_name_of_the_way_back() -> None:
+    names = Names(["signoff"], "_")
+    assert names.joined("signoff", "await_approval") != "signoff_await_approval"
+
+
+def test_a_tool_nobody_knows_is_its_servers_to_judge() -> None:
+    assert Names(["git"], ".").tool("git.unheard", lambda _: ()) == ("git", "unheard")
+
+
+@pytest.mark.parametrize(
+    ("template", "uri", "expected"),
+    [
+        ("test://t/{id}/data", "test://t/7/data", True),
+        ("test://t/{id}/data", "test://t/7/other", False),
+        ("file:///{+path}", "file:///a/b", True),
+        ("file:///{+path}", "git:///a/b", False),
+        ("a://b", "a://b", True),
+        ("a://b", "a://bc", False),
+        ("{a}{b}", "anything", True),
+        ("x{a}xx", "xx", False),
+    ],
+)
+def test_a_uri_fits_a_template_when_its_fixed_parts_stand_in_it(
+    template: str, uri: str, *, expected: bool
+) -> None:
+    assert fits(template, uri) is expected

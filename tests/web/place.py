@@ -1,0 +1,168 @@
+"""A gateway's own desk and rulebook behind the page: a real policy.json, catalogue and history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from approvals.model import Event
+from approvals.store import Transaction
+from gateway.catalogue import Catalogue
+from gateway.desk import Desk
+from gateway.freeze import Freezes
+from gateway.grants import Grants
+from gateway.guard import Guard
+from gateway.reload import Policies
+from gateway.rulebook import Rulebook
+from gateway.servers import load_servers
+from tests.web.scene import Scene
+
+RULES = """{
+  "version": "1",
+  "description": "What our agents may do.",
+  "default": "deny",
+  "hide": ["debug_*"],
+  "reviewers": {"ops": ["alice", "bob"], "finance": ["alice", "dave"]},
+  "approval": {"reviewers": ["ops"], "expires": "30m"},
+  "tools": {
+    "list_invoices": {
+      "limits": [{"counter": "lists", "window": "minute", "max": 60, "scope": "grant"}]
+    },
+    "create_charge": {
+      "description": "Agreed with finance in June.",
+      "deny_if": [
+        {
+          "conditions": [{"path": "args.currency", "op": "not_in", "value": ["usd", "eur"]}],
+          "on_deny": "Only USD and EUR."
+        }
+      ],
+      "approve_if": [
+        {
+          "conditions": [{"path": "args.amount", "op": "gt", "value": 50000}],
+          "reason": "Charges above 500.00 EUR need a person",
+          "reviewers": ["ops", "finance"],
+          "risk": "high",
+          "editable": ["args.amount"]
+        }
+      ]
+    },
+    "git_status": {},
+    "git_commit": {"action": "require_approval", "reason": "Commits are looked at"},
+    "delete_*": {"action": "deny", "reason": "Deleting is not for agents."}
+  },
+  "servers": {
+    "mail": {"tools": {"send_email": {"require_approval": {"reason": "Mail to the outside"}}}}
+  }
+}
+"""
+_TEXT, _NUMBER = {"type": "string"}, {"type": "integer"}
+DEFINITIONS: Mapping[str, list[dict[str, Any]]] = {
+    "billing": [
+        {"name": "create_charge", "description": "Charges a customer's card.",
+         "inputSchema": {"type": "object", "properties": {
+             "amount": _NUMBER, "currency": _TEXT, "customer": _TEXT,
+             "metadata": {"type": "object", "properties": {"invoice": _TEXT}}}}},
+        {"name": "list_invoices", "description": "Lists invoices.",
+         "annotations": {"readOnlyHint": True},
+         "inputSchema": {"type": "object", "properties": {"customer": _TEXT}}},
+    ],
+    "crm": [
+        {"name": "delete_customer", "description": "Deletes a customer for good.",
+         "annotations": {"destructiveHint": True},
+         "inputSchema": {"type": "object", "properties": {"customer_id": _TEXT}}},
+    ],
+    "git": [
+        {"name": "git_status", "description": "Shows what changed.",
+         "annotations": {"readOnlyHint": True}, "inputSchema": {"type": "object"}},
+        {"name": "git_commit", "description": "Records changes.",
+         "inputSchema": {"type": "object", "properties": {"message": _TEXT}}},
+    ],
+    "mail": [
+        {"name": "send_email", "description": "Sends a mail.",
+         "inputSchema": {"type": "object", "properties": {"to": _TEXT, "body": _TEXT}}},
+    ],
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Place:
+    """What an administrator's pages stand on."""
+
+    scene: Scene
+    file: Path
+    policies: Policies
+    catalogue: Catalogue
+    rulebook: Rulebook
+    desk: Desk
+    guard: Guard
+
+    def deps(self) -> dict[str, Any]:
+        return {
+            "desk": self.desk,
+            "tools": self.desk.tools,
+            "policy": self.desk.policy,
+            "rulebook": self.rulebook,
+            "judge_again": self.guard.judge_again,
+        }
+
+    def json(self) -> Any:
+        return json.loads(self.file.read_text(encoding="utf-8"))
+
+
+async def open_place(scene: Scene, folder: Path, rules: str = RULES) -> Place:
+    file = folder / "policy.json"
+    file.write_text(rules, encoding="utf-8")
+    policies = Policies(file, scene.clock)
+    catalogue = Catalogue(scene.database)
+    for server, definitions in DEFINITIONS.items():
+        await catalogue.observe(server, definitions, complete=True, now=scene.clock.now())
+    freezes = Freezes(scene.database)
+    guard = Guard(
+        database=scene.database,
+        policies=policies,
+        catalogue=catalogue,
+        freezes=freezes,
+        trusted=frozenset(),
+        default_hold=50,
+        max_pending=10,
+        lease_seconds=30,
+    )
+    servers = {name: {"url": f"https://{name}.example/mcp"} for name in DEFINITIONS}
+    desk = Desk(
+        database=scene.database,
+        grants=Grants(scene.database, scene.clock),
+        freezes=freezes,
+        catalogue=catalogue,
+        policies=policies,
+        servers=load_servers(json.dumps({"mcpServers": servers}).encode(), {}, workspace="/"),
+    )
+    rulebook = Rulebook(
+        database=scene.database,
+        policies=policies,
+        catalogue=catalogue,
+        trusted=frozenset(),
+        changed=guard.policy_changed,
+    )
+    return Place(scene, file, policies, catalogue, rulebook, desk, guard)
+
+
+def past_calls(scene: Scene) -> None:
+    """A little history: what agents called before, as the gateway records it."""
+
+    def write(tx: Transaction) -> None:
+        agent = Event(event="allowed", actor_kind="agent", actor="claude", server="billing")
+        for number in range(40):
+            amount = 1000 * number
+            arguments = json.dumps({"amount": amount, "currency": "eur", "customer": "cus_9"})
+            held = amount > 30_000
+            event = "held" if held else "allowed"
+            tx.append(agent._replace(event=event, tool="create_charge", arguments=arguments))
+        for _ in range(60):
+            tx.append(agent._replace(tool="list_invoices", arguments="{}"))
+        for _ in range(20):
+            tx.append(agent._replace(server="git", tool="git_status", arguments="{}"))
+
+    scene.database.journal.write_now(write)

@@ -1,0 +1,481 @@
+"""One tool's rules as a form, and the form read back as the JSON of policy.json. Pure.
+
+Fields are named by where their value stands in the tool's entry ("/approve_if/0/quorum"), so that a
+problem of the checker, which names the same place, stands beside its field.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from gateway.policy.conditions import OPERATORS
+from gateway.policy.fields import DENY_RULE, LIMIT, RULES, SCOPES, TERMS, WINDOWS
+from gateway.policy.problem import Problem
+from gateway.policy.rules import DETACHED, RISKS
+
+Kind = Literal["default", "allow", "deny", "hide", "hold", "custom"]
+KINDS: Final[tuple[tuple[Kind, str, str], ...]] = (
+    ("default", "As the default says", "Nothing is written about this tool by name."),
+    ("allow", "Allow", "Passes without a person, within limits if you set some."),
+    ("deny", "Deny", "Every call is refused; the agent is told why."),
+    ("hide", "Hide", "Not in any list; a call by name is refused."),
+    ("hold", "Require approval", "Every call waits for a person."),
+    ("custom", "Custom", "It depends on the arguments."),
+)
+PATHS: Final = (
+    *("tool.risk", "tool.annotations.destructiveHint", "tool.annotations.readOnlyHint"),
+    *("grant.label", "client.name", "session.calls"),
+)
+"""What conditions may read besides arguments."""
+_LISTS: Final = ("reviewers", "editable")
+_FLAGS: Final = ("not_owner", "allow_duplicates")
+_MOST: Final = 60  # rules or limits of one form
+_LABELS: Final[Mapping[str, tuple[str, str]]] = {
+    "reason": ("Why a person is asked", "The agent and the reviewer read it"),
+    "reviewers": ("Who may decide", "ops, alice, slack:T024/U07"),
+    "quorum": ("How many people", "1"),
+    "expires": ("Time to decide", "30m"),
+    "risk": ("Risk shown", ""),
+    "editable": ("May be changed first", "args.amount"),
+    "hold": ("The call itself waits", "50s"),
+    "use_within": ("Approval is good for", "15m"),
+    "when_detached": ("When the agent has gone", ""),
+    "not_owner": ("Not by the agent's owner", ""),
+    "deny_memory": ("Denial is remembered for", "10m"),
+    "allow_duplicates": ("An approval for each identical call", ""),
+    "channel": ("Slack channel", ""),
+}
+_FIRST: Final = ("reason", "reviewers", "quorum", "expires", "risk", "editable")
+_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "risk": RISKS,
+    "when_detached": DETACHED,
+    "not_owner": ("true", "false"),
+    "allow_duplicates": ("true", "false"),
+}
+_TITLES: Final = {
+    "deny_if": ("Deny if", "Refused when all conditions of one rule hold."),
+    "require": ("Deny unless", "Refused unless all conditions of every rule hold."),
+    "approve_if": ("Ask a person if", "Waits when all conditions of one rule hold."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """One field of the form."""
+
+    name: str
+    label: str
+    value: str
+    hint: str = ""
+    options: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    suggests: str = ""  # the id of a list of likely values
+
+
+@dataclass(frozen=True, slots=True)
+class RuleForm:
+    """One element of `deny_if`, `require` or `approve_if`; or `require_approval`."""
+
+    at: str
+    number: int
+    keep: str  # which rule of the file it was
+    always: bool
+    conditions: tuple[tuple[Control, Control, Control], ...] = ()
+    controls: tuple[Control, ...] = ()
+    more: tuple[Control, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    spare: bool = False
+
+    @property
+    def opened(self) -> bool:
+        return any(one.value or one.problems for one in self.more)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    key: str
+    title: str
+    sentence: str
+    rules: tuple[RuleForm, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LimitForm:
+    at: str
+    number: int
+    keep: str
+    controls: tuple[Control, ...]
+    problems: tuple[Problem, ...]
+    spare: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Builder:
+    """The whole form of one tool."""
+
+    kind: Kind
+    told: Control  # what a denied agent is told
+    every: bool  # custom: every call waits
+    hold: RuleForm
+    parts: tuple[Part, ...]
+    limits: tuple[LimitForm, ...]
+    redact: Control
+    effect: Control
+    problems: tuple[Problem, ...]  # those that belong to no field
+
+
+@dataclass(slots=True)
+class _Places:
+    """Problems by their place in the entry; each is shown once."""
+
+    left: dict[str, list[Problem]] = field(default_factory=dict)
+
+    def take(self, at: str) -> tuple[Problem, ...]:
+        return tuple(self.left.pop(at, ()))
+
+    def under(self, at: str) -> tuple[Problem, ...]:
+        inside = [place for place in self.left if place == at or place.startswith(f"{at}/")]
+        return tuple(one for place in inside for one in self.left.pop(place))
+
+
+def kind_of(choice: Mapping[str, Any] | Literal["hide"] | None) -> Kind:
+    """Which of the choices says the same."""
+    if choice is None:
+        return "default"
+    if isinstance(choice, str):
+        return "hide"
+    rules = {key: choice[key] for key in RULES if choice.get(key) not in (None, [], False)}
+    limits = rules.pop("limits", None)
+    if not rules:
+        return "allow"
+    if list(rules) == ["require_approval"]:
+        return "hold"
+    denials = rules.get("deny_if")
+    always = isinstance(denials, list) and len(denials) == 1 and not denials[0].get("conditions")
+    return "deny" if always and len(rules) == 1 and not limits else "custom"
+
+
+def choice_of(form: Mapping[str, str], kept: Any) -> Any:
+    """What the filled form says; `kept` is what the file says now, whose other keys stay."""
+    entry = kept if isinstance(kept, dict) else {}
+    kind = form.get("choice", "default")
+    if kind == "default":
+        return None
+    if kind == "hide":
+        return "hide"
+    own: dict[str, Any] = {"redact": _listed(form.get("/redact", ""))}
+    own["effect"] = form.get("/effect", "").strip()
+    if kind != "deny":
+        own["limits"] = _limits(form, entry)
+    if kind == "deny":
+        told = form.get("/on_deny", "").strip()
+        own["deny_if"] = [{"conditions": [], **({"on_deny": told} if told else {})}]
+    if kind == "hold" or (kind == "custom" and form.get("every")):
+        before = entry.get("require_approval")
+        terms = _terms(form, "/require_approval", before if isinstance(before, dict) else {})
+        own["require_approval"] = terms or True
+    if kind == "custom":
+        for key in _TITLES:
+            own[key] = _rules(form, key, entry)
+    own = {key: value for key, value in own.items() if value not in ("", [], None)}
+    shown = (*RULES, "redact", "effect")
+    result = {
+        key: own.pop(key) if key in own else value
+        for key, value in entry.items()
+        if key in own or key not in shown
+    }
+    return result | own
+
+
+def _rules(form: Mapping[str, str], key: str, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = []
+    for number in range(_MOST):
+        at = f"/{key}/{number}"
+        if f"{at}/keep" not in form:
+            break
+        before = _before(entry.get(key), form[f"{at}/keep"])
+        conditions = _conditions(form, at)
+        if key == "approve_if":
+            rule = _terms(form, at, before)
+        else:
+            told = form.get(f"{at}/on_deny", "").strip()
+            rule = {name: before[name] for name in before if name not in DENY_RULE[1:]}
+            rule |= {"on_deny": told} if told else {}
+        if conditions or form.get(f"{at}/always"):
+            found.append({"conditions": conditions, **rule})
+        elif rule.keys() - before.keys():
+            found.append(rule)  # a rule without conditions: the checker says so
+    return found
+
+
+def _conditions(form: Mapping[str, str], at: str) -> list[dict[str, Any]]:
+    found = []
+    for number in range(_MOST):
+        here = f"{at}/conditions/{number}"
+        if f"{here}/path" not in form:
+            break
+        path = form[f"{here}/path"].strip()
+        written = form.get(f"{here}/value", "")
+        if path or written.strip():
+            op = form.get(f"{here}/op", "eq")
+            found.append({"path": path, "op": op, "value": _value(op, written)})
+    return found
+
+
+def _terms(form: Mapping[str, str], at: str, before: Mapping[str, Any]) -> dict[str, Any]:
+    shown = ("reason", *TERMS)
+    terms = {
+        key: value for key, value in before.items() if key not in shown and key != "conditions"
+    }
+    for key in shown:
+        written = form.get(f"{at}/{key}", "").strip()
+        if not written:
+            continue
+        if key in _LISTS:
+            terms[key] = _listed(written)
+        elif key in ("reason", "channel"):
+            terms[key] = written
+        else:
+            terms[key] = scalar(written)
+    return terms
+
+
+def _limits(form: Mapping[str, str], entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = []
+    for number in range(_MOST):
+        at = f"/limits/{number}"
+        if f"{at}/keep" not in form:
+            break
+        written = {key: form.get(f"{at}/{key}", "").strip() for key in LIMIT[1:]}
+        if not any(written[key] for key in ("counter", "max", "increment_from")):
+            continue
+        if not written["counter"]:
+            written["counter"] = f"{form.get('tool', 'calls')}_{written['window'] or 'minute'}"
+        before = _before(entry.get("limits"), form[f"{at}/keep"])
+        kept = {key: value for key, value in before.items() if key not in LIMIT[1:]}
+        stated = {
+            key: scalar(value) if key in ("max", "window") else value
+            for key, value in written.items()
+            if value
+        }
+        found.append({**kept, **stated})
+    return found
+
+
+def _before(listed: Any, number: str) -> Mapping[str, Any]:
+    """The rule of the file a row of the form was made from; {} for a new one."""
+    if isinstance(listed, list) and number.isascii() and number.isdigit() and len(number) < 4:  # noqa: PLR2004  # far above _MOST
+        at = int(number)
+        if at < len(listed) and isinstance(listed[at], dict):
+            found: Mapping[str, Any] = listed[at]
+            return found
+    return {}
+
+
+def scalar(written: str) -> Any:
+    """A value as it was typed: numbers, true and false and quoted texts as JSON, else a text."""
+    text = written.strip()
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    fine = isinstance(value, (str, bool, int)) or (
+        isinstance(value, float) and math.isfinite(value)
+    )
+    return value if fine else text
+
+
+def typed(value: Any) -> str:
+    """The other way round: what to type for this value."""
+    if isinstance(value, str):
+        plain = scalar(value) == value and value == value.strip()
+        return value if plain else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list):
+        simple = all(isinstance(one, str) and typed(one) == one and "," not in one for one in value)
+        return ", ".join(value) if simple and value else json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _value(op: str, written: str) -> Any:
+    if op == "regex":
+        return written
+    if op not in ("in", "not_in"):
+        return scalar(written)
+    try:
+        value = json.loads(written)
+    except (ValueError, RecursionError):
+        return [scalar(part) for part in written.split(",") if part.strip()]
+    return value if isinstance(value, list) else [value]
+
+
+def _listed(written: str) -> list[str]:
+    return [part.strip() for part in re.split(r"[,\n]", written) if part.strip()]
+
+
+def builder(choice: Any, problems: Iterable[Problem], base: str, kind: str = "") -> Builder:
+    """The form as it shows this choice. `base` is the JSON pointer of the tool's entry."""
+    entry = choice if isinstance(choice, dict) else {}
+    places = _Places()
+    for problem in problems:
+        places.left.setdefault(problem.pointer.removeprefix(base), []).append(problem)
+    chosen = next((one for one, _, _ in KINDS if one == kind), kind_of(choice))
+    told = ""
+    if chosen == "deny":
+        rule = entry["deny_if"][0] if entry.get("deny_if") else {}
+        told = rule.get("on_deny", rule.get("reason", ""))
+    on_deny = places.take("/deny_if/0/on_deny") if chosen == "deny" else ()
+    return Builder(
+        kind=chosen,
+        told=Control("/on_deny", "What the agent is told", told, "Why not", problems=on_deny),
+        every=bool(entry.get("require_approval")),
+        hold=_hold_form(entry, places),
+        parts=tuple(_part(key, entry if chosen != "deny" else {}, places) for key in _TITLES),
+        limits=tuple(_limit_forms(entry, places)),
+        redact=Control(
+            "/redact", "Hidden from people", typed(entry.get("redact") or ""), "args.password",
+            problems=places.under("/redact"),
+        ),
+        effect=Control(
+            "/effect", "Runs once for each", str(entry.get("effect", "")), "refund:{args.id}",
+            problems=places.take("/effect"),
+        ),
+        problems=places.under(""),
+    )  # fmt: skip
+
+
+def _hold_form(entry: Mapping[str, Any], places: _Places) -> RuleForm:
+    raw = entry.get("require_approval")
+    at = "/require_approval"
+    stated = raw if isinstance(raw, dict) else {}
+    first, more = _term_controls(at, stated, places)
+    rest = places.under(at)
+    return RuleForm(at, 0, "", always=True, controls=first, more=more, problems=rest)
+
+
+def _part(key: str, entry: Mapping[str, Any], places: _Places) -> Part:
+    listed = entry.get(key)
+    rules = [rule for rule in listed if isinstance(rule, dict)] if isinstance(listed, list) else []
+    forms = [_rule_form(key, number, rule, places) for number, rule in enumerate(rules)]
+    forms.append(_rule_form(key, len(rules), {}, places, spare=True))
+    return Part(key, *_TITLES[key], tuple(forms))
+
+
+def _rule_form(
+    key: str, number: int, rule: Mapping[str, Any], places: _Places, *, spare: bool = False
+) -> RuleForm:
+    at = f"/{key}/{number}"
+    listed = rule.get("conditions")
+    conditions = listed if isinstance(listed, list) else []
+    rows = [_condition(f"{at}/conditions/{n}", one, places) for n, one in enumerate(conditions)]
+    rows.append(_condition(f"{at}/conditions/{len(conditions)}", {}, places))
+    more: tuple[Control, ...] = ()
+    if key == "approve_if":
+        controls, more = _term_controls(at, rule, places)
+    else:
+        told = str(rule.get("on_deny", rule.get("reason", "")))
+        wrong = (*places.take(f"{at}/on_deny"), *places.take(f"{at}/reason"))
+        controls = (
+            Control(f"{at}/on_deny", "What the agent is told", told, "Why not", problems=wrong),
+        )
+    return RuleForm(
+        at=at,
+        number=number + 1,
+        keep="" if spare else str(number),
+        always=not spare and listed == [],
+        conditions=tuple(rows),
+        controls=controls,
+        more=more,
+        problems=places.under(at),
+        spare=spare,
+    )
+
+
+def _condition(at: str, one: Any, places: _Places) -> tuple[Control, Control, Control]:
+    stated = one if isinstance(one, dict) else {}
+    op = str(stated.get("op", "eq"))
+    value = stated.get("value", "")
+    shown = str(value) if op == "regex" and isinstance(value, str) else typed(value)
+    if value == "" and op != "regex":
+        shown = "" if not stated else '""' if stated.get("path") else ""
+    wrong = places.take(f"{at}/path")
+    return (
+        Control(
+            f"{at}/path", "What", str(stated.get("path", "")), "args.amount", (), wrong, "paths"
+        ),
+        Control(f"{at}/op", "Compared", op, "", OPERATORS, places.take(f"{at}/op")),
+        Control(f"{at}/value", "With", shown, "50000", (), places.under(at)),
+    )
+
+
+def _term_controls(
+    at: str, stated: Mapping[str, Any], places: _Places
+) -> tuple[tuple[Control, ...], tuple[Control, ...]]:
+    made = {
+        key: Control(
+            f"{at}/{key}",
+            _LABELS[key][0],
+            _stated(key, stated),
+            _LABELS[key][1],
+            _CHOICES.get(key, ()),
+            places.under(f"{at}/{key}"),
+            "people" if key == "reviewers" else "",
+        )
+        for key in ("reason", *TERMS)
+    }
+    return (
+        tuple(made[key] for key in _FIRST),
+        tuple(control for key, control in made.items() if key not in _FIRST),
+    )
+
+
+def _stated(key: str, stated: Mapping[str, Any]) -> str:
+    value = stated.get(key, "")
+    return (
+        value
+        if key in ("reason", "channel") and isinstance(value, str)
+        else (typed(value) if key in stated else "")
+    )
+
+
+def _limit_forms(entry: Mapping[str, Any], places: _Places) -> Iterable[LimitForm]:
+    listed = entry.get("limits")
+    limits = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    for number, one in enumerate((*limits, {})):
+        at = f"/limits/{number}"
+        spare = number == len(limits)
+        labels = {
+            "max": ("At most", "60"),
+            "window": ("Per", "minute, hour, day or seconds"),
+            "scope": ("For each", ""),
+            "counter": ("Counted as", "calls"),
+            "increment_from": ("Adding up", "calls, or args.amount"),
+        }
+        controls = tuple(
+            Control(
+                f"{at}/{key}",
+                *_named(labels[key], one, key, spare=spare),
+                SCOPES if key == "scope" else (),
+                places.take(f"{at}/{key}"),
+                "windows" if key == "window" else "",
+            )
+            for key in labels
+        )
+        keep = "" if spare else str(number)
+        yield LimitForm(at, number + 1, keep, controls, places.under(at), spare)
+
+
+def _named(
+    label: tuple[str, str], one: Mapping[str, Any], key: str, *, spare: bool
+) -> tuple[str, str, str]:
+    given = {"window": "minute", "scope": "grant"} if spare else {}
+    value = one.get(key, given.get(key, ""))
+    shown = value if isinstance(value, str) else typed(value)
+    return label[0], shown, label[1]
+
+
+WINDOW_NAMES: Final = tuple(WINDOWS)
