@@ -92,7 +92,9 @@ def decide(
     found = _reviewable(tx, approval_id, revision)
     if not isinstance(found, Approval):
         return found
-    refusal = may_review(tx.connection, found, reviewer, approving=choice is Choice.APPROVE)
+    refusal = may_review(
+        tx.connection, found, reviewer, approving=choice is Choice.APPROVE, via=via
+    )
     if refusal is not None:
         return NotAllowed(refusal)
     reason = reason.replace("\x00", "")[:LONGEST_REASON]
@@ -176,7 +178,7 @@ def edit(
     found = _reviewable(tx, approval_id, revision)
     if not isinstance(found, Approval):
         return found
-    refusal = may_review(tx.connection, found, reviewer, approving=True)
+    refusal = may_review(tx.connection, found, reviewer, approving=True, via=via)
     opened = load(tx.connection, approval_id, keys=tx.keys)
     if refusal is None and opened is not None:
         refusal = _uneditable(opened, arguments)
@@ -276,7 +278,7 @@ def extend(
     found = _reviewable(tx, approval_id, None)
     if not isinstance(found, Approval):
         return found
-    refusal = may_review(tx.connection, found, reviewer, approving=False)
+    refusal = may_review(tx.connection, found, reviewer, approving=False, via=via)
     if refusal is not None:
         return NotAllowed(refusal)
     until = min(found.expires_at + seconds * 1000, found.created_at + LONGEST_WAIT * 1000)
@@ -308,7 +310,7 @@ def settle(
         return NotFound()
     if found.execution is not Execution.OUTCOME_UNKNOWN or found.settlement is not None:
         return AlreadyDecided(found)
-    refusal = may_review(tx.connection, found, reviewer, approving=True)
+    refusal = may_review(tx.connection, found, reviewer, approving=True, via=via)
     if refusal is not None:
         return NotAllowed(refusal)
     changed = change(

@@ -162,14 +162,18 @@ class Journal:
             batch.append(posted.popleft())
         if first is not None:
             batch.append(first)
+        self._take_queued(batch)
+        return batch
+
+    def _take_queued(self, batch: list[_Write]) -> None:
+        """Put what is queued by now into the batch."""
         while len(batch) < MOST_AT_ONCE:
             try:
                 more = self._queue.get_nowait()
             except queue.Empty:
-                break
+                return
             if more is not None:
                 batch.append(more)
-        return batch
 
     def _first(self) -> _Write | None:
         if self._closing:
@@ -190,7 +194,7 @@ class Journal:
     def _commit(self, batch: list[_Write]) -> None:
         """Commit the batch as one transaction or, if one of it raises, each as its own."""
         try:
-            self._attempt(batch)
+            self._attempt(batch, open_to_more=True)
         except RecordUnavailable as error:
             self._unavailable(batch, error)
         except Exception as error:  # noqa: BLE001  # whatever one write raises is its caller's
@@ -213,13 +217,13 @@ class Journal:
                 write.error = error
             self._resolve([write])
 
-    def _attempt(self, batch: list[_Write]) -> None:
+    def _attempt(self, batch: list[_Write], *, open_to_more: bool = False) -> None:
         try:
-            self._run_through(batch)
+            self._run_through(batch, open_to_more=open_to_more)
         except HeadMoved:
             self._run_through(batch)
 
-    def _run_through(self, batch: list[_Write]) -> None:
+    def _run_through(self, batch: list[_Write], *, open_to_more: bool = False) -> None:
         try:
             self._writer.begin()
             tx = self._writer.transaction(
@@ -231,6 +235,11 @@ class Journal:
         try:
             for write in batch:
                 write.result = write.fn(tx)
+            if open_to_more:  # what came meanwhile need not wait for a commit of its own
+                before = len(batch)
+                self._take_queued(batch)
+                for write in batch[before:]:
+                    write.result = write.fn(tx)
             tx.flush()
         except Exception as error:
             alone = len(batch) == 1

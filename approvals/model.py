@@ -142,6 +142,7 @@ class Terms:
     deny_memory: int = 600
     allow_duplicates: bool = False
     channel: str | None = None
+    web_only: bool = False  # announced in Slack, but not approved there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

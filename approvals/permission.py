@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import Connection, Table, select
 from sqlmodel import SQLModel
 
-from approvals.model import Approval, Choice, Reviewer, Terms
+from approvals.model import Approval, Choice, Reviewer, Terms, Via
 from approvals.rows import decisions_of
 from approvals.tables import GrantRow, ReviewerRow
 
@@ -40,9 +40,11 @@ def refusal(
 
 
 def may_review(
-    connection: Connection, approval: Approval, reviewer: Reviewer, *, approving: bool
+    connection: Connection, approval: Approval, reviewer: Reviewer, *, approving: bool, via: Via
 ) -> str | None:
-    """As `refusal`, for an approval: looks up whose agent asks."""
+    """As `refusal`, for an approval: looks up whose agent asks, and whether this is the place."""
+    if approving and via == "slack" and approval.terms.web_only:
+        return "This rule has its calls approved on the page, not in Slack."
     wanted = approving and approval.terms.not_owner
     owner = owner_of(connection, grant=approval.call.grant) if wanted else ""
     return refusal(

@@ -112,6 +112,7 @@ _OUTCOMES: Final = {
 def _asking(view: View, look: Look) -> Face:
     approval = view.approval
     shown = arguments(view, look)
+    here = shown.whole and not approval.terms.web_only
     named = f"{name_of(approval)}, {utc(approval.expires_at)}"
     return face(
         f"Approval needed: {escape(named)} at the latest.",
@@ -122,10 +123,10 @@ def _asking(view: View, look: Look) -> Face:
             fields("facts", list(_facts(view, look))),
             _changed(view) if look.show_arguments else None,
             rich("arguments", list(_arguments(shown))),
-            actions(words.block_of(approval), list(_buttons(view, look, shown))),
+            actions(words.block_of(approval), list(_buttons(view, look, here=here))),
             context("about", list(_about(view, look))),
         ],
-        approvable=shown.whole,
+        approvable=here,
     )
 
 
@@ -278,11 +279,11 @@ def _arguments(shown: Shown) -> Iterator[Json]:
         yield preformatted(shown.text)
 
 
-def _buttons(view: View, look: Look, shown: Shown) -> Iterator[Json]:
+def _buttons(view: View, look: Look, *, here: bool) -> Iterator[Json]:
     approval = view.approval
     value, name = words.value_of(approval), name_of(approval)
     page = look.link(approval)
-    if shown.whole:
+    if here:
         grave = approval.terms.risk in ("high", "critical") or view.unknown_outcome is not None
         yield button(
             words.APPROVE,
@@ -298,7 +299,7 @@ def _buttons(view: View, look: Look, shown: Shown) -> Iterator[Json]:
         words.DENY, "Deny…", value=value, style="danger", spoken=f"Deny with a reason: {name}"
     )
     yield button(words.ASK, "Ask for a change…", value=value)
-    if shown.whole:
+    if here:
         if approval.terms.editable:
             yield button(words.EDIT, "Change it first…", value=value)
         yield button(words.OPEN, "Open", url=page, spoken="Open this call on the page")
@@ -321,6 +322,8 @@ def _about(view: View, look: Look) -> Iterator[Json]:
     reviewers = mentions(approval, look)
     if reviewers:
         yield ours("Reviewers: " + " ".join(reviewers))
+    if approval.terms.web_only:
+        yield ours("Its rule has it approved on the page, not in Slack")
     yield from _ids(approval)
     yield plain(f"Rule {approval.ruling.rule}", 200)
     if view.similar:

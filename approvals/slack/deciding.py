@@ -15,7 +15,7 @@ from approvals.seal import SealBroken
 from approvals.service import Approvals, JudgeAgain
 from approvals.slack import modals
 from approvals.slack.identity import Account, Identities, Refused
-from approvals.slack.outcomes import CHANGED, EXPIRED, GONE, NOT_SHOWN, said, standing
+from approvals.slack.outcomes import CHANGED, EXPIRED, GONE, NOT_HERE, NOT_SHOWN, said, standing
 from approvals.slack.words import Pressed
 from approvals.view import View
 
@@ -71,6 +71,8 @@ class Deciding:
             return GONE
         if not pressed.means(view.approval):
             return CHANGED
+        if view.approval.state is State.PENDING and approval.terms.web_only:
+            return NOT_HERE
         if view.approval.state is State.PENDING and not self._shows_all(view):
             return NOT_SHOWN
         decided = await self._approvals.decide(
@@ -117,7 +119,9 @@ class Deciding:
 
     def form(self, approval: Approval, origin: modals.Origin) -> dict[str, object] | None:
         """The modal for changing arguments; None where only the page can."""
-        return modals.edit(approval, origin, _fields(approval)) if self._judge_again else None
+        if self._judge_again is None or approval.terms.web_only:
+            return None
+        return modals.edit(approval, origin, _fields(approval))
 
     async def proposed(self, pressed: Pressed, view: dict[str, object]) -> bytes | str:
         """The arguments that a submitted modal asks for, or what is wrong with it."""

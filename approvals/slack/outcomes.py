@@ -29,6 +29,10 @@ NOT_SHOWN: Final = (
     "Slack does not show all of this call, so it cannot be approved here. Nothing was done: press "
     "Review in full."
 )
+NOT_HERE: Final = (
+    "Its rule has this call approved on the page, not in Slack. Nothing was done: press Review in "
+    "full."
+)
 TOO_LATE: Final = "Slack was too slow to open the form. Nothing was done; press again."
 NOT_READY: Final = "The gateway is still connecting to Slack. Nothing was done; try again."
 

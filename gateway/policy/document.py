@@ -53,7 +53,8 @@ def _read(text: bytes, name: str, report: Report) -> Policy | None:
     _head(document, report)
     groups = reviewers.read_groups(document.get("reviewers", {}), "/reviewers", report)
     written = _approval(document, groups, report)
-    context = Context(groups, terms.fill(written, Terms(), groups), report)
+    defaults = terms.fill(written, Terms(), groups)
+    context = Context(groups, defaults, report, channel=written.get("channel"))
     root = _root(document, context)
     listed = reading.mapping(document.get("servers", {}), "/servers", report, what="`servers`")
     servers = {

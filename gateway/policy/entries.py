@@ -47,6 +47,7 @@ class Context:
     groups: Groups
     defaults: Terms
     report: Report
+    channel: str | None = None  # as `approval` states it, not by a group
 
 
 def read_entry(
@@ -140,7 +141,7 @@ def _hold_rule(raw: Mapping[str, Any], pointer: str, context: Context) -> HoldRu
         conditions=conditions,
         reason=reason,
         claims=_reads_claims(conditions),
-        terms=terms.fill(written, context.defaults, context.groups),
+        terms=terms.fill(written, context.defaults, context.groups, channel=context.channel),
         written=written,
     )
 

@@ -18,6 +18,7 @@ POLICY = (
 SERVER = ("description", "default", "hide", "redact", "limits", "all_tools", "tools")
 RULES = ("limits", "deny_if", "require", "approve_if", "require_approval")
 ALL_TOOLS = ("description", *RULES)
+GROUP = ("description", "members", "channel")
 TERMS = (
     "reviewers",
     "quorum",
@@ -31,6 +32,7 @@ TERMS = (
     "deny_memory",
     "allow_duplicates",
     "channel",
+    "web_only",
 )
 OLDER_EXPIRES = "approval_timeout"  # an older name of `expires`
 DENY_RULE = ("description", "conditions", "on_deny", "reason")

@@ -14,25 +14,32 @@ from gateway.policy.conditions import Condition
 from gateway.policy.fields import WINDOWS
 from gateway.policy.limit import Limit
 from gateway.policy.paths import text_of
+from gateway.policy.reviewers import Group, Groups
 from gateway.policy.rules import Entry, HoldRule, Rule, Section
 
 
 def normal_form(
     root: Section,
     servers: Mapping[str, Section],
-    groups: Mapping[str, tuple[str, ...]],
+    groups: Groups,
     approval: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The whole document."""
     document: dict[str, Any] = {"version": "1"}
     if groups:
-        document["reviewers"] = {name: list(people) for name, people in groups.items()}
+        document["reviewers"] = {name: group(one) for name, one in groups.items()}
     if approval:
         document["approval"] = dict(approval)
     document |= section(root)
     if servers:
         document["servers"] = {name: section(part) for name, part in servers.items()}
     return document
+
+
+def group(one: Group) -> Any:
+    """A list of names, and more than that only where the group has a channel."""
+    members = list(one.members)
+    return members if one.channel is None else {"members": members, "channel": one.channel}
 
 
 def section(part: Section) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from gateway.policy import reading
+from gateway.policy import fields, reading
 from gateway.policy.problem import Report, nearest, shown, step
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.@+-]{1,128}")
@@ -20,7 +21,17 @@ _ADVICE = (
     'Write a group, a local account ("alice"), "slack:T024/U07", "slack-group:T024/S01", '
     '"oidc:bob@example.com" or "oidc-group:NAME".'
 )
-Groups = Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """People under one name. `channel`: where calls that this group decides are announced."""
+
+    members: tuple[str, ...]  # identities, each once
+    channel: str | None = None
+
+
+Groups = Mapping[str, Group]
 
 
 def is_crowd(identity: str) -> bool:
@@ -29,16 +40,37 @@ def is_crowd(identity: str) -> bool:
 
 
 def read_groups(raw: Any, pointer: str, report: Report) -> Groups:
-    """Every group with its identities, groups inside groups resolved."""
+    """Every group with its identities, groups inside groups resolved. Written as a list of names,
+    or as `{"members": [...], "channel": "#..."}`; a channel is the group's own, never inherited.
+    """
     written = reading.mapping(raw, pointer, report, what="`reviewers`")
     lists: dict[str, list[tuple[str, str]]] = {}
+    channels: dict[str, str | None] = {}
     for name, people in written.items():
         place = step(pointer, name)
         if not _PLAIN.fullmatch(name):
             report.error(place, f"{shown(name)} is no group name.", "Use letters, digits, _ . -")
-        lists[name] = names_in(people, place, report)
+        lists[name], channels[name] = _group(people, place, report)
     _check_members(lists, report)
-    return {name: _resolve(name, lists, (), report, step(pointer, name)) for name in lists}
+    return {
+        name: Group(_resolve(name, lists, (), report, step(pointer, name)), channels[name])
+        for name in lists
+    }
+
+
+def _group(raw: Any, pointer: str, report: Report) -> tuple[list[tuple[str, str]], str | None]:
+    """The names of one group, each with its pointer, and its channel."""
+    if not isinstance(raw, dict):
+        return names_in(raw, pointer, report), None
+    known = reading.members(raw, pointer, fields.GROUP, report, what="A group") or {}
+    if "members" not in known:
+        advice = 'Write {"members": ["alice", "bob"], "channel": "#payments"}.'
+        report.error(pointer, "The group has no `members`.", advice)
+    place = step(pointer, "members")
+    names = names_in(known["members"], place, report) if "members" in known else []
+    if "channel" not in known:
+        return names, None
+    return names, reading.text(known["channel"], step(pointer, "channel"), report, what="`channel`")
 
 
 def _check_members(lists: Mapping[str, list[tuple[str, str]]], report: Report) -> None:
@@ -89,7 +121,14 @@ def check_names(names: list[tuple[str, str]], groups: Groups, report: Report) ->
 
 def identities(names: tuple[str, ...], groups: Groups) -> tuple[str, ...]:
     """The names with groups replaced by their identities, each once, in order."""
-    return tuple(dict.fromkeys(one for name in names for one in groups.get(name, (name,))))
+    found = (groups[name].members if name in groups else (name,) for name in names)
+    return tuple(dict.fromkeys(one for members in found for one in members))
+
+
+def channel_of(names: Sequence[str], groups: Groups) -> str | None:
+    """Where the groups among the names want their calls announced: the first that says so."""
+    found = (groups[name].channel for name in names if name in groups)
+    return next((channel for channel in found if channel is not None), None)
 
 
 def _identity(name: str, place: str, report: Report, groups: Mapping[str, object]) -> None:

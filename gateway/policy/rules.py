@@ -14,6 +14,7 @@ from gateway.policy.conditions import Condition
 from gateway.policy.limit import Limit
 from gateway.policy.paths import Path
 from gateway.policy.problem import Problem
+from gateway.policy.reviewers import Groups
 from gateway.policy.verdict import Verdict
 
 Default = Literal["allow", "deny", "require_approval"]
@@ -117,7 +118,7 @@ class Policy:
     normal: Mapping[str, Any]
     root: Section
     servers: Mapping[str, Section]
-    reviewers: Mapping[str, tuple[str, ...]]  # groups, resolved
+    reviewers: Groups  # by name, resolved
     terms: Terms  # the approval defaults
     warnings: tuple[Problem, ...]
     plans: dict[tuple[str, str], Plan] = field(default_factory=dict, compare=False, repr=False)

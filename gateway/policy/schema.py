@@ -37,7 +37,9 @@ def schema() -> Schema:
                 "reviewers": {
                     "type": "object",
                     "description": "Groups of reviewers by name.",
-                    "additionalProperties": {"$ref": "#/$defs/names"},
+                    "additionalProperties": {
+                        "anyOf": [{"$ref": "#/$defs/names"}, {"$ref": "#/$defs/group"}]
+                    },
                 },
                 "approval": {
                     **_object(_terms()),
@@ -71,6 +73,14 @@ def _definitions() -> dict[str, Schema]:
                 '"oidc:bob@example.com", "oidc-group:NAME".'
             ),
         },
+        "group": _object(
+            {
+                "description": _text("For people; changes nothing."),
+                "members": {"$ref": "#/$defs/names"},
+                "channel": _text("Where calls that this group decides are announced in Slack."),
+            },
+            required=("members",),
+        ),
         "condition": _condition(),
         "conditions": {
             "type": "array",
@@ -225,6 +235,10 @@ def _terms() -> Schema:
             "description": "Identical calls get an approval each.",
         },
         "channel": _text("Where to announce it in Slack."),
+        "web_only": {
+            "type": "boolean",
+            "description": "Announced in Slack, but approved on the page (or command line) only.",
+        },
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from approvals.model import Terms
 from gateway.policy import fields, paths, reading
 from gateway.policy.problem import Report, step
-from gateway.policy.reviewers import Groups, check_names, identities, names_in
+from gateway.policy.reviewers import Groups, channel_of, check_names, identities, names_in
 from gateway.policy.rules import DETACHED, RISKS
 
 Written = dict[str, Any]
@@ -73,14 +73,22 @@ def _term(key: str, raw: Any, pointer: str, groups: Groups, report: Report) -> A
             return reading.boolean(raw, pointer, report, what=what)
 
 
-def fill(written: Mapping[str, Any], defaults: Terms, groups: Groups) -> Terms:
-    """The terms in force: what the rule states, the defaults for the rest."""
+def fill(
+    written: Mapping[str, Any], defaults: Terms, groups: Groups, *, channel: str | None = None
+) -> Terms:
+    """The terms in force: what the rule states, the defaults for the rest.
+
+    The channel is the rule's own, else that of a group it names, else `channel`, which the defaults
+    state in so many words: that of a group which only they name is no place for others' calls.
+    """
     changed: dict[str, Any] = dict(written)
     for key in _DURATIONS:
         if key in changed:
             changed[key] = seconds(changed[key])
     if "reviewers" in changed:
-        changed["reviewers"] = identities(tuple(changed["reviewers"]), groups)
+        names = tuple(changed["reviewers"])
+        changed["reviewers"] = identities(names, groups)
+        changed.setdefault("channel", channel_of(names, groups) or channel)
     if "editable" in changed:
         changed["editable"] = tuple(changed["editable"])
     return replace(defaults, **changed) if changed else defaults
@@ -116,6 +124,7 @@ def strictest(terms: Sequence[Terms]) -> Terms | None:
             deny_memory=max(result.deny_memory, other.deny_memory),
             allow_duplicates=result.allow_duplicates and other.allow_duplicates,
             channel=result.channel or other.channel,
+            web_only=result.web_only or other.web_only,
         )
     return result
 
@@ -123,12 +132,12 @@ def strictest(terms: Sequence[Terms]) -> Terms | None:
 def cover(given: Terms, asked: Terms) -> bool:
     """Whether an approval under the given terms says everything that the asked terms want."""
     both = strictest([given, asked])
-    return both is not None and (both.reviewers, both.quorum, both.risk, both.not_owner) == (
-        given.reviewers,
-        given.quorum,
-        given.risk,
-        given.not_owner,
-    )
+    return both is not None and _asked(both) == _asked(given)
+
+
+def _asked(terms: Terms) -> tuple[object, ...]:
+    """What an approval must have been given under to count."""
+    return terms.reviewers, terms.quorum, terms.risk, terms.not_owner, terms.web_only
 
 
 def meet(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...] | None:

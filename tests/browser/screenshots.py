@@ -12,11 +12,14 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).parent.parent.parent
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
+
+
+BUILDER = "/policy/tool?server=billing&tool=create_charge"
 
 
 @dataclass(frozen=True)
@@ -28,15 +31,42 @@ class Picture:
     width: int = 1280
     height: int = 860
     dark: bool = False
+    before: str = ""  # what is done on the page first
 
 
 PICTURES = (
     Picture("queue", "/"),
     Picture("queue-dark", "/", dark=True),
     Picture("queue-phone", "/", width=360, height=740),
+    Picture("queue-phone-dark", "/", width=360, height=740, dark=True),
+    Picture("selected", "/", before="select"),
+    Picture("approval", "/approvals/", height=1100),
     Picture("history", "/history"),
     Picture("tools", "/tools"),
+    Picture("policy", "/policy"),
+    Picture("policy-builder", BUILDER, height=1000, before="preview"),
+    Picture("policy-builder-fault", BUILDER, height=1000, before="fault"),
+    Picture("policy-builder-dark", BUILDER, height=1000, dark=True, before="preview"),
+    Picture("policy-builder-phone", BUILDER, width=360, height=740),
+    Picture("agents", "/agents"),
+    Picture("insights", "/insights"),
 )
+
+
+def prepare(page: Page, step: str) -> None:
+    """What a reviewer did before the picture was taken."""
+    if step == "select":
+        for box in page.locator("[data-pick*=list_invoices]").all()[:3]:
+            box.check()
+        page.locator("[data-pick]:checked").first.scroll_into_view_if_needed()
+    if step in ("preview", "fault"):
+        page.locator('[id="/approve_if/0/conditions/0/value"]').fill("20000")
+        people = page.locator('[id="/approve_if/0/quorum"]')
+        people.fill("two" if step == "fault" else "2")
+        page.get_by_role("button", name="Show what changes").last.click()
+        page.wait_for_load_state()
+    if step == "fault":
+        page.locator("[aria-invalid=true]").first.scroll_into_view_if_needed()
 
 
 def take(browser: Browser, link: str, folder: Path) -> None:
@@ -47,6 +77,7 @@ def take(browser: Browser, link: str, folder: Path) -> None:
     page.goto(link)
     page.wait_for_url(f"{url}/")
     signed_in = door.storage_state()
+    first = page.locator(".card").nth(1).get_attribute("data-id")
     for picture in PICTURES:
         context = browser.new_context(
             viewport={"width": picture.width, "height": picture.height},
@@ -55,9 +86,10 @@ def take(browser: Browser, link: str, folder: Path) -> None:
             storage_state=signed_in,
         )
         page = context.new_page()
-        page.goto(f"{url}{picture.path}")
+        page.goto(f"{url}{picture.path}{first if picture.path == '/approvals/' else ''}")
         page.wait_for_selector("[data-live=live], .list, main")
-        page.wait_for_timeout(600)  # the live stream connects and says so
+        page.wait_for_selector("[data-live=live]")  # the stream is there and says so
+        prepare(page, picture.before)
         page.screenshot(path=folder / f"{picture.name}.png")
         context.close()
 

@@ -107,13 +107,13 @@ def test_the_queue_with_200_pending_is_painted_at_once(site: Site, visitors: Vis
         lambda tx: [hold(tx, "create_charge", charge(500 + number)) for number in range(200)]
     )
     page = visitors.new().sign_in("alice")
+    # The first of a few tries that is undisturbed: the machine may be busy with other tests.
     took = []
-    for _ in range(3):
+    for _ in range(10):
         page.reload()
         settled(page)
-        took.append(
-            float(
-                page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
-            )
-        )
-    assert min(took) < 1000  # 180 to 280 ms where it was written; the machine may be busy
+        paint = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+        took.append(float(page.evaluate(paint)))
+        if took[-1] < 300:
+            break
+    assert min(took) < 300

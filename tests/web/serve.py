@@ -22,6 +22,9 @@ async def serve(port: int) -> None:
         place = await open_place(scene, Path(folder))
         past_calls(scene)
         await fill(scene)
+        for number in range(3):
+            invoices = {"customer": f"cus_{number}", "since": "2026-01-01"}
+            scene.held("list_invoices", invoices, reason="Lists for people outside the team")
         print(link, flush=True)
         app = build(scene.deps(public_url=f"http://127.0.0.1:{port}", **place.deps()))
         config = uvicorn.Config(app, port=port, log_level="warning", timeout_graceful_shutdown=2)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 
+import pytest
 from sqlalchemy import Connection
 
+from approvals import history
 from approvals.model import Choice
 from approvals.view import Listing, view_in, view_of
 from tests.web.conftest import Door
@@ -72,3 +75,21 @@ async def test_a_decided_call_is_not_among_its_own_earlier_ones(scene: Scene) ->
     assert held.id not in [one.approval_id for one in shown.similar]
     assert shown.since_denied is not None
     assert shown.since_denied.approval_id != held.id
+
+
+async def test_a_search_that_was_cut_short_says_so_and_goes_on(
+    scene: Scene, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Rows looked at between looks at the time, and the time: so small that a page ends early.
+    monkeypatch.setattr(history, "_STRIDE", 2)
+    monkeypatch.setattr(history, "_STEP", 1.0)  # longer than a page may take
+    scene.held("needle", {"x": 1})
+    for number in range(10):
+        scene.held("hay", {"x": number})
+    visit = await door.signed_in("alice")
+    path, pages = "/history?tool=needle", 0
+    while "Nothing found yet" in (page := (await visit.get(path)).text):
+        pages += 1
+        path = re.findall(r'href="(/history\?[^"]+)" rel="next"', page)[0].replace("&amp;", "&")
+    assert pages > 2
+    assert "<b><bdi>needle</bdi></b>" in page

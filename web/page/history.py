@@ -200,7 +200,7 @@ async def _page(office: Office, request: Request, viewer: Viewer, chain: Chain |
         query=address(given).removeprefix("/history"),
         older=older,
         # A rare filter ends a page early rather than late: that is not the end of the history.
-        further=found.next if found.next is not None and len(found.rows) < query.limit else 0,
+        reached=found.reached,
         newest=address(given) if query.before is not None else "",
         problem=problem,
         chain=chain,

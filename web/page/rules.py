@@ -33,7 +33,7 @@ PATHS: Final = (
 )
 """What conditions may read besides arguments."""
 _LISTS: Final = ("reviewers", "editable")
-_FLAGS: Final = ("not_owner", "allow_duplicates")
+_FLAGS: Final = ("not_owner", "allow_duplicates", "web_only")
 _MOST: Final = 60  # rules or limits of one form
 _LABELS: Final[Mapping[str, tuple[str, str]]] = {
     "reason": ("Why a person is asked", "The agent and the reviewer read it"),
@@ -49,6 +49,7 @@ _LABELS: Final[Mapping[str, tuple[str, str]]] = {
     "deny_memory": ("Denial is remembered for", "10m"),
     "allow_duplicates": ("An approval for each identical call", ""),
     "channel": ("Slack channel", ""),
+    "web_only": ("Not approved in Slack", ""),
 }
 _FIRST: Final = ("reason", "reviewers", "quorum", "expires", "risk", "editable")
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -56,6 +57,7 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "when_detached": DETACHED,
     "not_owner": ("true", "false"),
     "allow_duplicates": ("true", "false"),
+    "web_only": ("true", "false"),
 }
 _TITLES: Final = {
     "deny_if": ("Deny if", "Refused when all conditions of one rule hold."),
