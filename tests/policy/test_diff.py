@@ -49,6 +49,16 @@ def test_equal_policies_have_no_changes_whatever_their_spelling() -> None:
             "t: added: at most 60 per minute calls per grant (counter c)",
         ),
         ({}, {"reviewers": {"g": ["a", "b"]}}, "the reviewer group g: unset -> a, b"),
+        (
+            {"reviewers": {"g": ["a"]}},
+            {"reviewers": {"g": {"members": ["a"], "channel": "#x"}}},
+            "the reviewer group g: a -> a (in #x)",
+        ),
+        (
+            {"approval": {"web_only": True}},
+            {},
+            "the approval default web_only: true -> unset",
+        ),
         ({}, {"approval": {"expires": "5m"}}, "the approval default expires: unset -> 5m"),
         ({}, {"servers": {"s": one()}}, "s/t: is listed now: allowed"),
         ({}, {"redact": ["args.a"]}, "redacted: none -> args.a"),

@@ -137,6 +137,10 @@ def test_a_denial_that_promises_approval_stays_a_denial_and_is_warned_of() -> No
             }
         },
         {"reviewers": {"g": ["a", "b"]}, "approval": {"reviewers": ["g"], "hold": "90s"}},
+        {
+            "reviewers": {"g": {"members": ["h", "b"], "channel": "#x"}, "h": ["a"]},
+            **one(require_approval={"reviewers": ["g"], "web_only": True}),
+        },
     ],
 )
 def test_the_normal_form_is_its_own_normal_form(document: Any) -> None:

@@ -54,6 +54,7 @@ def test_every_term_of_a_rule_reaches_the_approval() -> None:
         "deny_memory": 0,
         "allow_duplicates": True,
         "channel": "#ops",
+        "web_only": True,
     }
     assert terms(one(approve_if=[{"conditions": [], **stated}])) == Terms(
         reviewers=("alice", "bob"),
@@ -68,6 +69,7 @@ def test_every_term_of_a_rule_reaches_the_approval() -> None:
         deny_memory=0,
         allow_duplicates=True,
         channel="#ops",
+        web_only=True,
     )
 
 
@@ -92,6 +94,7 @@ def test_the_strictest_terms_win_when_several_rules_hold() -> None:
         "editable": ["args.y"],
         "risk": "high",
         "not_owner": True,
+        "web_only": True,
     }
     rules = one(approve_if=[{"conditions": [], **lax}, {"conditions": [], **strict}])
     assert terms(rules) == Terms(
@@ -105,7 +108,42 @@ def test_the_strictest_terms_win_when_several_rules_hold() -> None:
         risk="high",
         not_owner=True,
         deny_memory=3600,
+        web_only=True,
     )
+
+
+PAYMENTS = {"members": ["alice", "bob"], "channel": "#payments"}
+OPS = {"members": ["carol"], "channel": "#ops"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "approval", "channel"),
+    [
+        ({"reviewers": ["pay"]}, {}, "#payments"),
+        ({"reviewers": ["pay"], "channel": "#own"}, {"channel": "#all"}, "#own"),
+        ({"reviewers": ["pay"]}, {"channel": "#all"}, "#payments"),
+        ({"reviewers": ["dave", "plain", "ops", "pay"]}, {}, "#ops"),
+        ({"reviewers": ["plain"]}, {"channel": "#all"}, "#all"),
+        ({"reviewers": ["nested"]}, {}, None),
+        ({}, {"reviewers": ["pay"]}, "#payments"),
+        ({}, {"reviewers": ["pay"], "channel": "#all"}, "#all"),
+        ({"reviewers": ["plain"]}, {"reviewers": ["pay"]}, None),
+        ({"quorum": 1}, {"reviewers": ["pay"]}, "#payments"),
+        ({"reviewers": ["ops"]}, {"reviewers": ["pay"], "channel": "#all"}, "#ops"),
+    ],
+)
+def test_a_group_has_a_channel_below_the_rules_and_above_the_default(
+    rule: Any, approval: Any, channel: str | None
+) -> None:
+    groups = {"pay": PAYMENTS, "ops": OPS, "plain": ["erin"], "nested": ["pay"]}
+    rules = {"reviewers": groups, "approval": approval, **one(require_approval=rule or True)}
+    assert terms(rules).channel == channel
+
+
+def test_a_group_with_a_channel_names_the_same_people_as_a_list() -> None:
+    rule = one(require_approval={"reviewers": ["all"]})
+    groups = {"all": {"members": ["pay", "dave"], "channel": "#all"}, "pay": PAYMENTS}
+    assert terms({"reviewers": groups, **rule}).reviewers == ("alice", "bob", "dave")
 
 
 def test_all_reasons_and_conditions_of_a_hold_are_told() -> None:
@@ -210,6 +248,12 @@ def test_a_quorum_that_only_fails_together_is_a_load_error() -> None:
         (["slack:T1"], "/reviewers/g/0"),
         (["teams:x"], "/reviewers/g/0"),
         (["al ice"], "/reviewers/g/0"),
+        ({"channel": "#x"}, "/reviewers/g"),
+        ({"members": []}, "/reviewers/g/members"),
+        ({"members": ["al ice"]}, "/reviewers/g/members/0"),
+        ({"members": ["g"]}, "/reviewers/g"),
+        ({"members": ["a"], "channel": 5}, "/reviewers/g/channel"),
+        ({"members": ["a"], "chanel": "#x"}, "/reviewers/g/chanel"),
     ],
 )
 def test_empty_circular_and_unknown_reviewers_are_errors(reviewers: Any, pointer: str) -> None:

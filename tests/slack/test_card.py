@@ -99,6 +99,21 @@ def sound(face: Face) -> None:
         assert MARK not in text
 
 
+def test_a_rule_for_the_page_alone_leaves_no_approve_button(shared: Record) -> None:
+    terms = Terms(web_only=True, editable=("args.n",), risk="high")
+    held = shared.hold({"n": 5}, grant=f"grt_{next(grants)}", terms=terms)
+    face = drawn(shared, held)
+    sound(face)
+    assert not face.approvable
+    assert [one["action_id"] for one in buttons(face)] == [
+        "approval.open",
+        "approval.deny",
+        "approval.ask",
+    ]
+    assert buttons(face)[0]["text"]["text"] == "Review in full"
+    assert "approved on the page, not in Slack" in str(face.blocks)
+
+
 @some
 @given(given_=arguments, before=arguments, program=texts)
 def test_no_arguments_make_a_card_that_slack_refuses_or_whose_words_do_anything(

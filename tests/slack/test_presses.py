@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from approvals.model import Approval, Choice, Reviewer, State, Terms
+from approvals.model import Approval, Choice, NotAllowed, Reviewer, State, Terms
 from approvals.rows import APPROVAL
 from gateway import grants
 from tests.slack.bench import Bench, bench
@@ -318,6 +318,26 @@ def _held_by(there: Bench, grant: str, **terms: Any) -> Approval:
     return there.scene.held(
         "create_charge", {"amount": 1}, grant=grant, terms=Terms(expires=1800, **terms)
     )
+
+
+async def test_a_rule_for_the_page_alone_is_not_approved_or_changed_in_slack(there: Bench) -> None:
+    held = there.held(web_only=True, editable=("args.amount",))
+    await there.press(click(there.slack, held, "approval.approve"))
+    await there.press(click(there.slack, held, "approval.edit"))
+    assert await there.state(held) is State.PENDING
+    assert "approved on the page, not in Slack" in there.whispered()[0]
+    assert "changed on the page" in there.whispered()[1]
+    assert there.slack.called("views.open") == []
+    alice = await there.scene.people.find("alice")
+    assert alice is not None
+    refused = await there.scene.approvals.decide(
+        held.id, revision=1, reviewer=alice, choice=Choice.APPROVE, via="slack"
+    )
+    assert isinstance(refused, NotAllowed)
+    await there.scene.approvals.decide(
+        held.id, revision=1, reviewer=alice, choice=Choice.APPROVE, via="page"
+    )
+    assert await there.state(held) is State.APPROVED
 
 
 async def test_a_rule_that_names_others_refuses(there: Bench) -> None:

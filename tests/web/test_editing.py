@@ -275,6 +275,7 @@ def test_a_schema_that_cannot_be_read_fits_nothing_and_fetches_nothing() -> None
         (Terms(risk="high"), False),
         (Terms(risk="medium", quorum=2), False),
         (Terms(risk="medium", not_owner=True), False),
+        (Terms(risk="medium", web_only=True), False),
         (Terms(risk="medium", reviewers=("alice",)), False),
         (Terms(risk="medium", reviewers=("carol",)), False),
     ],

@@ -209,7 +209,7 @@ def _rules(form: Mapping[str, str], key: str, entry: Mapping[str, Any]) -> list[
             rule = {name: before[name] for name in before if name not in DENY_RULE[1:]}
             rule |= {"on_deny": told} if told else {}
         if conditions or form.get(f"{at}/always"):
-            found.append({"conditions": conditions, **rule})
+            found.append(_ordered(before, {"conditions": conditions, **rule}))
         elif rule.keys() - before.keys():
             found.append(rule)  # a rule without conditions: the checker says so
     return found
@@ -231,10 +231,11 @@ def _conditions(form: Mapping[str, str], at: str) -> list[dict[str, Any]]:
 
 def _terms(form: Mapping[str, str], at: str, before: Mapping[str, Any]) -> dict[str, Any]:
     shown = ("reason", *TERMS)
-    terms = {
-        key: value for key, value in before.items() if key not in shown and key != "conditions"
-    }
-    for key in shown:
+    terms: dict[str, Any] = {}
+    for key in dict.fromkeys((*before, *shown)):  # in the file's own order
+        if key not in shown:
+            terms |= {key: before[key]} if key != "conditions" else {}
+            continue
         written = form.get(f"{at}/{key}", "").strip()
         if not written:
             continue
@@ -265,8 +266,13 @@ def _limits(form: Mapping[str, str], entry: Mapping[str, Any]) -> list[dict[str,
             for key, value in written.items()
             if value
         }
-        found.append({**kept, **stated})
+        found.append(_ordered(before, {**kept, **stated}))
     return found
+
+
+def _ordered(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """The members in the order the file has them; new ones last."""
+    return {key: now[key] for key in dict.fromkeys((*before, *now)) if key in now}
 
 
 def _before(listed: Any, number: str) -> Mapping[str, Any]:
