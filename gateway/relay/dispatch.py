@@ -18,7 +18,7 @@ from gateway.grants import Grant
 from gateway.headers import outbound_headers
 from gateway.jsonrpc import ErrorCode, Message, client_of, encode, error_body, result_body
 from gateway.relay.calls import Calls
-from gateway.relay.exchange import Garbage, handed_down, read_json, read_response
+from gateway.relay.exchange import Garbage, Response, handed_down, read_json, read_response
 from gateway.relay.holding import Holding
 from gateway.relay.listing import TOOLS_CHANGED, Listing
 from gateway.relay.response import Receive, Send, reply
@@ -241,49 +241,44 @@ class Dispatch:
         """What the server says of itself, and that its calls may become tasks."""
         message = visit.message
         headers = dict(outbound_headers(visit.protocol, message.method, message.params or {}))
-        try:
-            answer = await visit.backend.upstream.send(
-                visit.request(encode(message), headers=headers)
-            )
-            try:
-                if answer.status != 200 or message.id is None:  # noqa: PLR2004
-                    body = await read_json(answer, self._max_result)
-                    status, body = handed_down(answer.status, body, message.id)
-                    await reply(visit.send, status, body, headers=_headers(answer))
-                    return
-                response = await read_response(answer, message.id, limit=self._max_result)
-            finally:
-                await answer.aclose()
-        except (NotSent, OutcomeUnknown) as error:
-            await self._unreachable(visit.backend, visit.send, message, error)
+        found = await self._asked(visit, visit.request(encode(message), headers=headers))
+        if found is None:
             return
+        answer, response = found
         result, body = response.message.get("result"), response.body
-        if isinstance(result, dict):
+        if isinstance(result, dict) and message.id is not None:
             body = result_body(message.id, advertised(result))
         await reply(visit.send, 200, body, headers=_headers(answer))
 
     async def _initialize(self, visit: Visit) -> None:
-        message = visit.message
-        request = visit.request(encode(message))
-        try:
-            answer = await visit.backend.upstream.send(request)
-            try:
-                if answer.status != 200 or message.id is None:  # noqa: PLR2004
-                    body = await read_json(answer, self._max_result)
-                    status, body = handed_down(answer.status, body, message.id)
-                    await reply(visit.send, status, body, headers=_headers(answer))
-                    return
-                response = await read_response(answer, message.id, limit=self._max_result)
-            finally:
-                await answer.aclose()
-        except (NotSent, OutcomeUnknown) as error:
-            await self._unreachable(visit.backend, visit.send, message, error)
+        found = await self._asked(visit, visit.request(encode(visit.message)))
+        if found is None:
             return
+        answer, response = found
         headers = _headers(answer)
         if "result" in response.message:
             sealed = self._seal(visit, answer.session, response.message)
             headers.append((b"mcp-session-id", sealed.encode("ascii")))
         await reply(visit.send, 200, response.body, headers=headers)
+
+    async def _asked(self, visit: Visit, request: Request) -> tuple[Answer, Response] | None:
+        """The server's whole response, to look into. None: the agent was told why there is none."""
+        message = visit.message
+        try:
+            answer = await visit.backend.upstream.send(request)
+            try:
+                if answer.status == 200 and message.id is not None:  # noqa: PLR2004 - HTTP
+                    limit = self._max_result
+                    return answer, await read_response(answer, message.id, limit=limit)
+                body = await read_json(answer, self._max_result)
+            finally:
+                await answer.aclose()
+        except (NotSent, OutcomeUnknown) as error:
+            await self._unreachable(visit.backend, visit.send, message, error)
+            return None
+        status, body = handed_down(answer.status, body, message.id)
+        await reply(visit.send, status, body, headers=_headers(answer))
+        return None
 
     def _seal(self, visit: Visit, identifier: str, response: dict[str, Any]) -> str:
         info = client_of((visit.message.params or {}).get("clientInfo"))

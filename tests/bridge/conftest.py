@@ -13,7 +13,7 @@ import pytest
 
 from tests.bridge.crossing import Era, command, served
 from tests.end_to_end.agents import Agent, agent
-from tests.end_to_end.desk import Desk
+from tests.end_to_end.desk import Desk, at_work
 from tests.harness import ROOT, Site, eventually
 
 HOLD = 20
@@ -95,22 +95,11 @@ def scene_in(folder: Path) -> Iterator[Scene]:
         site.policy(**POLICY)
         pipes = {name: by_pipe(name) for name in ("old-pipe", "new-pipe")}
         site.servers(old={"url": old}, new={"url": new}, **pipes)
-        site.start()
-        desk = Desk(site.url, site.reviewer())
-        try:
+        with at_work(site) as desk:
             yield Scene(site, desk)
-        finally:
-            desk.close()
-            site.stop()
 
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     with scene_in(tmp_path_factory.mktemp("bridge")) as made:
         yield made
-
-
-@pytest.fixture
-def key(request: pytest.FixtureRequest) -> str:
-    """What marks this test's calls on the server."""
-    return f"{request.node.name}"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.agents import Agent, agent
-from tests.end_to_end.desk import Desk
+from tests.end_to_end.desk import Desk, at_work
 from tests.harness import Site, Witness, witness
 
 HOLD = 20  # seconds; longer than any test takes, so a held call is answered by a decision
@@ -73,16 +73,5 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         site = Site(folder, {"SIGNOFF_HOLD": str(HOLD), "SIGNOFF_PROGRESS": "0.5"})
         site.policy(**POLICY)
         site.servers(witness={"url": server.url})
-        site.start()
-        desk = Desk(site.url, site.reviewer())
-        try:
+        with at_work(site) as desk:
             yield Scene(site, server, desk)
-        finally:
-            desk.close()
-            site.stop()
-
-
-@pytest.fixture
-def key(request: pytest.FixtureRequest) -> str:
-    """What marks this test's calls on the server."""
-    return f"{request.node.name}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx2
 
-from tests.harness import eventually
+from tests.harness import Site, eventually
 
 Row = dict[str, Any]
 
@@ -81,3 +83,15 @@ class Desk:
         answer.raise_for_status()
         found: Row = answer.json()
         return found
+
+
+@contextmanager
+def at_work(site: Site) -> Iterator[Desk]:
+    """The gateway runs, and a reviewer sits at this desk."""
+    site.start()
+    desk = Desk(site.url, site.reviewer())
+    try:
+        yield desk
+    finally:
+        desk.close()
+        site.stop()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.agents import agent
-from tests.end_to_end.desk import Desk
+from tests.end_to_end.desk import Desk, at_work
 from tests.harness import Site, eventually
 
 pytestmark = pytest.mark.xdist_group("every_client")
@@ -57,13 +57,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
     )
     command = str(Path(sys.executable).parent / "mcp-server-git")
     site.servers(git={"command": command, "args": ["--repository", str(path)]})
-    site.start()
-    desk = Desk(site.url, site.reviewer())
-    try:
+    with at_work(site) as desk:
         yield Repository(path, site, desk)
-    finally:
-        desk.close()
-        site.stop()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from gateway import grants
 from gateway.grants import Grant
 from tests.end_to_end.agents import CLIENTS
 from tests.end_to_end.conftest import Scene
-from tests.end_to_end.desk import Desk
+from tests.end_to_end.desk import at_work
 from tests.harness import Site, eventually, witness
 
 pytestmark = pytest.mark.xdist_group("holds")
@@ -32,13 +32,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         site = Site(folder, {"SIGNOFF_HOLD": "2", "SIGNOFF_PROGRESS": "0.5"})
         site.policy(tools=TOOLS)
         site.servers(witness={"url": server.url})
-        site.start()
-        desk = Desk(site.url, site.reviewer())
-        try:
+        with at_work(site) as desk:
             yield Scene(site, server, desk)
-        finally:
-            desk.close()
-            site.stop()
 
 
 def known(scene: Scene, label: str) -> Grant:

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from tests.end_to_end.conftest import Scene
-from tests.end_to_end.desk import Desk
+from tests.end_to_end.desk import at_work
 from tests.harness import Site, eventually, witness
 
 pytestmark = pytest.mark.xdist_group("rules")
@@ -28,13 +28,8 @@ def ground(tmp_path: Path) -> Iterator[Scene]:
         site = Site(tmp_path, {"SIGNOFF_HOLD": "20", "SIGNOFF_PROGRESS": "0.5"})
         site.policy(**HELD)
         site.servers(witness={"url": server.url})
-        site.start()
-        desk = Desk(site.url, site.reviewer())
-        try:
+        with at_work(site) as desk:
             yield Scene(site, server, desk)
-        finally:
-            desk.close()
-            site.stop()
 
 
 def readiness(site: Site) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from tests.conformance.stage import reference
-from tests.end_to_end.desk import Desk
+from tests.end_to_end.desk import Desk, at_work
 from tests.harness import SIGNOFF, Site, Witness, witness
 
 Mode = Literal["legacy", "auto"]
@@ -70,19 +70,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         site = Site(folder, {"SIGNOFF_HOLD": "20", "SIGNOFF_PROGRESS": "0.5"})
         site.policy(default="allow", hide=["secret"], tools=TOOLS)
         site.servers(w={"url": server.url}, reference={"url": url})
-        site.start()
-        desk = Desk(site.url, site.reviewer())
-        try:
+        with at_work(site) as desk:
             yield Start(site, server, desk)
-        finally:
-            desk.close()
-            site.stop()
-
-
-@pytest.fixture
-def key(request: pytest.FixtureRequest) -> str:
-    """What marks this test's calls on the server."""
-    return f"{request.node.name}"
 
 
 @pytest.fixture(params=MODES)

@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.end_to_end.desk import Desk
+from tests.end_to_end.desk import Desk, at_work
 from tests.harness import Site, eventually, free_port, witness
 from tests.hostile.faulty import TOOLS, Faulty, faulty_server
 
@@ -90,13 +90,8 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
             w={"url": good.url},
             down={"url": f"http://127.0.0.1:{free_port()}/mcp"},
         )
-        site.start()
-        desk = Desk(site.url, site.reviewer())
-        try:
+        with at_work(site) as desk:
             yield Ground(site, faulty, desk, site.grant("agent"))
-        finally:
-            desk.close()
-            site.stop()
 
 
 def text(answer: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.stage import jobs
-from tests.end_to_end.desk import Desk, Row
+from tests.end_to_end.desk import Desk, Row, at_work
 from tests.harness import Site, eventually
 from tests.jobs import TOOLS
 from tests.tasks.agent import Agent
@@ -70,22 +70,11 @@ def scene_in(folder: Path, **environ: str) -> Iterator[Scene]:
         site = Site(folder, {"SIGNOFF_HOLD": str(HOLD), "SIGNOFF_PROGRESS": "0.5", **environ})
         site.policy(**policy())
         site.servers(jobs={"url": url})
-        site.start()
-        desk = Desk(site.url, site.reviewer())
-        try:
+        with at_work(site) as desk:
             yield Scene(site, folder / "jobs.jsonl", desk)
-        finally:
-            desk.close()
-            site.stop()
 
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     with scene_in(tmp_path_factory.mktemp("gateway")) as made:
         yield made
-
-
-@pytest.fixture
-def key(request: pytest.FixtureRequest) -> str:
-    """What marks this test's calls on the server."""
-    return f"{request.node.name}"

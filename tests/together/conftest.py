@@ -17,7 +17,7 @@ from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from tests.conformance.stage import BY_PIPE, reference
-from tests.end_to_end.desk import Desk
+from tests.end_to_end.desk import Desk, at_work
 from tests.harness import Site, Witness, free_port, witness
 
 Json = dict[str, Any]
@@ -149,19 +149,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             down={"url": f"http://127.0.0.1:{free_port()}/mcp"},
             **{LONG: {"url": server.url}},
         )
-        site.start()
-        desk = Desk(site.url, site.reviewer())
-        try:
+        with at_work(site) as desk:
             yield House(site, server, desk)
-        finally:
-            desk.close()
-            site.stop()
-
-
-@pytest.fixture
-def key(request: pytest.FixtureRequest) -> str:
-    """What marks this test's calls on the server."""
-    return f"{request.node.name}"
 
 
 @pytest.fixture(params=MODES)
