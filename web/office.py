@@ -80,7 +80,7 @@ def read_empty(connection: Connection, public_url: str) -> Empty:
     ):
         granted = connection.execute(select(_grant.c.id).limit(1)).first() is not None
         line = "" if granted else "signoff grant create my-agent"
-        line = line or f"claude mcp add --transport http my-server {public_url}/mcp/SERVER"
+        line = line or f"claude mcp add --transport http my-server {public_url}/mcp"
         return Empty(
             heading="No agent has called yet",
             sentence="Connect one to this gateway" + ("." if granted else "; first make a grant."),

@@ -25,7 +25,8 @@ RULES = """{
   "description": "What our agents may do.",
   "default": "deny",
   "hide": ["debug_*"],
-  "reviewers": {"ops": ["alice", "bob"], "finance": ["alice", "dave"]},
+  "reviewers": {"ops": ["alice", "bob"],
+                "finance": {"members": ["alice", "dave"], "channel": "#finance"}},
   "approval": {"reviewers": ["ops"], "expires": "30m"},
   "tools": {
     "list_invoices": {

@@ -36,7 +36,7 @@ async def test_a_new_grants_token_is_shown_once_with_lines_to_paste(
     answer = await press(visit, "/agents/new", label='ci "bot"', servers="billing, crm", days="30")
     token = "sgn_secret-of-grt_0-for-root"
     assert token in answer.text
-    assert f"claude mcp add --transport http ci--bot {HOST}/mcp/SERVER" in answer.text
+    assert f"claude mcp add --transport http ci--bot {HOST}/mcp " in answer.text
     assert stray(answer.text) == ""
     assert answer.headers["cache-control"] == "no-store"
     assert token not in (await visit.get("/agents")).text

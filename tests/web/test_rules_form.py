@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from gateway.policy.document import check
 from gateway.policy.drafting import drafted
-from web.page.rules import Builder, Control, builder, choice_of, kind_of, scalar, typed
+from web.page.filled import choice_of, scalar, typed
+from web.page.rules import Builder, Control, builder, kind_of
 
 ENTRIES: tuple[Any, ...] = (
     None,

@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from web.deps import Desk
 from web.office import Office
 from web.page import definition, policy
-from web.page.figures import insights, use_of_tools
+from web.page.figures import insights, last_calls, use_of_tools
 from web.page.frame import Notice
 from web.page.tooltable import grouped
 from web.session import Viewer
@@ -22,10 +22,10 @@ _Short = Annotated[str, Form(max_length=400)]
 
 
 def connect_lines(url: str, label: str, token: str) -> list[dict[str, str]]:
-    """What to paste where, to connect an agent. SERVER is one of the configured names."""
+    """What to paste where, to connect an agent to every server its grant reaches."""
     letters = (part if part.isascii() and part.isalnum() else "-" for part in label.lower())
     name = "".join(letters).strip("-") or "signoff"
-    address = f"{url}/mcp/SERVER"
+    address = f"{url}/mcp"
     headers = {"Authorization": f"Bearer {token}"}
     cursor = {"mcpServers": {name: {"url": address, "headers": headers}}}
     code = {"servers": {name: {"type": "http", "url": address, "headers": headers}}}
@@ -37,6 +37,11 @@ def connect_lines(url: str, label: str, token: str) -> list[dict[str, str]]:
         },
         {"name": "Cursor, .cursor/mcp.json", "text": json.dumps(cursor)},
         {"name": "VS Code, .vscode/mcp.json", "text": json.dumps(code)},
+        {
+            "name": "Codex, ~/.codex/config.toml",
+            "text": f'[mcp_servers.{name}]\nurl = "{address}"\n'
+            f'http_headers = {{ Authorization = "Bearer {token}" }}',
+        },
     ]
 
 
@@ -145,6 +150,7 @@ async def _agents(
         viewer,
         "grants.html",
         grants=await desk.grants(),
+        last=await office.deps.database.read(last_calls),
         servers=await desk.servers(),
         admin=viewer.reviewer.role == "admin",
         made=made,

@@ -243,3 +243,14 @@ def use_of_tools(connection: Connection, now: Millis) -> dict[tuple[str, str], U
         )
         for key, events in counts.items()
     }
+
+
+def last_calls(connection: Connection) -> dict[str, Millis]:
+    """When each grant last called, by its id. Looks at the newest rows only."""
+    newest = connection.execute(select(func.max(_history.c.seq))).scalar() or 0
+    rows = connection.execute(
+        select(_history.c.grant_id, func.max(_history.c.at))
+        .where(_history.c.seq > newest - 200_000, _history.c.tool != "")
+        .group_by(_history.c.grant_id)
+    ).all()
+    return {grant: at for grant, at in rows if grant}

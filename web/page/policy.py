@@ -18,8 +18,9 @@ from fastapi.responses import RedirectResponse, Response
 from gateway.policy.drafting import pointer_to
 from web.deps import Draft, Rulebook, Saved, ToolLine, Tried
 from web.office import Office
+from web.page.filled import choice_of
 from web.page.frame import Notice
-from web.page.rules import KINDS, PATHS, WINDOW_NAMES, builder, choice_of
+from web.page.rules import KINDS, PATHS, WINDOW_NAMES, builder
 from web.page.tooltable import fate_words, grouped
 from web.session import Viewer
 
