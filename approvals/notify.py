@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -37,7 +38,8 @@ _FIRST_PAUSE: Final = 1.0  # seconds after the first failure; doubled with each,
 _LONGEST_PAUSE: Final = 3_600.0
 _LONGEST_REST: Final = 60.0  # seconds a notifier rests when everything it was given failed
 _AT_ONCE: Final = 8
-_BATCH: Final = 32  # so many tries of SYNC_SECONDS, _AT_ONCE side by side, end within a lease
+_BATCH: Final = 32
+_RENEW: Final = outbox.LEASE / 3_000  # seconds after which what is in hand is leased anew
 
 
 class Retry(Exception):
@@ -172,9 +174,11 @@ class Outbox:
             )
         ]
         gate = asyncio.Semaphore(_AT_ONCE)
-        async with asyncio.TaskGroup() as group:
+        held = {one.id for one in taken}
+        async with self._renewed(held), asyncio.TaskGroup() as group:
             tries = [
-                group.create_task(self._in_order(gate, name, notices)) for notices in by_approval
+                group.create_task(self._in_order(gate, name, notices, held))
+                for notices in by_approval
             ]
         failed = [task.result() for task in tries]
         wanted = [one.after for one in failed if one is not None and one.after is not None]
@@ -185,28 +189,50 @@ class Outbox:
         return 0.001 if len(taken) == _BATCH else 0
 
     async def _in_order(
-        self, gate: asyncio.Semaphore, name: str, notices: list[Notice]
+        self, gate: asyncio.Semaphore, name: str, notices: list[Notice], held: set[str]
     ) -> _Failed | None:
         """One approval's notices, oldest first; what follows a failure waits for it."""
         async with gate:
             for place, notice in enumerate(notices):
                 try:
-                    failed = await self._one(name, notice, notices[place + 1 :])
+                    failed = await self._one(name, notice, notices[place + 1 :], held)
                 except RecordUnavailable:  # sent, perhaps; it is due again when its lease ends
+                    held.difference_update(one.id for one in notices)
                     return _Failed("the record cannot be written")
                 if failed is not None:
                     return None if failed.untried else failed
         return None
 
-    async def _one(self, name: str, notice: Notice, followers: list[Notice]) -> _Failed | None:
+    @asynccontextmanager
+    async def _renewed(self, held: set[str]) -> AsyncIterator[None]:
+        """What is held stays leased for the length of the block, however long its tries take."""
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(_RENEW)
+                with suppress(RecordUnavailable):  # then it may be told twice
+                    await self._database.journal.write(partial(outbox.renew, held=frozenset(held)))
+
+        task = asyncio.create_task(renew(), name="outbox lease")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _one(
+        self, name: str, notice: Notice, followers: list[Notice], held: set[str]
+    ) -> _Failed | None:
         """Try one notice and note how it went. None: it is done with."""
         write = self._database.journal.write
         failed = await self._try(name, notice)
+        held.discard(notice.id)  # what is noted now decides when it is due: no renewal after it
         if failed is None:
             await write(partial(outbox.delivered, notice=notice))
             return None
         now = self._clock.now()
         if failed.untried:
+            held.difference_update(one.id for one in followers)
             until = now + int(min(failed.after or 0, _LONGEST_PAUSE) * 1000)
             for waiting in (notice, *followers):
                 await write(partial(outbox.hand_back, notice=waiting, until=until))
@@ -215,6 +241,7 @@ class Outbox:
             log.error("notice.given_up", notifier=name, notice=notice.id, why=failed.why)
             await write(partial(outbox.give_up, notice=notice, why=failed.why))
             return None
+        held.difference_update(one.id for one in followers)
         until = self._until(now, notice, failed)
         await write(partial(outbox.put_off, notice=notice, until=until, why=failed.why))
         for later in followers:

@@ -20,8 +20,10 @@ from approvals.reminders import due_at
 from approvals.rows import APPROVAL
 from approvals.transaction import Transaction
 
-LEASE: Final = 120_000
-"""Milliseconds after which what a worker took and said nothing about is due again."""
+LEASE: Final = 20_000
+"""Milliseconds after which what a worker took and said nothing about is due again. A worker that
+lives renews it, so that what a dead one held is soon told by another.
+"""
 
 _ERROR: Final = 200  # characters of a failure kept
 
@@ -79,6 +81,15 @@ def lease(tx: Transaction, notifier: str, *, limit: int) -> tuple[Notice, ...]:
         .values(tries=OUTBOX.c.tries + 1, due_at=tx.now + LEASE)
     )
     return tuple(sorted(notices, key=lambda one: (one.at, one.version)))
+
+
+def renew(tx: Transaction, held: frozenset[str]) -> None:
+    """A worker still has these in hand."""
+    tx.connection.execute(
+        update(OUTBOX)
+        .where(OUTBOX.c.id.in_(held), OUTBOX.c.done_at.is_(None))
+        .values(due_at=tx.now + LEASE)
+    )
 
 
 def _late(tx: Transaction, reminders: list[Notice]) -> frozenset[str]:

@@ -25,8 +25,10 @@ MESSAGE: Final[Table] = SQLModel.metadata.tables[str(SlackMessageRow.__tablename
 CARD, COLLAPSED, DIGEST, NOTE = "card", "collapsed", "digest", "note"
 OPEN, GONE, FAILED = "open", "gone", "failed"
 
-BUSY: Final = 30_000
-"""Milliseconds after which a message that somebody was sending is anybody's again."""
+BUSY: Final = 20_000
+"""Milliseconds after which a message that somebody was sending is anybody's again: more than a try
+of the outbox may take.
+"""
 
 MOST_POSTS: Final = 2
 """What people delete while it waits is posted once more."""

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
 import pytest
 
-from approvals import outbox
+from approvals import notify, outbox
 from approvals.model import Choice, State
 from approvals.notify import MOST_TRIES, OLDEST, GiveUp, Outbox, Retry
 from approvals.outbox import LEASE, Notice
 from approvals.store import Database
 from tests.approvals.record import BOB, KEYS, Record
+from tests.harness import eventually
 
 
 class Memory:
@@ -185,6 +187,40 @@ async def test_a_worker_that_died_in_the_middle_leaves_the_notice_to_the_next(
     record.clock.pass_(seconds=LEASE / 1000)
     await made.round("memory")
     assert [(one.id, one.tries) for one in memory.told] == [(taken.id, 2)]
+
+
+async def test_a_worker_that_lives_keeps_what_it_has_in_hand(
+    record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notify, "_RENEW", 0.01)
+    go_on = asyncio.Event()
+
+    class Slow(Memory):
+        async def sync(self, delivery: Notice) -> None:
+            await super().sync(delivery)
+            await go_on.wait()
+
+    slow = Slow()
+    made = await worker(record, memory=slow)
+    record.hold()
+    round_ = asyncio.create_task(made.round("memory"))
+    with anyio.fail_after(5):
+        await slow.changed.wait()
+        for _ in range(3):
+            record.clock.pass_(seconds=LEASE / 1000 - 1)
+            until = record.clock.now() + LEASE
+            await asyncio.to_thread(eventually, partial(is_due_at, record, until))
+            assert await made.round("memory") == 0
+        go_on.set()
+        await round_
+    assert len(slow.told) == 1
+    assert rows(record) == []
+
+
+def is_due_at(record: Record, at: int) -> bool:
+    """Whether the one notice is due again then, and no sooner."""
+    query = "SELECT due_at FROM outbox WHERE kind = 'held'"
+    return record.read(lambda connection: int(connection.exec_driver_sql(query).scalar_one()) == at)
 
 
 async def test_two_workers_share_the_work_and_tell_nothing_twice(record: Record) -> None:

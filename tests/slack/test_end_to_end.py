@@ -19,7 +19,7 @@ from approvals.store import Transaction
 from tests.end_to_end.agents import Agent, agent
 from tests.end_to_end.desk import Desk
 from tests.harness import Site, Witness, eventually, witness
-from tests.slack.message import Message
+from tests.slack.message import Fault, Message
 from tests.slack.payloads import click, command, interaction, signed, submit
 from tests.slack.sockets import Sockets
 from tests.slack.workspace import Workspace
@@ -28,7 +28,9 @@ Json = dict[str, Any]
 TOOLS: Json = {
     "held": {"require_approval": {"reason": "A person decides.", "editable": ["args.amount"]}},
     "slow": {"require_approval": {"channel": "#payments", "reviewers": ["bob"]}},
+    "secret": {"require_approval": {"reviewers": ["payments"], "web_only": True}},
 }
+GROUPS: Json = {"payments": {"members": ["bob", "dana"], "channel": "#payments"}}
 
 
 @dataclass
@@ -58,7 +60,7 @@ class Town:
             },
         )
         site.folder.mkdir()
-        site.policy(tools=TOOLS)
+        site.policy(reviewers=GROUPS, tools=TOOLS)
         site.servers(w={"url": self.witness.url})
         for person, user in (("alice", "U1"), ("bob", "U2")):
             site.write(partial(_add, person=person, identity=f"slack:T1/{user}"))
@@ -257,6 +259,25 @@ def test_a_rules_channel_and_reviewers_hold_in_slack_too(town: Town, site: Site)
         assert not call.answer().refused
 
 
+def test_a_groups_channel_shows_a_rule_for_the_page_alone_and_only_the_page_approves(
+    town: Town, site: Site
+) -> None:
+    with calling(site) as caller:
+        call = caller.begin("secret", key="page")
+        card = town.card(channel="G1")
+        assert card.buttons()[0]["text"]["text"] == "Review in full"
+        button = {**card.button("approval.deny"), "action_id": "approval.approve"}
+        card.blocks[-2]["elements"].append(button)
+        town.deliver(town.press(card, "approval.approve", "U2"))
+        assert town.told("approved on the page, not in Slack")
+        assert "page" not in [key for _, key in town.witness.ran()]
+        page = Desk(site.url, site.reviewer("dana"))
+        page.approve(page.waiting("page")["id"])
+        page.close()
+        assert not call.answer().refused
+    assert says(card, "Done: secret on w")
+
+
 def test_the_command_answers_from_the_running_gateway(town: Town, site: Site) -> None:
     with calling(site) as caller:
         call = caller.begin("held", key="listed")
@@ -300,10 +321,117 @@ def test_pending_survives_a_restart_and_its_old_button_works(apart: Town) -> Non
         site.stop()
 
 
+HANGS = 600.0  # seconds: far longer than anybody waits
+HISTORY = frozenset(("channels:history", "groups:history"))
+
+
+def cards(town: Town) -> list[Message]:
+    """Every card that stands in the channel."""
+    return [one for one in town.slack.shown("C1") if one.blocks[0]["type"] == "header"]
+
+
+def killed_while_posting(town: Town, site: Site, token: str, *, acted: bool) -> None:
+    """The call is on record and its card on the way; Slack has it or has it not, and says nothing.
+    Then kill -9, and the same gateway again.
+    """
+    town.slack.script("chat.postMessage", Fault(acted=acted, seconds=HANGS))
+    site.start()
+    with calling(site, token) as caller:
+        town.connected()
+        caller.begin("held", key="k").answer()
+        eventually(lambda: town.slack.called("chat.postMessage"), 20)
+    site.kill()
+    assert len(cards(town)) == int(acted)
+
+
+def passes(tx: Transaction, seconds: int) -> None:
+    """What was leased, claimed or in doubt at the kill is that much older."""
+    for table, column in (
+        ("outbox", "due_at"),
+        ("slack_message", "busy_until"),
+        ("slack_message", "doubt_at"),
+    ):
+        tx.connection.exec_driver_sql(
+            f"UPDATE {table} SET {column} = {column} - {seconds * 1000}"  # noqa: S608 - our own
+            + (" WHERE kind <> 'reminder'" if table == "outbox" else "")
+        )
+
+
+def approved_from(town: Town, site: Site, token: str, card: Message) -> None:
+    """Press its button: the call runs, once."""
+    town.deliver(town.press(card, "approval.approve"))
+    assert says(card, "by alice via slack")
+    with calling(site, token) as caller:
+        assert not caller.begin("held", key="k").answer().refused
+    assert town.witness.ran() == [("held", "k")]
+    assert says(card, "Done: held on w")
+
+
+@pytest.mark.parametrize("acted", [False, True], ids=["not posted", "posted"])
+def test_a_gateway_killed_while_posting_shows_one_card_that_can_be_approved(
+    apart: Town, *, acted: bool
+) -> None:
+    site = apart.made(SIGNOFF_HOLD="1")
+    token = site.grant("agent")
+    killed_while_posting(apart, site, token, acted=acted)
+    site.write(partial(passes, seconds=30))
+    site.start()
+    try:
+        apart.connected()
+        known = "SELECT count(*) FROM slack_message WHERE kind = 'card' AND ts <> ''"
+        eventually(lambda: counted(site, known) == 1, 20)
+        (card,) = cards(apart)
+        approved_from(apart, site, token, card)
+        assert cards(apart) == [card]
+    finally:
+        site.stop()
+
+
+def test_a_card_nobody_may_look_for_is_posted_twice_and_both_are_kept_up_to_date(
+    apart: Town,
+) -> None:
+    apart.slack.scopes -= HISTORY
+    site = apart.made(SIGNOFF_HOLD="1")
+    token = site.grant("agent")
+    killed_while_posting(apart, site, token, acted=True)
+    site.write(partial(passes, seconds=90))
+    site.start()
+    try:
+        apart.connected()
+        eventually(lambda: len(cards(apart)) == 2, 20)
+        stray, card = cards(apart)
+        approved_from(apart, site, token, stray)
+        assert says(card, "Done: held on w")
+        assert (stray.buttons(), card.buttons()) == ([], [])
+    finally:
+        site.stop()
+
+
+@pytest.mark.slow
+def test_a_killed_gateways_card_is_there_within_half_a_minute_of_the_restart(apart: Town) -> None:
+    site = apart.made(SIGNOFF_HOLD="1")
+    token = site.grant("agent")
+    killed_while_posting(apart, site, token, acted=False)
+    site.start()
+    try:
+        apart.connected()
+        approved_from(apart, site, token, eventually(lambda: one_of(cards(apart)), 30))
+    finally:
+        site.stop()
+
+
+def one_of(found: list[Message]) -> Message | None:
+    return found[0] if found else None
+
+
+def counted(site: Site, query: str) -> int:
+    return site.write(lambda tx: int(tx.connection.exec_driver_sql(query).scalar_one()))
+
+
 def test_slack_down_stops_no_call_and_no_decision_and_recovers(apart: Town) -> None:
     apart.slack.down = True
     site = apart.made()
-    site.policy(tools={**TOOLS, "free": {}})
+    site.policy(reviewers=GROUPS, tools={**TOOLS, "free": {}})
     site.start()
     try:
         told = eventually(lambda: degraded(site))
