@@ -56,7 +56,7 @@ class Command:
             seen, typed = b"", False
             until = time.monotonic() + _PATIENCE
             while time.monotonic() < until:
-                if not typed and after.encode() in seen:
+                if not typed and after.encode() in seen and _sleeps(process):
                     os.write(master, answer.encode())
                     typed = True
                 ready, _, _ = select.select([master], [], [], 0.05)
@@ -100,3 +100,11 @@ class Command:
             process.join(5)
             raise AssertionError("the command did not end")
         return process.exitcode
+
+
+def _sleeps(process: multiprocessing.process.BaseProcess) -> bool:
+    """Whether it waits for a key by now. A Ctrl-C between the prompt and the reading would be
+    noted by Python and answered only with the next key, as in every program that asks.
+    """
+    stat = Path(f"/proc/{process.pid}/stat")
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "S"
