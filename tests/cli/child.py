@@ -5,6 +5,7 @@ Started by `command.py` through runpy, with `job` as a global.
 """
 
 import os
+import signal
 import sys
 
 job: dict[str, object] = globals()["job"]
@@ -18,6 +19,8 @@ def _open(path: str, flags: int, onto: int) -> None:
 
 
 os.setsid()
+# As a terminal's shell starts commands. Tests that run in the background have Ctrl-C ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 _open(str(job["stdin"]), os.O_RDWR if job["tty"] else os.O_RDONLY, 0)
 for name, onto in (("stdout", 1), ("stderr", 2)):
     _open(str(job[name]), os.O_RDWR | (0 if job["tty"] else os.O_CREAT | os.O_TRUNC), onto)
