@@ -10,6 +10,10 @@ RUN := .venv/bin
 # Most tests wait for servers and databases: twice the cores keeps two of them busy.
 WORKERS ?= 4
 ARGS ?=
+# Byte code is kept, whatever the environment says: a start without it takes 3.5 s instead of 1.4 s,
+# and the tests start hundreds of processes.
+unexport PYTHONDONTWRITEBYTECODE
+export UV_COMPILE_BYTECODE := 1
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14

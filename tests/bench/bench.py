@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -26,7 +25,8 @@ from statistics import median
 from typing import Any
 
 from tests.bench import burden, peers
-from tests.harness import START_SECONDS, Site, accepts, end, eventually, free_port
+from tests.bench.target import Target, served
+from tests.harness import Site, free_port
 
 HERE = Path(__file__).parent
 REVISIONS = ("2025-11-25", "2026-07-28")
@@ -44,22 +44,6 @@ POLICY = {
 
 class WrongAnswer(Exception):
     """A call failed, so the figures mean nothing."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """Something that serves MCP at a URL."""
-
-    name: str
-    url: str
-    pid: int
-    token: str = ""
-    peer: bool = False  # somebody else's, and slower by far
-
-    @property
-    def share(self) -> int:
-        """It gets one of so many calls."""
-        return 10 if self.peer else 1
 
 
 @dataclass(frozen=True)
@@ -97,8 +81,8 @@ def upstream() -> Iterator[Target]:
         str(port), "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level",
         "error",
     ]  # fmt: skip
-    with served(command, port) as process:
-        yield Target("direct", f"http://127.0.0.1:{port}/mcp", process.pid)
+    with served(command, port) as pid:
+        yield Target("direct", f"http://127.0.0.1:{port}/mcp", pid)
 
 
 @contextmanager
@@ -146,19 +130,8 @@ def nginx(folder: Path, server: Target) -> Iterator[Target]:
         encoding="utf-8",
     )
     command = [str(_nginx()), "-p", str(folder), "-c", str(folder / "nginx.conf")]
-    with served(command, port) as process:
-        yield Target("nginx", f"http://127.0.0.1:{port}/mcp", process.pid)
-
-
-@contextmanager
-def served(command: list[str], port: int) -> Iterator[subprocess.Popen[str]]:
-    """A process that accepts on the port, for the length of the block."""
-    process = subprocess.Popen(command, text=True)
-    try:
-        eventually(lambda: accepts(port), START_SECONDS)
-        yield process
-    finally:
-        end(process, signal.SIGTERM)
+    with served(command, port) as pid:
+        yield Target("nginx", f"http://127.0.0.1:{port}/mcp", pid)
 
 
 def _nginx() -> str | None:
@@ -333,9 +306,8 @@ def main() -> int:
             site = folder / "loaded"
             site.mkdir()
             targets.append(stack.enter_context(gateway(site, server, history=options.loaded)))
-        for start in peers.PEERS if options.peers else ():
-            peer = stack.enter_context(start(folder, server.url))
-            targets.append(Target(peer.name, peer.url, peer.pid, peer.token, peer=True))
+        if options.peers:
+            targets += [stack.enter_context(start(folder, server.url)) for start in peers.PEERS]
         return full(options, targets)
 
 

@@ -1,47 +1,36 @@
 """Other gateways from PyPI, in front of the same server, for the bench.
 
 They live in an environment of their own (`.venv-peers`, dependency group `peers`), each started as
-its documentation says, with as much of what Signoff does as it has. Whoever has a newer version
-measures that: `.venv-peers/bin/pip` is not used, the lock file is.
+its documentation says, with as much of what Signoff does as it has.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.harness import START_SECONDS, accepts, end, eventually, free_port
+from tests.bench.target import Target, served
+from tests.harness import free_port
 
 PYTHON: Final = Path(".venv-peers/bin/python")
 TOKEN: Final = "bench-token"
 
 
-@dataclass(frozen=True)
-class Peer:
-    """A running gateway of others."""
-
-    name: str
-    url: str
-    pid: int
-    token: str = ""
-
-
 @contextmanager
-def fastmcp(folder: Path, server_url: str) -> Iterator[Peer]:
+def fastmcp(folder: Path, server_url: str) -> Iterator[Target]:
     """FastMCP's proxy with one connected client, the faster of its two ways; it checks nothing."""
     port = free_port()
     script = folder / "fastmcp_proxy.py"
     script.write_text(
         f"""
 import asyncio
+import os
+
+os.environ["FASTMCP_CHECK_FOR_UPDATES"] = "off"
 
 from fastmcp import Client
 from fastmcp.server import create_proxy
@@ -60,12 +49,12 @@ asyncio.run(main())
 """,
         encoding="utf-8",
     )
-    with _served([str(PYTHON), str(script)], port) as pid:
-        yield Peer("FastMCP proxy", f"http://127.0.0.1:{port}/mcp", pid)
+    with served([str(PYTHON), str(script)], port, quiet=True) as pid:
+        yield Target("FastMCP proxy", f"http://127.0.0.1:{port}/mcp", pid, peer=True)
 
 
 @contextmanager
-def policy_gateway(folder: Path, server_url: str) -> Iterator[Peer]:
+def policy_gateway(folder: Path, server_url: str) -> Iterator[Target]:
     """mcp-policy-gateway with a token, a rule on arguments, a limit and its hash-chained log."""
     port = free_port()
     config = folder / "mcp-policy-gateway.yaml"
@@ -104,21 +93,8 @@ def policy_gateway(folder: Path, server_url: str) -> Iterator[Peer]:
         str(PYTHON), "-m", "mcp_policy_gateway", "run", "-c", str(config), "--transport", "http",
         "--port", str(port),
     ]  # fmt: skip
-    with _served(command, port) as pid:
-        yield Peer("mcp-policy-gateway", f"http://127.0.0.1:{port}/mcp", pid, TOKEN)
+    with served(command, port, quiet=True) as pid:
+        yield Target("mcp-policy-gateway", f"http://127.0.0.1:{port}/mcp", pid, TOKEN, peer=True)
 
 
 PEERS: Final = (fastmcp, policy_gateway)
-
-
-@contextmanager
-def _served(command: list[str], port: int) -> Iterator[int]:
-    environ = {**os.environ, "FASTMCP_CHECK_FOR_UPDATES": "off"}
-    process = subprocess.Popen(
-        command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True
-    )
-    try:
-        eventually(lambda: accepts(port), START_SECONDS)
-        yield process.pid
-    finally:
-        end(process, signal.SIGTERM)

@@ -11,6 +11,7 @@ from sqlalchemy import URL, make_url
 
 from tests.approvals.conftest import POSTGRES
 from tests.invariants.ground import Nursery
+from tests.replicas.cluster import Cluster, NoServer, cluster
 from tests.replicas.proxy import Proxy
 
 
@@ -35,6 +36,16 @@ def postgres() -> Iterator[URL]:
         admin.execute(f'CREATE DATABASE "{name}"')
         yield server.set(database=name)
         admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Cluster]:
+    """A PostgreSQL server of the tests' own, to be killed and frozen."""
+    try:
+        with cluster() as made:
+            yield made
+    except NoServer as why:
+        pytest.skip(f"PostgreSQL cannot be run by the tests themselves: {why} (issue 5)")
 
 
 @pytest.fixture

@@ -14,22 +14,13 @@ import pytest
 
 from tests.harness import eventually
 from tests.invariants.ground import Gateway, Ground, Nursery, decision_of, ground, text_of
-from tests.replicas.cluster import Cluster, NoServer, cluster
+from tests.replicas.cluster import Cluster
 
 pytestmark = pytest.mark.postgres
 
 TOOLS: dict[str, Any] = {"free": {}, "held": {"require_approval": True}}
 REFUSED_IN = 16  # seconds: 6 of silence, 5 to connect anew, and a slow machine
 HEALED_IN = 20
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Cluster]:
-    try:
-        with cluster() as made:
-            yield made
-    except NoServer as why:
-        pytest.skip(f"PostgreSQL cannot be run by the tests themselves: {why} (issue 5)")
 
 
 @pytest.fixture

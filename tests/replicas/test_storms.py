@@ -18,21 +18,12 @@ from sqlalchemy import make_url
 from tests.harness import eventually
 from tests.invariants.ground import Gateway, Ground, Nursery, ground
 from tests.invariants.storm import TOOLS, Storm
-from tests.replicas.cluster import Cluster, NoServer, cluster
+from tests.replicas.cluster import Cluster
 
 pytestmark = pytest.mark.postgres
 
 LONGEST = 0.6  # seconds between two faults
 STANDSTILL = 1.5  # seconds the server is frozen: longer than a lease
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Cluster]:
-    try:
-        with cluster() as made:
-            yield made
-    except NoServer as why:
-        pytest.skip(f"PostgreSQL cannot be run by the tests themselves: {why} (issue 5)")
 
 
 @pytest.fixture
