@@ -29,6 +29,7 @@ from gateway.admission import (
     Refused,
     Retried,
     Spent,
+    call_ids,
     record_allowed,
     record_denial,
     record_held,
@@ -95,6 +96,7 @@ class Guard:
         self._max_pending = max_pending
         self.default_hold = default_hold
         self._owners: set[str] = set()  # of the claims this process is sending
+        self._call_ids = call_ids()
         self.lease_ms = int(lease_seconds * 1000)
         """For how long a claim stands without a sign of life of the gateway that made it."""
 
@@ -151,6 +153,7 @@ class Guard:
             hold=grant.hold if grant.hold is not None else self.default_hold,
             follow=follow,
             retried=(replace(retried, answers=self._shown(retried.answers)) if retried else None),
+            call_id=next(self._call_ids),
         )
         match verdict:
             case Deny(ruling=ruling):

@@ -124,6 +124,7 @@ def test_a_server_whose_every_call_is_approved_first_is_found_as_it_is(
         approving(front.site) as approved,
     ):
         found = suite.run(front.url, revision, tmp_path / "found")
+        found = suite.once_more(found, front.url, revision, tmp_path / "again")
     assert found.trouble() == {}, found.output
     assert found.scenarios == {**alone[revision].scenarios, **APPROVED[revision]}
     assert len(approved) > 10

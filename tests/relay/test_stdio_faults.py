@@ -53,7 +53,10 @@ async def text(up: StdioUpstream, request: Request) -> bytes:
 
 
 async def result(up: StdioUpstream, request: Request) -> Any:
-    return json.loads(await text(up, request))["result"]
+    body = await text(up, request)
+    if body.startswith(b":"):  # it took long enough to become a stream
+        body = body.partition(b"data: ")[2]
+    return json.loads(body)["result"]
 
 
 def dead(pid: int) -> bool:
