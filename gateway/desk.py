@@ -55,6 +55,10 @@ class Desk:
                 expires_at=grant.expires_at,
                 revoked_at=grant.revoked_at,
                 frozen_at=self._freezes.since("grant", grant.id),
+                patience=grant.patience,
+                waits=None
+                if grant.patience is None
+                else grant.waits(grant.patience if grant.hold is None else grant.hold),
             )
             for grant in await self._database.read(tokens.listing)
         ]

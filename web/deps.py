@@ -46,6 +46,8 @@ class GrantLine:
     expires_at: Millis | None
     revoked_at: Millis | None
     frozen_at: Millis | None
+    patience: int | None = None  # seconds after which its client was seen to give up waiting
+    waits: int | None = None  # seconds a held call waits in place because of that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

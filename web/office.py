@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +11,8 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import Connection, func, select
 
-from approvals.editing import Field, fields_of
+from approvals.digest import canonical
+from approvals.editing import ChangeRow, Field, fields_of
 from approvals.history import HistoryQuery
 from approvals.model import HistoryRow, Millis, Reviewer, State
 from approvals.redact import masked
@@ -107,6 +110,7 @@ class Moment:
     actor: str
     via: str
     reason: str
+    changes: tuple[ChangeRow, ...] = ()  # of an edit: what the agent had asked, and what it is now
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +137,31 @@ def _moment(row: HistoryRow) -> Moment:
     # Which of its processes the gateway was tells nobody anything.
     own = {"agent": "the agent", "gateway": ""}
     actor = own.get(event.actor_kind, event.actor)
+    if event.event in ("held", "attached"):  # the rule held it, and who else would come back
+        actor = ""
     via = event.via if event.actor_kind == "reviewer" else ""
     # The rule's reason stands above already; below it would be said again with each step.
     reason = "" if event.event == "held" else event.reason
-    return Moment(row.seq, row.at, event.event, actor, via, reason)
+    changes = _edits(event.data) if event.event == "edited" else ()
+    return Moment(row.seq, row.at, event.event, actor, via, reason, changes)
+
+
+def _edits(data: str | None) -> tuple[ChangeRow, ...]:
+    """The masked difference that an edit left in the history."""
+    found = json.loads(data or "{}").get("changes", [])
+    return tuple(
+        ChangeRow(
+            one["path"].removeprefix("args."), _plainly(one, "before"), _plainly(one, "after")
+        )
+        for one in found
+    )
+
+
+def _plainly(change: Mapping[str, Any], side: str) -> str | None:
+    if side not in change:
+        return None
+    value = change[side]
+    return value if isinstance(value, str) else canonical(value).decode()
 
 
 class Office:

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from approvals.model import Execution, Settlement, State
+from approvals import queue
+from approvals.model import Execution, Reviewer, Settlement, State
 from tests.cli.command import Command
 from tests.cli.folder import Folder
 
@@ -257,3 +258,21 @@ def test_there_is_nothing_to_settle_in_a_pending_call(signoff: Command, folder: 
     folder.people(alice="approver")
     done = signoff("settle", folder.held().id, "done", "--note", "x")
     assert (done.code, "nothing to settle" in done.err) == (6, True)
+
+
+def test_a_condition_is_told_as_of_what_the_agent_asked(signoff: Command, folder: Folder) -> None:
+    held = folder.held(editable=("args.amount",))
+    assert "amount 120 > 100 as the agent asked" not in signoff("show", held.id).out
+    bob = Reviewer(id="bob", role="approver")
+    folder.write(
+        lambda tx: queue.edit(
+            tx,
+            held.id,
+            revision=1,
+            reviewer=bob,
+            arguments=b'{"amount":90,"payment":"pay_1"}',
+            via="page",
+            judge_again=lambda _tx, _call: None,
+        )
+    )
+    assert "amount 120 > 100 as the agent asked" in signoff("show", held.id).out

@@ -99,6 +99,7 @@ class Place:
     rulebook: Rulebook
     desk: Desk
     guard: Guard
+    freezes: Freezes
 
     def deps(self) -> dict[str, Any]:
         return {
@@ -147,7 +148,7 @@ async def open_place(scene: Scene, folder: Path, rules: str = RULES) -> Place:
         trusted=frozenset(),
         changed=guard.policy_changed,
     )
-    return Place(scene, file, policies, catalogue, rulebook, desk, guard)
+    return Place(scene, file, policies, catalogue, rulebook, desk, guard, freezes)
 
 
 def past_calls(scene: Scene) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import httpx2
 import pytest
 
@@ -55,6 +57,34 @@ async def test_an_administrator_revokes_and_freezes(office: Door, desk: MemoryDe
     assert "Frozen" in (await visit.get("/agents")).text
     await press(visit, "/agents/freeze", kind="everything", on="")
     assert desk.frozen == {("server", "crm")}
+
+
+async def test_a_server_nobody_knows_is_told_at_once(office: Door) -> None:
+    visit = await office.signed_in("root", "admin")
+    said = (await press(visit, "/agents/new", label="ci", servers="billing, crn")).text
+    assert "No server is called crn: see servers.json." in said
+    said = (await press(visit, "/agents/new", label="ci", servers="*")).text
+    assert "No server is called" not in said
+
+
+async def test_a_hold_that_was_learned_down_says_why(office: Door, desk: MemoryDesk) -> None:
+    visit = await office.signed_in("root", "admin")
+    await press(visit, "/agents/new", label="hasty")
+    assert "gives up after" not in (await visit.get("/agents")).text
+    desk.lines["grt_0"] = replace(desk.lines["grt_0"], patience=60, waits=54)
+    said = "Its client gives up after 60 s, so its held calls wait 54 s at most"
+    assert said in (await visit.get("/agents")).text
+
+
+async def test_a_freeze_leads_back_to_where_it_was_pressed(office: Door) -> None:
+    visit = await office.signed_in("root", "admin")
+    for kind, name, place in (
+        ("server", "crm", "servers"),
+        ("grant", "grt_1", "grt_1"),
+        ("everything", "", "everything"),
+    ):
+        answer = await press(visit, "/agents/freeze", kind=kind, name=name, on="1")
+        assert answer.headers["location"] == f"/agents#{place}"
 
 
 @pytest.mark.parametrize("role", ["viewer", "approver"])

@@ -38,6 +38,7 @@ TABLE: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/insights"): ("viewer", None),
     ("GET", "/tools/changed"): ("viewer", None),
     ("GET", "/events"): ("viewer", None),
+    ("GET", "/banners"): ("viewer", None),
     ("GET", "/api/v1/openapi.json"): ("anyone", None),
     ("GET", "/api/v1/me"): ("viewer", None),
     ("GET", "/api/v1/pending"): ("viewer", None),

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -112,8 +113,19 @@ def _add_desk(routes: APIRouter, office: Office, desk: Desk) -> None:
         token = await desk.create(
             label=label.strip(), servers=names, owner=owner.strip(), days=ends, by=viewer.reviewer
         )
+        known = {server.name for server in await desk.servers()}
+        missing = ", ".join(name for name in names if name not in known and name != "*")
+        notice = Notice(f"No server is called {missing}: see servers.json.", "bad")
         # Answered in place and never stored: the token exists in this one response.
-        return await _agents(office, desk, request, viewer, made=label.strip(), token=token)
+        return await _agents(
+            office,
+            desk,
+            request,
+            viewer,
+            made=label.strip(),
+            token=token,
+            notice=notice if missing else None,
+        )
 
     @routes.post("/agents/revoke")
     async def revoke(
@@ -123,7 +135,9 @@ def _add_desk(routes: APIRouter, office: Office, desk: Desk) -> None:
     ) -> Response:
         viewer = await office.sessions.admin(request, csrf)
         done = await desk.revoke(grant, by=viewer.reviewer)
-        notice = Notice("Revoked.", "good") if done else Notice("It had ended before.")
+        label = (await office.grant_names()).get(grant, grant)
+        text = f"Revoked. The token of {label} opens nothing any more."
+        notice = Notice(text, "good") if done else Notice("It had ended before.")
         return await _agents(office, desk, request, viewer, notice=notice)
 
     @routes.post("/agents/freeze")
@@ -132,7 +146,9 @@ def _add_desk(routes: APIRouter, office: Office, desk: Desk) -> None:
     ) -> Response:
         viewer = await office.sessions.admin(request, csrf)
         await desk.freeze(kind, name, on=bool(on), by=viewer.reviewer)
-        return RedirectResponse("/agents", 303)
+        # Back to where it was pressed: what it did is seen there.
+        place = {"grant": quote(name), "server": "servers"}.get(kind, "everything")
+        return RedirectResponse(f"/agents#{place}", 303)
 
 
 async def _agents(

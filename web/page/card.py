@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from approvals.digest import canonical
@@ -16,7 +17,7 @@ from approvals.fields import leaves, text
 from approvals.model import Approval, Execution, Millis, Reviewer, Risk, Settlement, State
 from approvals.permission import refusal
 from approvals.phrases import PRESETS
-from approvals.view import LONG, Earlier, Since, View, approvers
+from approvals.view import LONG, Earlier, FieldChange, Since, View, approvers
 
 LONGER = ((1800, "30 minutes"), (7200, "2 hours"), (86400, "1 day"))
 """By how much a deadline may be moved at a time; the record bounds the whole."""
@@ -24,6 +25,8 @@ LONGER = ((1800, "30 minutes"), (7200, "2 hours"), (86400, "1 day"))
 _RANK = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 _HEAD, _TAIL = 400, 120
 _WORTH_COUNTING = 80  # characters from which a text's length is told
+_BRIEF = 160  # characters of a changed text in the queue: all of it stands among the arguments
+_BEFORE = 24  # of them, before the first that differs
 _MARK = "[redacted, "
 
 
@@ -59,7 +62,7 @@ class Changed:
 class Before:
     """An earlier decision on the same tool."""
 
-    approved: bool
+    mark: str  # "yes", "nay" or ""
     word: str
     what: str
     at: Millis
@@ -112,10 +115,12 @@ class Card:
     confirm: bool
     presets: tuple[str, ...] = PRESETS
     longer: tuple[tuple[int, str], ...] = LONGER
+    passed: str  # "approved " where the state tells what came after that, or ""
     decided_by: str
     decided_via: str
     decided_at: Millis | None
     decision_reason: str
+    unused_until: Millis | None  # it runs only if the agent, who has left, asks again before
     settleable: bool
     editable: bool  # the rule lets this person change some of it first
 
@@ -165,7 +170,7 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
         votes=voted,
         effect=approval.effect or "",
         similar=tuple(_before(one) for one in view.similar),
-        changes=tuple(_changes(view)),
+        changes=tuple(_changes(view, full=full)),
         arguments=arguments,
         cut=any(argument.cut for argument in arguments),
         may=is_open and may_not is None,
@@ -174,10 +179,12 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
         edited=approval.revision > 1,
         voted=not reviewer.names().isdisjoint(voted),
         confirm=risk in ("high", "critical"),
+        passed="" if state == approval.state else f"{approval.state.value} ",
         decided_by=approval.decided_by,
         decided_via=approval.decided_via,
         decided_at=approval.decided_at,
         decision_reason=approval.reason,
+        unused_until=_unused_until(view, state),
         settleable=_settleable(approval, reviewer),
         editable=is_open and may_not is None and bool(approval.terms.editable),
     )
@@ -207,6 +214,12 @@ def shown_state(approval: Approval, now: Millis) -> str:
     if approval.state is State.APPROVED and approval.execution is not Execution.NONE:
         return approval.execution.value
     return approval.state.value
+
+
+def _unused_until(view: View, state: str) -> Millis | None:
+    approval = view.approval
+    left = state == "approved" and not view.waiting and approval.terms.when_detached == "keep"
+    return approval.use_by if left else None
 
 
 def _said(approval: Approval, risk: str, state: str, *, is_open: bool) -> str:
@@ -249,13 +262,19 @@ def _target(view: View) -> str:
 
 
 def _before(earlier: Earlier) -> Before:
-    approved = earlier.state is State.APPROVED
-    words = {State.APPROVED: "Approved", State.DENIED: "Denied"}
-    what = f"by {earlier.by}" + (f": {earlier.reason}" if earlier.reason else "")
-    return Before(approved, words.get(earlier.state, earlier.state.capitalize()), what, earlier.at)
+    if earlier.state is State.DENIED:
+        return Before("nay", "Denied", f"by {earlier.by}{_quoted(earlier.reason)}", earlier.at)
+    if earlier.state is State.APPROVED:
+        return Before("yes", "Approved", f"by {earlier.by}{_quoted(earlier.reason)}", earlier.at)
+    # It was approved and then not run: no reason of a person's stands there.
+    return Before("", f"Approved, {earlier.state}", f"by {earlier.by}", earlier.at)
 
 
-def _changes(view: View) -> Iterator[Changed]:
+def _quoted(reason: str) -> str:
+    return f": {reason}" if reason else ""
+
+
+def _changes(view: View, *, full: bool) -> Iterator[Changed]:
     found: list[tuple[str, Since | None]] = [
         ("Since the last approved call", view.since_approved),
         ("Since the last denied call", view.since_denied),
@@ -263,15 +282,31 @@ def _changes(view: View) -> Iterator[Changed]:
     for title, since in found:
         if since is None:
             continue
-        rows = tuple(
-            ChangeRow(
-                _short(change.path),
-                None if change.before.type == "absent" else change.before.text,
-                None if change.after.type == "absent" else change.after.text,
-            )
-            for change in since.changes
-        )
+        rows = tuple(_change(change, full=full) for change in since.changes)
         yield Changed(title, since.by, since.at, rows)
+
+
+def _change(change: FieldChange, *, full: bool) -> ChangeRow:
+    before = None if change.before.type == "absent" else change.before.text
+    after = None if change.after.type == "absent" else change.after.text
+    if not full:
+        pairs = zip(before or "", after or "", strict=False)
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        before = _brief(before, change.before.size, same)
+        after = _brief(after, change.after.size, same)
+    return ChangeRow(_short(change.path), before, after)
+
+
+def _brief(written: str | None, size: int, same: int) -> str | None:
+    """A changed text of so many characters, such that it fits its line: from shortly before it
+    differs.
+    """
+    if written is None or len(written) <= _BRIEF:
+        return written
+    begin = max(0, same - _BEFORE)
+    shown = written[begin : begin + _BRIEF]
+    left = max(size, len(written)) - begin - len(shown) if begin + _BRIEF < len(written) else 0
+    return ("… " if begin else "") + shown + (f" … {left:,} more" if left else "")
 
 
 def _short(path: str) -> str:
@@ -301,6 +336,14 @@ def _arguments(view: View, *, full: bool) -> Iterator[Argument]:
         )
 
 
+def _reads_otherwise(value: str) -> bool:
+    """Whether a text would be taken for a number or a truth value."""
+    try:
+        return not isinstance(json.loads(value), str)
+    except ValueError:
+        return False
+
+
 def _written(value: Any) -> tuple[str, str]:
     """The value as text, and its type or size where the text alone does not tell."""
     match value:
@@ -309,7 +352,9 @@ def _written(value: Any) -> tuple[str, str]:
                 return value, "secret"
             if not value:
                 return value, "empty text"
-            return value, f"text, {len(value):,}" if len(value) > _WORTH_COUNTING else "text"
+            if len(value) > _WORTH_COUNTING:
+                return value, f"{len(value):,} characters"
+            return value, "text" if _reads_otherwise(value) else ""
         case bool():
             return ("true" if value else "false"), "yes or no"
         case None:

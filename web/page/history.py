@@ -22,6 +22,7 @@ from web.session import Viewer
 PAGE = 100
 _NAMES = ("text", "event", "tool", "server", "grant", "actor", "since", "until")
 _MORE = ("rule", "verdict", "outcome", "digest", "approval_id")
+_SPANS = (("Last hour", 1), ("Last day", 24), ("Last week", 168))
 _PREVIEW = 160  # characters of arguments a list shows
 _DIGITS = 18  # of the largest cursor
 _LONGEST = 300  # characters of one filter
@@ -109,7 +110,12 @@ def _time(written: str) -> Millis | None:
 def address(given: Mapping[str, str], **more: str) -> str:
     """The address of the same filters: what a permalink holds."""
     kept = {name: given[name] for name in (*_NAMES, *_MORE) if given.get(name, "").strip()}
-    return "/history" + _suffix({**kept, **more})
+    return "/history" + _suffix({name: text for name, text in {**kept, **more}.items() if text})
+
+
+def _minute(at: Millis) -> str:
+    """As the fields of a form write a time, in UTC."""
+    return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%dT%H:%M")
 
 
 def _suffix(values: Mapping[str, str]) -> str:
@@ -179,6 +185,7 @@ def router(office: Office) -> APIRouter:
 async def _page(office: Office, request: Request, viewer: Viewer, chain: Chain | None) -> Response:
     given = request.query_params
     problem, status = "", 200
+    now = office.clock.now()
     try:
         query = query_of(given)
     except NotATime:
@@ -198,6 +205,10 @@ async def _page(office: Office, request: Request, viewer: Viewer, chain: Chain |
         filtered=bool(query.filters),
         narrowed=bool(query.filters.keys() - {"text"}),
         query=address(given).removeprefix("/history"),
+        spans=[
+            (name, address(given, since=_minute(now - hours * 3_600_000), until=""))
+            for name, hours in _SPANS
+        ],
         older=older,
         # A rare filter ends a page early rather than late: that is not the end of the history.
         reached=found.reached,

@@ -49,6 +49,11 @@ def router(office: Office) -> APIRouter:
             presets=PRESETS,
         )
 
+    @routes.get("/banners")
+    async def banners(request: Request) -> Response:
+        viewer = await office.sessions.of_page(request)
+        return await office.page(request, viewer, "banners.html")
+
     @routes.get("/approvals/{approval_id}/card")
     async def card(request: Request, approval_id: str) -> Response:
         viewer = await office.sessions.of_page(request)

@@ -96,9 +96,12 @@ def took(length: Millis | None) -> str:
     return f"{length} ms"
 
 
+_SAID = {"attached": "came back", "claimed": "started", "delivered": "answer handed over"}
+
+
 def words(code: str) -> str:
     """A state or event as a person reads it."""
-    return code.replace("_", " ")
+    return _SAID.get(code) or code.replace("_", " ")
 
 
 class Pages:

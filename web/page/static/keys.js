@@ -9,6 +9,9 @@
   toggle.addEventListener("change", () => {
     try { localStorage.setItem("signoff-keys", toggle.checked ? "on" : "off"); } catch { /* private window */ }
   });
+  // Of this tab; a private window may keep nothing.
+  const keep = (name, text) => { try { sessionStorage.setItem(name, text); } catch { /* then not */ } };
+  const kept = (name) => { try { return sessionStorage.getItem(name) || ""; } catch { return ""; } };
   const all = () => [...document.querySelectorAll(".card[data-open]")];
   const here = () => document.activeElement.closest(".card") || document.querySelector(".card.here")
     || document.querySelector("#detail");
@@ -40,15 +43,17 @@
     } else {
       const button = card.querySelector(`[data-key="${name}"]`);
       if (button && !button.disabled) button.focus();
+      else if (!button && name === "edit") card.dispatchEvent(new CustomEvent("signoff-note", { bubbles: true, detail: "Its rule lets nobody change it first." }));
     }
   }
   document.addEventListener("focusin", (event) => {
     const card = event.target.closest(".card");
+    if (card && card.dataset.order) keep("signoff-here", card.dataset.order);
     if (card) document.querySelectorAll(".card.here").forEach((other) => other.classList.toggle("here", other === card));
   });
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-    const typing = event.target.matches("input, textarea, select");
+    const typing = event.target.matches("input:not([type=checkbox], [type=radio]), textarea, select");
     if (event.key === "Escape") {
       if (help.open) return;
       const fold = event.target.closest("details[open]");
@@ -57,10 +62,16 @@
       return;
     }
     if (typing || help.open || off()) return;
+    // A key held down is one press; only moving goes on.
+    if (event.repeat && !["j", "k"].includes(event.key.toLowerCase())) {
+      if (event.key === "Enter" && event.target.matches(".card")) event.preventDefault();
+      if (event.key !== "Tab") return;
+    }
     const press = {
       j: () => go(1), k: () => go(-1), a: () => part("approve"), d: () => part("deny"), e: () => part("edit"),
       x: () => { const card = here(); if (card) card.dispatchEvent(new Event("signoff-pick", { bubbles: true })); },
       "/": () => { const field = document.querySelector("input[type=search]"); if (field) field.focus(); else location.assign("/history#search"); },
+      q: () => location.assign("/"),
       "?": () => help.showModal(),
       Enter: () => {
         if (!event.target.matches(".card")) return false;
@@ -70,6 +81,26 @@
     }[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (press && press() !== false) event.preventDefault();
   });
+  // Back from one call: the keys go on from where they were.
+  const one = document.getElementById("detail");
+  if (one) keep("signoff-back", one.dataset.id);
+  else if (document.getElementById("cards")) {
+    const was = kept("signoff-back") && kept("signoff-here");
+    const back = was && all().find((card) => card.dataset.order >= was);
+    keep("signoff-back", "");
+    if (back) {
+      back.classList.add("here");
+      back.scrollIntoView({ block: "nearest" });
+    }
+  }
   document.querySelectorAll("[data-help]").forEach((button) => button.addEventListener("click", () => help.showModal()));
+  // What is typed on arriving at a form belongs into it, and is no key.
+  const form = location.hash === "#edit" && document.getElementById("edit");
+  if (form) {
+    form.closest("details").open = true;
+    const field = form.querySelector("input[type=text], textarea, select");
+    // Once the browser itself has gone to the fragment: it takes the focus away.
+    addEventListener("load", () => setTimeout(() => field.focus(), 0));
+  }
   if (location.hash === "#search") { const field = document.querySelector("input[type=search]"); if (field) field.focus(); }
 })();

@@ -13,7 +13,8 @@
   const title = document.title;
   let skew = Number(body.dataset.now) - Date.now();
   let cursor = body.dataset.cursor;
-  let moving = 0;
+  let moving = 0, recounting = 0, quiet = 0;
+  const KEPT = 20; // decided ones that stay on the page; the history has them all
   const now = () => Date.now() + skew;
 
   // ---- one request, answered as a document
@@ -40,6 +41,48 @@
     return card.getBoundingClientRect().top < innerHeight;
   }
 
+  // ---- what somebody looks at stays where it is, whatever becomes of the cards around it
+  const head = document.querySelector(".top");
+  function sight(card) {
+    const box = card.getBoundingClientRect();
+    return box.bottom > head.getBoundingClientRect().bottom && box.top < innerHeight;
+  }
+  // The top of the card, or its end where the top is out of sight.
+  const edge = (card, end) => card.getBoundingClientRect()[end ? "bottom" : "top"];
+  function steady(change) {
+    const all = cards ? [...cards.querySelectorAll(".card")].filter(sight) : [];
+    const kept = all.find((card) => card.matches(":hover")) || all.find((card) => card.contains(document.activeElement))
+      || all.find((card) => card.hasAttribute("data-open")) || all[0];
+    if (!kept) { change(); return; }
+    const end = edge(kept) < head.getBoundingClientRect().bottom;
+    const at = edge(kept, end);
+    change();
+    const now = kept.isConnected ? kept : document.getElementById(kept.id);
+    const moved = now ? edge(now, end) - at : 0;
+    if (moved) scrollBy({ top: moved, behavior: "instant" });
+  }
+  // A card that others decided keeps its room until it is out of sight, or the list moves anyway.
+  function loosen(which = () => true) {
+    const held = [...cards.querySelectorAll("[data-room]")].filter(which);
+    if (!held.length) return;
+    steady(() => { for (const card of held) { card.style.minHeight = ""; delete card.dataset.room; } });
+  }
+  function prune() {
+    const over = [...cards.querySelectorAll(".card:not([data-open])")];
+    const most = over.length - KEPT;
+    if (most <= 0) return;
+    over.sort((a, b) => Number(a.dataset.nth) - Number(b.dataset.nth));
+    const old = over.slice(0, most).filter((card) => !sight(card) && !card.contains(document.activeElement));
+    if (old.length) steady(() => { for (const card of old) card.remove(); });
+  }
+  // After a decision the next call stands where the hand still is: a second press there was not
+  // meant for it. The keyboard goes on at once: it says which card it presses.
+  document.addEventListener("click", (event) => {
+    if (!event.detail || Date.now() > quiet || !event.target.closest(".card .acts [data-act]")) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }, true);
+
   function keepTyping(from, to) {
     for (const old of from.querySelectorAll("details[open]")) {
       const same = to.querySelector(`details[data-part="${old.dataset.part}"]`);
@@ -55,8 +98,19 @@
       if (old === document.activeElement) setTimeout(() => same.focus({ preventScroll: true }), 0);
     }
   }
+  // The button that had the focus, on the same revision of the call; else the card itself.
+  function keepFocus(from, to) {
+    const old = document.activeElement;
+    if (!from.contains(old) || old.matches("input[type=text], textarea")) return;
+    const revision = (card) => (card.querySelector("[name=revision]") || {}).value;
+    const key = old.dataset.key, same = revision(from) === revision(to);
+    const twin = !same || old === from ? null : key ? to.querySelector(`[data-key="${key}"]`)
+      : old.name && old.value ? to.querySelector(`[name="${CSS.escape(old.name)}"][value="${CSS.escape(old.value)}"]`) : null;
+    return twin || to;
+  }
 
-  function replace(old, fresh) {
+  let gone = 0;
+  function replace(old, fresh, own) {
     // What was selected stays so only while it looks the same: the value names what was shown.
     const picked = old.querySelector("[data-pick]:checked"), pick = fresh.querySelector("[data-pick]");
     if (picked && pick && picked.value === pick.value) pick.checked = true;
@@ -64,11 +118,21 @@
     if (old.classList.contains("here")) fresh.classList.add("here");
     const still = old.hasAttribute("data-open") && fresh.hasAttribute("data-open");
     if (still) keepTyping(old, fresh);
-    old.replaceWith(fresh);
-    if (focused && !still) fresh.focus({ preventScroll: true });
+    const focus = still ? keepFocus(old, fresh) : focused ? fresh : null;
+    if (!still) {
+      fresh.dataset.nth = ++gone;
+      // Nothing else is on the screen to be moved away: then the next one may come up at once.
+      const alone = live().every((card) => card === old || !sight(card));
+      if (alone && sight(old)) quiet = Date.now() + 600;
+      if (!own && (old.dataset.room || (old.hasAttribute("data-open") && sight(old) && !alone))) {
+        fresh.style.minHeight = old.getBoundingClientRect().height + "px";
+        fresh.dataset.room = "1";
+      }
+    }
+    steady(() => { old.replaceWith(fresh); settle(fresh); });
+    if (focus) focus.focus({ preventScroll: true });
     if (!still && Number(cards && cards.dataset.more)) { clearTimeout(moving); moving = setTimeout(resync, 300); }
     if (!still && old.hasAttribute("data-open")) tell(fresh.dataset.said || "A call was decided.");
-    settle(fresh);
     if (picked) chosen();
   }
 
@@ -82,24 +146,27 @@
     settle(fresh);
   }
 
-  function put(fresh) {
+  function put(fresh, own = false) {
     if (!fresh) return;
     fresh = document.adoptNode(fresh);
     const old = document.getElementById(fresh.id);
     if (old) {
-      if (old.dataset.version !== fresh.dataset.version) replace(old, fresh);
+      if (old.dataset.version !== fresh.dataset.version) replace(old, fresh, own);
     } else if (!fresh.hasAttribute("data-open")) {
-      waiting.delete(fresh.id);
+      // One of those behind, which nobody counts here: ask how many are left.
+      if (!waiting.delete(fresh.id) && Number(cards.dataset.more)) { clearTimeout(recounting); recounting = setTimeout(counted, 300); }
     } else {
       const known = waiting.has(fresh.id);
       if (inSight(place(fresh))) waiting.set(fresh.id, fresh);
-      else { waiting.delete(fresh.id); insert(fresh); }
+      else { waiting.delete(fresh.id); steady(() => insert(fresh)); }
       if (!known) tell("New: " + (fresh.dataset.said || "a call waits for a decision") + ".");
     }
+    if (!own) prune();
     count();
   }
 
   function release() {
+    loosen();
     for (const fresh of waiting.values()) insert(fresh);
     waiting.clear();
     count();
@@ -137,11 +204,11 @@
   }
   const cardOf = async (id) => (await load("/approvals/" + encodeURIComponent(id) + "/card")).querySelector(".card");
   // Fetched at once and put in the order they came: what is later does not go above.
-  async function refreshAll(ids) {
+  async function refreshAll(ids, own = false) {
     if (!cards) { ids.forEach(refresh); return; }
     for (const [id, coming] of ids.map((one) => [one, cardOf(one).catch(() => undefined)])) {
       const fresh = await coming;
-      if (fresh === undefined) later(() => refresh(id)); else put(fresh);
+      if (fresh === undefined) later(() => refresh(id)); else put(fresh, own);
     }
   }
 
@@ -149,18 +216,22 @@
   function lookAgain() {
     for (const card of live()) {
       const box = card.getBoundingClientRect();
-      if (box.bottom > 0 && box.top < innerHeight && !card.dataset.busy) refresh(card.dataset.id);
+      const reading = !getSelection().isCollapsed && card.contains(getSelection().anchorNode);
+      if (box.bottom > 0 && box.top < innerHeight && !card.dataset.busy && !reading) refresh(card.dataset.id);
     }
   }
 
   async function resync() {
-    if (!cards) { if (detail) refresh(detail.dataset.id); return; }
+    if (!cards) { if (detail) refresh(detail.dataset.id); banners(); return; }
     try {
       const page = await load("/");
-      cards.dataset.more = page.getElementById("cards").dataset.more;
+      banners(page);
       const shown = new Set();
       for (const fresh of [...page.querySelectorAll(".card")]) { shown.add(fresh.id); put(fresh); }
       for (const card of live()) if (!shown.has(card.id)) refresh(card.dataset.id);
+      // What came in since stands here too, behind what the page begins with.
+      const all = shown.size + Number(page.getElementById("cards").dataset.more);
+      cards.dataset.more = Math.max(0, all - live().length - waiting.size);
       count();
     } catch { later(resync); }
   }
@@ -170,7 +241,8 @@
     if (!cards) return;
     const more = Number(cards.dataset.more);
     const open = live().length + waiting.size + more;
-    const high = cards.querySelectorAll(".card.high[data-open], .card.critical[data-open]").length;
+    const grave = ".card.high[data-open], .card.critical[data-open]";
+    const high = cards.querySelectorAll(grave).length + [...waiting.values()].filter((card) => card.matches(grave)).length;
     document.getElementById("summary").textContent = open
       ? open + (open === 1 ? " call" : " calls") + (high ? ", " + high + " of high risk" : "") : "";
     badge(open);
@@ -274,6 +346,8 @@
     if (body.dataset.live !== "live") state("live");
     if (message.t === "resync") resync();
     if (message.t === "change" && message.kind === "held") notify();
+    // Something was frozen or thawed, or the policy was read: everybody is told, on every page.
+    if (message.t === "change" && !message.id) banners();
     if (message.t === "change" && message.id) {
       pending.add(message.id);
       flush = flush || setTimeout(() => {
@@ -285,10 +359,20 @@
       }, 60);
     }
   }
+  async function banners(page) {
+    try {
+      const fresh = document.adoptNode((page || await load("/banners")).getElementById("banners"));
+      const old = document.getElementById("banners");
+      if (fresh.textContent.trim() !== old.textContent.trim()) steady(() => old.replaceChildren(...fresh.childNodes));
+    } catch { /* the next one asks again */ }
+  }
   async function counted() {
     try {
       const me = await (await fetch("/api/v1/me")).json();
-      if (typeof me.pending === "number") badge(me.pending);
+      if (typeof me.pending !== "number") return;
+      if (!cards) { badge(me.pending); return; }
+      cards.dataset.more = Math.max(0, me.pending - live().length - waiting.size);
+      count();
     } catch { /* the next event asks again */ }
   }
 
@@ -322,7 +406,8 @@
   setInterval(() => {
     const limit = body.dataset.live === "wait" ? 8000 : 40000;
     if (body.dataset.live !== "stale" && Date.now() - last > limit) state("stale");
-    if (++alarm % 5 === 0) times();
+    if (++alarm % 5 === 0) steady(times);
+    if (cards) loosen((card) => !sight(card));
     if (alarm % 20 === 0 && cards && !document.hidden && body.dataset.live === "live") lookAgain();
     tick();
   }, 1000);
@@ -346,14 +431,20 @@
       if (!fresh) throw new Error("no card");
       const next = live()[live().indexOf(card) + 1] || live().find((other) => other !== card);
       card.dataset.version = "";
-      put(fresh);
+      const refused = fresh.querySelector(".alarm[role=alert]:not([hidden])");
+      if (!refused) for (const fold of card.querySelectorAll("details[open]")) fold.open = false;
+      put(fresh, true);
       if (!fresh.hasAttribute("data-open")) {
+        quiet = Date.now() + 600;
+        loosen();
+        prune();
         if (next) { mark(next); next.scrollIntoView({ block: "nearest" }); } else if (waiting.size) release();
       }
       else {
         const now = document.getElementById(fresh.id);
         const note = now.querySelector(".alarm:not([hidden])");
         if (note) tell(note.textContent.trim());
+        else if (form.closest("[data-part=extend]")) tell(now.querySelector("[data-part=extend] p").textContent.split(".")[0] + ".");
         setTimeout(() => { if (document.activeElement === document.body) mark(now); }, 0);
       }
     } catch {
@@ -380,18 +471,27 @@
     document.getElementById("bulk-count").textContent = all.length ? " " + all.length : "";
     document.getElementById("bulk-what").textContent = all.length + (all.length === 1 ? " call of " : " calls of ")
       + (all.length ? all[0].dataset.pick.split(" ").pop() : "");
+    const every = alike(all[0]);
+    const more = document.getElementById("bulk-all");
+    more.hidden = every.length <= all.length;
+    more.textContent = "Select all " + every.length;
+  }
+  // The calls of one tool that may be decided at once: as many as one press takes.
+  const alike = (one) => one ? [...cards.querySelectorAll("[data-pick]")].filter((other) => other.dataset.pick === one.dataset.pick).slice(0, 50) : [];
+  function remark(card, text) {
+    const note = card.querySelector("[data-note]");
+    if (!note || !text) return;
+    tell(text);
+    note.hidden = false;
+    note.textContent = text;
+    setTimeout(() => { note.hidden = true; }, 5000);
   }
   function pick(card) {
     const box = card.querySelector("[data-pick]");
     if (box) { box.checked = !box.checked; chosen(box); }
-    else if (card.dataset.alone) tell(card.dataset.alone);
-    const note = card.querySelector("[data-note]");
-    if (!box && note && card.dataset.alone) {
-      note.hidden = false;
-      note.textContent = card.dataset.alone;
-      setTimeout(() => { note.hidden = true; }, 5000);
-    }
+    else remark(card, card.dataset.alone);
   }
+  document.addEventListener("signoff-note", (event) => remark(event.target, event.detail));
   document.addEventListener("signoff-pick", (event) => pick(event.target));
   document.addEventListener("change", (event) => { if (event.target.matches("[data-pick]")) chosen(event.target); });
   if (bulk) bulk.addEventListener("submit", async (event) => {
@@ -408,9 +508,10 @@
       close.addEventListener("click", (pressed) => { pressed.preventDefault(); results.remove(); });
       document.getElementById("results-here").replaceChildren(results);
       if (results.querySelector("li")) { bulk.reset(); for (const one of picks()) one.checked = false; bulk.querySelector("details").open = false; chosen(); }
-      results.focus();
+      results.focus({ preventScroll: true });
       tell(results.querySelector("h2").textContent);
-      refreshAll(ids);
+      quiet = Date.now() + 600;
+      refreshAll(ids, true);
     } catch {
       tell("The gateway did not answer. Look at the calls again before pressing once more.");
       document.getElementById("bulk-what").textContent = say.textContent;
@@ -427,12 +528,15 @@
     if (button.dataset.do === "dismiss") {
       const card = button.closest(".card");
       const next = card.nextElementSibling || card.previousElementSibling;
-      card.remove();
+      steady(() => card.remove());
       if (next) next.focus({ preventScroll: true });
       count();
     } else if (button.dataset.do === "clear") {
-      cards.querySelectorAll(".card:not([data-open])").forEach((card) => card.remove());
+      steady(() => cards.querySelectorAll(".card:not([data-open])").forEach((card) => card.remove()));
       count();
+    } else if (button.dataset.do === "all") {
+      for (const one of alike(picks()[0])) one.checked = true;
+      chosen();
     } else if (button.dataset.do === "fresh") release();
     else if (button.dataset.do === "copy") {
       const from = document.getElementById(button.dataset.from);
@@ -460,6 +564,24 @@
   const ask = document.querySelector("[data-do=notify]");
   if (ask && "Notification" in window && Notification.permission === "default") ask.hidden = false;
   for (const node of document.querySelectorAll("[data-js]")) node.hidden = false;
+  // A form's times: shown and typed in the viewer's zone, sent in UTC, so that an address means the same to everybody.
+  const zoned = [...document.querySelectorAll("input[data-utc]")];
+  const minutes = (at, zone) => new Date(at.getTime() - (zone ? at.getTimezoneOffset() * 60000 : 0)).toISOString().slice(0, 16);
+  for (const field of zoned) {
+    const at = field.value && new Date(field.value + "Z");
+    if (at && !isNaN(at)) field.value = minutes(at, true);
+    field.form.addEventListener("formdata", (event) => {
+      const typed = field.value && new Date(field.value);
+      if (typed && !isNaN(typed)) event.formData.set(field.name, minutes(typed, false));
+    });
+  }
+  // An address to hand on holds what was asked for and nothing empty.
+  for (const form of document.querySelectorAll("form[role=search]")) form.addEventListener("formdata", ({ formData }) => {
+    for (const [name, value] of [...formData]) if (!value) formData.delete(name);
+  });
+  const zone = document.getElementById("zone");
+  if (zone && zoned.length) zone.textContent = "Times here are yours (" + Intl.DateTimeFormat().resolvedOptions().timeZone + ").";
+
   const here = document.querySelector(".nav [aria-current]");
   if (here && here.offsetLeft + here.offsetWidth > here.parentElement.clientWidth) here.parentElement.scrollLeft = here.offsetLeft - 40;
   times();

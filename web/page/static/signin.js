@@ -3,10 +3,14 @@
 "use strict";
 (() => {
   const form = document.getElementById("signin");
-  const secret = location.hash.slice(1);
-  if (!form || !secret) return;
-  history.replaceState(null, "", location.pathname + location.search);
-  form.elements.code.value = decodeURIComponent(secret);
-  if (form.hasAttribute("data-ask")) return;
-  form.submit();
+  function use() {
+    const secret = location.hash.slice(1);
+    if (!form || !secret) return;
+    history.replaceState(null, "", location.pathname + location.search);
+    form.elements.code.value = decodeURIComponent(secret);
+    if (form.hasAttribute("data-ask")) return;
+    form.submit();
+  }
+  use();
+  addEventListener("hashchange", use); // opened where this page already stands: nothing is loaded anew
 })();
