@@ -60,7 +60,7 @@ def writer_engine(url: URL, *, migrating: bool = False) -> Engine:
             poolclass=NullPool,
             hide_parameters=True,
             isolation_level="AUTOCOMMIT",
-            connect_args={"timeout": BUSY, "check_same_thread": False, "cached_statements": 256},
+            connect_args={"timeout": BUSY, "check_same_thread": False, "cached_statements": 128},
         )
         event.listen(engine, "connect", _sqlite_writer)
         return engine

@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from approvals.history import Head, HistoryQuery, head, matching
 from approvals.model import Millis
-from approvals.transaction import COLUMNS
+from approvals.statements import COLUMNS
 
 Format = Literal["jsonl", "csv"]
 

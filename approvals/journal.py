@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol, TypeVar, cast
 
 from approvals.clock import Clock
 from approvals.keys import Keys
-from approvals.transaction import HeadMoved, Transaction
+from approvals.transaction import HeadMoved, NotBegun, Transaction
 from approvals.writer import Writer
 
 T = TypeVar("T")
@@ -230,33 +230,43 @@ class Journal:
                 now=self._clock.now(), keys=self._keys, notifiers=self.notifiers
             )
         except self._writer.errors as error:
-            self._writer.drop()
-            raise RecordUnavailable("The record cannot be opened for writing.") from error
+            raise self._dropped("The record cannot be opened for writing.") from error
         try:
-            for write in batch:
-                write.result = write.fn(tx)
-            if open_to_more:  # what came meanwhile need not wait for a commit of its own
-                before = len(batch)
-                self._take_queued(batch)
-                for write in batch[before:]:
-                    write.result = write.fn(tx)
-            tx.flush()
+            self._fill(tx, batch, open_to_more=open_to_more)
+        except NotBegun as error:
+            raise self._dropped("The record cannot be opened for writing.") from error.__cause__
         except Exception as error:
             alone = len(batch) == 1
             if not self._writer.rollback() or (alone and self._writer.is_outage(error)):
-                self._writer.drop()
+                gone = self._dropped("The record cannot be written.")
                 if alone:
-                    raise RecordUnavailable("The record cannot be written.") from error
+                    raise gone from error
             raise
         try:
             self._writer.commit(tx)
+        except NotBegun as error:
+            raise self._dropped("The record cannot be opened for writing.") from error.__cause__
         except self._writer.errors as error:
-            self._writer.drop()
-            raise RecordUnavailable("The record did not confirm a write.") from error
+            raise self._dropped("The record did not confirm a write.") from error
         self.trouble = None
         self.seq = tx.seq
         for listener in self._listeners:
             listener(tx.rung, tx.seq)
+
+    def _fill(self, tx: Transaction, batch: list[_Write], *, open_to_more: bool) -> None:
+        for write in batch:
+            write.result = write.fn(tx)
+        if open_to_more:  # what came meanwhile need not wait for a commit of its own
+            before = len(batch)
+            self._take_queued(batch)
+            for write in batch[before:]:
+                write.result = write.fn(tx)
+        tx.flush()
+
+    def _dropped(self, why: str) -> RecordUnavailable:
+        """Forget the connection; what to tell those who waited."""
+        self._writer.drop()
+        return RecordUnavailable(why)
 
     def _unavailable(self, batch: list[_Write], error: RecordUnavailable) -> None:
         cause = error.__cause__

@@ -16,13 +16,13 @@ from sqlalchemy import Connection
 
 from approvals.keys import Keys
 from approvals.model import Event, Millis
-from approvals.tables import HistoryTable
+from approvals.statements import COLUMNS, Statements
 
-COLUMNS: Final = tuple(column.name for column in HistoryTable.__table__.columns)  # type: ignore[attr-defined]
 FIRST_HASH: Final = "0" * 64
 """What the first row names as its predecessor."""
 
-_ROWS_AT_ONCE: Final = 32
+_ROWS_AT_ONCE: Final = 64
+_PRIMARY: Final = 0xFF  # the part of SQLite's error codes that says what, not where
 _MOST_KNOWN: Final = 256  # counters one batch hands to the next
 
 
@@ -57,40 +57,23 @@ class HeadMoved(Exception):
     """Another process has written since: what the batch took for true may not be. Run it anew."""
 
 
-class Statements:
-    """The hot statements in the driver's own parameter style."""
-
-    def __init__(self, mark: str) -> None:
-        self.mark = mark  # "?" or "%s"
-        self.head = "SELECT seq, hash FROM history ORDER BY seq DESC LIMIT 1"
-        self.load_counter = f"SELECT window_start, used FROM counter WHERE key = {mark}"  # noqa: S608  # a fixed mark
-        self.save_counter = (
-            f"INSERT INTO counter (key, window_start, used) VALUES ({mark},{mark},{mark}) "  # noqa: S608  # a fixed mark
-            "ON CONFLICT (key) DO UPDATE "
-            "SET window_start = excluded.window_start, used = excluded.used"
-        )
-        self._insert = f"INSERT INTO history ({','.join(COLUMNS)}) VALUES "  # noqa: S608  # fixed names
-        self._places = f"({','.join([mark] * len(COLUMNS))})"
-        self._by_size: dict[int, str] = {}
-
-    def insert_history(self, rows: int) -> str:
-        """One statement for this many rows: sqlite3 lets go of the interpreter's lock once for
-        each statement, and getting it back is what waits behind a busy event loop.
-        """
-        statement = self._by_size.get(rows)
-        if statement is None:
-            statement = self._by_size[rows] = self._insert + ",".join([self._places] * rows)
-        return statement
+class NotBegun(Exception):
+    """The database did not let the batch begin; the cause says why."""
 
 
 class Transaction:
     """One attempt of one batch. Functions given to the journal must keep no state outside it:
     an attempt may be rolled back and the function run again.
+
+    On SQLite the database is left alone until a function needs it. Most batches never do: what
+    they append and count is written, and committed, by one statement.
     """
 
     __slots__ = (
         "_assumed",
+        "_begin",
         "_changed",
+        "_connection",
         "_counters",
         "_driver",
         "_facts",
@@ -99,7 +82,7 @@ class Transaction:
         "_rung",
         "_seq",
         "_statements",
-        "connection",
+        "begun",
         "keys",
         "notifiers",
         "now",
@@ -115,9 +98,13 @@ class Transaction:
         keys: Keys,
         notifiers: tuple[str, ...],
         known: Known | None,
-        shared: bool,
+        begin: Callable[[], None] | None,
     ) -> None:
-        self.connection = connection
+        """`begin`: how to begin when somebody needs it; None: the batch has begun."""
+        self._connection = connection
+        self._begin = begin
+        self.begun = begin is None
+        """Whether there is something to commit, or to roll back."""
         self.now = now
         self.keys = keys
         self.notifiers = notifiers
@@ -125,8 +112,8 @@ class Transaction:
         self._statements = statements
         # Where others seldom write, the head is taken to be where this process left it: the insert
         # finds out, for a seq is there once. Each look less is one less wait behind the event loop.
-        self._assumed = known is not None and not shared
-        if known is None or shared:
+        self._assumed = known is not None and not self.begun
+        if known is None or self.begun:
             self._seq, self._last = self._head()
             if known is not None and known.head != self._last:
                 known = None
@@ -137,6 +124,12 @@ class Transaction:
         self._changed: set[str] = set()  # keys of counters
         self._facts = dict(known.facts) if known is not None else {}
         self._rung: set[str] = set()
+
+    @property
+    def connection(self) -> Connection:
+        """The database inside this batch."""
+        self._open()
+        return self._connection
 
     def append(self, event: Event) -> int:
         """Put the event at the end of the history; the seq it got. Visible to SELECT after the
@@ -165,14 +158,14 @@ class Transaction:
         """What a hot SELECT finds; parameters are written `?` whatever the database."""
         if self._statements.mark != "?":
             sql = sql.replace("?", self._statements.mark)
-        found: list[tuple[Any, ...]] = self._driver.execute(sql, parameters).fetchall()
+        found: list[tuple[Any, ...]] = self._open().execute(sql, parameters).fetchall()
         return found
 
     def counter(self, key: str) -> CounterState | None:
         """The counter as the batch has it so far; None if it never counted."""
         state = self._counters.get(key)
         if state is None:
-            row = self._driver.execute(self._statements.load_counter, (key,)).fetchone()
+            row = self._open().execute(self._statements.load_counter, (key,)).fetchone()
             if row is None:
                 return None
             state = self._counters[key] = CounterState(row[0], Decimal(row[1]))
@@ -204,7 +197,8 @@ class Transaction:
         return frozenset(self._rung)
 
     def flush(self) -> None:
-        """Write what was buffered. The journal calls it before COMMIT.
+        """Write what was buffered, unless one statement can do it: see `write_whole`. The journal
+        calls it before COMMIT.
 
         Raises:
             HeadMoved: nothing of this batch may be committed; it can be run again.
@@ -212,24 +206,55 @@ class Transaction:
         if self._changed and not self._rows:
             # What `Known` stands on: no counter changes without moving the head.
             self.append(Event(event="counted", actor_kind="gateway", via="gateway"))
+        if not self.begun and 0 < len(self._rows) <= _ROWS_AT_ONCE * len(COLUMNS):
+            return
+        self._open()
         if self._rows:
             self._insert()
         elif self._assumed and self._head() != (self._seq, self._last):
             raise HeadMoved
         if self._changed:
-            counters = self._counters
-            changed = [
-                (key, counters[key].window_start, str(counters[key].used)) for key in self._changed
-            ]
-            self._driver.cursor().executemany(self._statements.save_counter, changed)
+            self._driver.cursor().executemany(self._statements.save_counter, self._counted())
+
+    def write_whole(self) -> None:
+        """Write what was buffered with one statement, which commits by itself. Nothing was begun.
+
+        Raises:
+            HeadMoved: nothing was written; the batch can be run again.
+            NotBegun: nothing was written, for another process did not let go.
+        """
+        counted = self._counted()
+        statement = self._statements.batch(len(self._rows) // len(COLUMNS), len(counted))
+        for row in counted:
+            self._rows += row
+        try:
+            self._driver.cursor().executemany(statement, [self._rows])
+        except sqlite3.IntegrityError as error:
+            raise HeadMoved from error
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & _PRIMARY == sqlite3.SQLITE_BUSY:
+                raise NotBegun from error
+            raise
 
     def known(self) -> Known:
         """What the next batch need not look up, once this one is committed."""
         counters = self._counters if len(self._counters) <= _MOST_KNOWN else {}
         return Known(self._seq, self._last, counters, self._facts)
 
+    def _open(self) -> Driver:
+        """The driver, inside this batch's transaction."""
+        if self._begin is not None:
+            begin, self._begin = self._begin, None
+            begin()
+            self.begun = True
+        return self._driver
+
+    def _counted(self) -> list[tuple[str, Millis, str]]:
+        counters = self._counters
+        return [(key, counters[key].window_start, str(counters[key].used)) for key in self._changed]
+
     def _head(self) -> tuple[int, str]:
-        head = self._driver.execute(self._statements.head).fetchone()
+        head = self._open().execute(self._statements.head).fetchone()
         return (head[0], head[1]) if head else (0, FIRST_HASH)
 
     def _insert(self) -> None:

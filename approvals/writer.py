@@ -15,7 +15,8 @@ from sqlalchemy.exc import DBAPIError, InvalidRequestError, SQLAlchemyError
 from approvals.engines import is_outage
 from approvals.keys import Keys
 from approvals.model import Millis
-from approvals.transaction import Known, Statements, Transaction
+from approvals.statements import BATCH, Statements
+from approvals.transaction import Known, NotBegun, Transaction
 
 CHANNEL: Final = "signoff"
 """PostgreSQL's NOTIFY channel: "some approval changed, look"."""
@@ -38,6 +39,7 @@ class Writer:
             if postgres
             else "BEGIN IMMEDIATE"
         )
+        self._prepare = () if postgres else BATCH
         self._notify = f"NOTIFY {CHANNEL}" if postgres else ""
         self._statements = Statements("%s" if postgres else "?")
         dbapi: Any = engine.dialect.loaded_dbapi
@@ -53,8 +55,12 @@ class Writer:
     def begin(self) -> None:
         """Start a batch. A connection that was lost while nothing was written on it is made anew
         at once: a server that restarted, or a firewall that forgot it, costs nobody a write.
+
+        SQLite is not asked before a function needs it, if another batch went before.
         """
         if self._connection is not None:
+            if self._waits():
+                return
             try:
                 self._driver.execute(self._begin)
             except self.errors:
@@ -65,7 +71,18 @@ class Writer:
                 return
         self._connection = self._engine.connect()
         self._driver = self._connection.connection.dbapi_connection
+        for statement in self._prepare:
+            self._driver.execute(statement)
         self._driver.execute(self._begin)
+
+    def _waits(self) -> bool:
+        return self._known is not None and not self._notify
+
+    def _begin_after_all(self) -> None:
+        try:
+            self._driver.execute(self._begin)
+        except self.errors as error:
+            raise NotBegun from error
 
     def transaction(self, *, now: Millis, keys: Keys, notifiers: tuple[str, ...]) -> Transaction:
         """A fresh Transaction on the batch just begun. What earlier ones knew is used up by it,
@@ -73,6 +90,7 @@ class Writer:
         """
         if self._connection is None:
             raise RuntimeError("begin() comes first.")
+        begin = self._begin_after_all if self._waits() else None
         known, self._known = self._known, None
         return Transaction(
             self._connection,
@@ -82,10 +100,14 @@ class Writer:
             keys=keys,
             notifiers=notifiers,
             known=known,
-            shared=bool(self._notify),
+            begin=begin,
         )
 
     def commit(self, tx: Transaction) -> None:
+        if not tx.begun:
+            tx.write_whole()
+            self._known = tx.known()
+            return
         if tx.rung and self._notify:
             self._driver.execute(self._notify)
         if self._notify:
@@ -102,10 +124,11 @@ class Writer:
 
     def rollback(self) -> bool:
         """Undo the batch; False if even that failed, and the connection must go."""
+        if not getattr(self._driver, "in_transaction", True):
+            return True  # SQLite's: nothing was begun, or it has rolled back by itself (disk full)
         try:
             self._driver.execute("ROLLBACK")
         except self.errors:
-            # SQLite may have rolled back by itself (disk full); then there is nothing to undo.
             return not getattr(self._driver, "in_transaction", True)
         return True
 

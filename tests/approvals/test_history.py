@@ -28,8 +28,8 @@ from approvals.history import (
 )
 from approvals.keys import Keys
 from approvals.model import Event, Execution
+from approvals.statements import Statements
 from approvals.store import Database, Transaction
-from approvals.transaction import Statements
 from tests.approvals.record import KEYS, START, Record, call
 from tests.approvals.story import told
 

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -75,6 +76,31 @@ async def test_one_bad_write_fails_only_its_caller(record: Record) -> None:
     assert [str(one) for one in outcomes if isinstance(one, ValueError)] == ["mine alone"] * 2
     assert record.events() == ["a", "b", "c"]
     assert record.write(lambda tx: tx.counter("never")) is None
+
+
+def test_what_a_batch_appends_and_counts_is_one_statement_to_sqlite(sqlite_url: str) -> None:
+    database = Database.open(sqlite_url, key=KEYS, clock=HandClock())
+    said: list[str] = []
+
+    def listen(tx: Transaction) -> None:
+        driver: Any = tx.connection.connection.dbapi_connection
+        driver.set_trace_callback(said.append)
+        tx.append(Event(event="first"))
+
+    def count(tx: Transaction) -> None:
+        tx.set_counter("calls", 0, Decimal(1))
+        tx.append(Event(event="counted"))
+
+    database.journal.write_now(listen)
+    said.clear()
+    database.journal.write_now(count)
+    statements = {words.partition(" VALUES")[0] for words in said}  # told anew for each trigger
+    kept = database.journal.write_now(lambda tx: tx.counter("calls"))
+    database.close_now()
+
+    assert statements == {"INSERT INTO batch"}
+    assert kept is not None
+    assert kept.used == 1
 
 
 async def test_a_hundred_callers_get_a_gapless_history_in_one_order(record: Record) -> None:
