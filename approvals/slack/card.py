@@ -250,7 +250,7 @@ def _changed(view: View) -> Json:
                 items.append(line(said(f"and {left:,} more", italic=True)))
             elements.append(bullets(items))
     if not elements:
-        words_ = "First call of this tool by this agent that reached a reviewer."
+        words_ = "Nothing to compare with: no call of this tool by this agent was decided before."
         elements.append(line(said("What changed", bold=True), said(f"  {words_}")))
     return rich("changed", elements)
 

@@ -262,6 +262,13 @@ def test_the_card_says_what_changed_and_how_many_approved(shared: Record) -> Non
     assert "amount 1200 > 500" in shown
 
 
+def test_of_two_first_calls_neither_is_said_to_be_the_first(shared: Record) -> None:
+    grant = f"grt_{next(grants)}"
+    for number in (1, 2):
+        shown = json.dumps(drawn(shared, shared.hold({"n": number}, grant=grant)).blocks)
+        assert "no call of this tool by this agent was decided before" in shown
+
+
 @some
 @given(given_=st.lists(arguments, min_size=1, max_size=5), label=labels)
 def test_no_crowd_makes_a_digest_that_slack_refuses(

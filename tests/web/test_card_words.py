@@ -32,8 +32,14 @@ async def test_a_first_call_is_not_said_to_be_compared(scene: Scene, door: Door)
     for held in (first, second):
         said = await words(visit, f"/approvals/{held.id}")
         assert "Nothing to compare with: no call of this tool by this agent was decided" in said
-    await decided(scene, first, Choice.APPROVE, await scene.people.add("bob", role="approver"))
-    assert "Since the last approved call by bob" in await words(visit, f"/approvals/{second.id}")
+    bob = await scene.people.add("bob", role="approver")
+    await decided(scene, first, Choice.APPROVE, bob)
+    said = await words(visit, f"/approvals/{second.id}")
+    assert "Since the last approved call by bob" in said
+    assert "Decided before Approved" in said
+    await decided(scene, second, Choice.DENY, bob)
+    said = await words(visit, f"/approvals/{first.id}")
+    assert "Others decided Denied" in said  # later than this one
 
 
 async def test_how_often_an_agent_came_back(scene: Scene, door: Door) -> None:
