@@ -1,1 +1,4 @@
 """Schema revisions, run by approvals.migrate."""
+
+HEAD = "0004"
+"""The newest of them."""

@@ -6,11 +6,13 @@ from typing import Any
 
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, String
 from sqlmodel import SQLModel
 
 from approvals.engines import parse, writer_engine
-from approvals.migrate import migrate
+from approvals.migrate import config, migrate
+from approvals.migrations import HEAD
 from approvals.store import Database
 from tests.approvals.record import KEYS, HandClock, Record
 
@@ -28,6 +30,10 @@ def test_the_revisions_make_exactly_the_tables(record: Record) -> None:
         return found
 
     assert record.read(compare) == []
+
+
+def test_the_schema_is_brought_to_the_newest_revision() -> None:
+    assert ScriptDirectory.from_config(config()).get_current_head() == HEAD
 
 
 def test_migrating_again_changes_nothing_and_loses_nothing(url: str) -> None:
