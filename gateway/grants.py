@@ -6,6 +6,7 @@ rows of different tables, found by different prefixes, and nothing converts one 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 from dataclasses import dataclass
@@ -162,6 +163,7 @@ class Grants:
         self._database = database
         self._clock = clock
         self._known: dict[str, tuple[Millis, Grant]] = {}
+        self._asking: dict[str, asyncio.Task[Grant | None]] = {}
 
     async def find(self, token: str) -> Grant | None:
         """The usable grant of this token, or None.
@@ -171,22 +173,39 @@ class Grants:
         now = self._clock.now()
         digest = token_hash(token)
         known = self._known.get(digest)
-        if known is None or now - known[0] >= FRESH_MS:
-            if not token.startswith(PREFIX):
-                return None
+        if known is not None and now - known[0] < FRESH_MS:
+            grant: Grant | None = known[1]
+        elif token.startswith(PREFIX):
+            # Callers who come together ask the database once. One who leaves takes nobody along.
+            asking = self._asking.get(digest)
+            if asking is None:
+                asking = self._asking[digest] = asyncio.create_task(self._ask(digest, now))
+            grant = await asyncio.shield(asking)
+        else:
+            return None
+        return grant if grant is not None and grant.usable(now) else None
+
+    async def _ask(self, digest: str, now: Millis) -> Grant | None:
+        try:
             grant = await self._database.read(lambda connection: _by_hash(connection, digest))
-            if grant is None:  # not remembered: whoever guesses pushes out no grant that is used
-                self._known.pop(digest, None)
-                return None
-            if len(self._known) >= _CACHED:
-                self._known.clear()
-            known = self._known[digest] = (now, grant)
-        grant = known[1]
-        return grant if grant.usable(now) else None
+        finally:
+            current = self._asking.get(digest) is asyncio.current_task()
+            if current:
+                del self._asking[digest]
+        if not current:  # told to forget meanwhile
+            return grant
+        if grant is None:  # not remembered: whoever guesses pushes out no grant that is used
+            self._known.pop(digest, None)
+            return None
+        if len(self._known) >= _CACHED:
+            self._known.clear()
+        self._known[digest] = (now, grant)
+        return grant
 
     def forget(self) -> None:
         """Something about grants changed in this process: ask again at once."""
         self._known.clear()
+        self._asking.clear()
 
 
 def _by_hash(connection: Connection, digest: str) -> Grant | None:

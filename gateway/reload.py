@@ -23,6 +23,7 @@ log = structlog.get_logger()
 
 _DEBOUNCE_MS = 100
 _STEP_MS = 50
+_TURN_MS = 5_000  # each turn costs some milliseconds; a stop is seen within a step all the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class Policies:
             recursive=False,
             debounce=_DEBOUNCE_MS,
             step=_STEP_MS,
-            rust_timeout=500,
+            rust_timeout=_TURN_MS,
         ):
             if any(Path(path).name == name for _, path in changes) and self.refresh():
                 await changed()

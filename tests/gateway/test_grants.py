@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, event
 
 from approvals.store import Database
 from gateway import grants
@@ -97,3 +101,58 @@ async def test_a_grant_reaches_its_servers_only(database: Database) -> None:
     assert not grant.reaches("Git")
     everywhere, _ = made(database, servers=frozenset({"*"}))
     assert everywhere.reaches("anything")
+
+
+class Slow:
+    """Makes whoever looks a grant up wait until told to go on, and counts the looks."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.reached = threading.Event()
+        self.go_on = threading.Event()
+
+    def __call__(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "token_hash = " in statement:
+            self.looks += 1
+            self.reached.set()
+            assert self.go_on.wait(5)
+
+
+@pytest.fixture
+def slow() -> Iterator[Slow]:
+    made = Slow()
+    event.listen(Engine, "before_cursor_execute", made)
+    yield made
+    event.remove(Engine, "before_cursor_execute", made)
+
+
+async def test_callers_who_come_together_ask_the_record_once(
+    database: Database, clock: HandClock, slow: Slow
+) -> None:
+    grant, token = made(database)
+    book = Grants(database, clock)
+    finding = [asyncio.create_task(book.find(token)) for _ in range(20)]
+    await asyncio.to_thread(slow.reached.wait, 5)
+    finding[0].cancel()  # takes nobody along
+    slow.go_on.set()
+    async with asyncio.timeout(5):
+        found = await asyncio.gather(*finding, return_exceptions=True)
+    assert isinstance(found[0], asyncio.CancelledError)
+    assert found[1:] == [grant] * 19
+    assert slow.looks == 1
+
+
+async def test_a_revocation_of_our_own_while_somebody_asks_is_not_forgotten(
+    database: Database, clock: HandClock, slow: Slow
+) -> None:
+    grant, token = made(database)
+    book = Grants(database, clock)
+    early = asyncio.create_task(book.find(token))
+    await asyncio.to_thread(slow.reached.wait, 5)
+    database.journal.write_now(lambda tx: grants.revoke(tx, grant.id))
+    book.forget()
+    slow.go_on.set()
+    async with asyncio.timeout(5):
+        await early
+        assert await book.find(token) is None
+    assert slow.looks == 2
