@@ -13,7 +13,6 @@ from mcp.types import CallToolResult, TextContent
 
 Say = Callable[[str], None]
 
-_PENDING = "Not executed yet"
 _LONGEST = 140
 
 
@@ -42,15 +41,15 @@ async def _calls(client: Client, repository: str, say: Say) -> Ended:
     say(f"lists     {len(listed)} tools; git_checkout is hidden: {_yes(hidden)}")
     repo = {"repo_path": repository}
     status = await client.call_tool("git_status", repo)
-    say(f"allowed   git_status    {_text(status)}")
+    say(f"allowed   git_status    {_short(status)}")
     first = await client.call_tool("git_log", {**repo, "max_count": 1})
     second = await client.call_tool("git_log", {**repo, "max_count": 1})
-    say(f"limited   git_log       {_text(second)}")
+    say(f"limited   git_log       {_short(second)}")
     reset = await client.call_tool("git_reset", repo)
-    say(f"denied    git_reset     {_text(reset)}")
+    say(f"denied    git_reset     {_short(reset)}")
     say("held      git_commit    waits for you: press Approve on the page")
     commit = await _patient(client, "git_commit", {**repo, "message": "By an agent"}, say)
-    say(f"outcome   git_commit    {_text(commit)}")
+    say(f"outcome   git_commit    {_short(commit)}")
     passed = not status.is_error and not first.is_error
     refused = bool(second.is_error) and bool(reset.is_error)
     return Ended(as_told=hidden and passed and refused, committed=not commit.is_error)
@@ -67,13 +66,23 @@ async def _patient(
 
     while True:
         result = await client.call_tool(tool, arguments, progress_callback=note)
-        if not _text(result).startswith(_PENDING):
+        if not pending(said(result)):
             return result
 
 
-def _text(result: CallToolResult) -> str:
+def said(result: CallToolResult) -> str:
+    """The texts of a result on one line."""
     texts = [block.text for block in result.content if isinstance(block, TextContent)]
-    line = " ".join(" ".join(texts).split())
+    return " ".join(" ".join(texts).split())
+
+
+def pending(text: str) -> bool:
+    """Whether that is the gateway's handle, and nobody has decided yet."""
+    return text.startswith("Not executed yet")
+
+
+def _short(result: CallToolResult) -> str:
+    line = said(result)
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 

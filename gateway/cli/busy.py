@@ -17,7 +17,8 @@ import httpx2
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
-from mcp.types import CallToolResult, TextContent
+
+from gateway.cli.agent import pending, said
 
 Say = Callable[[str], None]
 
@@ -43,7 +44,6 @@ RULES: Final[dict[str, Any]] = {
 """What the demo's policy says besides, in this mode."""
 _PATIENCE: Final = 24  # calls under way at a time; the next one waits for one to end
 _TELLING: Final = 100  # characters of an answer that are printed
-_PENDING: Final = "Not executed yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +125,7 @@ async def _perform(client: Client, act: Act, room: asyncio.Semaphore, say: Say) 
 
 async def _until_answered(client: Client, act: Act) -> str:
     while True:
-        text = _text(await client.call_tool(act.tool, act.arguments))
-        if not text.startswith(_PENDING):
+        text = said(await client.call_tool(act.tool, act.arguments))
+        if not pending(text):
             return text
         await asyncio.sleep(1)
-
-
-def _text(result: CallToolResult) -> str:
-    texts = [block.text for block in result.content if isinstance(block, TextContent)]
-    return " ".join(" ".join(texts).split())

@@ -110,17 +110,23 @@ def test_an_approval_against_anything_that_ends_it_has_one_winner(
     assert State.PENDING not in ends
 
 
-def test_an_approval_against_the_deadline_has_one_winner(
-    record: Record, replicas: tuple[Database, ...]
+@pytest.mark.parametrize(
+    ("decide", "state"), [(approve, State.APPROVED), (deny, State.DENIED)], ids=["approve", "deny"]
+)
+def test_a_decision_against_the_deadline_has_one_winner(
+    record: Record,
+    replicas: tuple[Database, ...],
+    decide: Callable[[Approval], Act],
+    state: State,
 ) -> None:
     for n in range(ROUNDS):
         held = record.hold({"n": n}, terms=Terms(expires=60))
         record.clock.pass_(seconds=59.999 if n % 2 else 60)
         sweep = partial(queue.expire_due, now=held.expires_at)
-        decided, *_ = together(replicas, [approve(held), sweep, sweep])
+        decided, *_ = together(replicas, [decide(held), sweep, sweep])
         final = record.now_is(held.id)
-        assert final.state is (State.APPROVED if isinstance(decided, Moved) else State.EXPIRED)
-        ends = [name for name in record.events(held) if name in ("approved", "expired")]
+        assert final.state is (state if isinstance(decided, Moved) else State.EXPIRED)
+        ends = [name for name in record.events(held) if name in (str(state), "expired")]
         assert len(ends) == 1
 
 
@@ -211,18 +217,6 @@ def test_a_claim_against_a_policy_reload_or_the_agents_no_runs_before_it_or_neve
         assert (ran, ended) in {(1, 0), (0, 1)}
         told = [name for name in record.events(approved) if name not in ("held", "approved")]
         assert len(told) == 1
-
-
-def test_a_denial_against_the_deadline_has_one_winner(
-    record: Record, replicas: tuple[Database, ...]
-) -> None:
-    for n in range(ROUNDS):
-        held = record.hold({"n": n}, terms=Terms(expires=60))
-        record.clock.pass_(seconds=59.999 if n % 2 else 60)
-        sweep = partial(queue.expire_due, now=held.expires_at)
-        decided, *_ = together(replicas, [deny(held), sweep, sweep])
-        final = record.now_is(held.id)
-        assert final.state is (State.DENIED if isinstance(decided, Moved) else State.EXPIRED)
 
 
 def test_of_two_edits_at_once_one_stands_and_the_other_was_of_an_earlier_revision(

@@ -45,6 +45,10 @@ ANSWERS: Json = {
 SAID = {"greet": "Hello Ada", "compose": "Made: a poem", "whereabouts": "file:///home/ada"}
 """What the asking tools say after those answers."""
 
+SECONDS = 30.0
+"""A test's patience."""
+
+BOTH = pytest.mark.parametrize("way", ["http", "stdio"])
 _MCP1 = ROOT / ".venv-mcp1" / "bin" / "python"
 LIMIT = 1 << 20
 

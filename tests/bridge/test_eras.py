@@ -14,11 +14,10 @@ import pytest
 from gateway.relay.bridge.bridge import Bridge
 from gateway.relay.upstream import NotSent, OutcomeUnknown
 from gateway.servers import Protocol
-from tests.bridge.crossing import bridge, call, legacy, modern, opened, served, whole
+from tests.bridge.crossing import SECONDS, bridge, call, legacy, modern, opened, served, whole
 from tests.harness import free_port, witness
 
 pytestmark = pytest.mark.anyio
-SECONDS = 30.0
 
 
 async def patiently(up: Bridge, tool: str, key: str) -> Any:

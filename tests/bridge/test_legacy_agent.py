@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 from gateway.relay.bridge.bridge import Bridge
 from tests.bridge.crossing import (
     ANSWERS,
+    BOTH,
     EVERYTHING,
     SAID,
+    SECONDS,
     Json,
     Way,
     arriving,
@@ -30,8 +33,6 @@ from tests.bridge.crossing import (
 from tests.harness import free_port
 
 pytestmark = pytest.mark.anyio
-SECONDS = 30.0
-BOTH = pytest.mark.parametrize("way", ["http", "stdio"])
 
 
 async def talk(
@@ -41,7 +42,7 @@ async def talk(
     params = {"name": tool, "arguments": {"key": key}}
     answer = await up.send(legacy("tools/call", params, session=session, **more))
     if answer.content_type == "application/json":
-        return [*[each async for each in _json(answer)]]
+        return [json.loads(b"".join([chunk async for chunk in answer.body()]))]
     seen = []
     async for message in arriving(answer):
         seen.append(message)
@@ -52,12 +53,6 @@ async def talk(
             assert (await whole(up, told)).status == 202
     await answer.aclose()
     return seen
-
-
-async def _json(answer: Any) -> Any:
-    import json  # noqa: PLC0415
-
-    yield json.loads(b"".join([chunk async for chunk in answer.body()]))
 
 
 @BOTH

@@ -16,10 +16,12 @@ from gateway.relay.bridge.pool import Pool
 from gateway.relay.http import HttpUpstream, pooled_session
 from gateway.relay.upstream import OutcomeUnknown
 from tests.bridge.crossing import (
+    BOTH,
     EVERYTHING,
     LIMIT,
     META,
     SAID,
+    SECONDS,
     Way,
     answers,
     arriving,
@@ -37,8 +39,6 @@ from tests.bridge.crossing import (
 from tests.harness import free_port
 
 pytestmark = pytest.mark.anyio
-SECONDS = 30.0
-BOTH = pytest.mark.parametrize("way", ["http", "stdio"])
 
 
 @BOTH

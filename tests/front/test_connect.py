@@ -8,20 +8,13 @@ from typing import Any
 
 import anyio
 import pytest
-from mcp.types import CallToolResult, ElicitResult, TextContent
+from mcp.types import ElicitResult
 
+from tests.end_to_end.in_place import approved_in_place, in_thread, text
 from tests.front.conftest import Mode, Start
-from tests.harness import SIGNOFF, eventually
+from tests.harness import SIGNOFF
 
 pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("front")]
-
-
-def text(result: CallToolResult) -> str:
-    return "\n".join(one.text for one in result.content if isinstance(one, TextContent))
-
-
-async def in_thread(work: Any, *args: Any) -> Any:
-    return await anyio.to_thread.run_sync(work, *args)
 
 
 async def test_a_host_lists_and_calls_as_over_http(start: Start, mode: Mode, key: str) -> None:
@@ -45,20 +38,8 @@ async def test_all_servers_by_one_command(start: Start, mode: Mode, key: str) ->
 async def test_a_held_call_shows_progress_and_returns_in_place(
     start: Start, mode: Mode, key: str
 ) -> None:
-    notes: list[str] = []
-
-    async def note(progress: float, total: float | None, message: str | None) -> None:
-        notes.append(message or "")
-
-    async with start.host(mode, "connect", "w") as client, anyio.create_task_group() as tasks:
-
-        async def approve() -> None:
-            row = await in_thread(start.desk.waiting, key)
-            await in_thread(eventually, lambda: notes)
-            await in_thread(start.desk.approve, row["id"])
-
-        tasks.start_soon(approve)
-        answer = await client.call_tool("held", {"key": key}, progress_callback=note)
+    async with start.host(mode, "connect", "w") as client:
+        answer, notes = await approved_in_place(client, start.desk, "held", key)
     assert text(answer) == f"held {key}"
     assert notes[0].startswith("Waiting for approval ")
     assert start.ran(key) == 1

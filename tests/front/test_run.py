@@ -14,19 +14,15 @@ import httpx2
 import pytest
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
-from mcp.types import CallToolResult, TextContent
 
 from tests.conformance.stage import BY_PIPE
+from tests.end_to_end.in_place import text
 from tests.front.conftest import MODES, Mode
 from tests.harness import ROOT, SIGNOFF, Site, eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("front")]
 COMMAND = [BY_PIPE["command"], *BY_PIPE["args"]]
 ASK = {"test_simple_text": {"require_approval": {"reason": "A person decides."}}}
-
-
-def text(result: CallToolResult) -> str:
-    return "\n".join(one.text for one in result.content if isinstance(one, TextContent))
 
 
 def told(log: Path, word: str) -> str:

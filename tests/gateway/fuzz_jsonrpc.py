@@ -5,7 +5,6 @@ reading made of the standard library alone, in both directions; `parse` against 
 """
 
 import json
-import math
 import random
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any
 from approvals.digest import canonical
 from gateway.jsonrpc import Malformed, encode, parse, tool_call
 from gateway.strictjson import MAX_DEPTH, MAX_INT_DIGITS, BadJson, strict_loads
+from tests.gateway.exact import same
 
 CALL = (
     b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"pay","arguments":{"to":"a:b",'
@@ -67,18 +67,6 @@ def depth(value: Any) -> int:
     if isinstance(value, dict):
         return 1 + max(map(depth, value.values()), default=0)
     return 1 + max(map(depth, value), default=0) if isinstance(value, list) else 0
-
-
-def same(left: Any, right: Any) -> bool:
-    if type(left) is not type(right):
-        return False
-    if isinstance(left, dict):
-        return list(left) == list(right) and all(same(left[key], right[key]) for key in left)
-    if isinstance(left, list):
-        return len(left) == len(right) and all(map(same, left, right))
-    if isinstance(left, float):
-        return left == right and math.copysign(1, left) == math.copysign(1, right)
-    return bool(left == right)
 
 
 def mutate(rng: random.Random) -> bytes:

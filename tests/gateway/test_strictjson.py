@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from approvals.digest import canonical
 from gateway.strictjson import MAX_DEPTH, MAX_INT_DIGITS, BadJson, Kind, strict_loads
+from tests.gateway.exact import same
 
 QUICK = settings(max_examples=300, database=None, deadline=None)
 
@@ -28,19 +29,6 @@ def kind_of(body: bytes) -> Kind | None:
     except BadJson as bad:
         return bad.kind
     return None
-
-
-def same(left: Any, right: Any) -> bool:
-    """Equal with types and the sign of zero, which == does not see."""
-    if type(left) is not type(right):
-        return False
-    if isinstance(left, dict):
-        return list(left) == list(right) and all(same(left[key], right[key]) for key in left)
-    if isinstance(left, list):
-        return len(left) == len(right) and all(map(same, left, right))
-    if isinstance(left, float):
-        return left == right and math.copysign(1, left) == math.copysign(1, right)
-    return bool(left == right)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.hostile.threads import served
 
 TOOLS = (
     "hangs", "half", "resets", "empty", "endless", "trickles", "redirects", "unavailable",
@@ -157,15 +159,9 @@ class _Handler(BaseHTTPRequestHandler):
 def faulty_server() -> Iterator[Faulty]:
     """A faulty server for the length of the block."""
     handler = type("Handler", (_Handler,), {})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    faulty = handler.faulty = Faulty(server.server_address[1])  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield faulty
-    finally:
-        faulty.stopped.set()
-        server.shutdown()
-        thread.join(5)
-        server.server_close()
+    with served(handler) as port:
+        faulty = handler.faulty = Faulty(port)  # type: ignore[attr-defined]
+        try:
+            yield faulty
+        finally:
+            faulty.stopped.set()

@@ -9,25 +9,17 @@ import anyio
 import pytest
 from mcp.shared.exceptions import MCPError
 from mcp.types import (
-    CallToolResult,
     CreateMessageResult,
     ElicitResult,
     PromptReference,
     TextContent,
 )
 
+from tests.end_to_end.in_place import approved_in_place, in_thread, text
 from tests.harness import eventually
 from tests.together.conftest import LONG, House, Mode
 
 pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("together")]
-
-
-def text(result: CallToolResult) -> str:
-    return "\n".join(one.text for one in result.content if isinstance(one, TextContent))
-
-
-async def in_thread(work: Any, *args: Any) -> Any:
-    return await anyio.to_thread.run_sync(work, *args)
 
 
 async def test_every_servers_tools_are_listed_under_its_name_and_hidden_ones_are_not(
@@ -96,20 +88,8 @@ async def test_a_limit_counts_over_both_urls(house: House, mode: Mode, key: str)
 async def test_a_held_call_waits_runs_once_and_may_be_awaited(
     house: House, mode: Mode, key: str
 ) -> None:
-    notes: list[str] = []
-
-    async def note(progress: float, total: float | None, message: str | None) -> None:
-        notes.append(message or "")
-
-    async with house.client(mode) as client, anyio.create_task_group() as tasks:
-
-        async def approve() -> None:
-            row = await in_thread(house.desk.waiting, key)
-            await in_thread(eventually, lambda: notes)
-            await in_thread(house.desk.approve, row["id"])
-
-        tasks.start_soon(approve)
-        answer = await client.call_tool("w__held", {"key": key}, progress_callback=note)
+    async with house.client(mode) as client:
+        answer, notes = await approved_in_place(client, house.desk, "w__held", key)
     assert text(answer) == f"held {key}"
     assert notes[0].startswith("Waiting for approval ")
     assert house.ran(key) == 1

@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from approvals.model import Role
-from tests.web.scene import Scene, open_scene
+from tests.web.scene import MemoryDesk, Scene, open_scene, policy, tools
 from web.app import build
 
 HOST = "http://127.0.0.1:8788"
@@ -74,6 +74,17 @@ class Door:
         answer = await visit.post("/signin", {"code": await self.link(name, role)})
         assert answer.status_code == 303
         return visit
+
+
+@pytest.fixture
+def desk() -> MemoryDesk:
+    """The operator's side, in memory; `office` opens on it."""
+    return MemoryDesk()
+
+
+@pytest.fixture
+def office(scene: Scene, desk: MemoryDesk) -> Door:
+    return Door(build(scene.deps(desk=desk, tools=tools, policy=policy)), scene)
 
 
 @pytest.fixture

@@ -9,21 +9,10 @@ import pytest
 
 from approvals.model import Role
 from tests.web.conftest import FROM_OUR_PAGE, HOST, Door, Visit
-from tests.web.scene import MemoryDesk, Scene, policy, tools
+from tests.web.scene import MemoryDesk
 from tests.web.test_inert import stray
-from web.app import build
 from web.guard import csrf_token
 from web.page.admin import connect_lines
-
-
-@pytest.fixture
-def desk() -> MemoryDesk:
-    return MemoryDesk()
-
-
-@pytest.fixture
-def office(scene: Scene, desk: MemoryDesk) -> Door:
-    return Door(build(scene.deps(desk=desk, tools=tools, policy=policy)), scene)
 
 
 async def press(visit: Visit, path: str, **form: str) -> httpx2.Response:

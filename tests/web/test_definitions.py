@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx2
-import pytest
 
 from approvals.model import Reviewer
 from gateway.catalogue import Catalogue
@@ -16,22 +15,11 @@ from gateway.grants import Grants
 from gateway.reload import Policies
 from gateway.servers import Servers
 from tests.web.conftest import FROM_OUR_PAGE, Door, Visit
-from tests.web.scene import CHANGED, MemoryDesk, Scene, policy, tools
+from tests.web.scene import CHANGED, MemoryDesk, Scene
 from tests.web.test_inert import stray
-from web.app import build
 from web.guard import csrf_token
 
 ADDRESS = "/tools/changed?server=crm&tool=delete_customer"
-
-
-@pytest.fixture
-def desk() -> MemoryDesk:
-    return MemoryDesk()
-
-
-@pytest.fixture
-def office(scene: Scene, desk: MemoryDesk) -> Door:
-    return Door(build(scene.deps(desk=desk, tools=tools, policy=policy)), scene)
 
 
 async def accept(visit: Visit, seen: str, **form: str) -> httpx2.Response:
