@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import takewhile
 from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
 from approvals.digest import canonical, sha256
-from approvals.fields import Path, changes, text
+from approvals.fields import Change, Path, changes, text
 from approvals.model import Approval, Choice, Decision, Millis, State, short_id, tally
 from approvals.redact import hidden, visible
 from approvals.rows import (
@@ -30,6 +31,7 @@ from approvals.rows import (
 LONG: Final = 600  # characters of one value shown in full; longer ones are shown head and tail
 _HEAD: Final = 400
 _TAIL: Final = 120
+_LEAD: Final = 24  # characters shown before the first that differs
 OVERSIZED: Final = 20_000  # characters of all arguments from which the card says so
 SIMILAR: Final = 5
 _LOOKED_BACK: Final = 50  # earlier decided calls a call is compared with
@@ -54,9 +56,16 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
+    """One argument that differs. Where a long text is cut, what stays is from where it differs."""
+
     path: str
     before: Value
     after: Value
+
+    def brief(self, room: int) -> tuple[str | None, str | None]:
+        """Both sides in about so many characters, from shortly before they differ; None: absent."""
+        same = _same(self.before.text, self.after.text)
+        return _around(self.before, same, room), _around(self.after, same, room)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,27 +233,13 @@ def _values(value: Any, at: Path = ()) -> Iterator[Value]:
         yield value_of(value, at)
 
 
-def value_of(value: Any, at: Path) -> Value:
-    """One value, made safe to show: hidden characters visible, the long ones cut in the middle."""
-    match value:
-        case str():
-            kind, written = "text", value
-        case bool():
-            kind, written = "true or false", "true" if value else "false"
-        case None:
-            kind, written = "nothing", "null"
-        case int() | float():
-            kind, written = "number", canonical(value).decode()
-        case dict() | list():
-            kind = "object" if isinstance(value, dict) else "list"
-            written = canonical(value).decode()
-        case _:
-            kind, written = "absent", ""
-    cut = len(written) > LONG
-    short = written
-    if cut:
-        left = len(written) - _HEAD - _TAIL
-        short = f"{written[:_HEAD]} … {left} more characters … {written[-_TAIL:]}"
+def value_of(value: Any, at: Path, *, start: int = 0) -> Value:
+    """One value, made safe to show: hidden characters visible. Of a long one stay the characters
+    from `start` on, and the end.
+    """
+    kind, written = _written(value)
+    cut = start > 0 or len(written) > LONG
+    short = _shortened(written, start) if cut else written
     return Value(
         path="".join(visible(character) for character in text(at)),
         type=kind,
@@ -253,6 +248,49 @@ def value_of(value: Any, at: Path) -> Value:
         cut=cut,
         hidden=hidden(written) + hidden(text(at)),
     )
+
+
+def _written(value: Any) -> tuple[str, str]:
+    """What a value is, and all of it as text."""
+    match value:
+        case str():
+            return "text", value
+        case bool():
+            return "true or false", "true" if value else "false"
+        case None:
+            return "nothing", "null"
+        case int() | float():
+            return "number", canonical(value).decode()
+        case dict() | list():
+            return "object" if isinstance(value, dict) else "list", canonical(value).decode()
+        case _:
+            return "absent", ""
+
+
+def _shortened(written: str, start: int) -> str:
+    end = start + _HEAD
+    rest = max(end, len(written) - _TAIL)
+    before = f"… {start} characters before … " if start else ""
+    between = f" … {rest - end} more characters … " if rest > end else ""
+    return f"{before}{written[start:end]}{between}{written[rest:]}"
+
+
+def _same(one: str, other: str) -> int:
+    """With how many equal characters two texts begin."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def _around(value: Value, same: int, room: int) -> str | None:
+    """A value such that it fits: from shortly before its first `same` characters end."""
+    if value.type == "absent":
+        return None
+    if len(value.text) <= room:
+        return value.text
+    begin = max(0, same - _LEAD)
+    end = begin + room
+    more = " … more" if value.cut else f" … {len(value.text) - end:,} more"
+    shown = f"{'… ' if begin else ''}{value.text[begin:end]}"
+    return shown + more if end < len(value.text) else shown
 
 
 def _read_past(connection: Connection, grant: str, server: str, tool: str) -> tuple[_Past, ...]:
@@ -283,16 +321,23 @@ def _since(shown: Any, earlier: list[_Past], states: tuple[State, ...]) -> Since
     for past in earlier:
         one = past.approval
         if one.state in states:
-            differing = tuple(
-                FieldChange(
-                    path=text(change.path),
-                    before=value_of(change.before, change.path),
-                    after=value_of(change.after, change.path),
-                )
-                for change in changes(past.shown, shown)
-            )
+            differing = tuple(field_change(change) for change in changes(past.shown, shown))
             return Since(one.id, one.decided_at or 0, one.decided_by, one.reason, differing)
     return None
+
+
+def field_change(change: Change) -> FieldChange:
+    """Both sides cut at the same place, so that what differs is seen, however far in it stands."""
+    before, after = _written(change.before)[1], _written(change.after)[1]
+    longest, same = max(len(before), len(after)), _same(before, after)
+    start = 0
+    if longest > LONG and same > _HEAD - _LEAD:
+        start = min(same - _LEAD, longest - _HEAD)
+    return FieldChange(
+        path=text(change.path),
+        before=value_of(change.before, change.path, start=start),
+        after=value_of(change.after, change.path, start=start),
+    )
 
 
 def _as_earlier(one: Approval) -> Earlier:

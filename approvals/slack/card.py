@@ -264,11 +264,10 @@ def _since(word: str, since: Since) -> str:
 
 def _change(one: FieldChange) -> Json:
     path = fit(visible(one.path.removeprefix("args.")), 80)
+    before, after = one.brief(_CHANGED)
     sides = [
-        said("not there", italic=True)
-        if side.type == "absent"
-        else said(fit(visible(side.text), _CHANGED) or '""', **style)
-        for side, style in ((one.before, {"strike": True}), (one.after, {"bold": True}))
+        said("not there", italic=True) if side is None else said(visible(side) or '""', **style)
+        for side, style in ((before, {"strike": True}), (after, {"bold": True}))
     ]
     return line(said(path), said(": "), sides[0], said(" → "), sides[1])
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
 from approvals import queue
+from approvals.fields import changes
 from approvals.model import Choice, Execution, Settlement, State, Terms
-from approvals.view import View, view_of
+from approvals.view import View, field_change, view_of
 from tests.approvals.record import ALICE, BOB, START, Record
 
 
@@ -112,6 +117,38 @@ def test_a_long_value_shows_head_and_tail_and_its_size(record: Record) -> None:
     assert (value.size, value.cut) == (708, True)
     assert value.text.startswith("A" * 400 + " … 188 more characters … ")
     assert value.text.endswith("rm -rf /")
+
+
+@pytest.mark.parametrize("at", [0, 375, 376, 377, 1_000, 2_976, 3_000])
+def test_a_change_is_shown_however_far_into_a_long_text_it_stands(record: Record, at: int) -> None:
+    start, end = "a" * at, "b" * (3_000 - at)
+    record.approved({"body": f"{start}old{end}"})
+    since = view(record, record.hold({"body": f"{start}new{end}"}).id).since_approved
+    assert since is not None
+    (one,) = since.changes
+    lead = "a" * min(at, 24)
+    for shown in ((one.before.text, one.after.text), one.brief(160)):
+        for side, word in zip(shown, ("old", "new"), strict=True):
+            assert side is not None
+            assert f"{lead}{word}" in side
+            assert len(side) < 600
+
+
+PLAIN = st.text(alphabet="ab ", max_size=40).map(lambda text: text * 40)
+
+
+@given(PLAIN, st.text(alphabet="xyz", max_size=900), st.text(alphabet="xyz", max_size=900), PLAIN)
+def test_whatever_differs_the_two_sides_shown_differ(
+    start: str, one: str, other: str, end: str
+) -> None:
+    assume(one != other)
+    (change,) = changes({"k": start + one + end}, {"k": start + other + end})
+    shown = field_change(change)
+    assert shown.before.text != shown.after.text
+    for room in (120, 160):
+        before, after = shown.brief(room)
+        assert before != after
+        assert max(len(before or ""), len(after or "")) < room + 30
 
 
 def test_an_unknown_outcome_of_the_same_call_is_in_red_until_it_is_settled(

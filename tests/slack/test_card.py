@@ -262,6 +262,17 @@ def test_the_card_says_what_changed_and_how_many_approved(shared: Record) -> Non
     assert "amount 1200 > 500" in shown
 
 
+def test_the_card_shows_a_change_far_into_a_long_text(shared: Record) -> None:
+    grant = f"grt_{next(grants)}"
+    start, end = "a" * 1_500, "b" * 1_500
+    shared.approved({"body": f"{start}old{end}"}, grant=grant)
+    held = shared.hold({"body": f"{start}new{end}"}, grant=grant)
+    shown = json.dumps(drawn(shared, held).blocks, ensure_ascii=False)
+    changed = shown.partition("since the last approved call")[2].partition("preformatted")[0]
+    assert "a" * 24 + "old" in changed
+    assert "a" * 24 + "new" in changed
+
+
 def test_of_two_first_calls_neither_is_said_to_be_the_first(shared: Record) -> None:
     grant = f"grt_{next(grants)}"
     for number in (1, 2):

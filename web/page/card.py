@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any
 
 from approvals.digest import canonical
@@ -26,7 +25,7 @@ _RANK = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 _HEAD, _TAIL = 400, 120
 _WORTH_COUNTING = 80  # characters from which a text's length is told
 _BRIEF = 160  # characters of a changed text in the queue: all of it stands among the arguments
-_BEFORE = 24  # of them, before the first that differs
+_WHOLE = 10_000  # more than a view ever shows of a value
 _MARK = "[redacted, "
 
 
@@ -287,26 +286,8 @@ def _changes(view: View, *, full: bool) -> Iterator[Changed]:
 
 
 def _change(change: FieldChange, *, full: bool) -> ChangeRow:
-    before = None if change.before.type == "absent" else change.before.text
-    after = None if change.after.type == "absent" else change.after.text
-    if not full:
-        pairs = zip(before or "", after or "", strict=False)
-        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-        before = _brief(before, change.before.size, same)
-        after = _brief(after, change.after.size, same)
+    before, after = change.brief(_WHOLE if full else _BRIEF)
     return ChangeRow(_short(change.path), before, after)
-
-
-def _brief(written: str | None, size: int, same: int) -> str | None:
-    """A changed text of so many characters, such that it fits its line: from shortly before it
-    differs.
-    """
-    if written is None or len(written) <= _BRIEF:
-        return written
-    begin = max(0, same - _BEFORE)
-    shown = written[begin : begin + _BRIEF]
-    left = max(size, len(written)) - begin - len(shown) if begin + _BRIEF < len(written) else 0
-    return ("… " if begin else "") + shown + (f" … {left:,} more" if left else "")
 
 
 def _short(path: str) -> str:
