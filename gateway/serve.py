@@ -18,6 +18,7 @@ import uvicorn
 from approvals.keys import KeyUnusable
 from approvals.slack.config import SlackUnusable
 from approvals.store import RecordUnavailable
+from gateway.address import announced
 from gateway.app import Gateway, open_gateway
 from gateway.connection import Connection
 from gateway.logs import configure_logging
@@ -86,7 +87,8 @@ async def running(
             {task, asyncio.create_task(server.up.wait())}, return_when=asyncio.FIRST_COMPLETED
         )
         try:
-            yield gateway, task
+            with announced(gateway.settings):
+                yield gateway, task
         finally:
             gateway.holding.stop()
             server.should_exit = True

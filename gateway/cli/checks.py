@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
+from gateway.address import address
 from gateway.cli.exits import Stop
 from gateway.settings import Settings
 
@@ -221,6 +223,11 @@ def _servers(path: Path, *, ask: bool) -> Iterator[Check]:
 
 def _port(configured: Settings) -> Check:
     host, port = configured.host, configured.port
+    told = urlsplit(address(configured))
+    if not configured.public_url and told.hostname and told.port not in (None, port):
+        elsewhere = _gateway(told.hostname, told.port or port)
+        if elsewhere is not None:
+            return elsewhere
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

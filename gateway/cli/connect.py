@@ -59,8 +59,12 @@ def connect(
 
 
 def url_of(configured: Settings) -> str:
-    """The gateway's URL: SIGNOFF_URL, or what the settings say."""
-    return os.environ.get(URL, "").rstrip("/") or configured.url()
+    """The gateway's URL: SIGNOFF_URL, or that of the gateway that runs here, or what the settings
+    say.
+    """
+    from gateway.address import address
+
+    return os.environ.get(URL, "").rstrip("/") or address(configured)
 
 
 def _program(

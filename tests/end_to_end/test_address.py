@@ -1,0 +1,79 @@
+"""Commands of the same folder know where its gateway is, whatever port it was started with."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Site, free_port
+
+pytestmark = pytest.mark.xdist_group("address")
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """Its settings name another port than the one that it is started with."""
+    site = Site(tmp_path, environ={"SIGNOFF_PORT": str(free_port())})
+    site.policy()
+    site.servers()
+    site.reviewer()
+    yield site
+    if site.process is not None and site.process.poll() is None:
+        site.stop()
+
+
+def link(site: Site) -> str:
+    return site.run("reviewer", "link", "alice").stdout.partition("/signin#")[0]
+
+
+def configured(site: Site) -> str:
+    return f"http://127.0.0.1:{site.environ['SIGNOFF_PORT']}"
+
+
+def test_links_and_programs_get_the_port_of_the_running_gateway(site: Site) -> None:
+    assert link(site) == configured(site)
+    site.start()
+    assert link(site) == site.url
+    assert f"{site.url}/mcp" in site.run("connect", "cursor").stdout
+    told = site.data / "gateway.url"
+    assert (told.read_text(encoding="ascii"), told.stat().st_mode & 0o777) == (site.url, 0o600)
+    assert f"127.0.0.1:{site.port}" in site.run("doctor", check=False).stdout
+
+
+def test_after_its_stop_the_settings_count_again(site: Site) -> None:
+    site.start()
+    assert site.stop() == 0
+    assert not (site.data / "gateway.url").exists()
+    assert link(site) == configured(site)
+
+
+def test_the_next_gateway_takes_over_what_a_killed_one_left(site: Site) -> None:
+    site.start()
+    site.stop(signal.SIGKILL)
+    site.port = free_port()
+    site.start()
+    assert link(site) == site.url
+
+
+@pytest.mark.parametrize("left", [b"", b"\xff\xfe", b"javascript:alert(1)", b"http:" * 900])
+def test_what_is_no_address_is_passed_over(site: Site, left: bytes) -> None:
+    (site.data / "gateway.url").write_bytes(left)
+    assert link(site) == configured(site)
+
+
+def test_a_place_that_cannot_be_written_stops_no_gateway(site: Site) -> None:
+    (site.data / "gateway.url" / "full").mkdir(parents=True)
+    site.start()
+    assert link(site) == configured(site)
+    assert "address.not_written" in site.log()
+    assert site.stop() == 0
+
+
+def test_a_public_url_is_never_replaced(site: Site) -> None:
+    site.start()
+    (site.data / "gateway.url").write_text("http://127.0.0.1:1", encoding="ascii")
+    public = Site(
+        site.folder, environ={**site.environ, "SIGNOFF_PUBLIC_URL": "https://ok.example.com"}
+    )
+    assert link(public) == "https://ok.example.com"
