@@ -11,7 +11,7 @@ import hmac
 import json
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from approvals.digest import canonical
@@ -35,13 +35,21 @@ _SECRET_TEXT: Final = re.compile(
     \b(?: sk-[A-Za-z0-9_-]{16,} | sk_(?:live|test)_[A-Za-z0-9]{10,} | rk_live_[A-Za-z0-9]{10,}
       | gh[pousr]_[A-Za-z0-9]{20,} | github_pat_[A-Za-z0-9_]{20,} | glpat-[A-Za-z0-9_-]{16,}
       | xox[abeprs]-[A-Za-z0-9-]{10,} | xapp-[A-Za-z0-9-]{10,}
-      | AKIA[0-9A-Z]{16} | ASIA[0-9A-Z]{16} | AIza[0-9A-Za-z_-]{30,} | npm_[A-Za-z0-9]{30,}
-      | eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,} )
+      | AKIA[0-9A-Z]{16} | ASIA[0-9A-Z]{16} | AIza[0-9A-Za-z_-]{30,} | npm_[A-Za-z0-9]{30,} )
     | -----BEGIN[ ][A-Z ]*PRIVATE[ ]KEY-----
     | \b[Bb]earer[ ]+[A-Za-z0-9._~+/-]{16,}
     | ://[^/\s:@]+:[^/\s:@]+@
     """
 )
+"""No two starts of a branch share what they read: searching is linear in the text. A JSON web token
+begins anew at each `eyJ` behind a hyphen, so it is found in two steps.
+"""
+
+_THREE_PARTS: Final = re.compile(
+    r"(?<![A-Za-z0-9_-])(?=([A-Za-z0-9_-]{11,}+)\.[A-Za-z0-9_-]{8,}+\.([A-Za-z0-9_-]{8,}+))"
+)
+_WEB_TOKEN: Final = re.compile(r"\beyJ")
+_AFTER_IT: Final = 8  # characters of the first part behind its `eyJ`, at least
 
 
 def masked(arguments: bytes, paths: Iterable[str], *, key: bytes) -> str:
@@ -58,10 +66,10 @@ def masked(arguments: bytes, paths: Iterable[str], *, key: bytes) -> str:
 def plain(value: Any) -> bool:
     """Whether a decoded value holds nothing that `masked` would hide where no path asks for it."""
     if isinstance(value, str):
-        return _SECRET_TEXT.search(value) is None
+        return not _holds_token(value)
     if isinstance(value, dict):
         for name, member in value.items():
-            if _SECRET_KEY.search(name) or _SECRET_TEXT.search(name) or not plain(member):
+            if _SECRET_KEY.search(name) or _holds_token(name) or not plain(member):
                 return False
         return True
     return all(map(plain, value)) if isinstance(value, list) else True
@@ -82,7 +90,42 @@ def _mask(value: Any, at: Path, patterns: list[Pattern], key: bytes) -> Any:
 
 def _without_tokens(text: str, key: bytes) -> str:
     """The text with well-known tokens masked. Only they: what surrounds one may be the danger."""
-    return _SECRET_TEXT.sub(lambda found: mark(found.group(), key=key), text)
+    pieces: list[str] = []
+    at = 0
+    for start, end in _tokens(text):
+        pieces += text[at:start], mark(text[start:end], key=key)
+        at = end
+    return "".join((*pieces, text[at:])) if pieces else text
+
+
+def _holds_token(text: str) -> bool:
+    return next(_tokens(text), None) is not None
+
+
+def _tokens(text: str) -> Iterator[tuple[int, int]]:
+    """Where well-known tokens stand, from left to right: of two that overlap the one that begins
+    first. In linear time, whatever the text.
+    """
+    at = 0
+    found = _SECRET_TEXT.search(text)
+    for parts in _THREE_PARTS.finditer(text) if "eyJ" in text else ():
+        last = parts.end(1) - _AFTER_IT  # where its `eyJ` ends at the latest
+        begin = _WEB_TOKEN.search(text, max(at, parts.start(1)), last)
+        while begin is not None:
+            while found is not None and found.start() < max(at, begin.start()):
+                if found.start() >= at:
+                    yield found.span()
+                    at = found.end()
+                found = _SECRET_TEXT.search(text, at)
+            if begin.start() >= at:
+                yield begin.start(), parts.end(2)
+                at = parts.end(2)
+            begin = _WEB_TOKEN.search(text, at, last)
+    while found is not None:
+        if found.start() >= at:
+            yield found.span()
+            at = found.end()
+        found = _SECRET_TEXT.search(text, at)
 
 
 def _names_secret(at: Path, value: Any) -> bool:

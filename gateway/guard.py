@@ -16,6 +16,7 @@ from json import loads
 from typing import Any
 
 from approvals import queue
+from approvals.aside import aside, elsewhere
 from approvals.digest import call_digest, canonical, sha256
 from approvals.model import Approval, Call, Event, Execution, Millis, Ruling
 from approvals.redact import masked, plain
@@ -125,21 +126,19 @@ class Guard:
         Raises:
             RecordUnavailable: the verdict could not be recorded; nothing may be sent.
         """
-        policy = self._policies.current
         tool = self._catalogue.tool(call.server, call.tool)
         if tool is not None and tool.quarantined:
             # Rare, and worth a look: a reviewer may have accepted it by the command line.
             await self._catalogue.accepted_elsewhere(call.server, call.tool)
-        verdict = self._judge(policy, call, arguments)
-        paths = redact_paths(policy, call.server, call.tool)
+        if retried is not None:
+            given = retried.answers
+            shown = await elsewhere(lambda: self._shown(given))
+            retried = replace(retried, answers=shown)
+        policy, verdict, text = await self._judged(call, arguments)
         admission = Admission(
             call=call,
-            redact=paths,
-            masked=(
-                masked(call.arguments, paths, key=self._fingerprint)
-                if paths or not plain(arguments)
-                else call.arguments.decode()
-            ),
+            redact=redact_paths(policy, call.server, call.tool),
+            masked=text,
             digest=call_digest(
                 grant=call.grant,
                 server=call.server,
@@ -152,7 +151,7 @@ class Guard:
             grant=grant,
             hold=grant.hold if grant.hold is not None else self.default_hold,
             follow=follow,
-            retried=(replace(retried, answers=self._shown(retried.answers)) if retried else None),
+            retried=retried,
             call_id=next(self._call_ids),
         )
         match verdict:
@@ -227,7 +226,7 @@ class Guard:
         """
         given: queue.Answers | None = None
         if answering is not None:
-            given = queue.Answers(answering, self._shown(answers))
+            given = queue.Answers(answering, await elsewhere(lambda: self._shown(answers)))
         claimed = await self._journal.write(
             partial(
                 self._claim,
@@ -289,6 +288,7 @@ class Guard:
         Raises:
             RecordUnavailable: it could not be recorded; the answers may not be sent.
         """
+        shown = await elsewhere(lambda: self._shown(answers))
         event = Event(
             event="answered",
             approval_id=about if about.startswith("apr_") else None,
@@ -300,7 +300,7 @@ class Guard:
             grant=grant,
             server=server,
             tool=tool,
-            data=canonical({"round": number, "answers": self._shown(answers)}).decode(),
+            data=canonical({"round": number, "answers": shown}).decode(),
         )
         await self._journal.write(lambda tx: tx.append(event))
 
@@ -315,6 +315,43 @@ class Guard:
     async def left(self, approval_id: str) -> None:
         """The agent no longer waits in place."""
         await self._journal.write(partial(queue.detach, approval_id=approval_id))
+
+    async def _judged(
+        self, call: Call, arguments: Mapping[str, Any]
+    ) -> tuple[Policy, Verdict, str]:
+        """The verdict, by what policy, and the arguments as people may see them. By what is in
+        force when it returns: a large call is judged beside the event loop, where an operator may
+        stop it meanwhile.
+        """
+        while True:
+            policy = self._policies.current
+            stopped = self._freezes.reason(call.grant, call.server)
+            known = self._known(call)
+            judged = await aside(
+                len(call.arguments), partial(self._judge_and_mask, policy, call, arguments)
+            )
+            if (
+                policy is self._policies.current
+                and stopped == self._freezes.reason(call.grant, call.server)
+                and known == self._known(call)
+            ):
+                return policy, *judged
+
+    def _known(self, call: Call) -> tuple[str, bool] | None:
+        """What a verdict rests on of the tool's definition."""
+        tool = self._catalogue.tool(call.server, call.tool)
+        return (tool.hash, tool.quarantined) if tool is not None else None
+
+    def _judge_and_mask(
+        self, policy: Policy, call: Call, arguments: Mapping[str, Any]
+    ) -> tuple[Verdict, str]:
+        paths = redact_paths(policy, call.server, call.tool)
+        shown = (
+            masked(call.arguments, paths, key=self._fingerprint)
+            if paths or not plain(arguments)
+            else call.arguments.decode()
+        )
+        return self._judge(policy, call, arguments), shown
 
     def _judge(self, policy: Policy, call: Call, arguments: Mapping[str, Any]) -> Verdict:
         stopped = self._freezes.reason(call.grant, call.server)

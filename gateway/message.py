@@ -6,7 +6,7 @@ They neither parse nor encode: `gateway.jsonrpc` does, and hands these out again
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final, Literal
 
@@ -58,6 +58,7 @@ class Message:
     method: str  # "" for a response
     params: dict[str, Any] | None
     raw: dict[str, Any] | None = None  # the whole decoded response; None for anything else
+    size: int = field(default=0, compare=False)  # bytes it was read from, where they are many
 
     @property
     def meta(self) -> dict[str, Any]:

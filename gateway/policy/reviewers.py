@@ -12,10 +12,10 @@ from gateway.policy.problem import Report, nearest, shown, step
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.@+-]{1,128}")
 _PREFIXED = {
-    "slack": re.compile(r"[A-Z0-9]+/[A-Z0-9]+"),
-    "slack-group": re.compile(r"[A-Z0-9]+/[A-Z0-9]+"),
-    "oidc": re.compile(r"\S{1,256}"),
-    "oidc-group": re.compile(r"\S{1,256}"),
+    "slack": re.compile(r"[A-Z0-9]+/[A-Z0-9]+").fullmatch,
+    "slack-group": re.compile(r"[A-Z0-9]+/[A-Z0-9]+").fullmatch,
+    "oidc": re.compile(r"\S{1,256}").fullmatch,
+    "oidc-group": re.compile(r"\S{1,256}").fullmatch,
 }
 _ADVICE = (
     'Write a group, a local account ("alice"), "slack:T024/U07", "slack-group:T024/S01", '
@@ -134,8 +134,8 @@ def channel_of(names: Sequence[str], groups: Groups) -> str | None:
 def _identity(name: str, place: str, report: Report, groups: Mapping[str, object]) -> None:
     head, colon, rest = name.partition(":")
     if colon:
-        form = _PREFIXED.get(head)
-        if form is None or not form.fullmatch(rest):
+        formed = _PREFIXED.get(head)
+        if formed is None or not formed(rest):
             report.error(place, f"{shown(name)} names no reviewer.", _ADVICE)
     elif not _PLAIN.fullmatch(name):
         report.error(place, f"{shown(name)} names no reviewer.", _ADVICE)

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from approvals.aside import aside
 from approvals.digest import sha256
 from approvals.model import Call, Execution
 from gateway import answers
@@ -82,7 +83,7 @@ class Calls:
 
     async def serve(self, visit: Visit) -> None:
         """Answer one tools/call."""
-        call = tool_call(visit.message)
+        call = await aside(visit.message.size, lambda: tool_call(visit.message))
         retry: Retry | None = None
         if visit.modern and call.request_state is not None:
             retry = await self._rounds.let_in(visit, call)
@@ -184,7 +185,7 @@ class Calls:
             body = await read_json(answer, self._max_result)
         finally:
             await answer.aclose()
-        message = response_to(body, call.id)
+        message = await aside(len(body), lambda: response_to(body, call.id))
         if message is None and answer.status == 200:  # noqa: PLR2004 - HTTP
             raise Garbage(answer.content_type)
         seen.note(message, body)

@@ -11,9 +11,11 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 import structlog
 
+from approvals.aside import LARGE, aside
 from approvals.journal import RecordUnavailable
 from gateway import refusals
 from gateway.catalogue import Catalogue
@@ -220,10 +222,11 @@ class Endpoint:
             b"application/json"
         ):
             raise Refused(415, "Content-Type must be application/json")
-        message = parse(await self._body(headers, receive))
+        body = await self._body(headers, receive)
+        message = await aside(len(body), lambda: parse(body))
         if isinstance(message, Malformed):
             raise Refused(message.http_status, message.message, body=_error(message))
-        return message
+        return replace(message, size=len(body)) if len(body) > LARGE else message
 
     def _check_site(self, headers: dict[bytes, bytes]) -> None:
         # A web page that rebinds its name to this address still sends its own Host and Origin.

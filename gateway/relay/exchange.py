@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
 
+from approvals.aside import aside
 from approvals.model import Execution
 from gateway.jsonrpc import error_body
 from gateway.message import HTTP_STATUS
@@ -142,7 +144,7 @@ async def read_response(
     if answer.content_type == "text/event-stream":
         return await _read_stream(answer, rpc_id, limit, on_message)
     body = await read_json(answer, limit)
-    message = response_to(body, rpc_id)
+    message = await aside(len(body), lambda: response_to(body, rpc_id))
     if message is None:
         raise Garbage(f"HTTP {answer.status} {answer.content_type}")
     return Response(answer.status, body, message)
@@ -163,7 +165,7 @@ async def _read_stream(
             retry_ms = retry_ms if item.retry is None else item.retry
             if not item.data:
                 continue
-            message = response_to(item.data, rpc_id)
+            message = await aside(len(item.data), partial(response_to, item.data, rpc_id))
             if message is not None:
                 return Response(answer.status, item.data, message)
             if on_message is not None:

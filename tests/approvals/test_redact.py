@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from approvals.digest import canonical
-from approvals.redact import fingerprint, hidden, masked, visible
+from approvals.redact import fingerprint, hidden, mark, masked, visible
 
 KEY = b"k" * 32
 
@@ -153,3 +154,17 @@ def test_what_a_reader_would_not_see_is_spelled_out(text: str, seen: str) -> Non
 def test_no_control_or_format_character_survives(text: str) -> None:
     assert hidden(visible(text)) == 0
     assert visible(visible(text)) == visible(text)
+
+
+WEB_TOKEN = (
+    r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"
+    r"|\bAKIA[0-9A-Z]{16}|\bsk-[A-Za-z0-9_-]{16,}"
+)
+PARTS = ("eyJ", "-", "_", ".", "a", "a" * 8, "é", " ", "AKIA0123456789ABCDEF", "sk-", "0" * 16)
+
+
+@given(st.lists(st.sampled_from(PARTS), max_size=14).map("".join))
+def test_tokens_are_found_where_one_expression_would_find_them(text: str) -> None:
+    """Fingerprints stand in the record: what was masked as a whole stays masked as a whole."""
+    whole = re.sub(WEB_TOKEN, lambda found: mark(found.group(), key=KEY), text)
+    assert shown({"x": text})["x"] == whole

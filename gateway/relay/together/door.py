@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from approvals.aside import aside
 from approvals.service import Approvals
 from gateway import answers
 from gateway.answers import Refusal
@@ -152,7 +153,7 @@ class Together:
             await arrival.error(ErrorCode.METHOD_NOT_FOUND, "Method not found")
 
     async def _call(self, arrival: Arrival) -> None:
-        call = tool_call(arrival.message)
+        call = await aside(arrival.message.size, lambda: tool_call(arrival.message))
         if call.name == AWAIT_TOOL:
             await self._await(arrival, call.arguments.get("approval_id"))
             return

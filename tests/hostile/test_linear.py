@@ -1,0 +1,119 @@
+"""No scan of foreign text costs more than its length, whatever the text."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from approvals.digest import canonical
+from approvals.redact import hidden, masked, plain, visible
+from tests.hostile.patterns import Unread, Use, texts_against, uses
+
+KB = 1024
+SIZES = (16 * KB, 64 * KB, 256 * KB, 1024 * KB)
+"""Each four times the one before: a linear scan costs four times as much, a quadratic one 16."""
+
+_STEEP = 10
+_NOTICEABLE = 0.25  # seconds: below it the clock, not the text, makes the ratio
+_TRIES = 5
+_FAR_TOO_LONG = 20  # seconds of the processor for 1 MiB; a quadratic scan took half an hour
+
+OUR_OWN = {
+    "gateway/policy/pattern.py compile_pattern": "the policy's author's; re2, with bounded memory",
+}
+"""Patterns that the test does not read, each with its reason."""
+
+FOUND = uses()
+KEY = b"k" * 32
+WHOLE = 6  # texts of one pattern that are tried up to 1 MiB; the others up to 64 KiB
+
+
+def cost(scan: Callable[[Any], object], text: Any) -> float:
+    """Seconds of this thread on the processor: what other programs do does not count."""
+    before = time.thread_time()
+    scan(text)
+    return time.thread_time() - before
+
+
+def assert_linear(
+    scan: Callable[[Any], object], unit: Any, what: str, sizes: tuple[int, ...] = SIZES
+) -> None:
+    """Fails at the first step that costs far more than four times the one before."""
+    last = cost(scan, _long(unit, sizes[0]))
+    for smaller, size in itertools.pairwise(sizes):
+        long = _long(unit, size)
+        now = cost(scan, long)
+        tries = 1
+        while now > max(_NOTICEABLE, _STEEP * last) and tries < _TRIES:
+            tries += 1
+            last = min(last, cost(scan, _long(unit, smaller)))
+            now = min(now, cost(scan, long))
+            if now > _STEEP * last and now > 1:
+                break  # no clock is wrong by that much
+        assert now <= max(_NOTICEABLE, _STEEP * last), (
+            f"{what}: {size} characters of {unit!r} cost {now:.3f} s, a quarter of it {last:.3f} s"
+        )
+        last = now
+    assert last < _FAR_TOO_LONG, f"{what}: 1 MiB of {unit!r} cost {last:.1f} s"
+
+
+def _long(unit: Any, size: int) -> Any:
+    return (unit * (size // len(unit) + 1))[:size]
+
+
+def _ask(pattern: Any, method: str) -> Callable[[Any], object]:
+    match method:
+        case "sub" | "subn":
+            return lambda text: pattern.sub(lambda _: "", text)
+        case "finditer":
+            return lambda text: sum(1 for _ in pattern.finditer(text))
+        case "search":  # asked again behind each match, as a scanner does
+            return lambda text: sum(1 for _ in pattern.finditer(text))
+        case _:
+            asked: Callable[[Any], object] = getattr(pattern, method)
+            return asked
+
+
+def test_every_pattern_is_found() -> None:
+    named = {use.where for use in FOUND if isinstance(use, Unread)}
+    assert named == set(OUR_OWN), "a pattern made at run time cannot be tried: name it, with why"
+    assert len(FOUND) > 60
+
+
+@pytest.mark.parametrize(
+    "use", [use for use in FOUND if isinstance(use, Use)], ids=lambda use: use.where
+)
+def test_a_pattern_costs_no_more_than_the_length_of_the_text(use: Use) -> None:
+    units = texts_against(use.pattern)
+    whole = frozenset(units[:: max(1, len(units) // WHOLE)])
+    for unit in units:
+        text: Any = unit
+        if isinstance(use.pattern.pattern, bytes):
+            text = unit.encode("latin-1", "replace")
+        sizes = SIZES if unit in whole else SIZES[:2]
+        for method in sorted(use.methods):
+            assert_linear(_ask(use.pattern, method), text, f"{use.where} {method}", sizes)
+
+
+SCANS: dict[str, Callable[[str], object]] = {
+    "plain": plain,
+    "masked": lambda text: masked(canonical({"x": text, text: 1}), ("args.y",), key=KEY),
+    "visible": visible,
+    "hidden": hidden,
+}
+"""What is made of the patterns, and what goes through a text by itself."""
+
+NASTY = (
+    *("eyJ-", "a.b.eyJ-", "eyJ-AKIA0123456789ABCDEF-", "eyJaaaaaaaa.aaaaaaaa.", "Bearer ", "://a:"),
+    *("\n ", "\u202e", "e\u0301", "\u200d", "\U0001f468\u200d", "\u05d0\u200e", "xn--", "\u0430"),
+)
+
+
+@pytest.mark.parametrize("name", SCANS)
+@pytest.mark.parametrize("unit", NASTY, ids=ascii)
+def test_a_scan_costs_no_more_than_the_length_of_the_text(name: str, unit: str) -> None:
+    assert_linear(SCANS[name], unit, name)
