@@ -15,6 +15,8 @@ Millis = int
 
 Risk = Literal["low", "medium", "high", "critical"]
 RISKS: tuple[Risk, ...] = ("low", "medium", "high", "critical")
+MIDDLE: Final[Risk] = "medium"
+"""The risk of a call where neither its tool's class nor its rule says one."""
 Detached = Literal["keep", "execute", "withdraw"]
 Via = Literal["page", "slack", "cli", "api", "gateway"]
 
@@ -137,7 +139,9 @@ class Terms:
     use_within: int = 900
     when_detached: Detached = "keep"
     editable: tuple[str, ...] = ()
-    risk: Risk | None = None
+    risk: Risk | None = None  # as a rule states it; of an approval, the risk in force
+    risk_set: bool = False  # the rule sets the risk, whatever the tool's class says
+    tool_risk: Risk | None = None  # of an approval: the tool's class when the call was opened
     not_owner: bool = False
     deny_memory: int = 600
     allow_duplicates: bool = False
@@ -189,6 +193,23 @@ class Approval:
     lease_until: Millis | None  # the claimer's; past it the outcome is unknown
     result_digest: str
     round: int = 0  # questions the server has asked so far
+
+    @property
+    def risk(self) -> Risk:
+        """How risky the call is, everywhere it is shown, sorted or confirmed."""
+        return self.terms.risk or MIDDLE
+
+    @property
+    def grave(self) -> bool:
+        """Whether it is approved one by one, and by more than one press."""
+        return self.risk in ("high", "critical")
+
+    @property
+    def lowered_from(self) -> Risk | None:
+        """The risk of the tool's class where a rule sets a lower one; None where none does."""
+        tool = self.terms.tool_risk
+        lower = tool is not None and RISKS.index(self.risk) < RISKS.index(tool)
+        return tool if lower else None
 
 
 SHORT_ID: Final = len("apr_") + 6

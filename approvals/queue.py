@@ -15,6 +15,7 @@ from sqlalchemy import func, insert, or_, select
 from approvals.decide import UNFINISHED, decide, edit, extend, fresh, settle
 from approvals.digest import call_digest, canonical, sha256
 from approvals.model import (
+    MIDDLE,
     RISKS,
     Approval,
     Call,
@@ -236,7 +237,7 @@ def open_approval(
         "decided_by": "",
         "decided_via": "",
         "attempts": 1,
-        "risk_rank": RISKS.index(terms.risk) if terms.risk else 1,
+        "risk_rank": RISKS.index(terms.risk or MIDDLE),
         "result_digest": "",
     }
     stored = tx.connection.execute(insert(APPROVAL).values(row).returning(*OPENED)).mappings().one()
@@ -255,6 +256,8 @@ def open_approval(
                 "matched": ruling.matched,
                 "quorum": terms.quorum,
                 "reviewers": list(terms.reviewers),
+                "risk": approval.risk,
+                "tool_risk": terms.tool_risk,
             },
         },
     )

@@ -251,6 +251,22 @@ class ToolRow(SQLModel, table=True):
     present: bool = True
 
 
+class ToolClassRow(SQLModel, table=True):
+    """The class a person settled for a tool as it is pinned; gone with a changed definition.
+
+    It permits: it may lower the risk under which the tool's calls are shown and approved.
+    """
+
+    __tablename__ = "tool_class"
+
+    server: str = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    definition_hash: str  # of the pin it was settled for
+    category: str  # of gateway.risk.Category
+    settled_by: str
+    settled_at: int = Field(sa_column=_big())
+
+
 class OutboxRow(SQLModel, table=True):
     """What must be told to the outside: written with the change it tells, sent at least once."""
 

@@ -390,6 +390,13 @@ def _at_zero(approval: Approval) -> str:
     return "It expires, which counts as a denial. Nothing runs."
 
 
+def lowered(approval: Approval) -> str:
+    """That a rule sets a lower risk than the tool's class, in a sentence; "" where none does."""
+    if approval.lowered_from is None:
+        return ""
+    return f"The rule sets this risk. By its class the tool is of {approval.lowered_from} risk."
+
+
 def approvers(view: View) -> tuple[str, ...]:
     """Who has approved this revision so far."""
     return tuple(vote.reviewer for vote in view.votes if vote.choice is Choice.APPROVE)

@@ -13,13 +13,14 @@ from typing import Any, Final
 
 from approvals import queue, tasks
 from approvals.digest import canonical
-from approvals.model import Approval, Call, Event, Execution, Millis, Ruling
+from approvals.model import Approval, Call, Event, Execution, Millis, Risk, Ruling
 from approvals.store import Transaction
 from gateway import answers, limits
 from gateway.answers import Refusal
 from gateway.grants import Grant
 from gateway.policy.judge import Allow, Hold, terms_for
 from gateway.policy.rules import Policy
+from gateway.policy.terms import at_risk
 
 _ID_BYTES: Final = 12
 _IDS_AT_ONCE: Final = 64
@@ -82,6 +83,7 @@ class Admission:
     arguments_digest: str
     max_pending: int
     grant: Grant
+    tool_risk: Risk | None  # of the tool's class
     hold: int
     follow: Mapping[str, Any] | None
     retried: Retried | None
@@ -195,7 +197,7 @@ def record_held(admission: Admission, verdict: Hold, tx: Transaction) -> Held | 
         tx,
         call=call,
         ruling=ruling,
-        terms=verdict.terms,
+        terms=at_risk(verdict.terms, admission.tool_risk),
         effect=verdict.effect,
         redact=admission.redact,
         attached_until=until,

@@ -290,6 +290,7 @@ async def open_gateway(
             database=database,
             guard=guard,
             freezes=freezes,
+            catalogue=catalogue,
             policies=policies,
             staff=staff,
             outbox=outbox,

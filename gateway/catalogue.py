@@ -18,9 +18,12 @@ from approvals.digest import canonical, sha256
 from approvals.model import Event, Millis
 from approvals.store import Database, Transaction
 from approvals.tables import ToolRow
+from gateway import toolclass
 from gateway.paramheaders import HeaderParam, header_params
 from gateway.risk.assessment import Assessment
 from gateway.risk.classify import classify
+from gateway.risk.fellows import habitual
+from gateway.toolclass import ToolClass
 
 _PINNED = ("name", "title", "description", "inputSchema", "outputSchema", "annotations")
 _TABLE = ToolRow.__table__  # type: ignore[attr-defined]
@@ -45,6 +48,7 @@ class Tool:
     present: bool
     header_params: tuple[HeaderParam, ...]  # arguments repeated as Mcp-Param-* headers
     assessment: Assessment
+    settled: ToolClass | None = None  # a person said what it is
 
     @property
     def quarantined(self) -> bool:
@@ -69,10 +73,16 @@ class Catalogue:
         self._database = database
         self._tools: Mapping[str, Mapping[str, Tool]] = MappingProxyType({})
         self._listed_at: dict[str, Millis] = {}
+        self._classes: frozenset[ToolClass] = frozenset()
 
     async def load(self) -> None:
-        """Read all pins from the record."""
-        self._tools = await self._database.read(_all_tools)
+        """Read all pins, and the classes that were settled, from the record."""
+        self._tools, self._classes = await self._database.read(_all_tools)
+
+    async def load_classes(self) -> None:
+        """Read everything again if a class was settled, or taken back, by another process."""
+        if await self._database.read(toolclass.settled) != self._classes:
+            await self.load()
 
     def tool(self, server: str, name: str) -> Tool | None:
         return self._tools.get(server, {}).get(name)
@@ -153,6 +163,7 @@ def accept(tx: Transaction, server: str, name: str, *, seen_hash: str, by: str) 
         .values(hash=seen_hash, definition=_TABLE.c.seen_definition, accepted_by=by)
     ).rowcount
     if moved == 1:
+        toolclass.drop(tx, server, name, seen_hash)
         tx.append(_event("tool_accepted", server, name, seen_hash, actor_kind="reviewer", actor=by))
     return moved == 1
 
@@ -212,11 +223,34 @@ def _event(
     )
 
 
-def _all_tools(connection: Connection) -> Mapping[str, Mapping[str, Tool]]:
-    tools: dict[str, dict[str, Tool]] = {}
+def _all_tools(
+    connection: Connection,
+) -> tuple[Mapping[str, Mapping[str, Tool]], frozenset[ToolClass]]:
+    classes = toolclass.settled(connection)
+    said = toolclass.by_tool(classes)
+    by_server: dict[str, dict[str, Mapping[Any, Any]]] = {}
     for row in connection.execute(select(_TABLE)).mappings():
-        definition = loads(row["definition"])
-        tools.setdefault(row["server"], {})[row["name"]] = Tool(
+        by_server.setdefault(row["server"], {})[row["name"]] = row
+    tools = {server: _tools_of(rows, said) for server, rows in by_server.items()}
+    return MappingProxyType(tools), classes
+
+
+def _tools_of(
+    rows: Mapping[str, Mapping[Any, Any]], said: Mapping[tuple[str, str], ToolClass]
+) -> dict[str, Tool]:
+    """One server's tools: assessed together, with what people settled for them as pinned."""
+    definitions = {name: loads(row["definition"]) for name, row in rows.items()}
+    settled = {
+        name: one
+        for name, row in rows.items()
+        if (one := said.get((row["server"], name))) is not None
+        and one.definition_hash == row["hash"]
+    }
+    habit = habitual(definitions.values())
+    tools: dict[str, Tool] = {}
+    for name, row in rows.items():
+        definition, class_ = definitions[name], settled.get(name)
+        tools[name] = Tool(
             server=row["server"],
             name=row["name"],
             hash=row["hash"],
@@ -228,6 +262,9 @@ def _all_tools(connection: Connection) -> Mapping[str, Mapping[str, Tool]]:
             accepted_by=row["accepted_by"],
             present=bool(row["present"]),
             header_params=header_params(definition.get("inputSchema")),
-            assessment=classify(definition),
+            assessment=classify(
+                definition, habit=habit, settled=class_.category if class_ else None
+            ),
+            settled=class_,
         )
-    return MappingProxyType(tools)
+    return tools

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from approvals.fields import ABSENT, changes, text
 from approvals.model import Reviewer
 from approvals.store import Database
-from gateway import freeze
+from gateway import freeze, toolclass
 from gateway import grants as tokens
 from gateway.catalogue import Catalogue, Tool
 from gateway.freeze import Freezes
@@ -17,6 +17,7 @@ from gateway.grants import Grants
 from gateway.policy.fate import fate
 from gateway.policy.judge import plan_of
 from gateway.reload import Policies
+from gateway.risk.assessment import Category, Signal
 from gateway.risk.attacks import attacks_for
 from gateway.servers import CommandServer, Servers
 from web.deps import ChangedTool, FieldDiff, GrantLine, PolicyText, ServerLine, ToolLine
@@ -153,6 +154,19 @@ class Desk:
         """Pin the definition with this hash, if that is still what the server says."""
         return await self._catalogue.accept(server, tool, seen_hash=seen_hash, by=by.id)
 
+    async def classify(
+        self, server: str, tool: str, kind: str, seen_hash: str, by: Reviewer
+    ) -> bool:
+        """Settle the tool's class; "" takes that back."""
+        category = next((one for one in Category if one.lower() == kind), None)
+        if kind and category is None:
+            return False
+        done = await self._database.journal.write(
+            lambda tx: toolclass.settle(tx, server, tool, category, pinned=seen_hash, by=by.id)
+        )
+        await self._catalogue.load()
+        return done
+
     def policy(self) -> PolicyText:
         policies = self._policies
         rejected = policies.rejected
@@ -182,6 +196,8 @@ class Desk:
             seen_hash=tool.seen_hash,
             why=tool.assessment.rationale,
             attacks=tuple(attack.name for attack in attacks_for(tool.assessment)),
+            settled_by=tool.settled.settled_by if tool.settled is not None else "",
+            habit=Signal.HABIT in tool.assessment.signals,
         )
 
 

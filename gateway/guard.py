@@ -130,6 +130,7 @@ class Guard:
         if tool is not None and tool.quarantined:
             # Rare, and worth a look: a reviewer may have accepted it by the command line.
             await self._catalogue.accepted_elsewhere(call.server, call.tool)
+            tool = self._catalogue.tool(call.server, call.tool)
         if retried is not None:
             given = retried.answers
             shown = await elsewhere(lambda: self._shown(given))
@@ -149,6 +150,7 @@ class Guard:
             arguments_digest=sha256(call.arguments),
             max_pending=self._max_pending,
             grant=grant,
+            tool_risk=tool.assessment.risk if tool is not None else None,
             hold=grant.hold if grant.hold is not None else self.default_hold,
             follow=follow,
             retried=retried,
@@ -200,7 +202,9 @@ class Guard:
         verdict = self._judge(self._policies.current, call, arguments)
         if isinstance(verdict, Deny):
             return verdict.ruling.reason or "The policy denies it."
-        if isinstance(verdict, Hold) and not terms.cover(held.terms, verdict.terms):
+        if isinstance(verdict, Hold) and not terms.cover(
+            held.terms, terms.at_risk(verdict.terms, held.terms.tool_risk)
+        ):
             return "With these values the policy asks for more than this approval does."
         if verdict.effect != held.effect:
             return "With these values the call would have another effect than the one it asked for."

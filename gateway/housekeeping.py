@@ -18,6 +18,7 @@ from approvals.notify import Outbox
 from approvals.outbox import prune
 from approvals.store import Database, RecordUnavailable, Transaction
 from approvals.tasks import prune_spent
+from gateway.catalogue import Catalogue
 from gateway.freeze import Freezes
 from gateway.guard import Guard
 from gateway.reload import Policies
@@ -42,6 +43,7 @@ class Housekeeping:
         database: Database,
         guard: Guard,
         freezes: Freezes,
+        catalogue: Catalogue,
         policies: Policies,
         staff: Staff,
         outbox: Outbox,
@@ -50,6 +52,7 @@ class Housekeeping:
         self._journal = database.journal
         self._guard = guard
         self._freezes = freezes
+        self._catalogue = catalogue
         self._policies = policies
         self._staff = staff
         self._outbox = outbox
@@ -122,6 +125,7 @@ class Housekeeping:
     async def _sweep(self) -> None:
         try:
             await self._freezes.load()
+            await self._catalogue.load_classes()
             now = asyncio.get_running_loop().time()
             renew = now >= self._renew_at
             await self._journal.write(partial(self._round, renew=renew))

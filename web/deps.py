@@ -34,6 +34,8 @@ class ToolLine:
     seen_hash: str = ""  # of the definition as the server states it now
     why: str = ""  # the class's rationale, in our own words
     attacks: tuple[str, ...] = ()  # names of the attack patterns its class lends itself to
+    settled_by: str = ""  # who settled its class; "": it is a guess
+    habit: bool = False  # most tools of its server claim to be destructive, as it does
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +104,14 @@ class Desk(Protocol):
 
     async def changed(self, server: str, tool: str) -> ChangedTool | None:
         """How a quarantined tool differs from its pin; None if it does not, or is unknown."""
+        ...
+
+    async def classify(
+        self, server: str, tool: str, kind: str, seen_hash: str, by: Reviewer
+    ) -> bool:
+        """Settles the class of the tool whose pinned definition has this hash; "" takes that back.
+        False: no such class or tool, it is pinned otherwise, or there is nothing to take back.
+        """
         ...
 
     async def accept(self, server: str, tool: str, seen_hash: str, by: Reviewer) -> bool:

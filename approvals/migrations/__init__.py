@@ -1,4 +1,4 @@
 """Schema revisions, run by approvals.migrate."""
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest of them."""

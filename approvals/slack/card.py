@@ -208,9 +208,10 @@ def _facts(view: View, look: Look) -> Iterator[Json]:
     approval = view.approval
     call, terms = approval.call, approval.terms
     yield _fact("Agent", call.grant_label or call.grant)
-    yield _fact(
-        "Risk", RISK_WORDS[terms.risk or "medium"] + "".join(f", {one}" for one in view.flags)
-    )
+    set_ = approval.lowered_from
+    lowered = f" (the rule sets it; the tool's class says {set_})" if set_ is not None else ""
+    flags = "".join(f", {one}" for one in view.flags)
+    yield _fact("Risk", RISK_WORDS[approval.risk] + lowered + flags)
     if approval.state is State.PENDING:
         yield ours(f"*Expires*\n{when(approval.expires_at)}, then denied")
     if terms.quorum > 1:
@@ -283,7 +284,7 @@ def _buttons(view: View, look: Look, *, here: bool) -> Iterator[Json]:
     value, name = words.value_of(approval), name_of(approval)
     page = look.link(approval)
     if here:
-        grave = approval.terms.risk in ("high", "critical") or view.unknown_outcome is not None
+        grave = approval.grave or view.unknown_outcome is not None
         yield button(
             words.APPROVE,
             "Approve",
@@ -306,7 +307,7 @@ def _buttons(view: View, look: Look, *, here: bool) -> Iterator[Json]:
 
 def _sure(view: View) -> Json:
     approval = view.approval
-    risk = (approval.terms.risk or "medium").capitalize()
+    risk = approval.risk.capitalize()
     twice = " A call like it may already have run." if view.unknown_outcome else ""
     return confirm(
         "Approve once?",

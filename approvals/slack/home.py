@@ -80,7 +80,7 @@ def _what(approval: Approval) -> str:
 
 
 def _facts(block_id: str, approval: Approval) -> Json:
-    risk = approval.terms.risk or "medium"
+    risk = approval.risk
     words = (
         f"{risk} risk · ends {when(approval.expires_at)}, which counts as a denial · "
         f"`{short_id(approval.id)}`"

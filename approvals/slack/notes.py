@@ -81,7 +81,7 @@ def digest(approvals: Sequence[Approval], look: Look, *, now: Millis) -> Face:
         return face(text, [header(text), context("who", [plain(f"Agent {agent}", 200)])])
     count = len(waiting)
     title = f"{count:,} more {'call waits' if count == 1 else 'calls wait'} for a decision"
-    worst = max((one.terms.risk or "medium" for one in waiting), key=RISKS.index)
+    worst = max((one.risk for one in waiting), key=RISKS.index)
     soonest = min(one.expires_at for one in waiting)
     who = f" from {agent}" if harmless(agent) else ""
     return face(

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 
 from approvals.model import Choice, State
-from approvals.view import Since, Value, View
+from approvals.view import Since, Value, View, lowered
 from gateway.cli import show
 
 _WIDE = 72  # characters of a value that still stand on its line
@@ -49,10 +49,12 @@ def draw(view: View) -> None:
 
 def _facts(view: View) -> Iterator[tuple[str, str]]:
     approval = view.approval
-    call, ruling, terms = approval.call, approval.ruling, approval.terms
+    call, ruling = approval.call, approval.ruling
     if view.target is not None:
         yield "target", f"{view.target.path}: {show.line(view.target.text)}"
-    yield "risk", ", ".join([(terms.risk or "medium").upper(), *view.flags])
+    yield "risk", ", ".join([approval.risk.upper(), *view.flags])
+    if lowered(approval):
+        yield "", lowered(approval)
     if view.unknown_outcome:
         yield "WARNING", f"the outcome of {view.unknown_outcome} is unknown: this may have run"
     client = f"{call.client.name} {call.client.version}".strip()

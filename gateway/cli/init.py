@@ -173,7 +173,7 @@ def _summary(
 def _counted(tools: list[Definition]) -> str:
     from collections import Counter
 
-    from gateway.risk import classify, recommend
+    from gateway.risk import classify_all, recommend
 
-    words = Counter(rule_words(recommend(classify(tool))) for tool in tools)
+    words = Counter(rule_words(recommend(one)) for one in classify_all(tools))
     return ", ".join(f"{word}: {number}" for word, number in words.most_common())

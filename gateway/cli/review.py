@@ -52,7 +52,7 @@ def pending(json: Json = False) -> None:
     rows = [
         (
             one.id[:10],
-            one.terms.risk or "medium",
+            one.risk,
             one.call.tool,
             one.call.server,
             one.call.grant_label,
@@ -235,7 +235,7 @@ def _draw(view: View) -> None:
 def _sure(view: View) -> bool:
     """Ask. High risk is not approved by one key: the tool's name has to be typed."""
     tool = view.approval.call.tool
-    if view.approval.terms.risk not in ("high", "critical"):
+    if not view.approval.grave:
         return out.asked("Approve exactly this call, once?")
     print(f"High risk. Type the tool's name to approve ({out.line(tool)}): ", end="", flush=True)
     return sys.stdin.readline().strip() == tool

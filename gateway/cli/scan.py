@@ -49,7 +49,7 @@ def scan(
     except Unlisted as unlisted:
         raise Stop(Exit.UNREACHABLE, f"{server.name}: {unlisted}") from unlisted
     if json:
-        show.document("scan", server=server.name, items=[_item(tool) for tool in tools])
+        show.document("scan", server=server.name, items=[_item(*one) for one in _assessed(tools)])
     else:
         _draw(server.name, tools, attacks=attacks)
     if output is not None:
@@ -120,18 +120,19 @@ def rule_words(rule: Mapping[str, Any]) -> str:
     return "allow"
 
 
-def _assessed(tool: Mapping[str, Any]) -> tuple[str, Assessment, dict[str, Any]]:
-    from gateway.risk import classify, recommend
+def _assessed(
+    tools: Sequence[Mapping[str, Any]],
+) -> list[tuple[str, Assessment, dict[str, Any]]]:
+    from gateway.risk import classify_all, recommend
 
-    found = classify(tool)
-    name = str(tool.get("name", ""))
-    return name, found, recommend(found, name)
+    names = [str(tool.get("name", "")) for tool in tools]
+    found = classify_all(tools)
+    return [(name, one, recommend(one, name)) for name, one in zip(names, found, strict=True)]
 
 
-def _item(tool: Mapping[str, Any]) -> dict[str, Any]:
+def _item(name: str, found: Assessment, rule: Mapping[str, Any]) -> dict[str, Any]:
     from gateway.risk import attacks_for
 
-    name, found, rule = _assessed(tool)
     return {
         "tool": name,
         "class": found.category,
@@ -145,7 +146,7 @@ def _item(tool: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _draw(server: str, tools: Sequence[Mapping[str, Any]], *, attacks: bool) -> None:
-    assessed = [_assessed(tool) for tool in tools]
+    assessed = _assessed(tools)
     rows = [
         (
             name,

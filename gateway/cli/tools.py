@@ -14,7 +14,7 @@ from gateway.cli.groups import ListFirst
 
 if TYPE_CHECKING:
     from approvals.model import Reviewer
-    from gateway.catalogue import Tool
+    from gateway.catalogue import Catalogue, Tool
     from gateway.cli.record import Record
     from web.deps import ToolLine
 
@@ -45,6 +45,7 @@ def list_(
                 "verdict": line.verdict,
                 "rule": line.rule,
                 "why": line.why,
+                "class_settled_by": line.settled_by,
                 "attacks": list(line.attacks),
                 "state": _state(line),
                 "hash": line.seen_hash,
@@ -60,7 +61,7 @@ def list_(
         (
             line.server,
             line.name,
-            line.kind,
+            f"{line.kind} (settled)" if line.settled_by else line.kind,
             line.risk,
             line.verdict,
             line.rule,
@@ -116,8 +117,66 @@ def accept(
     print(f"{show.line(tool)} on {show.line(server)} is accepted.")
 
 
+@app.command("class")
+def class_(
+    server: Annotated[str, typer.Argument(help="The server's name.")],
+    tool: Annotated[str, typer.Argument(help="The tool's name.")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="CLASS",
+            help="Read, Other, Write, Execute, Destructive or Financial; guess: what Signoff "
+            "reads in the definition.",
+        ),
+    ],
+    as_: Annotated[str | None, typer.Option("--as", help="Who says so.")] = None,
+) -> None:
+    """Say what a tool is: its risk follows, until its definition changes."""
+    from gateway import toolclass
+    from gateway.catalogue import Catalogue
+    from gateway.cli.acting import reviewer
+    from gateway.cli.record import run
+    from gateway.risk import Category
+
+    wanted = next((one for one in Category if one.lower() == kind.lower()), None)
+    if wanted is None and kind.lower() != "guess":
+        known = ", ".join(Category)
+        raise Stop(Exit.USAGE, f"{show.line(kind)} is no class: write one of {known}, or guess.")
+
+    async def work(record: Record) -> Tool:
+        who = await reviewer(record, as_)
+        if who.role != "admin":
+            raise Stop(
+                Exit.DENIED, f"{show.line(who.id)} is no administrator: nothing was changed."
+            )
+        catalogue = Catalogue(record.database)
+        await catalogue.load()
+        found = _known(catalogue, server, tool)
+        await record.database.journal.write(
+            lambda tx: toolclass.settle(tx, server, tool, wanted, pinned=found.hash, by=who.id)
+        )
+        await catalogue.load()
+        return _known(catalogue, server, tool)
+
+    found = run(work)
+    name = f"{show.line(tool)} on {show.line(server)}"
+    if (found.settled.category if found.settled else None) is not wanted:
+        raise Stop(Exit.NOT_FOUND, f"{name} changed meanwhile: look at it once more.")
+    print(f"{name}: {found.assessment.category}, {found.assessment.risk} risk.")
+
+
 def _state(line: ToolLine) -> str:
     return "changed" if line.changed else "new" if line.new else "accepted"
+
+
+def _known(catalogue: Catalogue, server: str, tool: str) -> Tool:
+    found = catalogue.tool(server, tool)
+    if found is None:
+        raise Stop(
+            Exit.NOT_FOUND,
+            f"{show.line(server)} never listed a tool {show.line(tool)}: see `signoff tools`.",
+        )
+    return found
 
 
 async def _changed(record: Record, server: str, tool: str) -> Tool:
@@ -125,12 +184,7 @@ async def _changed(record: Record, server: str, tool: str) -> Tool:
 
     catalogue = Catalogue(record.database)
     await catalogue.load()
-    found = catalogue.tool(server, tool)
-    if found is None:
-        raise Stop(
-            Exit.NOT_FOUND,
-            f"{show.line(server)} never listed a tool {show.line(tool)}: see `signoff tools`.",
-        )
+    found = _known(catalogue, server, tool)
     if not found.quarantined:
         raise Stop(Exit.NOT_FOUND, f"{show.line(tool)} has not changed since it was accepted.")
     return found

@@ -100,7 +100,11 @@ def _approval(
     known = reading.members(
         document.get("approval", {}), place, fields.TERMS, report, what="`approval`"
     )
-    return terms.read(known or {}, place, groups, report)
+    written = terms.read(known or {}, place, groups, report)
+    if isinstance(written.get("risk"), dict):
+        what = "`set` here would lower the risk of every call that is held."
+        report.error(step(place, "risk"), what, "Write it in the rule that it is meant for.")
+    return written
 
 
 def _root(document: Mapping[str, Any], context: Context) -> Section:

@@ -34,6 +34,7 @@ TERMS = (
     "channel",
     "web_only",
 )
+RISK = ("set",)
 OLDER_EXPIRES = "approval_timeout"  # an older name of `expires`
 DENY_RULE = ("description", "conditions", "on_deny", "reason")
 HOLD_RULE = ("description", "conditions", "reason", OLDER_EXPIRES, *TERMS)

@@ -42,7 +42,7 @@ def schema() -> Schema:
                     },
                 },
                 "approval": {
-                    **_object(_terms()),
+                    **_object({**_terms(), "risk": _level()}),
                     "description": "Terms of every approval that does not say otherwise.",
                 },
                 "redact": _redact(),
@@ -227,7 +227,7 @@ def _terms() -> Schema:
             "items": {"type": "string", "pattern": _ARGS},
             "description": "Arguments a reviewer may change before approving.",
         },
-        "risk": {"enum": list(RISKS), "description": "Shown to the reviewer."},
+        "risk": _risk(),
         "not_owner": {"type": "boolean", "description": "The grant's owner may not decide."},
         "deny_memory": _duration("How long the identical call is refused after a denial."),
         "allow_duplicates": {
@@ -240,6 +240,20 @@ def _terms() -> Schema:
             "description": "Announced in Slack, but approved on the page (or command line) only.",
         },
     }
+
+
+def _risk() -> Schema:
+    return {
+        "description": (
+            "How risky the call is: at least this, and at least what the tool's class says. "
+            '{"set": "low"} sets it whatever the class says; the reviewer is told.'
+        ),
+        "anyOf": [_level(), _object({"set": _level()}, required=fields.RISK)],
+    }
+
+
+def _level() -> Schema:
+    return {"enum": list(RISKS)}
 
 
 def _duration(description: str) -> Schema:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from approvals.model import Terms
+from approvals.model import MIDDLE, Risk, Terms
 from gateway.policy import fields, paths, reading
-from gateway.policy.problem import Report, step
+from gateway.policy.problem import Report, shown, step
 from gateway.policy.reviewers import Groups, channel_of, check_names, identities, names_in
 from gateway.policy.rules import DETACHED, RISKS
 
@@ -60,7 +60,7 @@ def _term(key: str, raw: Any, pointer: str, groups: Groups, report: Report) -> A
         case "when_detached":
             return reading.one_of(raw, pointer, DETACHED, report, what=what)
         case "risk":
-            return reading.one_of(raw, pointer, RISKS, report, what=what)
+            return _risk(raw, pointer, report)
         case "editable":
             found = [
                 paths.parse(item, place, report, roots=("args",))
@@ -71,6 +71,18 @@ def _term(key: str, raw: Any, pointer: str, groups: Groups, report: Report) -> A
             return reading.text(raw, pointer, report, what=what)
         case _:
             return reading.boolean(raw, pointer, report, what=what)
+
+
+def _risk(raw: Any, pointer: str, report: Report) -> Any:
+    """`"high"`, which is never less than the tool's class; or `{"set": "low"}`, which may be."""
+    if not isinstance(raw, dict):
+        return reading.one_of(raw, pointer, RISKS, report, what="`risk`")
+    known = reading.members(raw, pointer, fields.RISK, report, what="`risk`")
+    if known is None or "set" not in known:
+        report.error(pointer, f"`risk` must not be {shown(raw)}.", 'Write {"set": "low"}.')
+        return None
+    level = reading.one_of(known["set"], step(pointer, "set"), RISKS, report, what="`set`")
+    return None if level is None else {"set": level}
 
 
 def fill(
@@ -91,6 +103,10 @@ def fill(
         changed.setdefault("channel", channel_of(names, groups) or channel)
     if "editable" in changed:
         changed["editable"] = tuple(changed["editable"])
+    if "risk" in changed:
+        stated = changed["risk"]
+        changed["risk_set"] = isinstance(stated, dict)
+        changed["risk"] = stated["set"] if isinstance(stated, dict) else stated
     return replace(defaults, **changed) if changed else defaults
 
 
@@ -115,11 +131,9 @@ def strictest(terms: Sequence[Terms]) -> Terms | None:
             use_within=min(result.use_within, other.use_within),
             when_detached=max(result.when_detached, other.when_detached, key=DETACHED.index),
             editable=tuple(path for path in result.editable if path in other.editable),
-            risk=max(
-                (risk for risk in (result.risk, other.risk) if risk is not None),
-                key=RISKS.index,
-                default=None,
-            ),
+            risk=larger(result.risk, other.risk),
+            risk_set=result.risk_set and other.risk_set,  # one that does not is the tool's class
+            tool_risk=larger(result.tool_risk, other.tool_risk),
             not_owner=result.not_owner or other.not_owner,
             deny_memory=max(result.deny_memory, other.deny_memory),
             allow_duplicates=result.allow_duplicates and other.allow_duplicates,
@@ -127,6 +141,18 @@ def strictest(terms: Sequence[Terms]) -> Terms | None:
             web_only=result.web_only or other.web_only,
         )
     return result
+
+
+def larger(one: Risk | None, other: Risk | None) -> Risk | None:
+    return max((risk for risk in (one, other) if risk is not None), key=RISKS.index, default=None)
+
+
+def at_risk(terms: Terms, tool: Risk | None) -> Terms:
+    """The terms with the risk in force: the larger of the rule's and that of the tool's class; the
+    rule's alone where every rule that applies sets it.
+    """
+    stated = terms.risk if terms.risk_set else larger(terms.risk, tool)
+    return replace(terms, risk=stated or MIDDLE, tool_risk=tool)
 
 
 def cover(given: Terms, asked: Terms) -> bool:
@@ -137,7 +163,8 @@ def cover(given: Terms, asked: Terms) -> bool:
 
 def _asked(terms: Terms) -> tuple[object, ...]:
     """What an approval must have been given under to count."""
-    return terms.reviewers, terms.quorum, terms.risk, terms.not_owner, terms.web_only
+    risk = terms.risk or MIDDLE
+    return terms.reviewers, terms.quorum, risk, terms.not_owner, terms.web_only
 
 
 def meet(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...] | None:

@@ -7,6 +7,7 @@ Pure, but for reading the attack catalogue that ships beside it.
 from gateway.risk.assessment import Assessment, Category, Confidence, Signal
 from gateway.risk.attacks import Attack, attacks_for, catalogue
 from gateway.risk.classify import classify
+from gateway.risk.fellows import classify_all
 from gateway.risk.recommend import recommend, scaffold
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "attacks_for",
     "catalogue",
     "classify",
+    "classify_all",
     "recommend",
     "scaffold",
 ]

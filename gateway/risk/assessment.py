@@ -45,6 +45,7 @@ class Signal(StrEnum):
     NO_DESCRIPTION = "no_description"
     DESTRUCTIVE_HINT = "destructive_hint"  # annotations.destructiveHint is true
     WRITE_HINT = "write_hint"  # annotations.readOnlyHint is false
+    HABIT = "habit"  # destructiveHint is true, as it is for most tools of this server
     CONTRADICTION = "contradiction"  # annotated read-only, but its words say otherwise
     HIDDEN_CHARACTERS = "hidden_characters"  # control, bidi, zero-width or tag characters
     MALFORMED = "malformed"  # parts of the definition are of the wrong type or size
@@ -59,3 +60,4 @@ class Assessment:
     confidence: Confidence
     rationale: str
     signals: tuple[Signal, ...] = ()
+    settled: bool = False  # a person said the class

@@ -37,6 +37,8 @@ _RAISES: dict[Category, frozenset[Signal]] = {
     Category.DESTRUCTIVE: frozenset({Signal.BULK, Signal.IRREVERSIBLE, Signal.FREEFORM_CODE}),
     Category.FINANCIAL: frozenset(),
 }
+_HINTED = "annotations.destructiveHint is true"
+_HABIT = "This server marks most of its tools as destructive: here that counts for one step."
 _ALWAYS_RAISES = frozenset({Signal.HIDDEN_CHARACTERS, Signal.CONTRADICTION})
 
 
@@ -50,22 +52,51 @@ class Evidence:
     firm: bool = True
 
 
-def classify(definition: object) -> Assessment:
-    """The assessment of one decoded tool definition. Never raises, whatever the server sent."""
+def classify(
+    definition: object, *, habit: bool = False, settled: Category | None = None
+) -> Assessment:
+    """The assessment of one decoded tool definition. Never raises, whatever the server sent.
+
+    With `habit` most tools of its server carry `destructiveHint`: it raises the risk by one step at
+    most. A `settled` class is a person's, who saw the definition; what raises within it still does.
+    """
     facts = read(definition)
+    hinted = habit and facts.destructive is True
     found = tuple(_evidence(facts))
+    weighed = tuple(e for e in found if not (hinted and e.because == _HINTED))
     shown = signals(facts)
-    category = _decide(facts, found)
+    if hinted:
+        shown = shown - {Signal.DESTRUCTIVE_HINT} | {Signal.HABIT}
+    category = settled or _decide(facts, weighed)
     if facts.read_only and severity(category) > severity(Category.OTHER):
         shown |= {Signal.CONTRADICTION}
-    deciding = tuple(e for e in found if e.category is category)
+    risk = _risk(category, shown)
+    if settled is not None:
+        return Assessment(
+            category=category,
+            risk=risk,
+            confidence="high",
+            rationale=f"{category}: a person settled it.",
+            signals=tuple(sorted(shown)),
+            settled=True,
+        )
+    deciding = tuple(e for e in weighed if e.category is category)
+    rationale = _rationale(facts, category, deciding)
+    if hinted:
+        at_most = _risk(_decide(facts, found), shown)
+        risk = min(_step_up(risk), at_most, key=_RISKS.index)
+        rationale += f" {_HABIT}"
     return Assessment(
         category=category,
-        risk=_risk(category, shown),
-        confidence=_confidence(category, found, shown),
-        rationale=_rationale(facts, category, deciding),
+        risk=risk,
+        confidence=_confidence(category, weighed, shown),
+        rationale=rationale,
         signals=tuple(sorted(shown)),
     )
+
+
+def _step_up(risk: Risk) -> Risk:
+    return _RISKS[min(_RISKS.index(risk) + 1, len(_RISKS) - 1)]
 
 
 def _decide(facts: Facts, found: tuple[Evidence, ...]) -> Category:
@@ -102,7 +133,7 @@ def _evidence(facts: Facts) -> Iterator[Evidence]:
 def _of_annotations(facts: Facts) -> Iterator[Evidence]:
     """Claims of the server: taken at their word where they raise, passed over where they lower."""
     if facts.destructive and not facts.read_only:
-        yield Evidence(Category.DESTRUCTIVE, "annotation", "annotations.destructiveHint is true")
+        yield Evidence(Category.DESTRUCTIVE, "annotation", _HINTED)
     if facts.read_only is False:
         yield Evidence(Category.WRITE, "annotation", "annotations.readOnlyHint is false")
 

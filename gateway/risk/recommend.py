@@ -6,10 +6,10 @@ A start, not a verdict: people edit it. A person, not a plain denial, stands bef
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, assert_never
+from typing import Any, TypeGuard, assert_never
 
-from gateway.risk.assessment import Assessment, Category
-from gateway.risk.classify import classify
+from gateway.risk.assessment import Assessment, Category, Signal
+from gateway.risk.fellows import classify_all
 
 OTHER_A_MINUTE = 60
 WRITE_A_MINUTE = 30
@@ -19,9 +19,9 @@ EXECUTE_A_MINUTE = 10
 def recommend(assessment: Assessment, tool: str = "<tool>") -> dict[str, Any]:
     """The entry for `tools` of a policy; `tool` names the counter of a limit."""
     match assessment.category:
-        case Category.READ:
+        case Category.READ if Signal.HABIT not in assessment.signals:
             return {}
-        case Category.OTHER:
+        case Category.READ | Category.OTHER:
             return _limit(tool, OTHER_A_MINUTE)
         case Category.WRITE:
             return _limit(tool, WRITE_A_MINUTE)
@@ -45,10 +45,11 @@ def scaffold(server: str, tools: Iterable[object]) -> dict[str, Any]:
     left out: default deny refuses them.
     """
     entries: dict[str, Any] = {}
-    for definition in tools:
+    listed = list(tools)
+    for definition, found in zip(listed, classify_all(listed), strict=True):
         name = definition.get("name") if isinstance(definition, Mapping) else None
-        if isinstance(name, str) and is_tool_name(name):
-            entries[name] = recommend(classify(definition), name)
+        if is_tool_name(name):
+            entries[name] = recommend(found, name)
     return {
         "version": "1",
         "default": "deny",
@@ -57,7 +58,9 @@ def scaffold(server: str, tools: Iterable[object]) -> dict[str, Any]:
     }
 
 
-def is_tool_name(name: str) -> bool:
+def is_tool_name(name: object) -> TypeGuard[str]:
     """1 to 128 of A-Z a-z 0-9 _ . - : what the gateway relays, and no glob."""
+    if not isinstance(name, str):
+        return False
     plain = name.replace("_", "").replace(".", "").replace("-", "")
     return 0 < len(name) <= 128 and (not plain or (plain.isascii() and plain.isalnum()))  # noqa: PLR2004

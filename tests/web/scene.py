@@ -243,6 +243,7 @@ class MemoryDesk:
         self.frozen: set[tuple[str, str]] = set()
         self.changes = {("crm", "delete_customer"): CHANGED}
         self.accepted: list[tuple[str, str, str, str]] = []
+        self.classes: dict[tuple[str, str], tuple[str, str, str]] = {}
 
     async def grants(self) -> list[GrantLine]:
         return list(self.lines.values())
@@ -294,6 +295,12 @@ class MemoryDesk:
 
     async def changed(self, server: str, tool: str) -> ChangedTool | None:
         return self.changes.get((server, tool))
+
+    async def classify(
+        self, server: str, tool: str, kind: str, seen_hash: str, by: Reviewer
+    ) -> bool:
+        self.classes[server, tool] = (kind, seen_hash, by.id)
+        return True
 
     async def accept(self, server: str, tool: str, seen_hash: str, by: Reviewer) -> bool:
         change = self.changes.get((server, tool))

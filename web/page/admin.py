@@ -5,12 +5,13 @@ done by the desk that was given; these routes check who asks and say what came o
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from gateway.risk.assessment import Category
 from web.deps import Desk
 from web.office import Office
 from web.page import definition, policy
@@ -20,6 +21,10 @@ from web.page.tooltable import grouped
 from web.session import Viewer
 
 _Short = Annotated[str, Form(max_length=400)]
+
+
+CLASSES: Final = tuple(category.lower() for category in Category)
+"""What an administrator may say a tool is."""
 
 
 def connect_lines(url: str, label: str, token: str) -> list[dict[str, str]]:
@@ -67,6 +72,8 @@ def router(office: Office) -> APIRouter:
             groups=groups,
             summary=summary,
             reviewable=deps.desk is not None,
+            classes=CLASSES if viewer.reviewer.role == "admin" and deps.desk is not None else (),
+            notice=None,
             admin=viewer.reviewer.role == "admin" and deps.rulebook is not None,
         )
 
@@ -93,6 +100,19 @@ def router(office: Office) -> APIRouter:
 
 
 def _add_desk(routes: APIRouter, office: Office, desk: Desk) -> None:
+    @routes.post("/tools/class")
+    async def class_(
+        request: Request,
+        server: _Short,
+        tool: _Short,
+        seen: _Short,
+        kind: _Short = "",
+        csrf: _Short = "",
+    ) -> Response:
+        viewer = await office.sessions.admin(request, csrf)
+        await desk.classify(server, tool, kind, seen, viewer.reviewer)
+        return RedirectResponse("/tools", 303)
+
     @routes.get("/agents")
     async def agents(request: Request) -> Response:
         viewer = await office.sessions.of_page(request)

@@ -16,7 +16,7 @@ from approvals.fields import leaves, text
 from approvals.model import Approval, Execution, Millis, Reviewer, Risk, Settlement, State
 from approvals.permission import refusal
 from approvals.phrases import PRESETS
-from approvals.view import LONG, Earlier, FieldChange, Since, View, approvers
+from approvals.view import LONG, Earlier, FieldChange, Since, View, approvers, lowered
 
 LONGER = ((1800, "30 minutes"), (7200, "2 hours"), (86400, "1 day"))
 """By how much a deadline may be moved at a time; the record bounds the whole."""
@@ -80,6 +80,7 @@ class Card:
     open: bool
     shown_state: str
     risk: Risk
+    lowered: str  # that a rule sets a lower risk than the tool's class, or ""
     flags: tuple[str, ...]
     alarms: tuple[str, ...]
     server: str
@@ -128,7 +129,7 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
     """The card of a view for this reviewer; `full` shows every value whole."""
     approval = view.approval
     call = approval.call
-    risk: Risk = approval.terms.risk or "medium"
+    risk = approval.risk
     is_open = approval.state is State.PENDING and approval.expires_at > now
     voted = approvers(view)
     may_not = refusal(approval.terms, reviewer, grant=call.grant, owner="", approving=True)
@@ -146,6 +147,7 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
         open=is_open,
         shown_state=state,
         risk=risk,
+        lowered=lowered(approval),
         flags=view.flags,
         alarms=tuple(_alarms(view)),
         server=call.server,
@@ -174,10 +176,10 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
         cut=any(argument.cut for argument in arguments),
         may=is_open and may_not is None,
         may_not=may_not or "",
-        alone=_alone(view, voted, risk, cut=any(argument.cut for argument in arguments)),
+        alone=_alone(view, voted, cut=any(argument.cut for argument in arguments)),
         edited=approval.revision > 1,
         voted=not reviewer.names().isdisjoint(voted),
-        confirm=risk in ("high", "critical"),
+        confirm=approval.grave,
         passed="" if state == approval.state else f"{approval.state.value} ",
         decided_by=approval.decided_by,
         decided_via=approval.decided_via,
@@ -189,10 +191,10 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
     )
 
 
-def _alone(view: View, voted: tuple[str, ...], risk: Risk, *, cut: bool) -> str:
+def _alone(view: View, voted: tuple[str, ...], *, cut: bool) -> str:
     """Why this call is left out when several are decided at once; "" if it need not be."""
-    if risk in ("high", "critical"):
-        return f"{risk.capitalize()} risk is decided one by one."
+    if view.approval.grave:
+        return f"{view.approval.risk.capitalize()} risk is decided one by one."
     if view.approval.revision > 1:
         return "It was edited: look at it by itself."
     if view.approval.terms.quorum > 1 or voted:

@@ -98,6 +98,9 @@ def _terms(form: Mapping[str, str], at: str, before: Mapping[str, Any]) -> dict[
             continue
         if key in _LISTS:
             terms[key] = _listed(written)
+        elif key == "risk":
+            _, exactly, level = written.rpartition("set ")
+            terms[key] = {"set": level} if exactly else written
         elif key in ("reason", "channel"):
             terms[key] = written
         else:

@@ -36,7 +36,7 @@ _LABELS: Final[Mapping[str, tuple[str, str]]] = {
     "reviewers": ("Who may decide", "ops, alice, slack:T024/U07"),
     "quorum": ("How many people", "1"),
     "expires": ("Time to decide", "30m"),
-    "risk": ("Risk shown", ""),
+    "risk": ("Risk", ""),
     "editable": ("May be changed first", "args.amount"),
     "hold": ("The call itself waits", "50s"),
     "use_within": ("Approval is good for", "15m"),
@@ -49,7 +49,7 @@ _LABELS: Final[Mapping[str, tuple[str, str]]] = {
 }
 _FIRST: Final = ("reason", "reviewers", "quorum", "expires", "risk", "editable")
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
-    "risk": RISKS,
+    "risk": (*RISKS, *(f"set {risk}" for risk in RISKS)),
     "when_detached": DETACHED,
     "not_owner": ("true", "false"),
     "allow_duplicates": ("true", "false"),
@@ -276,6 +276,8 @@ def _term_controls(
 
 def _stated(key: str, stated: Mapping[str, Any]) -> str:
     value = stated.get(key, "")
+    if key == "risk" and isinstance(value, dict) and isinstance(value.get("set"), str):
+        return f"set {value['set']}"
     return (
         value
         if key in ("reason", "channel") and isinstance(value, str)

@@ -1,0 +1,108 @@
+"""The class a person settled for a tool: a row that stands as long as the pin it was settled for.
+
+A class decides how risky the tool's calls are, so settling one may lower that: every change is a
+row of the history, and the newest of a tool's rows is the one that counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, delete, insert, select
+
+from approvals.digest import canonical
+from approvals.model import Event, Millis
+from approvals.store import Transaction
+from approvals.tables import ToolClassRow, ToolRow
+from gateway.risk.assessment import Category
+
+EVENT: Final = "tool_classified"
+_TABLE = ToolClassRow.__table__  # type: ignore[attr-defined]
+_PIN = ToolRow.__table__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolClass:
+    """What a person said a tool is."""
+
+    server: str
+    name: str
+    definition_hash: str  # of the pin it was settled for: it counts for no other
+    category: Category
+    settled_by: str
+    settled_at: Millis
+
+
+def settle(
+    tx: Transaction, server: str, name: str, category: Category | None, *, pinned: str, by: str
+) -> bool:
+    """Say what a tool is, as long as it is pinned with this hash; None takes back what was said.
+    False: it is not pinned so, or nothing was said to take back.
+    """
+    where = (_PIN.c.server == server, _PIN.c.name == name, _PIN.c.hash == pinned)
+    if tx.connection.execute(select(_PIN.c.hash).where(*where)).first() is None:
+        return False
+    gone = _delete(tx, server, name)
+    if category is None and not gone:
+        return False
+    if category is not None:
+        tx.connection.execute(
+            insert(_TABLE).values(
+                server=server,
+                name=name,
+                definition_hash=pinned,
+                category=str(category),
+                settled_by=by,
+                settled_at=tx.now,
+            )
+        )
+    tx.append(_event(server, name, pinned, category, kind="reviewer", by=by))
+    return True
+
+
+def drop(tx: Transaction, server: str, name: str, pinned: str) -> None:
+    """The tool is pinned anew: what was said of its earlier definition is said no more."""
+    if _delete(tx, server, name):
+        tx.append(_event(server, name, pinned, None, kind="gateway", by=""))
+
+
+def settled(connection: Connection) -> frozenset[ToolClass]:
+    """Every class that was settled, for whatever pin."""
+    rows = connection.execute(select(_TABLE)).mappings()
+    return frozenset(
+        ToolClass(
+            server=row["server"],
+            name=row["name"],
+            definition_hash=row["definition_hash"],
+            category=Category(row["category"]),
+            settled_by=row["settled_by"],
+            settled_at=row["settled_at"],
+        )
+        for row in rows
+        if row["category"] in tuple(Category)
+    )
+
+
+def by_tool(found: Iterable[ToolClass]) -> dict[tuple[str, str], ToolClass]:
+    return {(one.server, one.name): one for one in found}
+
+
+def _delete(tx: Transaction, server: str, name: str) -> bool:
+    where = (_TABLE.c.server == server, _TABLE.c.name == name)
+    return bool(tx.connection.execute(delete(_TABLE).where(*where)).rowcount)
+
+
+def _event(
+    server: str, name: str, pinned: str, category: Category | None, *, kind: str, by: str
+) -> Event:
+    return Event(
+        event=EVENT,
+        actor_kind=kind,
+        actor=by,
+        server=server,
+        tool=name,
+        presented_digest=pinned,
+        data=canonical({"class": None if category is None else str(category)}).decode(),
+    )
