@@ -1,7 +1,8 @@
 """Conditions and their three values: true, false, unfit. Pure.
 
-Unfit means: something is there, of a type the operator cannot compare. What that does to a rule is
-the judge's business; here nothing is guessed and nothing is coerced.
+Unfit means: something is there, of a type the operator cannot compare; a path runs into another
+shape; or nothing is there and the operator is a negative one, which must not be met by silence.
+What that does to a rule is the judge's business; here nothing is guessed and nothing is coerced.
 """
 
 from __future__ import annotations
@@ -18,9 +19,28 @@ from gateway.policy.pattern import Pattern
 from gateway.policy.problem import shown
 
 Operator = Literal[
-    "eq", "neq", "lt", "lte", "gt", "gte", "in", "not_in", "exists", "regex", "contains"
+    "eq",
+    "neq",
+    "lt",
+    "lte",
+    "gt",
+    "gte",
+    "in",
+    "not_in",
+    "exists",
+    "regex",
+    "not_regex",
+    "contains",
+    "not_contains",
+    "starts_with",
+    "ends_with",
 ]
 OPERATORS: tuple[str, ...] = get_args(Operator)
+Match = Literal["every", "any"]
+MATCHES: tuple[Match, ...] = get_args(Match)
+_OPPOSITE = {"neq": "eq", "not_in": "in", "not_regex": "regex", "not_contains": "contains"}
+NEGATIVE: frozenset[str] = frozenset(_OPPOSITE)
+"""Operators that a value meets by being different: an absent one is no such value."""
 Scalar = str | int | float | bool
 Facts = Mapping[str, Any]
 """What paths look into, by root: "args", "tool.annotations", "tool.risk", …"""
@@ -36,8 +56,23 @@ _SIGNS = {
     "in": "in",
     "not_in": "not in",
     "regex": "matches",
+    "not_regex": "does not match",
     "contains": "contains",
+    "not_contains": "does not contain",
+    "starts_with": "starts with",
+    "ends_with": "ends with",
 }
+_OTHERWISE = {
+    "in": "is not in",
+    "not_in": "is in",
+    "regex": "does not match",
+    "not_regex": "matches",
+    "contains": "does not contain",
+    "not_contains": "contains",
+    "starts_with": "does not start with",
+    "ends_with": "does not end with",
+}
+"""How a condition that is false is said, where "is not" before its sign would be no English."""
 
 
 class Truth(Enum):
@@ -57,6 +92,8 @@ class Condition:
     op: Operator
     value: Scalar | tuple[Scalar, ...]
     pattern: Pattern | None = None  # of a regex
+    match: Match = "any"  # which elements of `[*]` have to meet it
+    lenient: bool = False  # as read before absence, shape and lists closed; see `earlier`
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +108,8 @@ class Finding:
         """The condition with its value: `amount 120000 > 50000`."""
         condition = self.condition
         name = condition.path.short
+        if self.value is Lack.EMPTY:
+            return f"{name} has no element"
         if self.value is Lack.MISSING:
             return f"{name} is absent"
         if self.value is Lack.WRONG:
@@ -83,7 +122,7 @@ class Finding:
         if self.truth is UNFIT:
             return f"{name} {value} cannot be compared: {sign} {wanted}"
         if self.truth is FALSE:
-            return f"{name} {value} is not {sign} {wanted}"
+            return f"{name} {value} {_OTHERWISE.get(condition.op, f'is not {sign}')} {wanted}"
         return f"{name} {value} {sign} {wanted}"
 
 
@@ -95,28 +134,35 @@ def operand(condition: Condition) -> str:
 
 
 def words(condition: Condition) -> str:
-    """The condition without a call: `amount > 50000`."""
+    """The condition without a call: `amount > 50000`, `every to[*] ends with "@example.com"`."""
+    name = condition.path.short
+    if condition.path.any_element:
+        name = f"{condition.match} {name}"
     if condition.op == "exists":
-        return f"{condition.path.short} is {'present' if condition.value is True else 'absent'}"
-    return f"{condition.path.short} {_SIGNS[condition.op]} {operand(condition)}"
+        return f"{name} is {'present' if condition.value is True else 'absent'}"
+    return f"{name} {_SIGNS[condition.op]} {operand(condition)}"
 
 
 def weigh(condition: Condition, facts: Facts) -> Finding:
-    """The condition's truth for this call. With `[*]` any element makes it true."""
+    """The condition's truth for this call. With `[*]` one element decides: the first that meets it
+    where any does, the first that does not where every one has to. A list without elements meets
+    nothing.
+    """
     path = condition.path
     if not path.any_element:
         value = find(facts.get(path.root), path.steps)
         return Finding(condition, truth_of(condition, value), value)
-    best = Finding(condition, FALSE, Lack.MISSING)
+    deciding = TRUE if condition.match == "any" else FALSE
+    best: Finding | None = None
     for value in find_each(facts.get(path.root), path.steps):
         truth = truth_of(condition, value)
-        if truth is TRUE:
+        if value is Lack.EMPTY and deciding is TRUE and truth is FALSE:
+            continue
+        if truth is deciding:
             return Finding(condition, truth, value)
-        if truth is UNFIT and best.truth is FALSE:
+        if best is None or (truth is UNFIT and best.truth is not UNFIT):
             best = Finding(condition, truth, value)
-        elif best.value is Lack.MISSING:
-            best = Finding(condition, best.truth, value)
-    return best
+    return best or Finding(condition, FALSE, Lack.EMPTY)
 
 
 def all_of(conditions: Iterable[Condition], facts: Facts) -> Truth:
@@ -137,26 +183,44 @@ def all_of(conditions: Iterable[Condition], facts: Facts) -> Truth:
 
 def truth_of(condition: Condition, value: Any | Lack) -> Truth:
     """The condition's truth for one value, or for the lack of one."""
-    if condition.op == "exists":
-        return _of(isinstance(value, Lack) is not condition.value)
     if isinstance(value, Lack):
-        return FALSE if value is Lack.MISSING else UNFIT
+        return _of_lack(condition, value)
+    if condition.op == "exists":
+        return _of(condition.value is True)
+    if condition.op in NEGATIVE:
+        return _not(_meets(_OPPOSITE[condition.op], condition, value))
+    return _meets(condition.op, condition, value)
+
+
+def _meets(op: str, condition: Condition, value: Any) -> Truth:
+    """A positive operator's truth for a value that is there."""
     wanted = condition.value
-    match condition.op:
+    match op:
         case "eq":
             return same(value, wanted)
-        case "neq":
-            return _not(same(value, wanted))
         case "in":
             return _any_same(value, wanted)
-        case "not_in":
-            return _not(_any_same(value, wanted))
         case "contains":
             return _contains(value, wanted)
         case "regex":
             return _matches(condition.pattern, value)
+        case "starts_with" | "ends_with":
+            return _begins(op, value, wanted)
         case _:
-            return _ordered(condition.op, value, wanted)
+            return _ordered(op, value, wanted)
+
+
+def _of_lack(condition: Condition, lack: Lack) -> Truth:
+    """What closes: silence meets no negative operator, and another shape meets none at all."""
+    if condition.lenient:
+        if condition.op == "exists":
+            return _of(condition.value is False)
+        return UNFIT if lack is Lack.WRONG else FALSE
+    if lack is Lack.EMPTY:
+        return FALSE
+    if lack is Lack.WRONG or condition.op in NEGATIVE:
+        return UNFIT
+    return _of(condition.op == "exists" and condition.value is False)
 
 
 def _of(holds: bool) -> Truth:  # noqa: FBT001  # a conversion
@@ -208,7 +272,13 @@ def _matches(pattern: Pattern | None, value: Any) -> Truth:
     return UNFIT if found is None else _of(found)
 
 
-def _ordered(op: Operator, value: Any, wanted: Any) -> Truth:
+def _begins(op: str, value: Any, wanted: Any) -> Truth:
+    if not isinstance(value, str) or not isinstance(wanted, str):
+        return UNFIT
+    return _of(value.startswith(wanted) if op == "starts_with" else value.endswith(wanted))
+
+
+def _ordered(op: str, value: Any, wanted: Any) -> Truth:
     if kind(value) is not int:
         return UNFIT
     order = compare(value, wanted)

@@ -9,7 +9,7 @@ from typing import Any
 
 from approvals.model import Terms
 from gateway.policy import fields, forms, paths, reading, terms
-from gateway.policy.conditions import OPERATORS, Condition, exact, kind
+from gateway.policy.conditions import MATCHES, OPERATORS, Condition, Match, exact, kind
 from gateway.policy.limit import Limit, Scope
 from gateway.policy.pattern import BadPattern, Pattern, compile_pattern
 from gateway.policy.problem import Report, shown, step
@@ -31,10 +31,14 @@ _OPERATOR_WORDS = {
     "greater_than": "gt",
     "matches": "regex",
     "match": "regex",
-    "starts_with": "regex",
-    "ends_with": "regex",
+    "not_matches": "not_regex",
+    "startswith": "starts_with",
+    "endswith": "ends_with",
+    "prefix": "starts_with",
+    "suffix": "ends_with",
     "nin": "not_in",
     "includes": "contains",
+    "excludes": "not_contains",
     "notin": "not_in",
 }
 _ORDERED = ("lt", "lte", "gt", "gte")
@@ -131,7 +135,7 @@ def _hold_rules(
 
 def _hold_rule(raw: Mapping[str, Any], pointer: str, context: Context) -> HoldRule | None:
     report = context.report
-    conditions = read_conditions(raw, pointer, report)
+    conditions = read_conditions(raw, pointer, report, match="any")
     reason = _reason(raw, pointer, ("reason",), report)
     written = terms.read(raw, pointer, context.groups, report)
     if conditions is None:
@@ -155,15 +159,17 @@ def _deny_rules(
         known = reading.members(raw, at, fields.DENY_RULE, report, what="A rule")
         if known is None:
             continue
-        rule = _deny_rule(known, at, report)
+        rule = _deny_rule(known, at, report, match="every" if key == "require" else "any")
         if rule is not None and key == "require" and not rule.conditions:
             report.error(at, "`require` with no conditions requires nothing.", "Add a condition.")
         rules.append(rule)
     return tuple(rule for rule in rules if rule is not None)
 
 
-def _deny_rule(raw: Mapping[str, Any], pointer: str, report: Report) -> Rule | None:
-    conditions = read_conditions(raw, pointer, report)
+def _deny_rule(
+    raw: Mapping[str, Any], pointer: str, report: Report, *, match: Match = "any"
+) -> Rule | None:
+    conditions = read_conditions(raw, pointer, report, match=match)
     reason = _reason(raw, pointer, ("on_deny", "reason"), report)
     if conditions is None:
         return None
@@ -186,9 +192,11 @@ def _reads_claims(conditions: tuple[Condition, ...]) -> bool:
 
 
 def read_conditions(
-    raw: Mapping[str, Any], pointer: str, report: Report
+    raw: Mapping[str, Any], pointer: str, report: Report, *, match: Match
 ) -> tuple[Condition, ...] | None:
-    """The conditions of one rule; None when they cannot be judged by."""
+    """The conditions of one rule; None when they cannot be judged by. `match` is what `[*]` means
+    in this kind of rule where the condition does not say.
+    """
     place = step(pointer, "conditions")
     if "conditions" not in raw:
         report.error(
@@ -198,17 +206,17 @@ def read_conditions(
         )
         return None
     listed = reading.items(raw["conditions"], place, report, what="`conditions`")
-    read = [_condition(item, at, report) for at, item in listed]
+    read = [_condition(item, at, report, match) for at, item in listed]
     found = tuple(condition for condition in read if condition is not None)
     whole = isinstance(raw["conditions"], list) and len(found) == len(read)
     return found if whole else None
 
 
-def _condition(raw: Any, pointer: str, report: Report) -> Condition | None:
+def _condition(raw: Any, pointer: str, report: Report, match: Match) -> Condition | None:
     known = reading.members(raw, pointer, fields.CONDITION, report, what="A condition")
     if known is None:
         return None
-    missing = [key for key in fields.CONDITION if key not in known]
+    missing = [key for key in fields.CONDITION_NEEDS if key not in known]
     for key in missing:
         report.error(
             pointer, f"The condition has no `{key}`.", 'Write {"path": …, "op": …, "value": …}.'
@@ -227,7 +235,13 @@ def _condition(raw: Any, pointer: str, report: Report) -> Condition | None:
     value, pattern = _operand(op, known["value"], step(pointer, "value"), report)
     if value is None or path is None:
         return None
-    return Condition(path=path, op=op, value=value, pattern=pattern)
+    if "match" in known:
+        place = step(pointer, "match")
+        if not path.any_element:
+            what = "`match` says which elements of `[*]` count, and this path has none."
+            report.error(place, what, "Remove it, or write args.LIST[*].")
+        match = reading.one_of(known["match"], place, MATCHES, report, what="`match`") or match
+    return Condition(path=path, op=op, value=value, pattern=pattern, match=match)
 
 
 def _operand(op: str, raw: Any, pointer: str, report: Report) -> tuple[Any, Pattern | None]:
@@ -250,8 +264,12 @@ def _operand(op: str, raw: Any, pointer: str, report: Report) -> tuple[Any, Patt
                 place, f"{shown(item)} cannot be compared.", "Write texts, numbers, true or false."
             )
         return (tuple(raw) if listed and not wrong else None), None
-    if op == "regex":
+    if op in ("regex", "not_regex"):
         return _regex(raw, pointer, report)
+    if op in ("starts_with", "ends_with") and (not isinstance(raw, str) or not raw):
+        what = f"`{op}` compares texts, not {shown(raw)}." if raw != "" else f"`{op}` is empty."
+        report.error(pointer, what, 'Write a text in quotes, such as "/srv/project/".')
+        return None, None
     if kind(raw) is None:
         advice = (
             'Write "op": "exists", "value": false.' if raw is None else "Write a text or a number."

@@ -66,11 +66,11 @@ def _entry(entry: Entry, report: Report) -> None:
             report.warn(rule.pointer, what, "Change or remove one of them.")
         _risks(rule, report)
         for at, condition in enumerate(rule.conditions):
-            if condition.path.any_element:
+            if condition.path.any_element and condition.match == "any":
                 report.warn(
                     step(step(rule.pointer, "conditions"), at),
                     "`[*]` is met by one element; the others are not looked at.",
-                    "Write a deny_if with the opposite condition.",
+                    'Write "match": "every", or leave `match` out.',
                 )
     _one_sided(entry, report)
 

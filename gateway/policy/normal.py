@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from gateway.policy.conditions import Condition
+from gateway.policy.conditions import Condition, Match
 from gateway.policy.fields import WINDOWS
 from gateway.policy.limit import Limit
 from gateway.policy.paths import text_of
@@ -63,7 +63,7 @@ def entry(one: Entry) -> dict[str, Any]:
     denials = one.deny_if if one.deny is None else (one.deny, *one.deny_if)
     parts: dict[str, Any] = {
         "deny_if": [deny_rule(rule) for rule in denials],
-        "require": [deny_rule(rule) for rule in one.require],
+        "require": [deny_rule(rule, "every") for rule in one.require],
         "require_approval": None if one.approve is None else _approval(one.approve),
         "approve_if": [hold_rule(rule) for rule in one.approve_if],
         "limits": [limit(each) for each in one.limits],
@@ -73,14 +73,16 @@ def entry(one: Entry) -> dict[str, Any]:
     return {key: value for key, value in parts.items() if value not in (None, [])}
 
 
-def condition(one: Condition) -> dict[str, Any]:
+def condition(one: Condition, usual: Match) -> dict[str, Any]:
+    """`match` only where it is not what `[*]` means in this kind of rule anyway."""
     value = list(one.value) if isinstance(one.value, tuple) else one.value
-    return {"path": one.path.text, "op": one.op, "value": value}
+    written = {"path": one.path.text, "op": one.op, "value": value}
+    return written | ({"match": one.match} if one.match != usual else {})
 
 
-def deny_rule(rule: Rule) -> dict[str, Any]:
+def deny_rule(rule: Rule, usual: Match = "any") -> dict[str, Any]:
     """One element of `deny_if` or `require`."""
-    result: dict[str, Any] = {"conditions": [condition(one) for one in rule.conditions]}
+    result: dict[str, Any] = {"conditions": [condition(one, usual) for one in rule.conditions]}
     if rule.reason:
         result["on_deny"] = rule.reason
     return result
@@ -88,7 +90,7 @@ def deny_rule(rule: Rule) -> dict[str, Any]:
 
 def hold_rule(rule: HoldRule) -> dict[str, Any]:
     """One element of `approve_if`."""
-    result: dict[str, Any] = {"conditions": [condition(one) for one in rule.conditions]}
+    result: dict[str, Any] = {"conditions": [condition(one, "any") for one in rule.conditions]}
     if rule.reason:
         result["reason"] = rule.reason
     return result | dict(rule.written)

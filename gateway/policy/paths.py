@@ -29,6 +29,7 @@ class Lack(Enum):
     """Why a path led to no value."""
 
     MISSING = "is absent"
+    EMPTY = "has no element"  # a list at `[*]`
     WRONG = "has another shape"
 
 
@@ -124,7 +125,7 @@ def find(value: Any, steps: tuple[Step, ...]) -> Any | Lack:
 
 
 def find_each(value: Any, steps: tuple[Step, ...]) -> Iterator[Any | Lack]:
-    """Every value the steps lead to; one Lack.MISSING when a list on the way is empty.
+    """Every value the steps lead to; a Lack.EMPTY for each list on the way without elements.
 
     After MAX_ELEMENTS values comes a Lack.WRONG and the end: nobody may buy time with a long list.
     """
@@ -146,7 +147,7 @@ def _each(value: Any, steps: tuple[Step, ...]) -> Iterator[Any | Lack]:
     elif not isinstance(elements, list):
         yield Lack.WRONG
     elif not elements:
-        yield Lack.MISSING
+        yield Lack.EMPTY
     else:
         for element in elements:
             yield from _each(element, steps[at + 1 :])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.policy import fields
-from gateway.policy.conditions import OPERATORS
+from gateway.policy.conditions import MATCHES, OPERATORS
 from gateway.policy.rules import DETACHED, RISKS
 
 Schema = dict[str, Any]
@@ -275,8 +275,9 @@ def _condition() -> Schema:
         (["exists"], {"type": "boolean"}),
         (["lt", "lte", "gt", "gte"], {"type": "number"}),
         (["in", "not_in"], {"type": "array", "minItems": 1, "items": scalar}),
-        (["regex"], {"type": "string", "maxLength": 1000}),
-        (["eq", "neq", "contains"], scalar),
+        (["regex", "not_regex"], {"type": "string", "maxLength": 1000}),
+        (["starts_with", "ends_with"], {"type": "string", "minLength": 1}),
+        (["eq", "neq", "contains", "not_contains"], scalar),
     ]
     return {
         **_object(
@@ -285,14 +286,27 @@ def _condition() -> Schema:
                     "type": "string",
                     "pattern": _PATH,
                     "description": (
-                        "args.a.b, args.items[0], args.items[*].price (any element), "
+                        "args.a.b, args.items[0], args.items[*].price (see `match`), "
                         "tool.annotations.NAME, tool.risk, grant.label, client.name, session.calls"
                     ),
                 },
-                "op": {"enum": list(OPERATORS)},
+                "op": {
+                    "enum": list(OPERATORS),
+                    "description": (
+                        "An absent value closes under neq, not_in, not_regex and not_contains: "
+                        "deny_if and approve_if fire, require fails."
+                    ),
+                },
                 "value": {"description": "What to compare with; its type depends on `op`."},
+                "match": {
+                    "enum": list(MATCHES),
+                    "description": (
+                        "Which elements of [*] have to meet it. Unsaid: every one, and at least "
+                        "one, in `require`; any in `deny_if` and `approve_if`."
+                    ),
+                },
             },
-            required=fields.CONDITION,
+            required=fields.CONDITION_NEEDS,
         ),
         "allOf": [
             {

@@ -1,4 +1,4 @@
-"""A second, slow reading of 03 that the judge is compared with: over the normal form, no caching.
+"""A second, slow reading of 03 and of 13, A that the judge is compared with: over the normal form.
 
 Written from the text, not from the implementation; it returns the kind of verdict and the terms'
 quorum only.
@@ -12,7 +12,9 @@ import re
 from fractions import Fraction
 from typing import Any
 
-ABSENT, ODD = object(), object()
+ABSENT, ODD, NOTHING = object(), object(), object()
+"""No value there, another shape than the path's, a list in which `[*]` finds no element."""
+NEGATIONS = {"neq": "eq", "not_in": "in", "not_regex": "regex", "not_contains": "contains"}
 Facts = dict[str, Any]
 
 
@@ -79,24 +81,31 @@ def _countable(limit: Any, facts: Facts) -> bool:
 
 def _fires(rule: Any, facts: Facts) -> bool:
     """On true and on unfit; an untrusted claim cannot prevent it."""
-    return any(False not in _values(rule, seen) for seen in _views(facts))
+    return any(False not in _values(rule, seen, "any") for seen in _views(facts))
 
 
 def _met(rule: Any, facts: Facts) -> bool:
-    return all(set(_values(rule, seen)) <= {True} for seen in _views(facts))
+    return all(set(_values(rule, seen, "every")) <= {True} for seen in _views(facts))
 
 
 def _views(facts: Facts) -> list[Facts]:
     return [facts, {**facts, "tool.annotations": {}}]
 
 
-def _values(rule: Any, facts: Facts) -> list[bool | None]:
-    return [_condition(one, facts) for one in rule["conditions"]]
+def _values(rule: Any, facts: Facts, unsaid: str) -> list[bool | None]:
+    return [_condition(one, facts, one.get("match", unsaid)) for one in rule["conditions"]]
 
 
-def _condition(one: Any, facts: Facts) -> bool | None:
-    results = [_single(one["op"], one["value"], value) for value in _look(one["path"], facts)]
-    return True if True in results else None if None in results else False
+def _condition(one: Any, facts: Facts, match: str) -> bool | None:
+    """Every element and at least one, or any; a path without `[*]` leads to one value."""
+    found = _look(one["path"], facts)
+    elements = [value for value in found if value is not NOTHING]
+    results = [_single(one["op"], one["value"], value) for value in elements]
+    if match == "any" or "[*]" not in one["path"]:
+        return True if True in results else None if None in results else False
+    if False in results or len(elements) < len(found):
+        return False
+    return None if None in results else True
 
 
 def _look(path: str, facts: Facts) -> list[Any]:
@@ -113,37 +122,43 @@ def _look(path: str, facts: Facts) -> list[Any]:
 def _step(value: Any, part: str) -> list[Any]:
     if value is None or value is ABSENT:
         return [ABSENT]
-    if value is ODD:
-        return [ODD]
+    if value is ODD or value is NOTHING:
+        return [value]
     if part.startswith("."):
         return [value.get(part[1:], ABSENT)] if isinstance(value, dict) else [ODD]
     if not isinstance(value, list):
         return [ODD]
     if part == "[*]":
-        return list(value) or [ABSENT]
+        return list(value) or [NOTHING]
     index = int(part[1:-1])
     return [value[index] if index < len(value) else ABSENT]
 
 
 def _single(op: str, wanted: Any, value: Any) -> bool | None:
+    if value is ODD:  # A1: another shape is unfit, whatever is asked of it
+        return None
     if op == "exists":
-        return (value is not ABSENT and value is not ODD) is wanted
+        return (value is not ABSENT) is wanted
+    if op in NEGATIONS:  # A2: silence does not meet a negation, it is unfit
+        opposite = None if value is ABSENT else _single(NEGATIONS[op], wanted, value)
+        return None if opposite is None else not opposite
     if value is ABSENT:
         return False
-    if value is ODD:
-        return None
-    if op in ("neq", "not_in"):
-        opposite = _single({"neq": "eq", "not_in": "in"}[op], wanted, value)
-        return None if opposite is None else not opposite
     if op == "eq":
         return _equal(value, wanted)
     if op == "in":
         return _some([_equal(value, item) for item in wanted], otherwise=None)
     if op == "contains":
         return _contains(value, wanted)
-    if op == "regex":
-        return re.search(wanted, value) is not None if isinstance(value, str) else None
+    if op in ("regex", "starts_with", "ends_with"):
+        return _text(op, wanted, value) if isinstance(value, str) else None
     return _ordered(op, wanted, value)
+
+
+def _text(op: str, wanted: str, value: str) -> bool:
+    if op == "regex":
+        return re.search(wanted, value) is not None
+    return (value[: len(wanted)] if op == "starts_with" else value[-len(wanted) :]) == wanted
 
 
 def _ordered(op: str, wanted: Any, value: Any) -> bool | None:

@@ -6,10 +6,20 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from gateway.policy.conditions import OPERATORS
+
 NAMES = ["t", "tt", "pay"]
 PATTERNS = [*NAMES, "t*", "?", "*y", "*"]
 KEYS = ["a", "b", "items"]
-PATHS = ["args.a", "args.b", "args.a.b", "args.items[0]", "args.items[*]", "args.items[*].a"]
+PATHS = [
+    "args.a",
+    "args.b",
+    "args.a.b",
+    "args.items[0]",
+    "args.items[*]",
+    "args.items[*].a",
+    "args.items[*].items[*]",
+]
 FACT_PATHS = ["tool.annotations.readOnlyHint", "tool.risk", "client.name", "session.calls"]
 
 numbers = st.one_of(
@@ -30,11 +40,7 @@ arguments = st.dictionaries(st.sampled_from(KEYS), json_values, max_size=3)
 
 @st.composite
 def conditions(draw: st.DrawFn) -> dict[str, Any]:
-    op = draw(
-        st.sampled_from(
-            ["eq", "neq", "lt", "lte", "gt", "gte", "in", "not_in", "exists", "regex", "contains"]
-        )
-    )
+    op = draw(st.sampled_from(OPERATORS))
     value: Any
     if op == "exists":
         value = draw(st.booleans())
@@ -42,11 +48,15 @@ def conditions(draw: st.DrawFn) -> dict[str, Any]:
         value = draw(numbers)
     elif op in ("in", "not_in"):
         value = draw(st.lists(scalars, min_size=1, max_size=3))
-    elif op == "regex":
+    elif op in ("regex", "not_regex"):
         value = draw(st.sampled_from(["a", "^b", "", "[ab]+$", "."]))
+    elif op in ("starts_with", "ends_with"):
+        value = draw(st.sampled_from(["a", "b", "ab"]))
     else:
         value = draw(scalars)
-    return {"path": draw(st.sampled_from([*PATHS, *FACT_PATHS])), "op": op, "value": value}
+    path = draw(st.sampled_from([*PATHS, *FACT_PATHS]))
+    match = draw(st.sampled_from([None, "every", "any"])) if "[*]" in path else None
+    return {"path": path, "op": op, "value": value} | ({"match": match} if match else {})
 
 
 def rules(least: int = 0) -> st.SearchStrategy[list[dict[str, Any]]]:

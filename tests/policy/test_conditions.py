@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.policy.conditions import OPERATORS, Condition, compare, words
+from gateway.policy.conditions import NEGATIVE, OPERATORS, Condition, compare, words
 from gateway.policy.facts import ToolFacts
 from gateway.policy.paths import MAX_ELEMENTS
 from gateway.policy.pattern import MAX_TEXT, matches, overlap
@@ -14,6 +14,8 @@ from tests.policy.asking import ask, one, policy, rule, when, word
 
 TRUE, FALSE, UNFIT = ("deny", "allow"), ("allow", "deny"), ("deny", "deny")
 """What deny_if and require say of a condition that is true, false or unfit."""
+SOME = ("deny", "deny")
+"""What they say when one element of a list meets it and another does not."""
 
 
 def verdicts(path: str, op: str, value: Any, args: Any) -> tuple[str, str]:
@@ -83,6 +85,25 @@ def verdicts(path: str, op: str, value: Any, args: Any) -> tuple[str, str]:
         ("contains", 50, ["50"], UNFIT),
         ("contains", "c", [], FALSE),
         ("contains", "c", {"c": 1}, UNFIT),
+        ("not_regex", "^feat/", "fix/x", TRUE),
+        ("not_regex", "^feat/", "feat/x", FALSE),
+        ("not_regex", "5", 5, UNFIT),
+        ("not_regex", "x", "y" * (MAX_TEXT + 1), UNFIT),
+        ("not_contains", "x", "hello", TRUE),
+        ("not_contains", "ell", "hello", FALSE),
+        ("not_contains", "c", ["a", "b"], TRUE),
+        ("not_contains", "b", ["a", "b"], FALSE),
+        ("not_contains", "c", [], TRUE),
+        ("not_contains", 50, ["50"], UNFIT),
+        ("not_contains", "c", {"c": 1}, UNFIT),
+        ("starts_with", "/srv/", "/srv/x", TRUE),
+        ("starts_with", "/srv/", "/etc/srv/", FALSE),
+        ("starts_with", "/srv/", ["/srv/"], UNFIT),
+        ("starts_with", "5", 55, UNFIT),
+        ("ends_with", "@example.com", "a@example.com", TRUE),
+        ("ends_with", "@example.com", "a@example.com.evil.org", FALSE),
+        ("ends_with", "@example.com", None, FALSE),
+        ("ends_with", "a", {"a": 1}, UNFIT),
         ("exists", True, 0, TRUE),
         ("exists", True, "", TRUE),
         ("exists", True, False, TRUE),
@@ -97,12 +118,105 @@ def test_an_operator_is_true_false_or_unfit(
     assert verdicts("args.x", op, value, {"x": actual}) == expected
 
 
+TEXTS = ("regex", "not_regex", "starts_with", "ends_with")
+
+
+def operand_of(op: str) -> Any:
+    """Something that this operator compares with."""
+    if op in TEXTS:
+        return "a"
+    return {"in": [1], "not_in": [1], "exists": True}.get(op, 1)
+
+
+@pytest.mark.parametrize("op", sorted(set(OPERATORS) - NEGATIVE))
+@pytest.mark.parametrize("args", [{}, {"x": None}])
+def test_an_absent_value_meets_no_positive_operator(op: str, args: Any) -> None:
+    assert verdicts("args.x", op, operand_of(op), args) == FALSE
+    assert verdicts("args.x", "exists", False, args) == TRUE
+
+
+@pytest.mark.parametrize("op", sorted(NEGATIVE))
+@pytest.mark.parametrize("args", [{}, {"x": None}])
+def test_an_absent_value_is_unfit_for_a_negative_operator(op: str, args: Any) -> None:
+    assert verdicts("args.x", op, operand_of(op), args) == UNFIT
+    held = one(approve_if=[{"conditions": when("args.x", op, operand_of(op))}])
+    assert word(ask(held, args=args)) == "hold"
+
+
 @pytest.mark.parametrize("op", OPERATORS)
-def test_a_missing_path_is_false_for_every_operator_except_exists_false(op: str) -> None:
-    value = {"in": [1], "not_in": [1], "regex": "a", "exists": True}.get(op, 1)
-    assert verdicts("args.x", op, value, {}) == FALSE
-    assert verdicts("args.x", op, value, {"x": None}) == FALSE
-    assert verdicts("args.x", "exists", False, {}) == TRUE
+@pytest.mark.parametrize(
+    ("path", "args"),
+    [
+        ("args.to[3]", {"to": "a@x, b@x, c@x, d@x"}),
+        ("args.to[3]", {"to": {"3": "d@x"}}),
+        ("args.opts.force", {"opts": '{"force":true}'}),
+        ("args.opts.force", {"opts": [{"force": True}]}),
+        ("args.to[*]", {"to": "a@x"}),
+        ("args.to[*]", {"to": {"0": "a@x"}}),
+        ("args.to[*].name", {"to": ["a@x"]}),
+    ],
+)
+def test_another_shape_is_unfit_for_every_operator(op: str, path: str, args: Any) -> None:
+    assert verdicts(path, op, operand_of(op), args) == UNFIT
+    assert verdicts(path, "exists", False, args) == UNFIT
+
+
+@pytest.mark.parametrize("op", OPERATORS)
+@pytest.mark.parametrize("match", ["every", "any"])
+def test_a_list_without_elements_fires_nothing_and_meets_no_require(op: str, match: str) -> None:
+    for value in (operand_of(op), *((False,) if op == "exists" else ())):
+        said = [{**when("args.l[*]", op, value)[0], "match": match}]
+        assert word(ask(one(deny_if=[{"conditions": said}]), args={"l": []})) == "allow"
+        assert word(ask(one(approve_if=[{"conditions": said}]), args={"l": []})) == "allow"
+        assert word(ask(one(require=[{"conditions": said}]), args={"l": []})) == "deny"
+
+
+@pytest.mark.parametrize("op", sorted(NEGATIVE))
+def test_an_absent_list_is_no_empty_list(op: str) -> None:
+    assert verdicts("args.l[*]", op, operand_of(op), {}) == UNFIT
+    assert verdicts("args.l[*]", op, operand_of(op), {"l": [None]}) == UNFIT
+
+
+@pytest.mark.parametrize(
+    ("addresses", "every", "some"),
+    [
+        (["a@in.example", "b@in.example"], True, True),
+        (["a@in.example", "evil@out.example"], False, True),
+        (["evil@out.example"], False, False),
+        ([], False, False),
+    ],
+)
+def test_lists_mean_every_element_in_require_and_any_elsewhere_or_what_match_says(
+    addresses: list[str],
+    every: bool,  # noqa: FBT001
+    some: bool,  # noqa: FBT001
+) -> None:
+    plain = when("args.to[*]", "ends_with", "@in.example")
+    for match, required in ((None, every), ("every", every), ("any", some)):
+        said = [plain[0] | ({"match": match} if match else {})]
+        verdict = word(ask(one(require=[{"conditions": said}]), args={"to": addresses}))
+        assert verdict == ("allow" if required else "deny")
+    for match, fires in ((None, some), ("any", some), ("every", every)):
+        said = [plain[0] | ({"match": match} if match else {})]
+        verdict = word(ask(one(approve_if=[{"conditions": said}]), args={"to": addresses}))
+        assert verdict == ("hold" if fires else "allow")
+
+
+def test_every_in_a_list_of_lists_is_every_one_of_each() -> None:
+    rules = one(require=[{"conditions": when("args.o[*].i[*]", "lt", 5)}])
+    assert word(ask(rules, args={"o": [{"i": [1]}, {"i": [2, 3]}]})) == "allow"
+    assert word(ask(rules, args={"o": [{"i": [1]}, {"i": [2, 7]}]})) == "deny"
+    assert word(ask(rules, args={"o": [{"i": [1]}, {"i": []}]})) == "deny"
+    assert word(ask(rules, args={"o": [{"i": [1]}, {}]})) == "deny"
+
+
+def test_the_element_that_decides_is_told() -> None:
+    rules = one(require=[{"conditions": when("args.to[*]", "ends_with", "@in.example")}])
+    said = ask(rules, args={"to": ["a@in.example", "evil@out.example"]}).ruling.matched
+    assert said == 'to[*] "evil@out.example" does not end with "@in.example"'
+    assert ask(rules, args={"to": []}).ruling.matched == "to[*] has no element"
+    rules = one(approve_if=[{"conditions": when("args.env", "neq", "staging")}])
+    assert ask(rules).ruling.matched == "env is absent"
 
 
 def test_a_list_too_long_to_look_through_is_unfit() -> None:
@@ -129,15 +243,18 @@ def test_a_key_of_another_case_is_another_key() -> None:
         ("args.items[1]", {"items": [2, 1]}, TRUE),
         ("args.items[5]", {"items": [1]}, FALSE),
         ("args.items[0]", {"items": {"0": 1}}, UNFIT),
-        ("args.items[*].price", {"items": [{"price": 2}, {"price": 1}]}, TRUE),
+        ("args.items[*].price", {"items": [{"price": 2}, {"price": 1}]}, SOME),
+        ("args.items[*].price", {"items": [{"price": 1}, {"price": 1}]}, TRUE),
         ("args.items[*].price", {"items": [{"price": 2}]}, FALSE),
         ("args.items[*].price", {"items": []}, FALSE),
         ("args.items[*].price", {"items": [{}]}, FALSE),
         ("args.items[*].price", {"items": [{"price": 2}, {"price": "1"}]}, UNFIT),
-        ("args.items[*].price", {"items": [{"price": "x"}, {"price": 1}]}, TRUE),
+        ("args.items[*].price", {"items": [{"price": "x"}, {"price": 1}]}, SOME),
         ("args.items[*].price", {"items": "x"}, UNFIT),
-        ("args.items[*]", {"items": [3, 1]}, TRUE),
-        ("args.a[*].b[*]", {"a": [{"b": []}, {"b": [0, 1]}]}, TRUE),
+        ("args.items[*]", {"items": [3, 1]}, SOME),
+        ("args.items[*]", {"items": [1, 1]}, TRUE),
+        ("args.a[*].b[*]", {"a": [{"b": []}, {"b": [0, 1]}]}, SOME),
+        ("args.a[*].b[*]", {"a": [{"b": [1]}, {"b": [1, 1]}]}, TRUE),
         ("args.a-b.c_d", {"a-b": {"c_d": 1}}, TRUE),
     ],
 )
@@ -244,6 +361,7 @@ def test_conditions_have_words_without_a_call() -> None:
     assert of("args.amount", "gt", 50000) == "amount > 50000"
     assert of("args.reason", "exists", False) == "reason is absent"
     assert of("args.c", "not_in", ["usd", 1]) == 'c not in ["usd", 1]'
+    assert of("args.to[*]", "not_regex", "x$") == 'any to[*] does not match "x$"'
     assert of("tool.risk", "eq", "high") == 'tool.risk = "high"'
 
 

@@ -226,7 +226,7 @@ def test_numbers_that_lose_digits_are_errors() -> None:
             "/tools/t/limits/0/max",
         ),
         (
-            one(require=[{"conditions": when("args.l[*]", "eq", 1)}]),
+            one(require=[{"conditions": [{**when("args.l[*]", "eq", 1)[0], "match": "any"}]}]),
             "/tools/t/require/0/conditions/0",
         ),
         (

@@ -63,6 +63,8 @@ TABLE: dict[tuple[str, str], tuple[str, Any]] = {
     ("POST", "/api/v1/approvals/{approval_id}/extend"): ("approver", {"seconds": 60}),
     ("POST", "/api/v1/approvals/{approval_id}/settle"): (
         "approver", {"settlement": "done", "note": "looked"}),
+    ("POST", "/tools/class"): (
+        "admin", {"server": "crm", "tool": "delete_customer", "seen": "a" * 64, "kind": "read"}),
     ("POST", "/agents/new"): ("admin", {"label": "x"}),
     ("POST", "/agents/revoke"): ("admin", {"id": "grt_x"}),
     ("POST", "/agents/freeze"): ("admin", {"kind": "everything", "name": "", "on": "1"}),
