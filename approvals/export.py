@@ -38,7 +38,7 @@ _FORMULA: Final = (
     "\uff20",
 )
 _NULLABLE: Final = frozenset(
-    ("approval_id", "revision", "call_id", "arguments", "latency_ms", "data")
+    ("approval_id", "revision", "call_id", "arguments", "latency_ms", "data", "subject")
 )
 
 

@@ -6,6 +6,7 @@ changed, removed, added or moved without the key; `verify` walks the chain in fl
 
 from __future__ import annotations
 
+import hmac
 import json
 import time
 from collections.abc import Iterable, Iterator
@@ -273,12 +274,24 @@ def matching(connection: Connection, query: HistoryQuery) -> Iterator[tuple[Any,
 
 
 def hashed(row: tuple[Any, ...]) -> bytes:
-    """What the row's hash is made over: its predecessor's hash, then its fields as a JSON list.
+    """What the row's hash is made over: its predecessor's hash, then its fields as a JSON list,
+    the subject only where there is one.
 
     The standard library's JSON, on purpose: whoever verifies has no other.
     """
-    fields = json.dumps(list(row[:-2]), ensure_ascii=False, separators=(",", ":"))
+    told = row[:-2] if row[-3] is not None else row[:-3]
+    fields = json.dumps(list(told), ensure_ascii=False, separators=(",", ":"))
     return str(row[-2]).encode() + fields.encode()
+
+
+def authentic(row: tuple[Any, ...], keys: Keys) -> bool:
+    """Whether the holder of the key wrote exactly this row, at this place."""
+    step = keys.chain.copy()
+    try:
+        step.update(hashed(row))
+    except UnicodeEncodeError:
+        return False
+    return hmac.compare_digest(step.hexdigest(), str(row[-1]))
 
 
 def verify(
@@ -300,12 +313,7 @@ def verify(
             return Broken(expected, "The row is missing.")
         if row[-2] != previous:
             return Broken(expected, "The row does not follow its predecessor.")
-        step = keys.chain.copy()
-        try:
-            step.update(hashed(row))
-        except UnicodeEncodeError:
-            return Broken(expected, "The row is not what was written.")
-        if step.hexdigest() != row[-1]:
+        if not authentic(row, keys):
             return Broken(expected, "The row is not what was written.")
         if against is not None and row[0] == against.seq and row[-1] != against.hash:
             return Broken(expected, "The row is not the head that was exported.")

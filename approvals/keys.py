@@ -27,9 +27,23 @@ class KeyUnusable(Exception):
 class Keys:
     """The derived keys. Never shown by repr, never written anywhere."""
 
-    __slots__ = ("chain", "fingerprint", "history", "mark", "seal", "session", "state")
+    __slots__ = (
+        "chain",
+        "fingerprint",
+        "folder",
+        "history",
+        "mark",
+        "rows",
+        "rows_id",
+        "seal",
+        "session",
+        "state",
+    )
 
-    def __init__(self, material: bytes) -> None:
+    def __init__(self, material: bytes, *, folder: Path | None = None) -> None:
+        """`folder` is where the key file lies, and what this installation must not forget beside
+        it; None: it keeps nothing (tests).
+        """
         if len(material) != LENGTH:
             raise KeyUnusable(f"A key is {LENGTH} bytes long; this one has {len(material)}.")
         self.seal = _derived(material, "seal")
@@ -38,6 +52,9 @@ class Keys:
         self.fingerprint = _derived(material, "fingerprint")
         self.session = _derived(material, "session")
         self.state = _derived(material, "state")
+        self.rows = hmac.new(_derived(material, "rows"), digestmod="sha256")  # copied, as the chain
+        self.rows_id = _derived(material, "rows id").hex()[:8]
+        self.folder = folder
         self.mark = _derived(material, "mark").hex()
         """Tells keys apart and gives nothing of them away: kept in the record they belong to."""
 
@@ -58,7 +75,7 @@ class Keys:
             mode = os.fstat(file.fileno()).st_mode
             if mode & (stat.S_IRWXG | stat.S_IRWXO):
                 raise KeyUnusable(f"{path} may be read by others. Run: chmod 600 {path}")
-            return cls(file.read())
+            return cls(file.read(), folder=path.parent)
 
 
 def _derived(material: bytes, purpose: str) -> bytes:

@@ -6,16 +6,22 @@ Alembic is loaded when there is something to run: it weighs 10 MiB.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, Engine, inspect
 
 from approvals.migrations import HEAD
+from approvals.writer import LOCK as WRITER
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 _LOCK: Final = 0x5169_6E6F_6D69
+
+
+def _nothing(_connection: Connection, _revision: str | None) -> None:
+    pass
 
 
 def config() -> Config:
@@ -28,8 +34,16 @@ def config() -> Config:
     return made
 
 
-def migrate(engine: Engine, *, to: str = HEAD) -> None:
-    """Run the revisions that are missing, up to `to`."""
+def migrate(
+    engine: Engine,
+    *,
+    to: str = HEAD,
+    before: Callable[[Connection, str | None], None] = _nothing,
+    after: Callable[[Connection, str | None], None] = _nothing,
+) -> None:
+    """Run the revisions that are missing, up to `to`. `before` and `after` are told the revision
+    that was found, None for an empty database, and belong to the same transaction.
+    """
     with engine.connect() as connection:
         if _revision(connection) == to:
             return
@@ -38,10 +52,14 @@ def migrate(engine: Engine, *, to: str = HEAD) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if _sqlite(engine) else "BEGIN")
         try:
             if not _sqlite(engine):
-                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+                for lock in (_LOCK, WRITER):  # no batch of another process meets half a schema
+                    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({lock})")
+            found = _revision(connection)
+            before(connection, found)
             made = config()
             made.attributes["connection"] = connection
             command.upgrade(made, to)
+            after(connection, found)
         except BaseException:
             connection.exec_driver_sql("ROLLBACK")
             raise

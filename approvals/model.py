@@ -295,6 +295,7 @@ class Event(NamedTuple):
     result_digest: str = ""
     latency_ms: int | None = None
     data: str | None = None  # canonical JSON of what else belongs to this event
+    subject: str | None = None  # the signed row this is about; set by `signed` alone
     at: Millis = 0  # 0: the transaction's time
 
 

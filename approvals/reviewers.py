@@ -10,11 +10,13 @@ import hmac
 import json
 import re
 import secrets
+from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy import Connection, RowMapping, Table
 from sqlmodel import SQLModel
 
+from approvals import signed
 from approvals.clock import Clock
 from approvals.digest import canonical, sha256
 from approvals.model import Event, Millis, Reviewer, Role
@@ -50,47 +52,52 @@ def add(
         clash = other.names() & {reviewer_id, *identities}
         if other.id != reviewer_id and clash:
             raise ReviewerRefused(f"{min(clash)} is {other.id} already.")
-    values = {
-        "role": role,
-        "identities": canonical(sorted(set(identities))).decode(),
-        "removed_at": None,
-    }
-    changed = tx.connection.execute(
-        update(REVIEWER).where(REVIEWER.c.id == reviewer_id).values(values)
+    names = sorted(set(identities))
+    known = signed.row(tx.connection, REVIEWER, REVIEWER.c.id == reviewer_id)
+    signed.put(
+        tx,
+        REVIEWER,
+        {
+            "id": reviewer_id,
+            "role": role,
+            "identities": canonical(names).decode(),
+            "created_at": tx.now if known is None else known["created_at"],
+            "removed_at": None,
+        },
+        event=_event("reviewer_added", reviewer_id, role=role, identities=names),
     )
-    if changed.rowcount == 0:
-        tx.connection.execute(insert(REVIEWER).values(id=reviewer_id, created_at=tx.now, **values))
-    _tell(tx, "reviewer_added", reviewer_id, role=role, identities=sorted(set(identities)))
-    return Reviewer(id=reviewer_id, role=role, identities=tuple(sorted(set(identities))))
+    return Reviewer(id=reviewer_id, role=role, identities=tuple(names))
 
 
 def remove(tx: Transaction, reviewer_id: str) -> bool:
     """The person may decide no more; every session, link and token ends at once."""
-    removed = tx.connection.execute(
-        update(REVIEWER)
-        .where(REVIEWER.c.id == reviewer_id, REVIEWER.c.removed_at.is_(None))
-        .values(removed_at=tx.now)
-    )
-    if removed.rowcount == 0:
+    if all(one.id != reviewer_id for one in everyone(tx.connection)):
         return False
     revoke(tx, reviewer_id, kinds=tuple(_PREFIX))
-    _tell(tx, "reviewer_removed", reviewer_id)
+    signed.put(
+        tx,
+        REVIEWER,
+        {"id": reviewer_id, "removed_at": tx.now},
+        event=_event("reviewer_removed", reviewer_id),
+    )
     return True
 
 
 def issue(tx: Transaction, reviewer_id: str, kind: str, *, lasts: Millis) -> str:
     """A fresh secret of this kind for the person; readable only now."""
     secret = _PREFIX[kind] + secrets.token_urlsafe(32)
-    tx.connection.execute(
-        insert(CREDENTIAL).values(
-            token_hash=sha256(secret.encode()),
-            kind=kind,
-            reviewer=reviewer_id,
-            created_at=tx.now,
-            expires_at=tx.now + lasts,
-        )
+    signed.put(
+        tx,
+        CREDENTIAL,
+        {
+            "token_hash": sha256(secret.encode()),
+            "kind": kind,
+            "reviewer": reviewer_id,
+            "created_at": tx.now,
+            "expires_at": tx.now + lasts,
+        },
+        event=_event(f"{kind}_issued", reviewer_id, expires_at=tx.now + lasts),
     )
-    _tell(tx, f"{kind}_issued", reviewer_id, expires_at=tx.now + lasts)
     return secret
 
 
@@ -99,42 +106,50 @@ def redeem(tx: Transaction, code: str) -> str | None:
     found = prove(tx.connection, code, "link", now=tx.now)
     if found is None:
         return None
-    used = tx.connection.execute(
-        update(CREDENTIAL)
-        .where(
-            CREDENTIAL.c.token_hash == sha256(code.encode()),
-            CREDENTIAL.c.used_at.is_(None),
-            CREDENTIAL.c.revoked_at.is_(None),
-        )
-        .values(used_at=tx.now)
+    signed.put(
+        tx,
+        CREDENTIAL,
+        {"token_hash": sha256(code.encode()), "used_at": tx.now},
+        event=_event("link_used", found.id),
     )
-    return issue(tx, found.id, "session", lasts=SESSION_LASTS) if used.rowcount == 1 else None
+    return issue(tx, found.id, "session", lasts=SESSION_LASTS)
 
 
 def revoke(tx: Transaction, reviewer_id: str, *, kinds: tuple[str, ...]) -> int:
     """End every credential of these kinds that the person holds. How many there were."""
-    revoked = tx.connection.execute(
-        update(CREDENTIAL)
-        .where(
-            CREDENTIAL.c.reviewer == reviewer_id,
-            CREDENTIAL.c.kind.in_(kinds),
-            CREDENTIAL.c.revoked_at.is_(None),
-        )
-        .values(revoked_at=tx.now)
+    held = signed.rows(
+        tx.connection,
+        CREDENTIAL,
+        CREDENTIAL.c.reviewer == reviewer_id,
+        CREDENTIAL.c.kind.in_(kinds),
+        CREDENTIAL.c.revoked_at.is_(None),
     )
-    if revoked.rowcount:
-        _tell(tx, "credentials_revoked", reviewer_id, kinds=sorted(kinds), count=revoked.rowcount)
-    return revoked.rowcount
+    _revoke(tx, reviewer_id, held, kinds)
+    return len(held)
 
 
 def revoke_one(tx: Transaction, secret: str) -> None:
-    tx.connection.execute(
-        update(CREDENTIAL)
-        .where(
-            CREDENTIAL.c.token_hash == sha256(secret.encode()), CREDENTIAL.c.revoked_at.is_(None)
-        )
-        .values(revoked_at=tx.now)
+    """End this one credential."""
+    held = signed.rows(
+        tx.connection,
+        CREDENTIAL,
+        CREDENTIAL.c.token_hash == sha256(secret.encode()),
+        CREDENTIAL.c.revoked_at.is_(None),
     )
+    for one in held:
+        _revoke(tx, one["reviewer"], [one], (one["kind"],))
+
+
+def _revoke(
+    tx: Transaction, reviewer_id: str, held: list[RowMapping], kinds: tuple[str, ...]
+) -> None:
+    if held:
+        signed.put_all(
+            tx,
+            CREDENTIAL,
+            [{"token_hash": one["token_hash"], "revoked_at": tx.now} for one in held],
+            event=_event("credentials_revoked", reviewer_id, kinds=sorted(kinds), count=len(held)),
+        )
 
 
 def prove(connection: Connection, secret: str, kind: str, *, now: Millis) -> Reviewer | None:
@@ -142,30 +157,34 @@ def prove(connection: Connection, secret: str, kind: str, *, now: Millis) -> Rev
     if not secret.isascii() or not secret.startswith(_PREFIX[kind]):
         return None
     hashed = sha256(secret.encode())
-    row = connection.execute(
-        select(CREDENTIAL, REVIEWER.c.role, REVIEWER.c.identities, REVIEWER.c.removed_at)
-        .join(REVIEWER, REVIEWER.c.id == CREDENTIAL.c.reviewer)
-        .where(CREDENTIAL.c.token_hash == hashed)
-    ).first()
-    if row is None or not hmac.compare_digest(row.token_hash, hashed):
+    held = signed.row(connection, CREDENTIAL, CREDENTIAL.c.token_hash == hashed)
+    if held is None or not hmac.compare_digest(held["token_hash"], hashed):
         return None
-    spent = row.used_at is not None or row.revoked_at is not None or row.removed_at is not None
-    if spent or row.kind != kind or row.expires_at <= now:
+    spent = held["used_at"] is not None or held["revoked_at"] is not None
+    if spent or held["kind"] != kind or held["expires_at"] <= now:
         return None
-    return Reviewer(
-        id=row.reviewer, role=row.role, identities=tuple(json.loads(row.identities)), verified=kind
+    found = find(connection, held["reviewer"])
+    return None if found is None else replace(found, verified=kind)
+
+
+def find(connection: Connection, reviewer_id: str) -> Reviewer | None:
+    """The person of exactly this id, who was added and not removed."""
+    row = signed.row(
+        connection, REVIEWER, REVIEWER.c.id == reviewer_id, REVIEWER.c.removed_at.is_(None)
     )
+    return None if row is None else _reviewer(row)
 
 
 def everyone(connection: Connection) -> tuple[Reviewer, ...]:
     """Everybody who was added and not removed, by name."""
-    rows = connection.execute(
-        select(REVIEWER).where(REVIEWER.c.removed_at.is_(None)).order_by(REVIEWER.c.id)
+    found = signed.rows(
+        connection, REVIEWER, REVIEWER.c.removed_at.is_(None), order=[REVIEWER.c.id]
     )
-    return tuple(
-        Reviewer(id=row.id, role=row.role, identities=tuple(json.loads(row.identities)))
-        for row in rows
-    )
+    return tuple(_reviewer(row) for row in found)
+
+
+def _reviewer(row: RowMapping) -> Reviewer:
+    return Reviewer(id=row["id"], role=row["role"], identities=tuple(json.loads(row["identities"])))
 
 
 def known_as(connection: Connection, identity: str, *, verified: str) -> Reviewer | None:
@@ -179,8 +198,8 @@ def known_as(connection: Connection, identity: str, *, verified: str) -> Reviewe
 
 def was_removed(connection: Connection, identity: str) -> bool:
     """Whether somebody known by this name was removed and nobody else goes by it."""
-    rows = connection.execute(select(REVIEWER).where(REVIEWER.c.removed_at.is_not(None)))
-    removed = any(identity in (row.id, *json.loads(row.identities)) for row in rows)
+    rows = signed.rows(connection, REVIEWER, REVIEWER.c.removed_at.is_not(None))
+    removed = any(identity in (row["id"], *json.loads(row["identities"])) for row in rows)
     return removed and all(identity not in one.names() for one in everyone(connection))
 
 
@@ -196,14 +215,12 @@ def link(tx: Transaction, reviewer_id: str, identity: str) -> Reviewer:
     return add(tx, reviewer_id, role=known.role, identities=(*known.identities, identity))
 
 
-def _tell(tx: Transaction, event: str, reviewer_id: str, **data: Any) -> None:
-    tx.append(
-        Event(
-            event=event,
-            actor_kind="operator",
-            actor=reviewer_id,
-            data=canonical({"reviewer": reviewer_id, **data}).decode(),
-        )
+def _event(event: str, reviewer_id: str, **data: Any) -> Event:
+    return Event(
+        event=event,
+        actor_kind="operator",
+        actor=reviewer_id,
+        data=canonical({"reviewer": reviewer_id, **data}).decode(),
     )
 
 
@@ -229,8 +246,7 @@ class People:
 
     async def find(self, reviewer_id: str) -> Reviewer | None:
         """The person of exactly this id."""
-        people = await self.reviewers()
-        return next((one for one in people if one.id == reviewer_id), None)
+        return await self._database.read(lambda connection: find(connection, reviewer_id))
 
     async def known_as(self, identity: str, *, verified: str) -> Reviewer | None:
         """The one person known by this proven identity; None if nobody or several."""

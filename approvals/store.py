@@ -6,6 +6,7 @@ Holds no domain knowledge: what is written and read are functions given to it. N
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,9 +20,11 @@ from approvals.clock import Clock, SystemClock
 from approvals.engines import READERS, is_outage, parse, reader_engine, writer_engine
 from approvals.journal import Journal, RecordUnavailable
 from approvals.keys import Keys, KeyUnusable
-from approvals.migrate import migrate
+from approvals.ledger import Ledger, Pending, StaleSnapshot, attach
 from approvals.outbox import NOTIFIERS
+from approvals.seen import Memory
 from approvals.transaction import CounterState, Transaction
+from approvals.upgrade import bring_up
 from approvals.writer import Writer
 
 __all__ = [
@@ -36,6 +39,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+_SNAPSHOTS: Final = 3
+"""So often a read is tried anew when a signed row changed under it."""
 
 _MARK: Final = text("SELECT value FROM setting WHERE key = 'key'")
 _MARKED: Final = text(
@@ -52,8 +58,12 @@ class Database:
         self.clock = clock
         self._write_engine = writer_engine(self.url)
         self._read_engine = reader_engine(self.url)
+        self.ledger = Ledger(key)
+        pending = Pending(self.ledger)
+        attach(self._read_engine, self.ledger, key)
+        attach(self._write_engine, pending, key)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="signoff-read")
-        self.journal = Journal(Writer(self._write_engine), keys=key, clock=clock)
+        self.journal = Journal(Writer(self._write_engine, pending), keys=key, clock=clock)
 
     @classmethod
     def open(cls, url: str, *, key: Keys, clock: Clock) -> Database:
@@ -61,13 +71,13 @@ class Database:
 
         Raises:
             RecordUnavailable: the database cannot be reached or migrated.
-            KeyUnusable: the record was made with another key.
+            KeyUnusable: the record was made with another key, or was set back to an older schema.
             UnsupportedDatabase: neither SQLite in a file nor PostgreSQL.
         """
         parsed = parse(url)
         engine = writer_engine(parsed, migrating=True)
         try:
-            migrate(engine)
+            bring_up(engine, key, clock, Memory(key.folder, parsed))
             _claim_key(engine, key, clock)
             notifiers = _notifiers(engine)
         except (DBAPIError, OSError) as error:
@@ -93,8 +103,13 @@ class Database:
     def read_now(self, fn: Callable[[Connection], T]) -> T:
         """As `read`, in the caller's thread."""
         try:
-            with self._read_engine.connect() as connection:
-                return fn(connection)
+            for _ in range(_SNAPSHOTS):
+                with (
+                    contextlib.suppress(StaleSnapshot),
+                    self._read_engine.connect() as connection,
+                ):
+                    return fn(connection)
+            raise RecordUnavailable("The record lacks what was in it a moment ago.")
         except PoolTimeout as error:
             raise RecordUnavailable("The record cannot be read.") from error
         except DBAPIError as error:

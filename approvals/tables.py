@@ -1,6 +1,7 @@
 """Every table: the whole schema on one screen. Times are epoch milliseconds, sealed means AES-GCM.
 
 The rows on the hot path (history, counter) are written with Core statements, never as objects.
+What keeps each column from whoever may write the database but has no key stands in `proofs`.
 """
 
 from __future__ import annotations
@@ -13,11 +14,24 @@ _SEQ = BigInteger().with_variant(Integer, "sqlite")  # INTEGER PRIMARY KEY is SQ
 RARE = "event NOT IN ('allowed', 'succeeded')"
 """The condition of an index; a query that repeats it word for word may use it."""
 
+LEDGER = "subject IS NOT NULL"
+"""As RARE, of the index that finds the rows about signed rows."""
+
 
 def _big(*, primary_key: bool = False, nullable: bool = False, index: bool = False) -> Column[int]:
     return Column(
         BigInteger, primary_key=primary_key, nullable=nullable, index=index, autoincrement=False
     )
+
+
+def _version() -> Column[int]:
+    """Of a signed row: counts what was signed under its key; 0 was never signed."""
+    return Column(Integer, nullable=False, server_default="0")
+
+
+def _mac() -> Column[str]:
+    """Of a signed row: see `approvals.signed`."""
+    return Column(Text, nullable=False, server_default="")
 
 
 class ApprovalRow(SQLModel, table=True):
@@ -94,6 +108,8 @@ class DecisionRow(SQLModel, table=True):
     via: str
     view_digest: str = ""
     at: int = Field(sa_column=_big())
+    row_version: int = Field(default=0, sa_column=_version())
+    mac: str = Field(default="", sa_column=_mac())
 
     __table_args__ = (Index("decision_once", "approval_id", "revision", "reviewer", unique=True),)
 
@@ -163,6 +179,7 @@ class HistoryTable(SQLModel, table=True):
     result_digest: str
     latency_ms: int | None = None
     data: str | None = Field(default=None, sa_column=Column(Text))
+    subject: str | None = None  # the signed row that this row tells of; see approvals.signed
     prev_hash: str
     hash: str
 
@@ -182,6 +199,7 @@ class HistoryTable(SQLModel, table=True):
             sqlite_where=text(RARE),
             postgresql_where=text(RARE),
         ),
+        Index("history_ledger", "seq", sqlite_where=text(LEDGER), postgresql_where=text(LEDGER)),
     )
 
 
@@ -208,6 +226,8 @@ class GrantRow(SQLModel, table=True):
     created_at: int = Field(sa_column=_big())
     expires_at: int | None = Field(default=None, sa_column=_big(nullable=True))
     revoked_at: int | None = Field(default=None, sa_column=_big(nullable=True))
+    row_version: int = Field(default=0, sa_column=_version())
+    mac: str = Field(default="", sa_column=_mac())
 
 
 class ReviewerRow(SQLModel, table=True):
@@ -218,6 +238,8 @@ class ReviewerRow(SQLModel, table=True):
     identities: str = "[]"  # JSON list: "slack:T1/U1", "oidc:…", an e-mail
     created_at: int = Field(sa_column=_big())
     removed_at: int | None = Field(default=None, sa_column=_big(nullable=True))
+    row_version: int = Field(default=0, sa_column=_version())
+    mac: str = Field(default="", sa_column=_mac())
 
 
 class CredentialRow(SQLModel, table=True):
@@ -232,6 +254,8 @@ class CredentialRow(SQLModel, table=True):
     expires_at: int = Field(sa_column=_big())
     used_at: int | None = Field(default=None, sa_column=_big(nullable=True))
     revoked_at: int | None = Field(default=None, sa_column=_big(nullable=True))
+    row_version: int = Field(default=0, sa_column=_version())
+    mac: str = Field(default="", sa_column=_mac())
 
 
 class ToolRow(SQLModel, table=True):
@@ -249,6 +273,8 @@ class ToolRow(SQLModel, table=True):
     changed_at: int | None = Field(default=None, sa_column=_big(nullable=True))
     accepted_by: str = ""
     present: bool = True
+    row_version: int = Field(default=0, sa_column=_version())
+    mac: str = Field(default="", sa_column=_mac())
 
 
 class ToolClassRow(SQLModel, table=True):
@@ -291,6 +317,8 @@ class SettingRow(SQLModel, table=True):
     key: str = Field(primary_key=True)
     value: str = Field(sa_column=Column(Text, nullable=False))
     at: int = Field(sa_column=_big())
+    row_version: int = Field(default=0, sa_column=_version())
+    mac: str = Field(default="", sa_column=_mac())
 
 
 class SlackMessageRow(SQLModel, table=True):

@@ -142,7 +142,8 @@ class Transaction:
         row = (seq, event.at or self.now, *event[:-1])
         last = self._last
         step = self.keys.chain.copy()
-        step.update(last.encode() + orjson.dumps(row))
+        # A row of no subject is hashed as it was before there were subjects.
+        step.update(last.encode() + orjson.dumps(row[:-1] if event.subject is None else row))
         mac = step.hexdigest()
         self._rows += row
         self._rows += (last, mac)
@@ -191,6 +192,11 @@ class Transaction:
     def seq(self) -> int:
         """The seq of the last row appended, or of the head."""
         return self._seq
+
+    @property
+    def last_hash(self) -> str:
+        """The hash of that row."""
+        return self._last
 
     @property
     def rung(self) -> frozenset[str]:

@@ -24,10 +24,10 @@ COLUMNS = (
     *("seq", "at", "event", "approval_id", "revision", "call_id", "actor_kind", "actor"),
     *("verified", "via", "grant_id", "server", "tool", "arguments", "arguments_digest"),
     *("presented_digest", "policy_hash", "rule", "verdict", "reason", "outcome"),
-    *("result_digest", "latency_ms", "data", "prev_hash", "hash"),
+    *("result_digest", "latency_ms", "data", "subject", "prev_hash", "hash"),
 )
 NUMBERS = {"seq", "at", "revision", "latency_ms"}
-NULLABLE = {"approval_id", "revision", "call_id", "arguments", "latency_ms", "data"}
+NULLABLE = {"approval_id", "revision", "call_id", "arguments", "latency_ms", "data", "subject"}
 FIRST = "0" * 64
 OUTCOMES = {"succeeded", "tool_error", "upstream_error", "not_executed", "outcome_unknown"}
 ASKS = "input_required"  # the server asked back: more of the same call may follow
@@ -84,7 +84,9 @@ class Chain:
         elif not self.gaps:
             self.problems.append(f"row {seq}: rows {self.seq + 1} to {seq - 1} are missing")
         if self.key is not None:
-            fields = [row[name] for name in COLUMNS[:-2]]
+            fields = [row[name] for name in COLUMNS[:-2] if name != "subject"]
+            if row["subject"] is not None:  # hashed only where there is one
+                fields.append(row["subject"])
             told = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
             made = row["prev_hash"].encode() + told.encode("utf-8", "surrogatepass")
             if not hmac.compare_digest(

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, InvalidRequestError, SQLAlchemyError
 
 from approvals.engines import is_outage
 from approvals.keys import Keys
+from approvals.ledger import Pending
 from approvals.model import Millis
 from approvals.statements import BATCH, Statements
 from approvals.transaction import Known, NotBegun, Transaction
@@ -21,21 +22,24 @@ from approvals.transaction import Known, NotBegun, Transaction
 CHANNEL: Final = "signoff"
 """PostgreSQL's NOTIFY channel: "some approval changed, look"."""
 
-_LOCK: Final = 0x5169_6E6F_6666  # one writer at a time, whatever the number of replicas
+LOCK: Final = 0x5169_6E6F_6666
+"""PostgreSQL's advisory lock of the one writer at a time, whatever the number of replicas."""
 
 
 class Writer:
     """One connection, used by the journal's thread alone."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, pending: Pending | None = None) -> None:
+        """`pending`: what a batch knows of signed rows beyond the ledger; cleared for each."""
         self._engine = engine
+        self._pending = pending
         self._connection: Connection | None = None
         self._driver: Any = None
         self._known: Known | None = None
         postgres = engine.dialect.name == "postgresql"
         self._begin = (
             # The level is said, for the lock must come before the snapshot.
-            f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock({_LOCK})"
+            f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock({LOCK})"
             if postgres
             else "BEGIN IMMEDIATE"
         )
@@ -90,6 +94,8 @@ class Writer:
         """
         if self._connection is None:
             raise RuntimeError("begin() comes first.")
+        if self._pending is not None:
+            self._pending.clear()
         begin = self._begin_after_all if self._waits() else None
         known, self._known = self._known, None
         return Transaction(

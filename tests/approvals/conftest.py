@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import make_url
 
 from approvals.store import Database
+from tests.approvals.intruder import Intruder
 from tests.approvals.record import KEYS, HandClock, Record
 
 POSTGRES = os.environ.get(
@@ -61,6 +62,14 @@ def record(url: str) -> Iterator[Record]:
     database = Database.open(url, key=KEYS, clock=clock)
     yield Record(database, clock, url)
     database.close_now()
+
+
+@pytest.fixture
+def intruder(url: str) -> Iterator[Intruder]:
+    """Somebody else who may write the record's database."""
+    found = Intruder(url)
+    yield found
+    found.leaves()
 
 
 @pytest.fixture

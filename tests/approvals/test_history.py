@@ -170,7 +170,8 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size
     st.lists(st.one_of(st.none(), TEXT, st.integers(-(2**63), 2**63 - 1)), min_size=1, max_size=30)
 )
 def test_the_standard_library_writes_the_very_bytes_that_were_hashed(fields: list[Any]) -> None:
-    assert hashed((*fields, "p", "h")) == b"p" + orjson.dumps(tuple(fields))
+    assert hashed((*fields, "subject", "p", "h")) == b"p" + orjson.dumps((*fields, "subject"))
+    assert hashed((*fields, None, "p", "h")) == b"p" + orjson.dumps(tuple(fields))
 
 
 def pages(record: Record, **fields: Any) -> list[int]:

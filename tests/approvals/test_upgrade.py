@@ -18,17 +18,24 @@ from sqlalchemy import MetaData, insert, select
 from approvals import outbox, queue
 from approvals.engines import parse, writer_engine
 from approvals.history import Head, HistoryQuery, Intact, search, verify
+from approvals.keys import Keys
 from approvals.migrate import migrate
 from approvals.model import Approval, Execution, Moved, Settlement, State
 from approvals.reviewers import everyone, prove
 from approvals.store import Database
+from approvals.upgrade import RecordSetBack
 from gateway.grants import Grants
+from tests.approvals.intruder import Intruder
 from tests.approvals.record import ALICE, BOB, KEYS, START, HandClock, Record
 
 FIRST: dict[str, Any] = json.loads(
     (Path(__file__).parent / "first_schema.json").read_text(encoding="utf-8")
 )
 TABLES: dict[str, list[dict[str, Any]]] = FIRST["tables"]
+SIGNINGS = sum(bool(TABLES.get(name)) for name in ("credential", "grant", "reviewer", "tool"))
+"""Rows of the history that say which rows were signed: one for each table that has any (no freeze
+is among its settings)."""
+
 LATER = START + 5_000  # the last thing that happened to it
 
 
@@ -68,13 +75,15 @@ def old(record: Record, name: str) -> Approval:
 
 def test_its_history_is_whole_and_goes_on(upgraded: Record) -> None:
     last = TABLES["history"][-1]
-    head = Head(last["seq"], last["hash"])
-    verified = upgraded.read(lambda connection: verify(connection, KEYS, against=head))
-    assert verified == Intact(last["seq"], head)
-    upgraded.hold({"n": 1})
-    verified = upgraded.read(lambda connection: verify(connection, KEYS, against=head))
+    old_head = Head(last["seq"], last["hash"])
+    verified = upgraded.read(lambda connection: verify(connection, KEYS, against=old_head))
     assert isinstance(verified, Intact)
-    assert verified.rows == last["seq"] + 1
+    assert upgraded.events()[last["seq"] :] == ["rows_signed"] * SIGNINGS
+    assert verified.rows == last["seq"] + SIGNINGS
+    upgraded.hold({"n": 1})
+    verified = upgraded.read(lambda connection: verify(connection, KEYS, against=old_head))
+    assert isinstance(verified, Intact)
+    assert verified.rows == last["seq"] + SIGNINGS + 1
     found = upgraded.read(lambda connection: search(connection, HistoryQuery(event="denied")))
     assert [row.event.reason for row in found.rows] == ["no"]
 
@@ -91,6 +100,8 @@ def test_every_row_of_it_is_there_unchanged(upgraded: Record) -> None:
             )
             found = [dict(row._mapping) for row in kept]  # noqa: SLF001 - SQLAlchemy's public name
             wanted = [{column: plain(value) for column, value in row.items()} for row in rows]
+            if name == "history":  # that rows were signed is told after them
+                found = [row for row in found if row["event"] != "rows_signed"]
             assert sorted(found, key=repr) == sorted(wanted, key=repr), name
     engine.dispose()
 
@@ -180,4 +191,70 @@ def test_replicas_that_start_together_upgrade_it_once(url: str) -> None:
         thread.start()
     for thread in threads:
         thread.join(30)
-    assert heads == [TABLES["history"][-1]["seq"]] * 4
+    assert heads == [TABLES["history"][-1]["seq"] + SIGNINGS] * 4
+
+
+def set_back(url: str) -> None:
+    """What a database account can do: the schema as it was before there were MACs, and a row."""
+    intruder = Intruder(url)
+    if not url.startswith("sqlite"):
+        intruder.says("DROP INDEX history_ledger", "ALTER TABLE history DROP COLUMN subject")
+    else:
+        intruder.says("DROP INDEX history_ledger")
+        intruder.opens_the_history()
+        intruder.says("ALTER TABLE history DROP COLUMN subject")
+    for table in ("credential", "decision", '"grant"', "reviewer", "setting", "tool"):
+        intruder.says(
+            f"ALTER TABLE {table} DROP COLUMN row_version", f"ALTER TABLE {table} DROP COLUMN mac"
+        )
+    intruder.says(
+        "UPDATE alembic_version SET version_num = '0004'",
+        "INSERT INTO reviewer (id, role, identities, created_at) VALUES ('eve', 'admin', '[]', 1)",
+    )
+    intruder.leaves()
+
+
+def kept(folder: Path) -> Keys:
+    return Keys(b"0123456789abcdef0123456789abcdef", folder=folder)
+
+
+def test_a_record_set_back_to_the_older_schema_is_refused_not_signed_anew(
+    url: str, tmp_path: Path
+) -> None:
+    install(url)
+    Database.open(url, key=kept(tmp_path), clock=HandClock(LATER)).close_now()
+    set_back(url)
+    with pytest.raises(RecordSetBack, match="set back to an older schema"):
+        Database.open(url, key=kept(tmp_path), clock=HandClock(LATER))
+
+
+def test_it_is_refused_where_nothing_lies_beside_the_key_too(url: str) -> None:
+    install(url)
+    Database.open(url, key=KEYS, clock=HandClock(LATER)).close_now()
+    set_back(url)
+    with pytest.raises(RecordSetBack):  # the history has rows that it cannot have had then
+        Database.open(url, key=KEYS, clock=HandClock(LATER))
+
+
+def test_rows_under_a_history_that_is_not_whole_are_not_signed(url: str) -> None:
+    install(url)
+    intruder = Intruder(url)
+    intruder.opens_the_history()
+    intruder.says("UPDATE history SET actor = 'eve' WHERE seq = 2")
+    intruder.leaves()
+    with pytest.raises(RecordSetBack, match="not whole"):
+        Database.open(url, key=KEYS, clock=HandClock(LATER))
+
+
+def test_a_record_that_was_never_signed_is_signed_where_another_was(
+    url: str, tmp_path: Path
+) -> None:
+    """What lies beside the key is about one database: a second one of the same key is its own."""
+    other = Database.open(
+        f"sqlite:///{tmp_path / 'other.db'}", key=kept(tmp_path), clock=HandClock(LATER)
+    )
+    other.close_now()
+    install(url)
+    database = Database.open(url, key=kept(tmp_path), clock=HandClock(LATER))
+    assert [one.id for one in database.read_now(everyone)] == ["alice", "bob"]
+    database.close_now()

@@ -1,0 +1,220 @@
+"""Rows that permit something: written under a MAC of the installation's key, and read only with it.
+
+The MAC is over the key's id, the table, the primary key, the row's version and the columns that
+`proofs` lists as signed. Each write is told in the history with the version it makes, and only the
+newest version counts (see `ledger`): whoever may write the database but has no key can neither
+make such a row, nor change one, nor put an older one back. Taking one away closes, and never opens:
+readers of what forbids by being there (a freeze) ask `versions`. Not pure.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Table,
+    UnaryExpression,
+    and_,
+    delete,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.sql.schema import ScalarElementColumnDefault
+
+from approvals.digest import canonical
+from approvals.keys import Keys
+from approvals.ledger import (
+    Ledger,
+    Pending,
+    StaleSnapshot,
+    Version,
+    is_behind,
+    ledger_of,
+    trouble_of,
+)
+from approvals.model import Event
+from approvals.proofs import PROOFS
+from approvals.transaction import Transaction
+
+_TRUTH: Final = {False: 0, True: 1}  # SQLite knows no other truth
+
+
+def subject(table: Table, row: Mapping[Any, Any]) -> str:
+    """The name of a row in the ledger: its table and primary key."""
+    return canonical([table.name, *(row[name] for name in _key(table))]).decode()
+
+
+def mac_of(keys: Keys, table: Table, row: Mapping[Any, Any]) -> str:
+    """The MAC of the row as it stands, its version included."""
+    proof = PROOFS[table.name]
+    signed = {
+        name: _TRUTH[value] if isinstance(value, bool) else value
+        for name in proof.signed
+        if (value := row[name]) is not None
+    }
+    step = keys.rows.copy()
+    made = [keys.rows_id, table.name, [row[name] for name in _key(table)], row["row_version"]]
+    step.update(canonical([*made, signed]))
+    return f"{keys.rows_id}:{step.hexdigest()}"
+
+
+def rows(
+    connection: Connection,
+    table: Table,
+    *where: ColumnElement[bool],
+    order: Sequence[ColumnElement[Any] | UnaryExpression[Any]] = (),
+) -> list[RowMapping]:
+    """The rows that match and are authentic. All others are no rows.
+
+    Raises:
+        StaleSnapshot: the row changed after this reader began; `Database.read` reads again.
+    """
+    view, keys = ledger_of(connection)
+    if trouble_of(view) is not None:
+        return []
+    found = connection.execute(select(table).where(*where).order_by(*order)).mappings().all()
+    counted = PROOFS[table.name].ledger
+    return [
+        row
+        for row in found
+        if hmac.compare_digest(mac_of(keys, table, row), row["mac"])
+        and (not counted or _is_newest(connection, view, subject(table, row), row["mac"]))
+    ]
+
+
+def row(connection: Connection, table: Table, *where: ColumnElement[bool]) -> RowMapping | None:
+    """The one authentic row that matches; None if there is none, or several."""
+    found = rows(connection, table, *where)
+    return found[0] if len(found) == 1 else None
+
+
+def versions(connection: Connection, table: Table) -> dict[tuple[Any, ...], Version]:
+    """The rows that must be there by the history's word, by primary key: also those that somebody
+    took away. Of tables with a ledger.
+    """
+    view, _ = ledger_of(connection)
+    return {
+        tuple(json.loads(name)[1:]): version
+        for name, version in view.of_table(table.name)
+        if version.mac is not None
+    }
+
+
+def put(tx: Transaction, table: Table, values: Mapping[Any, Any], *, event: Event) -> None:
+    """Make the row, or change the one that is there: `values` are the primary key and what is new.
+    Columns left out keep their value, or get their default. The event tells it.
+    """
+    put_all(tx, table, [values], event=event)
+
+
+def put_all(
+    tx: Transaction, table: Table, many: Iterable[Mapping[Any, Any]], *, event: Event
+) -> None:
+    """As `put`, several rows told by one event."""
+    made = []
+    for values in many:
+        whole, there = _completed(tx, table, values)
+        made.append((subject(table, whole), whole["row_version"], whole["mac"]))
+        if there:
+            tx.connection.execute(update(table).where(_is(table, whole)).values(whole))
+        else:
+            tx.connection.execute(insert(table).values(whole))
+    _tell(tx, table, made, event)
+
+
+def drop(tx: Transaction, table: Table, key: Mapping[Any, Any], *, event: Event) -> bool:
+    """Take the row away, for good: put back as it was, it counts no more. False: by the history
+    there is none.
+    """
+    view, _ = ledger_of(tx.connection)
+    name = subject(table, key)
+    version = view.version(name)
+    tx.connection.execute(delete(table).where(_is(table, key)))
+    if version is None or version.mac is None:
+        return False
+    _tell(tx, table, [(name, version.number + 1, None)], event)
+    return True
+
+
+def sign(tx: Transaction, table: Table, key: Mapping[Any, Any]) -> tuple[str, int, str]:
+    """Sign a row as it lies there, whoever wrote it: once in a record's life, when it is upgraded
+    from a schema without MACs. What the ledger must be told of it.
+    """
+    found = tx.connection.execute(select(table).where(_is(table, key))).mappings().one()
+    whole = {**found, "row_version": 1}
+    mac = mac_of(tx.keys, table, whole)
+    tx.connection.execute(update(table).where(_is(table, key)).values(row_version=1, mac=mac))
+    return subject(table, key), 1, mac
+
+
+def tell(tx: Transaction, changed: Sequence[tuple[str, int, str | None]], *, event: Event) -> None:
+    """Append the event, and in it the versions it makes: subject, number, MAC (None: gone)."""
+    view, _ = ledger_of(tx.connection)
+    if not isinstance(view, Pending):
+        raise TypeError("Only the journal writes signed rows.")
+    data = {
+        **json.loads(event.data or "{}"),
+        "rows": [list(one) for one in changed],
+        "after": view.last,
+    }
+    tx.append(event._replace(subject=changed[0][0], data=canonical(data).decode()))
+    view.add({name: Version(number, mac) for name, number, mac in changed}, tx.last_hash)
+
+
+def _tell(
+    tx: Transaction, table: Table, changed: Sequence[tuple[str, int, str | None]], event: Event
+) -> None:
+    if not PROOFS[table.name].ledger:
+        tx.append(event)
+    elif changed:
+        tell(tx, changed, event=event)
+
+
+def _completed(
+    tx: Transaction, table: Table, values: Mapping[Any, Any]
+) -> tuple[dict[str, Any], bool]:
+    """The whole row to write, signed; and whether a row of its key is there to be overwritten."""
+    view, keys = ledger_of(tx.connection)
+    there = tx.connection.execute(select(table).where(_is(table, values))).mappings().first()
+    before = row(tx.connection, table, _is(table, values)) if there is not None else None
+    version = view.version(subject(table, values))
+    whole = {**(_defaults(table) if before is None else before), **values}
+    whole["row_version"] = 1 if version is None else version.number + 1
+    whole["mac"] = mac_of(keys, table, whole)
+    return whole, there is not None
+
+
+def _defaults(table: Table) -> dict[str, Any]:
+    """What a column holds that nobody names."""
+    return {
+        column.name: column.default.arg
+        if isinstance(column.default, ScalarElementColumnDefault)
+        else None
+        for column in table.c
+    }
+
+
+def _is_newest(connection: Connection, view: Ledger | Pending, name: str, mac: str) -> bool:
+    version = view.version(name)
+    if version is None:
+        return False
+    if version.mac is not None and hmac.compare_digest(version.mac, mac):
+        return True
+    if isinstance(view, Ledger) and is_behind(connection, version):  # a writer sees the newest
+        raise StaleSnapshot
+    return False
+
+
+def _is(table: Table, key: Mapping[Any, Any]) -> ColumnElement[bool]:
+    return and_(*(table.c[name] == key[name] for name in _key(table)))
+
+
+def _key(table: Table) -> tuple[str, ...]:
+    return tuple(column.name for column in table.primary_key)
