@@ -143,6 +143,9 @@ PROOFS: Final[Mapping[str, Proof]] = MappingProxyType(
                 "present": "whether the server lists it now; a call of what it lacks only fails",
             },
         ),
+        "tool_class": Proof(
+            signed=(*("server", "name", "definition_hash", "category", "settled_by", "settled_at"),)
+        ),
         "outbox": Proof(
             free=dict.fromkeys(
                 (

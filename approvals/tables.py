@@ -291,6 +291,8 @@ class ToolClassRow(SQLModel, table=True):
     category: str  # of gateway.risk.Category
     settled_by: str
     settled_at: int = Field(sa_column=_big())
+    row_version: int = Field(default=0, sa_column=_version())
+    mac: str = Field(default="", sa_column=_mac())
 
 
 class OutboxRow(SQLModel, table=True):

@@ -23,7 +23,7 @@ from approvals.seen import Memory, Seen, SeenUnreadable
 from approvals.statements import Statements
 from approvals.transaction import Transaction
 
-FIRST_SIGNED: Final = "0005"
+FIRST_SIGNED: Final = "0006"
 """The revision that gave rows a MAC."""
 
 _AT_ONCE: Final = 200  # rows told by one row of the history

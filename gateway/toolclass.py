@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, select
 
+from approvals import signed
 from approvals.digest import canonical
 from approvals.model import Event, Millis
 from approvals.store import Transaction
@@ -44,33 +45,29 @@ def settle(
     where = (_PIN.c.server == server, _PIN.c.name == name, _PIN.c.hash == pinned)
     if tx.connection.execute(select(_PIN.c.hash).where(*where)).first() is None:
         return False
-    gone = _delete(tx, server, name)
-    if category is None and not gone:
-        return False
-    if category is not None:
-        tx.connection.execute(
-            insert(_TABLE).values(
-                server=server,
-                name=name,
-                definition_hash=pinned,
-                category=str(category),
-                settled_by=by,
-                settled_at=tx.now,
-            )
-        )
-    tx.append(_event(server, name, pinned, category, kind="reviewer", by=by))
+    event = _event(server, name, pinned, category, kind="reviewer", by=by)
+    key = {"server": server, "name": name}
+    if category is None:
+        return signed.drop(tx, _TABLE, key, event=event)
+    said = {
+        "definition_hash": pinned,
+        "category": str(category),
+        "settled_by": by,
+        "settled_at": tx.now,
+    }
+    signed.put(tx, _TABLE, key | said, event=event)
     return True
 
 
 def drop(tx: Transaction, server: str, name: str, pinned: str) -> None:
     """The tool is pinned anew: what was said of its earlier definition is said no more."""
-    if _delete(tx, server, name):
-        tx.append(_event(server, name, pinned, None, kind="gateway", by=""))
+    event = _event(server, name, pinned, None, kind="gateway", by="")
+    signed.drop(tx, _TABLE, {"server": server, "name": name}, event=event)
 
 
 def settled(connection: Connection) -> frozenset[ToolClass]:
     """Every class that was settled, for whatever pin."""
-    rows = connection.execute(select(_TABLE)).mappings()
+    rows = signed.rows(connection, _TABLE)
     return frozenset(
         ToolClass(
             server=row["server"],
@@ -87,11 +84,6 @@ def settled(connection: Connection) -> frozenset[ToolClass]:
 
 def by_tool(found: Iterable[ToolClass]) -> dict[tuple[str, str], ToolClass]:
     return {(one.server, one.name): one for one in found}
-
-
-def _delete(tx: Transaction, server: str, name: str) -> bool:
-    where = (_TABLE.c.server == server, _TABLE.c.name == name)
-    return bool(tx.connection.execute(delete(_TABLE).where(*where)).rowcount)
 
 
 def _event(

@@ -1,4 +1,4 @@
 """Schema revisions, run by approvals.migrate."""
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest of them."""

@@ -203,12 +203,12 @@ def set_back(url: str) -> None:
         intruder.says("DROP INDEX history_ledger")
         intruder.opens_the_history()
         intruder.says("ALTER TABLE history DROP COLUMN subject")
-    for table in ("credential", "decision", '"grant"', "reviewer", "setting", "tool"):
+    for table in ("credential", "decision", '"grant"', "reviewer", "setting", "tool", "tool_class"):
         intruder.says(
             f"ALTER TABLE {table} DROP COLUMN row_version", f"ALTER TABLE {table} DROP COLUMN mac"
         )
     intruder.says(
-        "UPDATE alembic_version SET version_num = '0004'",
+        "UPDATE alembic_version SET version_num = '0005'",
         "INSERT INTO reviewer (id, role, identities, created_at) VALUES ('eve', 'admin', '[]', 1)",
     )
     intruder.leaves()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
-_SIGNED = ("credential", "decision", "grant", "reviewer", "setting", "tool")
+_SIGNED = ("credential", "decision", "grant", "reviewer", "setting", "tool", "tool_class")
 _LEDGER = sa.text("subject IS NOT NULL")
 
 
