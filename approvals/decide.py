@@ -92,8 +92,9 @@ def decide(
     found = _reviewable(tx, approval_id, revision)
     if not isinstance(found, Approval):
         return found
+    approving = choice is Choice.APPROVE
     refusal = may_review(
-        tx.connection, found, reviewer, approving=choice is Choice.APPROVE, via=via
+        tx.connection, found, reviewer, approving=approving, denying=not approving, via=via
     )
     if refusal is not None:
         return NotAllowed(refusal)

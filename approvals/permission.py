@@ -20,15 +20,23 @@ REVIEWER: Final[Table] = SQLModel.metadata.tables[str(ReviewerRow.__tablename__)
 
 
 def refusal(
-    terms: Terms, reviewer: Reviewer, *, grant: str, owner: str, approving: bool
+    terms: Terms,
+    reviewer: Reviewer,
+    *,
+    grant: str,
+    owner: str,
+    approving: bool,
+    denying: bool = False,
 ) -> str | None:
     """Why this person may not review under these terms; None if they may.
 
-    `owner` is the reviewer whose agent asks, "" if nobody is linked. The requester and the owner
-    are kept from approving, not from denying.
+    `owner` is the reviewer whose agent asks, "" if nobody is linked. The owner is kept from
+    approving, not from denying; an administrator may always deny, whomever the rule names.
     """
     if reviewer.role not in ("approver", "admin"):
         return "Your role may look, but not decide."
+    if denying and reviewer.role == "admin":
+        return None
     names = reviewer.names()
     if grant in names:
         return "Whoever asked may not decide."
@@ -40,7 +48,13 @@ def refusal(
 
 
 def may_review(
-    connection: Connection, approval: Approval, reviewer: Reviewer, *, approving: bool, via: Via
+    connection: Connection,
+    approval: Approval,
+    reviewer: Reviewer,
+    *,
+    approving: bool,
+    via: Via,
+    denying: bool = False,
 ) -> str | None:
     """As `refusal`, for an approval: looks up whose agent asks, and whether this is the place."""
     if approving and via == "slack" and approval.terms.web_only:
@@ -48,7 +62,12 @@ def may_review(
     wanted = approving and approval.terms.not_owner
     owner = owner_of(connection, grant=approval.call.grant) if wanted else ""
     return refusal(
-        approval.terms, reviewer, grant=approval.call.grant, owner=owner, approving=approving
+        approval.terms,
+        reviewer,
+        grant=approval.call.grant,
+        owner=owner,
+        approving=approving,
+        denying=denying,
     )
 
 

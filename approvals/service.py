@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select
 
 from approvals import queue
 from approvals.clock import Clock
+from approvals.edits import Edit, edit_of
 from approvals.history import HistoryPage, HistoryQuery, search
 from approvals.keys import Keys
 from approvals.model import (
@@ -29,7 +30,7 @@ from approvals.model import (
     State,
     Via,
 )
-from approvals.permission import refusal
+from approvals.permission import may_review
 from approvals.rows import APPROVAL, LISTED, approval_of, decisions_of, load, resolve
 from approvals.store import Database, RecordUnavailable, Transaction
 from approvals.view import View, view_of
@@ -87,7 +88,7 @@ class Approvals:
                 .limit(limit if reviewer is None else None)
             ).mappings()
             found = (approval_of(row) for row in rows)
-            mine = (one for one in found if reviewer is None or _may(one, reviewer))
+            mine = (one for one in found if reviewer is None or _may(connection, one, reviewer))
             return list(islice(mine, limit))
 
         return await self.database.read(find)
@@ -158,6 +159,12 @@ class Approvals:
             )
 
         return await self.database.journal.write(act)
+
+    async def edit_of(self, approval_id: str) -> Edit | None:
+        """How the call differs from what its agent asked; see `approvals.edits.edit_of`."""
+        return await self.database.read(
+            lambda connection: edit_of(connection, approval_id, keys=self.keys)
+        )
 
     async def extend(
         self, approval_id: str, *, reviewer: Reviewer, seconds: int, via: Via
@@ -242,6 +249,7 @@ class Approvals:
         return await self.database.read(find)
 
 
-def _may(approval: Approval, reviewer: Reviewer) -> bool:
-    call = approval.call
-    return refusal(approval.terms, reviewer, grant=call.grant, owner="", approving=True) is None
+def _may(connection: Connection, approval: Approval, reviewer: Reviewer) -> bool:
+    """Whether this person may approve it, on the page if not where they are."""
+    why = may_review(connection, approval, reviewer, approving=True, via="page")
+    return why is None

@@ -17,6 +17,7 @@ from sqlmodel import SQLModel
 
 from approvals.decide import UNFINISHED, fresh
 from approvals.digest import canonical
+from approvals.edits import Edit, edit_of
 from approvals.keys import Keys
 from approvals.model import Approval, Execution, Millis, State
 from approvals.moves import Actor, change, move
@@ -41,6 +42,7 @@ class Task:
     answers: dict[str, Any] = field(default_factory=dict)  # to the latest question, so far
     cancelled_at: Millis | None
     result: bytes | None
+    edit: Edit | None = None  # what a reviewer changed of it
 
 
 def follow(tx: Transaction, approval: Approval, envelope: dict[str, Any]) -> Approval:
@@ -97,6 +99,7 @@ def find(connection: Connection, approval_id: str, *, keys: Keys) -> Task | None
         answers=given["answers"] if given.get("round") == approval.round else {},
         cancelled_at=row.cancelled_at,
         result=opened(row.result_sealed, "result"),
+        edit=edit_of(connection, approval_id, keys=keys) if approval.revision > 1 else None,
     )
 
 

@@ -14,10 +14,22 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
+from approvals.able import unable
 from approvals.digest import canonical, sha256
 from approvals.fields import Change, Path, changes, text
-from approvals.model import Approval, Choice, Decision, Millis, State, short_id, tally
+from approvals.model import (
+    Approval,
+    Choice,
+    Decision,
+    Millis,
+    Reviewer,
+    State,
+    short_id,
+    tally,
+)
+from approvals.permission import owner_of
 from approvals.redact import hidden, visible
+from approvals.reviewers import everyone
 from approvals.rows import (
     APPROVAL,
     LISTED,
@@ -106,6 +118,8 @@ class View:
     votes: tuple[Decision, ...]  # on this revision
     voided: tuple[Decision, ...]  # on earlier revisions
     missing: int  # distinct people still to approve
+    owner: str  # the reviewer whose agent asks; "" if nobody is linked
+    unable: str  # why nobody, or too few people, can approve it; "" when enough can, or it is over
     waiting: bool  # the agent waits in place right now
     seconds_left: int
     at_zero: str  # what happens when the countdown ends
@@ -131,6 +145,20 @@ class Listing:
     connection: Connection
     _past: dict[tuple[str, str, str], tuple[_Past, ...]] = field(default_factory=dict)
     _doubt: bool | None = None
+    _people: tuple[Reviewer, ...] | None = None
+    _owners: dict[str, str] = field(default_factory=dict)
+
+    def people(self) -> tuple[Reviewer, ...]:
+        """Everybody on record."""
+        if self._people is None:
+            self._people = everyone(self.connection)
+        return self._people
+
+    def owner(self, grant: str) -> str:
+        """The reviewer whose agent holds this grant."""
+        if grant not in self._owners:
+            self._owners[grant] = owner_of(self.connection, grant=grant)
+        return self._owners[grant]
 
     def earlier(self, approval: Approval) -> list[_Past]:
         """Earlier decided calls of this tool by this grant, the latest decision first."""
@@ -176,6 +204,8 @@ def view_in(listing: Listing, approval: Approval, *, now: Millis) -> View:
     since_approved = _since(shown, earlier, (State.APPROVED,))
     since_denied = _since(shown, earlier, (State.DENIED,))
     similar = tuple(_as_earlier(one.approval) for one in earlier[:SIMILAR])
+    owner = listing.owner(approval.call.grant)
+    missing = tally(votes, approval.terms, approval.revision)
     flags = _flags(approval, arguments, target, earlier, unknown=unknown is not None)
     return View(
         approval=approval,
@@ -189,13 +219,29 @@ def view_in(listing: Listing, approval: Approval, *, now: Millis) -> View:
         unknown_outcome=unknown.id if unknown else None,
         votes=tuple(vote for vote in votes if vote.revision == approval.revision),
         voided=tuple(vote for vote in votes if vote.revision != approval.revision),
-        missing=tally(votes, approval.terms, approval.revision),
+        missing=missing,
+        owner=owner,
+        unable=_unable(listing, approval, owner, votes, missing),
         waiting=(approval.attached_until or 0) > now,
         seconds_left=max(0, (deadline - now + 999) // 1000),
         at_zero=_at_zero(approval),
         complete=not any(value.cut for value in arguments),
         digest=_digest(approval, flags, (since_approved, since_denied), similar),
     )
+
+
+def _unable(
+    listing: Listing, approval: Approval, owner: str, votes: tuple[Decision, ...], missing: int
+) -> str:
+    if approval.state is not State.PENDING:
+        return ""
+    voted = frozenset(
+        vote.reviewer
+        for vote in votes
+        if vote.revision == approval.revision and vote.choice is Choice.APPROVE
+    )
+    people = listing.people()
+    return unable(approval.terms, people, owner=owner, voted=voted, missing=missing)
 
 
 def _digest(

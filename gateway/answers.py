@@ -6,14 +6,19 @@ The texts are `refusals`'; here they are joined with the approval or the rule th
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
+from approvals.edits import Edit
+from approvals.fields import ABSENT, text
 from approvals.model import Approval, Execution, Ruling
+from approvals.redact import visible
 from gateway import refusals
 from gateway.policy.limit import Limit
-from gateway.refusals import Word, decision_meta
+from gateway.refusals import META_KEY, Word, decision_meta
 
+_VALUE = 80  # characters of a changed value that a text names
 RETRY_SECONDS = 15
 """When a pending call is worth asking for again."""
 
@@ -132,10 +137,73 @@ def record_unavailable() -> Refusal:
     return Refusal(refusals.unavailable(), {"verdict": "deny", "status": "unavailable"})
 
 
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """What is added to the server's own answer."""
+
+    text: str
+    meta: dict[str, Any]
+
+
+def edited(approval: Approval, edit: Edit) -> Addition:
+    """The call ran with arguments a reviewer changed: the agent must not believe in its own."""
+    differing = [
+        (text(one.path).removeprefix("args."), _side(one.before), _side(one.after))
+        for one in edit.changes
+    ]
+    meta = {
+        **_about(approval, "hold"),
+        "edited": True,
+        "edited_by": edit.by,
+        "arguments": edit.arguments,
+        "changes": [
+            {
+                "path": text(one.path),
+                **({} if one.before is ABSENT else {"before": one.before}),
+                **({} if one.after is ABSENT else {"after": one.after}),
+            }
+            for one in edit.changes
+        ],
+    }
+    return Addition(refusals.edited(edit.by, differing), meta)
+
+
+def _side(value: Any) -> str:
+    """A value in one short line."""
+    if value is ABSENT:
+        return "nothing"
+    written = visible(json.dumps(value, ensure_ascii=False))
+    return written if len(written) <= _VALUE else f"{written[: _VALUE - 1]}…"
+
+
+def with_addition(result: dict[str, Any], addition: Addition) -> None:
+    """Put it into a tool result: the decision object, and one more text block where there are any.
+    A server's own object of that name is not kept: it would speak for us.
+    """
+    meta = result.get("_meta")
+    result["_meta"] = {**(meta if isinstance(meta, dict) else {}), META_KEY: addition.meta}
+    content = result.get("content")
+    if isinstance(content, list):
+        result["content"] = [*content, {"type": "text", "text": addition.text}]
+
+
+def with_data(error: dict[str, Any], addition: Addition) -> None:
+    """Put the decision object into the data of a server's JSON-RPC error."""
+    data = error.get("data")
+    kept = data if isinstance(data, dict) else {} if data is None else {"data": data}
+    error["data"] = {**kept, META_KEY: addition.meta}
+
+
 def _outcome(text: str, status: str, approval: Approval | None) -> Refusal:
     if approval is None:
         return Refusal(text, {"verdict": "allow", "status": status})
-    return Refusal(text, {**_about(approval, "hold"), "status": status})
+    about = {**_about(approval, "hold"), "status": status}
+    if approval.revision > 1:
+        text += f" {refusals.was_edited()}"
+        about["edited"] = True
+        if approval.call.arguments:
+            about["arguments"] = json.loads(approval.call.arguments)
+    return Refusal(text, about)
 
 
 def _about(

@@ -7,6 +7,7 @@ crashes. Nothing here carries an upstream's or an exception's text.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ META_KEY = "dev.signoff/decision"
 AWAIT_TOOL = "signoff_await_approval"
 Word = Literal["allow", "deny", "limited", "hold"]
 _ROOM = 500  # of a text a person or a policy wrote
+_SAID = 8  # changed arguments that a text names
 
 
 def text_for_deny(ruling: Ruling) -> str:
@@ -70,6 +72,19 @@ def permit_expired(seconds: int) -> str:
 def question_expired(seconds: int) -> str:
     """The server asked back, and nobody answered within `use_within`."""
     return f"Approval expired: the server's question was not answered within {spelled(seconds)}."
+
+
+def edited(by: str, changes: Sequence[tuple[str, str, str]]) -> str:
+    """A reviewer changed the call before it was approved. `changes`: path, before, after."""
+    who = f"{by} changed this call before it was approved" if by else "This call was changed"
+    said = "; ".join(f"{path} from {before} to {after}" for path, before, after in changes[:_SAID])
+    more = f"; and {len(changes) - _SAID} more" if len(changes) > _SAID else ""
+    what = f": {said}{more}" if said else ""
+    return f"{who}{what}. It ran with the changed arguments."
+
+
+def was_edited() -> str:
+    return "A reviewer had changed its arguments."
 
 
 def outcome_unknown() -> str:

@@ -193,6 +193,8 @@ def _why(view: View, look: Look) -> str:
     text = f"Held by a rule{because}."
     if ruling.reason:
         text += f"\n{ruling.reason}"
+    if view.unable:
+        text += f"\n{view.unable}"
     about = _about_what(view, look)
     return f"{text}\n{about}" if about else text
 

@@ -55,6 +55,8 @@ def _facts(view: View) -> Iterator[tuple[str, str]]:
     yield "risk", ", ".join([approval.risk.upper(), *view.flags])
     if lowered(approval):
         yield "", lowered(approval)
+    if view.unable:
+        yield "WARNING", show.line(view.unable)
     if view.unknown_outcome:
         yield "WARNING", f"the outcome of {view.unknown_outcome} is unknown: this may have run"
     client = f"{call.client.name} {call.client.version}".strip()

@@ -44,6 +44,7 @@ class Ran:
     approval_id: str
     body: bytes
     asks: Approval | None = None  # set where the response is a question: the approval now
+    edited: Approval | None = None  # set where a reviewer changed the arguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ class Executions:
         if body is None:
             return refusal
         asks = recorded if execution is Execution.INPUT_REQUIRED else None
-        return Ran(claimed.id, body, asks)
+        return Ran(claimed.id, body, asks, claimed if claimed.revision > 1 else None)
 
     async def _exchanged(
         self, visit: Visit, call: ToolCall, claimed: Approval, progress: Progress

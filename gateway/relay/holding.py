@@ -15,12 +15,15 @@ from typing import Any
 
 import structlog
 
+from approvals.aside import aside
 from approvals.clock import Clock
+from approvals.edits import Edit
 from approvals.journal import RecordUnavailable
 from approvals.model import Approval, Delivery, Execution, Millis, State
+from approvals.seal import SealBroken
 from approvals.service import Approvals
 from gateway import answers
-from gateway.answers import Refusal
+from gateway.answers import Addition, Refusal, with_addition, with_data
 from gateway.guard import Guard
 from gateway.jsonrpc import ToolCall
 from gateway.relay.exchange import http_status
@@ -238,13 +241,15 @@ class Holding:
                 if stored is None:
                     return answers.already_delivered(approval)
                 asks = approval if approval.execution is Execution.INPUT_REQUIRED else None
-                return Ran(approval.id, stored, asks)
+                return Ran(approval.id, stored, asks, approval if approval.revision > 1 else None)
 
     async def _tell(self, visit: Visit, stream: EventStream, outcome: Outcome) -> None:
         match outcome:
-            case Ran(approval_id, body, asks):
+            case Ran(approval_id, body, asks, edited):
                 if asks is not None:
                     body = self._rounds.asked(visit, asks, body)
+                if edited is not None:
+                    body = await self._with_edit(body, edited)
                 told = under_id(body, visit.message.id)
                 await answer(visit, told, stream, status=http_status(told, modern=visit.modern))
                 self._guard.delivered(approval_id)
@@ -260,6 +265,18 @@ class Holding:
                 refusal = tell(approval, url=self._link(approval))
                 await refuse(visit, refusal, stream)
 
+    async def _with_edit(self, body: bytes, approval: Approval) -> bytes:
+        """The server's answer, and that a reviewer changed what it answers."""
+        try:
+            edit = await self._approvals.edit_of(approval.id)
+        except (RecordUnavailable, SealBroken):  # it ran, and its answer must reach the agent
+            arguments = approval.call.arguments
+            edit = Edit("", json.loads(arguments), ()) if arguments else None
+        if edit is None:
+            return body
+        addition = answers.edited(approval, edit)
+        return await aside(len(body), lambda: with_edit(body, addition))
+
     async def _left(self, approval: Approval, *, cancelled: bool) -> None:
         if cancelled or approval.terms.when_detached == "withdraw":
             why = _CANCELLED if cancelled else _LEFT
@@ -274,6 +291,16 @@ class Holding:
         if visit.session is None or visit.message.id is None:
             return None
         return (visit.grant.id, visit.session.mark, visit.message.id)
+
+
+def with_edit(body: bytes, addition: Addition) -> bytes:
+    """A response with what is added to it: a result, or the data of an error."""
+    message = json.loads(body)
+    if isinstance(message.get("result"), dict):
+        with_addition(message["result"], addition)
+    elif isinstance(message.get("error"), dict):
+        with_data(message["error"], addition)
+    return json.dumps(message, separators=(",", ":")).encode("ascii")
 
 
 def under_id(body: bytes, rpc_id: str | int | None) -> bytes:

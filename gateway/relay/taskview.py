@@ -136,15 +136,22 @@ def _approved(task: Task) -> dict[str, Any]:
         case Execution.OUTCOME_UNKNOWN:
             return _refused(answers.outcome_unknown(approval))
         case Execution.SUCCEEDED | Execution.TOOL_ERROR | Execution.UPSTREAM_ERROR:
-            return _answered(_response(task))
+            return _answered(_response(task), task)
 
 
-def _answered(response: dict[str, Any]) -> dict[str, Any]:
-    if isinstance(response.get("result"), dict):
-        return {"status": "completed", "result": response["result"]}
+def _answered(response: dict[str, Any], task: Task) -> dict[str, Any]:
+    told = answers.edited(task.approval, task.edit) if task.edit is not None else None
+    result = response.get("result")
+    if isinstance(result, dict):
+        if told is None:
+            return {"status": "completed", "result": result}
+        answers.with_addition(result, told)
+        return {"status": "completed", "statusMessage": told.text, "result": result}
     error = response.get("error")
     if not isinstance(error, dict):
         error = {"code": -32603, "message": "The server gave no usable answer"}
+    if told is not None:
+        answers.with_data(error, told)
     text = error.get("message")
     said = text if isinstance(text, str) else "The server answered with an error."
     return {"status": "failed", "statusMessage": said, "error": error}

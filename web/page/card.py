@@ -109,6 +109,7 @@ class Card:
     cut: bool
     may: bool
     may_not: str
+    may_deny: bool
     alone: str  # why it is not decided together with others, or ""
     edited: bool  # its arguments are no longer those the agent asked with
     voted: bool
@@ -132,7 +133,15 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
     risk = approval.risk
     is_open = approval.state is State.PENDING and approval.expires_at > now
     voted = approvers(view)
-    may_not = refusal(approval.terms, reviewer, grant=call.grant, owner="", approving=True)
+    may_not = refusal(approval.terms, reviewer, grant=call.grant, owner=view.owner, approving=True)
+    may_not_deny = refusal(
+        approval.terms,
+        reviewer,
+        grant=call.grant,
+        owner=view.owner,
+        approving=False,
+        denying=True,
+    )
     arguments = tuple(_arguments(view, full=full))
     state = shown_state(approval, now)
     return Card(
@@ -176,6 +185,7 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
         cut=any(argument.cut for argument in arguments),
         may=is_open and may_not is None,
         may_not=may_not or "",
+        may_deny=is_open and may_not_deny is None,
         alone=_alone(view, voted, cut=any(argument.cut for argument in arguments)),
         edited=approval.revision > 1,
         voted=not reviewer.names().isdisjoint(voted),
@@ -233,6 +243,8 @@ def _said(approval: Approval, risk: str, state: str, *, is_open: bool) -> str:
 
 def _alarms(view: View) -> Iterator[str]:
     approval = view.approval
+    if view.unable:
+        yield view.unable
     if view.unknown_outcome:
         yield (
             f"An identical call ({view.unknown_outcome[:10]}) may already have run: its outcome is "
