@@ -25,7 +25,7 @@ up: .venv/.ready  ## run the gateway on ./servers.json and ./policy.json
 	@$(RUN)/signoff up $(ARGS)
 
 test: setup lint  ## everything: types, style, contracts and all tests but the slow extremes
-	@$(RUN)/pytest -n $(WORKERS) -m "not slow" $(ARGS)
+	@$(RUN)/pytest -n $(WORKERS) -m "not slow and not figure" $(ARGS)
 
 lint: .venv/.ready  ## style, types, import contracts
 	@$(RUN)/ruff format --check --quiet . || { echo "Run: .venv/bin/ruff format ."; exit 1; }
@@ -36,8 +36,9 @@ lint: .venv/.ready  ## style, types, import contracts
 conformance: .venv/.ready setup-node  ## the official MCP suite: a server alone, and behind the gateway
 	@$(RUN)/pytest tests/conformance $(ARGS)
 
-bench: .venv/.ready .venv-peers/.ready  ## the figures of the README; takes a quiet machine and 15 minutes
+bench: .venv/.ready .venv-peers/.ready setup-browser  ## the figures of the README; takes a quiet machine and 15 minutes
 	@$(RUN)/python tests/bench/bench.py $(or $(ARGS),--peers --loaded)
+	@$(RUN)/pytest -m figure -s -q
 
 soak: .venv/.ready  ## the slow extremes: a thousand kills, ten thousand pending, ten million rows
 	@$(RUN)/pytest -m slow -s $(ARGS)

@@ -27,10 +27,11 @@ from approvals.keys import Keys
 from approvals.reviewers import People
 from approvals.store import Database, Transaction
 from gateway import grants
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 SIGNOFF = Path(sys.executable).parent / "signoff"
-START_SECONDS = 30.0
+
 T = TypeVar("T")
 
 
@@ -41,7 +42,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def eventually(ready: Callable[[], T | None], seconds: float = 10.0) -> T:
+def eventually(ready: Callable[[], T | None], seconds: float = PATIENCE) -> T:
     """What `ready` gives once it gives something.
 
     Raises:
@@ -57,7 +58,9 @@ def eventually(ready: Callable[[], T | None], seconds: float = 10.0) -> T:
         time.sleep(0.01)
 
 
-def end(process: subprocess.Popen[str], sig: int = signal.SIGTERM, seconds: float = 20.0) -> int:
+def end(
+    process: subprocess.Popen[str], sig: int = signal.SIGTERM, seconds: float = PATIENCE
+) -> int:
     """End a process and what it left; its exit code."""
     if process.poll() is None:
         process.send_signal(sig)
@@ -65,7 +68,7 @@ def end(process: subprocess.Popen[str], sig: int = signal.SIGTERM, seconds: floa
         return process.wait(seconds)
     except subprocess.TimeoutExpired:
         process.kill()
-        return process.wait(5)
+        return process.wait(PATIENCE)
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ def witness(folder: Path, *, port: int = 0) -> Iterator[Witness]:
         text=True,
     )  # fmt: skip
     try:
-        eventually(lambda: accepts(port), START_SECONDS)
+        eventually(lambda: accepts(port))
         yield Witness(f"http://127.0.0.1:{port}/mcp", file, process)
     finally:
         end(process, signal.SIGKILL)
@@ -224,7 +227,7 @@ class Site:
         """One `signoff` command in this folder, perhaps under another command."""
         return subprocess.run(
             [*prefix, str(SIGNOFF), *args], cwd=self.folder, env=self.environment(), check=check,
-            capture_output=True, text=True, timeout=60,
+            capture_output=True, text=True, timeout=PATIENCE,
         )  # fmt: skip
 
     def environment(self) -> dict[str, str]:
@@ -244,9 +247,9 @@ class Site:
             lines.put("")
 
         threading.Thread(target=read, daemon=True).start()
-        until = time.monotonic() + START_SECONDS
+        until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
-            line = lines.get(timeout=START_SECONDS)
+            line = lines.get(timeout=PATIENCE)
             if line.startswith(word):
                 return
             if not line:

@@ -14,6 +14,7 @@ from sqlalchemy import make_url
 from approvals.store import Database
 from tests.approvals.intruder import Intruder
 from tests.approvals.record import KEYS, HandClock, Record
+from tests.patience import PATIENCE
 
 POSTGRES = os.environ.get(
     "SIGNOFF_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/test"
@@ -28,7 +29,7 @@ def _server() -> str:
 def server() -> str | None:
     """Where PostgreSQL answers; None if it does not."""
     try:
-        psycopg.connect(_server(), connect_timeout=2).close()
+        psycopg.connect(_server(), connect_timeout=int(PATIENCE)).close()
     except psycopg.OperationalError:
         return None
     return _server()

@@ -13,6 +13,7 @@ from approvals.store import Database, Transaction
 from gateway.limits import OverLimit, Subject, give_back, peek, take
 from gateway.policy.limit import Charge, Limit
 from tests.approvals.record import KEYS, START, HandClock, Record
+from tests.patience import PATIENCE
 
 ME = Subject(grant="grt_1", session="", server="payments")
 MINUTE = 60_000
@@ -36,7 +37,7 @@ def passes(tx: Transaction, of: Limit, amount: str = "1", subject: Subject = ME)
 
 async def test_of_two_hundred_at_once_exactly_twenty_pass(record: Record) -> None:
     capped = limit(20)
-    with anyio.fail_after(20):
+    with anyio.fail_after(PATIENCE):
         passed = await asyncio.gather(
             *(record.database.journal.write(lambda tx: passes(tx, capped)) for _ in range(200))
         )
@@ -51,7 +52,7 @@ def test_two_processes_and_a_restart_share_one_count(url: str) -> None:
         barrier = threading.Barrier(4)
 
         def work(database: Database, barrier: threading.Barrier) -> None:
-            barrier.wait(5)
+            barrier.wait(PATIENCE)
             passed.extend(
                 database.journal.write_now(lambda tx: passes(tx, capped)) for _ in range(10)
             )
@@ -62,7 +63,7 @@ def test_two_processes_and_a_restart_share_one_count(url: str) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(PATIENCE)
         for database in databases:
             database.close_now()
     assert (len(passed), sum(passed)) == (80, 30)

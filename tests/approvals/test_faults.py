@@ -24,6 +24,7 @@ from approvals.model import Choice, Moved, State, Terms
 from approvals.store import Database, RecordUnavailable
 from tests.approvals.record import KEYS, HandClock, Record, hold
 from tests.harness import ROOT, end
+from tests.patience import PATIENCE
 
 UNAVAILABLE = "unavailable"
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
@@ -164,7 +165,7 @@ def test_a_process_killed_while_its_disk_fails_leaves_nothing_half_written(
     with failing(one.process.pid, "fsync,fdatasync", "EIO"):
         assert one.ask("hold 2") == UNAVAILABLE
         one.process.kill()
-        one.process.wait(10)
+        one.process.wait(PATIENCE)
     one.close()
     assert_whole(sqlite_url, before)
 
@@ -221,7 +222,7 @@ def test_a_lock_held_by_another_process_fails_closed_and_recovers(sqlite_url: st
         record.hold({"n": 2})
     assert record.now_is(before.id).state is State.PENDING  # who only reads is not kept waiting
     locker.kill()
-    locker.wait(5)
+    locker.wait(PATIENCE)
     locker.stdout.close()
     locker.stdin.close()
     after = record.hold({"n": 3})

@@ -26,6 +26,7 @@ from approvals.history import Intact, verify
 from approvals.model import Event
 from approvals.store import Database, RecordUnavailable, Transaction
 from tests.approvals.record import KEYS, HandClock, Record
+from tests.patience import PATIENCE
 
 
 def append(name: str) -> Callable[[Transaction], int]:
@@ -47,7 +48,7 @@ class Gate:
 
     def __call__(self, _tx: Transaction) -> None:
         self.reached.set()
-        assert self.opened.wait(5)
+        assert self.opened.wait(PATIENCE)
 
 
 async def test_a_write_is_readable_once_it_is_acknowledged(record: Record) -> None:
@@ -59,9 +60,9 @@ async def test_a_write_is_readable_once_it_is_acknowledged(record: Record) -> No
 async def test_one_bad_write_fails_only_its_caller(record: Record) -> None:
     journal = record.database.journal
     gate = Gate()
-    with anyio.fail_after(5):
+    with anyio.fail_after(PATIENCE):
         first = asyncio.ensure_future(journal.write(gate))
-        await asyncio.to_thread(gate.reached.wait, 5)
+        await asyncio.to_thread(gate.reached.wait, PATIENCE)
         rest = [
             asyncio.ensure_future(journal.write(fn))
             for fn in (append("a"), fail, append("b"), fail, append("c"))
@@ -104,7 +105,7 @@ def test_what_a_batch_appends_and_counts_is_one_statement_to_sqlite(sqlite_url: 
 
 
 async def test_a_hundred_callers_get_a_gapless_history_in_one_order(record: Record) -> None:
-    with anyio.fail_after(20):
+    with anyio.fail_after(PATIENCE):
         got = await asyncio.gather(
             *(record.database.journal.write(append(str(n))) for n in range(200))
         )
@@ -138,7 +139,7 @@ async def test_a_post_alone_is_written_within_moments(record: Record) -> None:
     record.database.journal.listen(told)
     for name in ("first", "second", "third"):
         record.database.journal.post(append(name))
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE):
             await committed.wait()
         committed.clear()
     assert record.events() == ["first", "second", "third"]
@@ -156,7 +157,7 @@ def test_a_closed_journal_refuses(url: str) -> None:
 def test_the_same_journal_serves_uvloop(url: str) -> None:
     async def work() -> list[int]:
         database = Database.open(url, key=KEYS, clock=HandClock())
-        with anyio.fail_after(10):
+        with anyio.fail_after(PATIENCE):
             got = await asyncio.gather(*(database.journal.write(append("u")) for _ in range(50)))
         await database.close()
         return got
@@ -167,9 +168,9 @@ def test_the_same_journal_serves_uvloop(url: str) -> None:
 async def test_a_cancelled_caller_does_not_disturb_the_others(record: Record) -> None:
     gate = Gate()
     journal = record.database.journal
-    with anyio.fail_after(5):
+    with anyio.fail_after(PATIENCE):
         first = asyncio.ensure_future(journal.write(gate))
-        await asyncio.to_thread(gate.reached.wait, 5)
+        await asyncio.to_thread(gate.reached.wait, PATIENCE)
         gone = asyncio.ensure_future(journal.write(append("gone")))
         stays = asyncio.ensure_future(journal.write(append("stays")))
         await asyncio.sleep(0)
@@ -186,7 +187,7 @@ def test_two_databases_on_one_file_share_one_history(url: str) -> None:
     barrier = threading.Barrier(2)
 
     def work(database: Database) -> None:
-        barrier.wait(5)
+        barrier.wait(PATIENCE)
         for n in range(60):
             database.journal.write_now(append(str(n)))
 
@@ -194,7 +195,7 @@ def test_two_databases_on_one_file_share_one_history(url: str) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE)
     found = one.read_now(lambda connection: verify(connection, KEYS))
     assert isinstance(found, Intact)
     assert found.rows == 120
@@ -256,14 +257,14 @@ async def test_a_locked_database_fails_closed_and_recovers(sqlite_url: str) -> N
     database.journal.write_now(lambda tx: tx.connection.exec_driver_sql("PRAGMA busy_timeout = 50"))
     other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with anyio.fail_after(5):
+    with anyio.fail_after(PATIENCE):
         with pytest.raises(RecordUnavailable):
             await database.journal.write(append("refused"))
     troubled = database.journal.trouble
     database.journal.post(append("kept"))
     other.execute("ROLLBACK")
     other.close()
-    with anyio.fail_after(5):
+    with anyio.fail_after(PATIENCE):
         await database.journal.write(append("after"))
     recovered = database.journal.trouble
     await database.close()

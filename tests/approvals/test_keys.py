@@ -12,6 +12,7 @@ import pytest
 from approvals.clock import SystemClock
 from approvals.keys import Keys, KeyUnusable
 from approvals.seal import SealBroken, seal, unseal
+from tests.patience import PATIENCE
 
 KEY = b"k" * 32
 
@@ -53,14 +54,14 @@ def test_processes_that_start_together_share_one_key(tmp_path: Path) -> None:
     found: list[bytes] = []
 
     def start() -> None:
-        barrier.wait(5)
+        barrier.wait(PATIENCE)
         found.append(Keys.open(tmp_path / "signoff.key").seal)
 
     threads = [threading.Thread(target=start) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(5)
+        thread.join(PATIENCE)
     assert len(found) == 8
     assert len(set(found)) == 1
 

@@ -18,6 +18,7 @@ from approvals.outbox import LEASE, Notice
 from approvals.store import Database
 from tests.approvals.record import BOB, KEYS, Record
 from tests.harness import eventually
+from tests.patience import PATIENCE
 
 
 class Memory:
@@ -88,7 +89,7 @@ async def test_every_change_is_told_once_and_in_order(record: Record) -> None:
 async def test_a_change_rings_the_worker_at_once(record: Record) -> None:
     memory = Memory()
     async with running(await worker(record, memory=memory)):
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE):
             await asyncio.to_thread(record.hold)
             await memory.changed.wait()
     assert memory.kinds() == ["held"]
@@ -204,7 +205,7 @@ async def test_a_worker_that_lives_keeps_what_it_has_in_hand(
     made = await worker(record, memory=slow)
     record.hold()
     round_ = asyncio.create_task(made.round("memory"))
-    with anyio.fail_after(5):
+    with anyio.fail_after(PATIENCE):
         await slow.changed.wait()
         for _ in range(3):
             record.clock.pass_(seconds=LEASE / 1000 - 1)
@@ -230,7 +231,7 @@ async def test_two_workers_share_the_work_and_tell_nothing_twice(record: Record)
     other = Outbox(elsewhere, {"memory": memory}, clock=record.clock)
     for n in range(40):
         record.hold({"n": n})
-    with anyio.fail_after(20):
+    with anyio.fail_after(PATIENCE):
         while rows(record):
             await asyncio.gather(one.round("memory"), other.round("memory"))
     await elsewhere.close()
@@ -240,7 +241,7 @@ async def test_two_workers_share_the_work_and_tell_nothing_twice(record: Record)
 async def test_a_notifier_that_fails_holds_up_no_other(record: Record) -> None:
     dead, well = Memory(lambda _: RuntimeError("bug")), Memory()
     async with running(await worker(record, dead=dead, well=well)):
-        with anyio.fail_after(10):
+        with anyio.fail_after(PATIENCE):
             for n in range(3):
                 well.changed.clear()
                 await asyncio.to_thread(record.hold, {"n": n})
@@ -255,7 +256,7 @@ async def test_nothing_is_sent_while_the_record_is_away(sqlite_record: Record) -
     sqlite_record.hold()
     sqlite_record.write(lambda tx: tx.connection.exec_driver_sql("PRAGMA query_only = ON"))
     async with running(made):
-        with anyio.fail_after(5):  # the first lease fails, the connection is replaced, it goes on
+        with anyio.fail_after(PATIENCE):  # the first lease fails; another connection goes on
             await memory.changed.wait()
     assert memory.kinds() == ["held"]
     assert rows(sqlite_record) in ([], [("held", 1, "", False)])

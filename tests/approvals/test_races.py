@@ -27,6 +27,7 @@ from approvals.model import (
 )
 from approvals.store import Database, Transaction
 from tests.approvals.record import ALICE, BOB, KEYS, Record, call, hold, run, vote
+from tests.patience import PATIENCE
 
 ROUNDS = 5
 Act = Callable[[Transaction], Any]
@@ -38,7 +39,7 @@ def together(databases: Sequence[Database], acts: Sequence[Act]) -> list[Any]:
     results: list[Any] = [None] * len(acts)
 
     def work(place: int) -> None:
-        barrier.wait(10)
+        barrier.wait(PATIENCE)
         database = databases[place % len(databases)]
         results[place] = database.journal.write_now(acts[place])
 
@@ -46,7 +47,7 @@ def together(databases: Sequence[Database], acts: Sequence[Act]) -> list[Any]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE)
     return results
 
 

@@ -15,6 +15,7 @@ from tests.approvals.receiver import receiver
 from tests.approvals.record import ALICE, BOB, KEYS, START, Record
 from tests.approvals.test_notify import Memory, worker
 from tests.approvals.test_webhook import hook, verified
+from tests.patience import PATIENCE
 
 HALF, LATE = 900, 1_440
 """Seconds after which a call that waits half an hour is told of again."""
@@ -148,7 +149,7 @@ async def test_a_webhook_is_told_approval_reminder_while_the_call_waits(record: 
         await worker_.enlist()
         held = record.hold()
         record.clock.pass_(seconds=HALF)
-        with anyio.fail_after(10):
+        with anyio.fail_after(PATIENCE):
             await worker_.round("webhook")
         told = verified(there.got[-1])
         record.decide(held)

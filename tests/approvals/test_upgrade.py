@@ -27,6 +27,7 @@ from approvals.upgrade import RecordSetBack
 from gateway.grants import Grants
 from tests.approvals.intruder import Intruder
 from tests.approvals.record import ALICE, BOB, KEYS, START, HandClock, Record
+from tests.patience import PATIENCE
 
 FIRST: dict[str, Any] = json.loads(
     (Path(__file__).parent / "first_schema.json").read_text(encoding="utf-8")
@@ -179,7 +180,7 @@ def test_replicas_that_start_together_upgrade_it_once(url: str) -> None:
     heads: list[int] = []
 
     def start() -> None:
-        barrier.wait(10)
+        barrier.wait(PATIENCE)
         database = Database.open(url, key=KEYS, clock=HandClock(LATER))
         found = database.read_now(lambda connection: verify(connection, KEYS))
         assert isinstance(found, Intact)
@@ -190,7 +191,7 @@ def test_replicas_that_start_together_upgrade_it_once(url: str) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert heads == [TABLES["history"][-1]["seq"] + SIGNINGS] * 4
 
 

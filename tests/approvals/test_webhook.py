@@ -24,6 +24,7 @@ from approvals.outbox import Notice
 from approvals.signing import SecretUnusable, secret_of
 from tests.approvals.receiver import Received, receiver
 from tests.approvals.record import Record
+from tests.patience import PATIENCE
 
 SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()
 PAGE = "https://gate.example"
@@ -70,7 +71,7 @@ async def test_the_life_of_a_call_is_told_in_four_signed_events(record: Record) 
         record.claim(approved)
         record.finish(approved)
         record.decide(record.hold({"n": 2}), choice=Choice.DENY, reason="no")
-        with anyio.fail_after(10):
+        with anyio.fail_after(PATIENCE):
             assert await outbox.round("webhook") == 0
         told = [verified(one) for one in there.got]
         ids = [one.headers["webhook-id"] for one in there.got]
@@ -181,7 +182,7 @@ async def test_an_endless_answer_is_not_read(record: Record) -> None:
     cut = asyncio.Event()
     server = await asyncio.start_server(pour, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    with anyio.fail_after(5):
+    with anyio.fail_after(PATIENCE):
         async with hook(record, url) as made:
             await made.sync(notice(record.hold()))
             await cut.wait()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tests.harness import START_SECONDS, accepts, end, eventually
+from tests.harness import accepts, end, eventually
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def served(command: list[str], port: int, *, quiet: bool = False) -> Iterator[in
     output = subprocess.DEVNULL if quiet else None
     process = subprocess.Popen(command, stdout=output, stderr=output, text=True)
     try:
-        eventually(lambda: accepts(port), START_SECONDS)
+        eventually(lambda: accepts(port))
         yield process.pid
     finally:
         end(process, signal.SIGTERM)

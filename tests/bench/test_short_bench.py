@@ -1,10 +1,14 @@
-"""A call's cost is kept: the short form of the benchmark, with a limit for busy machines."""
+"""A call's cost is kept: the short form of the benchmark, with a limit for quiet machines."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.figure
 
 
 def test_an_allowed_call_costs_no_more_cpu_than_its_limit() -> None:

@@ -16,7 +16,7 @@ from tests.end_to_end.agents import Agent, agent
 from tests.end_to_end.desk import Desk, at_work
 from tests.harness import ROOT, Site, eventually
 
-HOLD = 20
+HOLD = 180  # seconds; longer than any wait of a test
 POLICY: dict[str, Any] = {
     "approval": {"expires": "10m"},
     "tools": {

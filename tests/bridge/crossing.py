@@ -23,7 +23,7 @@ from gateway.relay.http import HttpUpstream, pooled_session
 from gateway.relay.stdio import StdioUpstream
 from gateway.relay.upstream import Answer, Request
 from gateway.servers import Protocol
-from tests.harness import ROOT, START_SECONDS, accepts, end, eventually, free_port
+from tests.harness import ROOT, accepts, end, eventually, free_port
 
 Era = Literal["legacy", "modern"]
 Way = Literal["http", "stdio"]
@@ -73,7 +73,7 @@ def served(era: Era, file: Path, *, port: int = 0) -> Iterator[str]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        eventually(lambda: accepts(port), START_SECONDS)
+        eventually(lambda: accepts(port))
         yield f"http://127.0.0.1:{port}/mcp"
     finally:
         end(process, signal.SIGKILL)

@@ -330,7 +330,7 @@ async def test_a_session_nobody_uses_is_ended_on_the_server_too(tmp_path: Path) 
     with anyio.fail_after(SECONDS), served("legacy", tmp_path / "it.jsonl") as url:
         async with pooled_session() as client:
             upstream = HttpUpstream("it", url, headers={}, timeout=30, client=client)
-            pool = Pool(upstream, max_result=LIMIT, idle=0.4)
+            pool = Pool(upstream, max_result=LIMIT, idle=3.0)
             line = await pool.line("g", {}, {})
             session = line.session
             assert await pool.line("g", {}, {}) is line

@@ -14,12 +14,15 @@ from typing import Any
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from approvals.model import Role
+from tests.patience import PATIENCE
 from tests.web.place import open_place
 from tests.web.scene import Scene, open_scene
 from web.app import build
+
+expect.set_options(timeout=PATIENCE * 1000)
 
 CHROMIUM = Path("/usr/bin/chromium")
 _ARGUMENTS = (
@@ -74,13 +77,13 @@ class Site:
     def stop(self) -> None:
         if self._server is not None and self._thread is not None:
             self._server.should_exit = True
-            self._thread.join(10)
+            self._thread.join(PATIENCE)
             self._server = None
 
     def do(self, work: Any) -> Any:
         """Runs one of the record's asynchronous functions; the browser's loop has this thread."""
         with ThreadPoolExecutor(1) as aside:
-            return aside.submit(asyncio.run, work).result(10)
+            return aside.submit(asyncio.run, work).result(PATIENCE)
 
     def link(self, name: str, role: Role = "approver") -> str:
         return str(self.do(self.scene.people.invite(name, role=role, url=self.url)))
@@ -117,7 +120,7 @@ class Visitor:
 
     def page(self, path: str = "") -> Page:
         page = self.context.new_page()
-        page.set_default_timeout(5000)
+        page.set_default_timeout(PATIENCE * 1000)
         page.add_init_script(
             "window.addEventListener('securitypolicyviolation', (e) => "
             "console.error('CSP ' + e.violatedDirective + ' ' + e.blockedURI));"

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.patience import PATIENCE
+
 ROOT = Path(__file__).parent.parent.parent
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
@@ -113,7 +115,7 @@ def main() -> None:
             browser.close()
     finally:
         serving.send_signal(signal.SIGTERM)
-        serving.wait(10)
+        serving.wait(PATIENCE)
     print(f"{len(PICTURES)} pictures in {folder}")
 
 

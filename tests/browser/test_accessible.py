@@ -120,7 +120,7 @@ def test_states_of_building_selecting_and_standing_still_are_accessible(
     page.locator("#results").wait_for()
     found += faults(page, "results")
     full.stop()
-    page.locator("#live[data-state=stale]").wait_for(timeout=15_000)
+    page.locator("#live[data-state=stale]").wait_for()
     found += faults(page, "stale")
     assert "\n".join(found) == ""
 

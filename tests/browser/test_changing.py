@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import median
+
 import pytest
 from playwright.sync_api import expect
 
@@ -94,7 +96,8 @@ def test_a_change_is_asked_for_and_the_agent_is_told_what(site: Site, visitors: 
     assert state_of(site, held.id) is State.DENIED
 
 
-def test_the_queue_with_200_pending_is_painted_at_once(site: Site, visitors: Visitors) -> None:
+@pytest.mark.figure
+def test_the_first_paint_of_a_queue_with_200_pending(site: Site, visitors: Visitors) -> None:
     bob = site.do(site.scene.people.add("bob", role="approver"))
     for number in range(60):
         past = site.scene.held("create_charge", charge(number))
@@ -107,13 +110,10 @@ def test_the_queue_with_200_pending_is_painted_at_once(site: Site, visitors: Vis
         lambda tx: [hold(tx, "create_charge", charge(500 + number)) for number in range(200)]
     )
     page = visitors.new().sign_in("alice")
-    # The first of a few tries that is undisturbed: the machine may be busy with other tests.
+    paint = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
     took = []
-    for _ in range(10):
+    for _ in range(11):
         page.reload()
         settled(page)
-        paint = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
         took.append(float(page.evaluate(paint)))
-        if took[-1] < 300:
-            break
-    assert min(took) < 300
+    print(f"first paint with 200 pending: median {median(took):.0f} ms")

@@ -1,6 +1,4 @@
-"""A thousand open pages hear of an event within a second, over real connections; one of them that
-never reads costs the others nothing.
-"""
+"""A thousand open pages hear of an event over real connections, also while one never reads."""
 
 from __future__ import annotations
 
@@ -13,8 +11,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.browser.conftest import Site
+from tests.patience import PATIENCE
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.figure
 
 VIEWERS = 1000
 EVENT = b"event: change"
@@ -34,7 +33,7 @@ def watchers(site: Site) -> Iterator[list[socket.socket]]:
     ).encode()
     opened = []
     for _ in range(VIEWERS):
-        one = socket.create_connection(("127.0.0.1", site.port), timeout=10)
+        one = socket.create_connection(("127.0.0.1", site.port), timeout=PATIENCE)
         one.sendall(asked)
         opened.append(one)
     yield opened
@@ -63,15 +62,14 @@ def until(watchers: list[socket.socket], word: bytes, seconds: float) -> float:
     return time.monotonic() - began
 
 
-def test_a_thousand_viewers_hear_it_within_a_second(
+def test_a_thousand_viewers_hear_it_although_one_never_reads(
     site: Site, watchers: list[socket.socket]
 ) -> None:
-    until(watchers, b"event: beat", 60)
+    until(watchers, b"event: beat", PATIENCE)
     silent, reading = watchers[0], watchers[1:]
     took = []
     for number in range(5):
         site.scene.held("git_commit", {"message": str(number)})
-        took.append(until(reading, EVENT, 10))
+        took.append(until(reading, EVENT, PATIENCE))
     print(f"{len(reading)} viewers heard it after {max(took):.2f} s at most")
-    assert max(took) < 1
     assert silent.fileno() >= 0

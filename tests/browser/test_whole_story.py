@@ -18,6 +18,7 @@ from approvals.model import Role
 from approvals.reviewers import People
 from tests.end_to_end.agents import agent
 from tests.harness import Site, Witness, witness
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.browser
 
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.browser
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[tuple[Site, Witness, str]]:
     with witness(tmp_path) as server:
-        site = Site(tmp_path, {"SIGNOFF_HOLD": "20"})
+        site = Site(tmp_path, {"SIGNOFF_HOLD": "180"})
         site.policy(tools={"held": {"require_approval": {"reason": "A person decides."}}})
         site.servers(witness={"url": server.url})
         link_of(site, "root", "admin")
@@ -41,14 +42,14 @@ def link_of(site: Site, name: str, role: Role = "approver") -> str:
             return await People(database, database.clock).invite(name, role=role, url=site.url)
 
     with ThreadPoolExecutor(1) as aside:  # the browser's loop has this thread
-        return str(aside.submit(asyncio.run, invite()).result(10))
+        return str(aside.submit(asyncio.run, invite()).result(PATIENCE))
 
 
 @contextmanager
 def reviewing(browser: Browser, site: Site, name: str) -> Iterator[Page]:
     context = browser.new_context()
     page = context.new_page()
-    page.set_default_timeout(8000)
+    page.set_default_timeout(PATIENCE * 1000)
     said: list[Any] = []
 
     def heard(error: Any) -> None:  # playwright takes no built-in method
@@ -97,10 +98,10 @@ def test_a_gateway_killed_with_the_page_open_loses_neither_call_nor_reviewer(
             card = page.locator(".card", has_text="survives")
             expect(card.get_by_role("button", name="Approve")).to_be_enabled()
             site.kill()
-            expect(page.locator("#live")).to_contain_text("Stale since", timeout=15_000)
+            expect(page.locator("#live")).to_contain_text("Stale since")
             expect(card.get_by_role("button", name="Approve")).to_be_disabled()
         site.start()
-        expect(page.locator("#live")).to_have_attribute("data-state", "live", timeout=15_000)
+        expect(page.locator("#live")).to_have_attribute("data-state", "live")
         card.get_by_role("button", name="Approve").click()
         expect(card).to_contain_text("Approved")
         with agent("py2-modern", url, token, log=log) as again:

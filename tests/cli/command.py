@@ -9,12 +9,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.patience import PATIENCE
+
 HERE = Path(__file__).parent
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     ["gateway.cli.main", "gateway.cli.record", "web.api", "gateway.cli.listing"]
 )
-_PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Command:
             paths = {"stdin": tty, "stdout": tty, "stderr": tty}
             process = self._start(argv, {"TERM": "xterm", **environ}, paths, tty=True)
             seen, typed = b"", False
-            until = time.monotonic() + _PATIENCE
+            until = time.monotonic() + PATIENCE
             while time.monotonic() < until:
                 if not typed and after.encode() in seen and _sleeps(process):
                     os.write(master, answer.encode())
@@ -94,10 +95,10 @@ class Command:
         return process
 
     def _finished(self, process: multiprocessing.process.BaseProcess) -> int:
-        process.join(_PATIENCE)
+        process.join(PATIENCE)
         if process.exitcode is None:
             process.kill()
-            process.join(5)
+            process.join(PATIENCE)
             raise AssertionError("the command did not end")
         return process.exitcode
 

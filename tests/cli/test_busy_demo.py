@@ -13,6 +13,7 @@ import time
 import pytest
 
 from tests.harness import ROOT, SIGNOFF, end
+from tests.patience import PATIENCE
 
 WORDS = {
     "git_status": "Repository status",
@@ -44,7 +45,7 @@ def test_agents_call_in_every_way_until_the_demo_is_stopped() -> None:
             seen += lines.get(timeout=max(0.1, until - time.monotonic()))
     finally:
         code = end(demo, signal.SIGINT)
-        reader.join(10)
+        reader.join(PATIENCE)
         if demo.stdout is not None:
             demo.stdout.close()
     assert code == 0

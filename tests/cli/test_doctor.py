@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.cli.command import HERE, Command
 from tests.cli.folder import Folder
+from tests.patience import PATIENCE
 
 
 def _free_port() -> str:
@@ -113,4 +114,4 @@ def test_a_running_gateway_is_asked_how_it_is(signoff: Command, folder: Folder) 
             assert "is ready" in checks["gateway"]["found"]
         finally:
             gateway.send_signal(signal.SIGINT)
-            assert gateway.wait(20) == 0
+            assert gateway.wait(PATIENCE) == 0

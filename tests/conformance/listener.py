@@ -11,6 +11,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from tests.patience import PATIENCE
+
 _HEAD_BYTES = 64 * 1024
 _CHUNK = 64 * 1024
 
@@ -43,12 +45,12 @@ def granting(port: int, *, to: int, token: str) -> Iterator[None]:
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
     thread.start()
     try:
-        if not ready.wait(5):
+        if not ready.wait(PATIENCE):
             raise TimeoutError(f"nothing listens on {port}")
         yield
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(5)
+        thread.join(PATIENCE)
         loop.close()
 
 

@@ -19,7 +19,8 @@ import httpx2
 from tests.conformance.listener import granting
 from tests.conformance.one_era import Era
 from tests.end_to_end.desk import Desk
-from tests.harness import ROOT, START_SECONDS, Site, accepts, end, eventually, free_port
+from tests.harness import ROOT, Site, accepts, end, eventually, free_port
+from tests.patience import PATIENCE
 
 REFERENCE: Final = (sys.executable, "-m", "tests.conformance.reference")
 _LOOK_SECONDS: Final = 0.03
@@ -39,7 +40,7 @@ def reference(era: Era = "both", *, port: int = 0) -> Iterator[str]:
         [*REFERENCE, "http", str(port), era], cwd=ROOT, text=True, stderr=subprocess.DEVNULL
     )
     try:
-        eventually(lambda: accepts(port), START_SECONDS)
+        eventually(lambda: accepts(port))
         yield f"http://127.0.0.1:{port}/mcp"
     finally:
         end(process, signal.SIGKILL)
@@ -57,7 +58,7 @@ def jobs(file: Path) -> Iterator[str]:
         env={**os.environ, "JOBS_FILE": str(file)}, text=True,
     )  # fmt: skip
     try:
-        eventually(lambda: accepts(port), START_SECONDS)
+        eventually(lambda: accepts(port))
         yield f"http://127.0.0.1:{port}/mcp"
     finally:
         end(process, signal.SIGKILL)
@@ -93,22 +94,21 @@ def gateway(folder: Path, server: dict[str, Any], **policy: Any) -> Iterator[Fro
 
 
 @contextmanager
-def approving(site: Site) -> Iterator[list[str]]:
-    """Somebody who approves whatever waits, at once; the ids, as they are approved."""
-    desk, done, stop = Desk(site.url, site.reviewer()), list[str](), threading.Event()
+def approving(site: Site) -> Iterator[Desk]:
+    """Somebody who approves whatever waits, at once, and reads the history."""
+    desk, stop = Desk(site.url, site.reviewer()), threading.Event()
 
     def approve() -> None:
         while not stop.wait(_LOOK_SECONDS):
             for row in desk.everything():
                 with suppress(httpx2.HTTPStatusError):  # its agent has just withdrawn it
                     desk.approve(row["id"])
-                    done.append(row["id"])
 
     thread = threading.Thread(target=approve, daemon=True)
     thread.start()
     try:
-        yield done
+        yield desk
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(PATIENCE)
         desk.close()

@@ -121,10 +121,12 @@ def test_a_server_whose_every_call_is_approved_first_is_found_as_it_is(
     every_call = {"*": {"require_approval": True}}
     with (
         gateway(tmp_path, {"url": server}, default="deny", tools=every_call) as front,
-        approving(front.site) as approved,
+        approving(front.site) as desk,
     ):
         found = suite.run(front.url, revision, tmp_path / "found")
         found = suite.once_more(found, front.url, revision, tmp_path / "again")
+        unasked, ran = desk.events(event="allowed"), desk.events(event="claimed")
     assert found.trouble() == {}, found.output
     assert found.scenarios == {**alone[revision].scenarios, **APPROVED[revision]}
-    assert len(approved) > 10
+    assert unasked == []
+    assert ran

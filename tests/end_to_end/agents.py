@@ -23,8 +23,8 @@ from typing import Any
 import pytest
 
 from tests.harness import ROOT, end, eventually
+from tests.patience import PATIENCE
 
-PATIENCE = 30.0  # seconds for any one answer
 CLIENTS = ("py2-legacy", "py2-modern", "py1", "ts1", "ts2-legacy", "ts2-auto")
 DECISION = "dev.signoff/decision"
 
@@ -155,10 +155,10 @@ class Agent:
         if self._process.stdin is not None and not self._process.stdin.closed:
             self._process.stdin.close()
         try:
-            self._process.wait(5)
+            self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.kill()
-        self._reader.join(5)
+        self._reader.join(PATIENCE)
         if self._process.stdout is not None:
             self._process.stdout.close()
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.agents import Agent, agent
-from tests.end_to_end.desk import Desk, at_work
+from tests.end_to_end.desk import Desk, Row, at_work
 from tests.harness import Site, Witness, witness
 
-HOLD = 20  # seconds; longer than any test takes, so a held call is answered by a decision
+HOLD = 180  # seconds; longer than any wait of a test, so a held call is answered by a decision
 POLICY: dict[str, Any] = {
     "hide": ["secret"],
     "approval": {"expires": "10m"},
@@ -55,6 +55,16 @@ class Scene:
     def ran(self, key: str) -> int:
         """How often a call with this key ran on the server."""
         return [found for _, found in self.witness.ran()].count(key)
+
+    def given_up(self, agent: Agent, tool: str, key: str, **arguments: Any) -> Row:
+        """A held call whose client's own time is up, and whose row is open."""
+        timeout = 2.0
+        while True:  # on a busy machine the call may not have arrived in its client's time
+            call = agent.begin(tool, timeout=timeout, key=key, **arguments)
+            assert "timed out" in call.answer().error.lower()
+            if rows := self.desk.pending(key):
+                return self.desk.left(rows[0]["id"])
+            timeout *= 2
 
     @contextmanager
     def agent(self, client: str, *, token: str = "") -> Iterator[Agent]:

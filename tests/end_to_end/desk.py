@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 
 from tests.harness import Site, eventually
+from tests.patience import PATIENCE
 
 Row = dict[str, Any]
 
@@ -18,7 +19,7 @@ class Desk:
 
     def __init__(self, url: str, token: str) -> None:
         headers = {"Authorization": f"Bearer {token}"}
-        self._http = httpx2.Client(base_url=f"{url}/api/v1", headers=headers, timeout=10)
+        self._http = httpx2.Client(base_url=f"{url}/api/v1", headers=headers, timeout=PATIENCE)
 
     def close(self) -> None:
         self._http.close()

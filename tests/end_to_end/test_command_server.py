@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +45,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
     git(path, "config", "user.name", "Agent")
     git(path, "config", "user.email", "agent@example.com")
     git(path, "commit", "--quiet", "--allow-empty", "--message=Begin")
-    site = Site(folder, {"SIGNOFF_HOLD": "20"})
+    site = Site(folder, {"SIGNOFF_HOLD": "180"})
     site.policy(
         hide=["git_checkout"],
         tools={
@@ -101,8 +100,9 @@ def test_a_stop_ends_the_streams_that_agents_keep_open(repository: Repository, c
     with agent(client, url, token, log=site.folder / "agents.log") as connected:
         held = connected.begin("git_commit", repo_path=where, message=f"Stopped {client}")
         repository.desk.waiting(f"Stopped {client}")
-        began = time.monotonic()
         assert site.stop() == 0
-        assert time.monotonic() - began < 9  # the grace for calls that run is 10
         assert held.answer().decision["status"] == "pending"
     assert "Traceback" not in site.log()
+    assert (
+        "graceful shutdown exceeded" not in site.log()
+    )  # what the server says of what it had to cut

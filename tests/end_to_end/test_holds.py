@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import time
 from collections.abc import Iterator
@@ -11,12 +12,13 @@ import pytest
 
 from gateway import grants
 from gateway.grants import Grant
-from tests.end_to_end.agents import CLIENTS
+from tests.end_to_end.agents import CLIENTS, Agent
 from tests.end_to_end.conftest import Scene
 from tests.end_to_end.desk import at_work
 from tests.harness import Site, eventually, witness
 
 pytestmark = pytest.mark.xdist_group("holds")
+LONG = 180  # seconds; longer than any wait of a test
 TOOLS: dict[str, Any] = {
     "held": {"require_approval": True},
     "free": {"require_approval": {"hold": "1s", "when_detached": "execute"}},
@@ -43,36 +45,47 @@ def known(scene: Scene, label: str) -> Grant:
     return next(grant for grant in found if grant.label == label)
 
 
-def held_for(scene: Scene, tool: str, key: str, token: str = "") -> float:
+def held_for(agent: Agent, tool: str, key: str) -> float:
     """Seconds until a call nobody decides on is let go."""
-    with scene.agent("py2-legacy", token=token) as agent:
-        began = time.monotonic()
-        assert agent.call(tool, key=key).text.startswith("Not executed yet")
-        return time.monotonic() - began
+    began = time.monotonic()
+    assert agent.call(tool, key=key).text.startswith("Not executed yet")
+    return time.monotonic() - began
 
 
 def test_the_hold_is_the_rules_or_the_grants_or_the_gateways(scene: Scene, key: str) -> None:
-    assert 1.9 < held_for(scene, "held", f"{key} default") < 3
-    token = scene.site.grant("patient", hold=4)
-    assert 3.9 < held_for(scene, "held", f"{key} grant", token) < 5
-    assert 2.9 < held_for(scene, "broken", f"{key} rule", token) < 4
+    token = scene.site.grant("patient", hold=LONG)
+    with scene.agent("py2-legacy") as agent, scene.agent("py2-legacy", token=token) as patient:
+        waits = patient.begin("held", key=f"{key} grant")
+        row = scene.desk.waiting(f"{key} grant")
+        assert held_for(agent, "held", f"{key} default") > 1.9
+        assert held_for(patient, "broken", f"{key} rule") > 2.9
+        assert not waits.done
+        scene.desk.approve(row["id"])
+        assert waits.answer().text == f"held {key} grant"
 
 
 def test_a_grant_whose_client_gives_up_at_the_same_time_twice_holds_no_longer_than_that(
     scene: Scene, key: str
 ) -> None:
-    token = scene.site.grant("hasty", hold=20)
+    token = scene.site.grant("hasty", hold=LONG)
+
+    def gave_up(place: int) -> bool:
+        """Whether it is known for how long this client waits, after one more time."""
+        held = agent.begin("held", timeout=1.5, key=f"{key} {place}")
+        assert "timed out" in held.answer().error.lower()
+        return known(scene, "hasty").patience is not None
+
     with scene.agent("py2-legacy", token=token) as agent:
-        for place in range(2):
-            assert known(scene, "hasty").patience is None
-            held = agent.begin("held", timeout=1.5, key=f"{key} {place}")
-            assert "timed out" in held.answer().error.lower()
-        eventually(lambda: known(scene, "hasty").patience == 1)
-        began = time.monotonic()
-        let_go = agent.call("held", key=f"{key} more")
-        assert let_go.text.startswith("Not executed yet")
-        assert 4.9 < time.monotonic() - began < 7  # never less than five seconds
-    assert "at most 5 s: its client gives up after 1 s" in scene.site.run("grant", "list").stdout
+        assert not gave_up(0)
+        # On a busy machine two times in a row may differ by more than a second.
+        places = itertools.count(1)
+        eventually(lambda: gave_up(next(places)))
+        patience = known(scene, "hasty").patience
+        assert patience is not None
+        least = max(patience, 5)  # seconds; a hold is never made shorter
+        assert held_for(agent, "held", f"{key} more") > least - 0.1
+    told = scene.site.run("grant", "list").stdout
+    assert f"at most {least} s: its client gives up after {patience} s" in told
     assert "grant_patience_learned" in scene.desk.events()
     scene.site.run("grant", "hold", "hasty", "30")
     again = known(scene, "hasty")
@@ -80,7 +93,7 @@ def test_a_grant_whose_client_gives_up_at_the_same_time_twice_holds_no_longer_th
 
 
 def test_a_single_crash_teaches_nothing(scene: Scene, key: str) -> None:
-    token = scene.site.grant("unlucky", hold=20)
+    token = scene.site.grant("unlucky", hold=LONG)
     with scene.agent("py2-modern", token=token) as agent:
         agent.begin("held", key=key)
         row = scene.desk.waiting(key)
@@ -113,7 +126,7 @@ def test_an_approved_call_runs_without_its_agent_only_where_the_rule_says_so(
 def test_an_agent_that_waits_runs_its_own_call_also_where_it_need_not(
     scene: Scene, key: str
 ) -> None:
-    with scene.agent("py2-legacy", token=scene.site.grant("here", hold=20)) as agent:
+    with scene.agent("py2-legacy", token=scene.site.grant("here", hold=LONG)) as agent:
         held = agent.begin("free", key=key)
         scene.desk.approve(scene.desk.waiting(key)["id"])
         assert held.answer().text == f"free {key}"
@@ -121,7 +134,7 @@ def test_an_agent_that_waits_runs_its_own_call_also_where_it_need_not(
 
 
 def test_what_is_withdrawn_when_its_agent_leaves_cannot_be_approved(scene: Scene, key: str) -> None:
-    with scene.agent("py2-modern", token=scene.site.grant("gone", hold=20)) as agent:
+    with scene.agent("py2-modern", token=scene.site.grant("gone", hold=LONG)) as agent:
         agent.begin("slow", key=key)
         row = scene.desk.waiting(key)
         agent.kill()

@@ -14,6 +14,7 @@ import pytest
 
 from approvals.reviewers import People
 from tests.harness import Site, eventually
+from tests.patience import PATIENCE
 
 CAROL = {"pay": {"approve_if": [{"conditions": [], "reviewers": ["carol"]}]}}
 ANYBODY = {"pay": {"require_approval": True}}
@@ -37,7 +38,7 @@ def site(tmp_path: Path) -> Site:
 
 
 def ready(site: Site) -> dict[str, Any]:
-    with urlopen(f"{site.url}/readyz", timeout=10) as answer:  # noqa: S310 - our own gateway
+    with urlopen(f"{site.url}/readyz", timeout=PATIENCE) as answer:  # noqa: S310 - our own gateway
         return dict(json.load(answer))
 
 
@@ -91,7 +92,7 @@ def test_a_rule_saved_later_and_a_person_removed_later_are_told_loudly(site: Sit
         site.reviewer("bob", role="viewer")
         with site.record() as database:
             asyncio.run(People(database, database.clock).remove("alice"))
-        eventually(lambda: ready(site)["reviewers"] != "ok", 20)
+        eventually(lambda: ready(site)["reviewers"] != "ok")
     finally:
         site.stop()
 

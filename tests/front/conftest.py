@@ -15,9 +15,10 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from tests.conformance.stage import reference
 from tests.end_to_end.desk import Desk, at_work
 from tests.harness import SIGNOFF, Site, Witness, witness
+from tests.patience import PATIENCE
 
 Mode = Literal["legacy", "auto"]
-PATIENCE = 60.0  # seconds for all that one host does
+
 MODES: tuple[Mode, ...] = ("legacy", "auto")
 BRIEF: dict[str, Any] = {
     "conditions": [{"path": "args.kind", "op": "eq", "value": "brief"}],
@@ -67,7 +68,7 @@ class Start:
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     folder = tmp_path_factory.mktemp("front")
     with witness(folder) as server, reference() as url:
-        site = Site(folder, {"SIGNOFF_HOLD": "20", "SIGNOFF_PROGRESS": "0.5"})
+        site = Site(folder, {"SIGNOFF_HOLD": "180", "SIGNOFF_PROGRESS": "0.5"})
         site.policy(default="allow", hide=["secret"], tools=TOOLS)
         site.servers(w={"url": server.url}, reference={"url": url})
         with at_work(site) as desk:

@@ -13,6 +13,7 @@ from mcp.types import ElicitResult
 from tests.end_to_end.in_place import approved_in_place, in_thread, text
 from tests.front.conftest import Mode, Start
 from tests.harness import SIGNOFF
+from tests.patience import PATIENCE
 
 pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("front")]
 
@@ -123,7 +124,7 @@ def conversation(start: Start, *lines: Any, command: tuple[str, ...]) -> list[di
         input=text,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -151,7 +152,7 @@ def test_a_gateway_that_does_not_run_is_said_to_a_host_that_stays(start: Start) 
         capture_output=True,
         stdin=subprocess.DEVNULL,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 6

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from tests.conformance.stage import BY_PIPE
 from tests.end_to_end.in_place import text
 from tests.front.conftest import MODES, Mode
 from tests.harness import ROOT, SIGNOFF, Site, eventually
+from tests.patience import PATIENCE
 
 pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("front")]
 COMMAND = [BY_PIPE["command"], *BY_PIPE["args"]]
@@ -81,7 +81,7 @@ async def test_one_command_is_gateway_page_and_server(tmp_path: Path, mode: Mode
 def press(log: Path) -> None:
     """Sign in by the link on stderr, see what waits, and approve it at a terminal."""
     page, link = told(log, "page").rstrip("/"), told(log, "sign in")
-    with httpx2.Client(base_url=page, headers={"Origin": page}, timeout=10) as browser:
+    with httpx2.Client(base_url=page, headers={"Origin": page}, timeout=PATIENCE) as browser:
         signed = browser.post("/signin", data={"code": link.partition("#")[2]})
         assert signed.status_code == 303, signed.text
         assert "A person decides." in browser.get("/").text
@@ -97,7 +97,7 @@ def signoff(folder: Path, *command: str) -> str:
         env=environment(folder) | {"SIGNOFF_DATA": told(folder / "stderr.log", "record")},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -109,10 +109,8 @@ def test_it_ends_cleanly_when_the_host_closes_its_stdin(tmp_path: Path) -> None:
     assert process.stdin is not None
     assert process.stdout is not None
     server = served(process)
-    began = time.monotonic()
     process.stdin.close()
-    assert process.wait(20) == 0
-    assert time.monotonic() - began < 15
+    assert process.wait(PATIENCE) == 0
     process.stdout.close()
     said = (tmp_path / "stderr.log").read_text("utf-8")
     assert "Traceback" not in said
@@ -165,7 +163,7 @@ def test_a_bad_policy_is_told_and_starts_nothing(tmp_path: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 3

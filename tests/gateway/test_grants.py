@@ -14,6 +14,7 @@ from approvals.store import Database
 from gateway import grants
 from gateway.grants import FRESH_MS, Grants
 from tests.approvals.record import HandClock
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -115,7 +116,7 @@ class Slow:
         if "token_hash = " in statement:
             self.looks += 1
             self.reached.set()
-            assert self.go_on.wait(5)
+            assert self.go_on.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -132,7 +133,7 @@ async def test_callers_who_come_together_ask_the_record_once(
     grant, token = made(database)
     book = Grants(database, clock)
     finding = [asyncio.create_task(book.find(token)) for _ in range(20)]
-    await asyncio.to_thread(slow.reached.wait, 5)
+    await asyncio.to_thread(slow.reached.wait, PATIENCE)
     finding[0].cancel()  # takes nobody along
     slow.go_on.set()
     async with asyncio.timeout(5):
@@ -148,7 +149,7 @@ async def test_a_revocation_of_our_own_while_somebody_asks_is_not_forgotten(
     grant, token = made(database)
     book = Grants(database, clock)
     early = asyncio.create_task(book.find(token))
-    await asyncio.to_thread(slow.reached.wait, 5)
+    await asyncio.to_thread(slow.reached.wait, PATIENCE)
     database.journal.write_now(lambda tx: grants.revoke(tx, grant.id))
     book.forget()
     slow.go_on.set()

@@ -14,6 +14,7 @@ import pytest
 from gateway.policy.document import PolicyInvalid
 from gateway.reload import Policies
 from tests.approvals.record import HandClock
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -103,13 +104,13 @@ async def test_a_deleted_file_keeps_the_old_policy(tmp_path: Path) -> None:
     assert policies.rejected is not None
 
 
-async def test_a_save_is_in_force_within_a_second_and_is_announced(tmp_path: Path) -> None:
+async def test_a_save_is_in_force_and_is_announced(tmp_path: Path) -> None:
     path = tmp_path / "policy.json"
     path.write_bytes(text())
     policies = Policies(path, HandClock())
     async with watched(policies) as changed:
         await asyncio.sleep(0)  # the watch begins
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE):
             while not changed.is_set():  # the first writes may come before the watch is set up
                 path.write_bytes(text(tools={"c": {}}))
                 await asyncio.sleep(0.2)
@@ -121,7 +122,7 @@ async def test_an_editors_rename_over_the_file_counts(tmp_path: Path) -> None:
     path.write_bytes(text())
     policies = Policies(path, HandClock())
     async with watched(policies):
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE):
             while "d" not in policies.current.root.exact:
                 draft = tmp_path / "policy.json.tmp"
                 draft.write_bytes(text(tools={"d": {}}))

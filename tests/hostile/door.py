@@ -11,13 +11,13 @@ from typing import Any
 
 from tests.harness import Site, Witness
 from tests.hostile.evil import Evil
+from tests.patience import PATIENCE
 
 VERSION = "2026-07-28"
 META = {
     "io.modelcontextprotocol/protocolVersion": VERSION,
     "io.modelcontextprotocol/clientCapabilities": {},
 }
-PATIENCE = 20.0
 
 
 @dataclass(frozen=True)

@@ -305,7 +305,7 @@ def test_an_amount_of_another_kind_is_not_an_amount(door: Door, amount: str) -> 
     assert door.caused() == before
 
 
-def test_a_pattern_that_would_backtrack_for_years_answers_at_once(door: Door) -> None:
+def test_a_pattern_that_would_backtrack_for_years_is_answered(door: Door) -> None:
     hostile = {"key": "k", "text": "a" * 900 + "!"}
     slow = threading.Thread(target=lambda: door.send(call("broken", hostile)))
     slow.start()

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.patience import PATIENCE
+
 
 @contextmanager
 def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
@@ -19,5 +21,5 @@ def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
         yield int(server.server_address[1])
     finally:
         server.shutdown()
-        thread.join(5)
+        thread.join(PATIENCE)
         server.server_close()

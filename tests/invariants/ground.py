@@ -22,6 +22,7 @@ from sqlalchemy import Connection
 
 from approvals.history import Intact, verify
 from tests.harness import ROOT, Site, Witness, end, eventually, free_port, witness
+from tests.patience import PATIENCE
 
 DOWN = (ConnectionError, TimeoutError, http.client.HTTPException, OSError)
 """How a gateway that is not there, or just died, shows."""
@@ -68,7 +69,7 @@ class Gateway:
     def start(self) -> None:
         """Start it and wait until it answers."""
         self.pid = self.ground.nursery.start(self.ground.site, self.port)
-        eventually(self._answers, 30)
+        eventually(self._answers)
 
     def send(self, sig: int) -> None:
         os.kill(self.pid, sig)
@@ -77,7 +78,7 @@ class Gateway:
         """End it and wait until it is gone."""
         with suppress(ProcessLookupError):
             self.send(sig)
-        eventually(lambda: not self.lives(), 30)
+        eventually(lambda: not self.lives())
 
     def lives(self) -> bool:
         """Whether the process is there."""
@@ -94,7 +95,7 @@ class Gateway:
         token: str,
         document: Any = None,
         *,
-        patience: float = 30.0,
+        patience: float = PATIENCE,
     ) -> tuple[int, Any]:
         """Status and JSON of one request.
 
@@ -115,7 +116,7 @@ class Gateway:
             connection.close()
 
     def call(
-        self, token: str, tool: str, *, patience: float = 30.0, **arguments: Any
+        self, token: str, tool: str, *, patience: float = PATIENCE, **arguments: Any
     ) -> tuple[int, Any]:
         """One tools/call."""
         params = {"name": tool, "arguments": arguments}
@@ -204,7 +205,7 @@ def ground(
     folder: Path, nursery: Nursery, *, tools: dict[str, Any], agents: int = 1, **environ: str
 ) -> Iterator[Ground]:
     """A record, a policy and a witness; no gateway yet."""
-    usual = {"SIGNOFF_LIST_REFRESH": "3600", "SIGNOFF_HOLD": "0", "SIGNOFF_LEASE_SECONDS": "1"}
+    usual = {"SIGNOFF_LIST_REFRESH": "3600", "SIGNOFF_HOLD": "0", "SIGNOFF_LEASE_SECONDS": "3"}
     site = Site(folder / "site", environ=usual | environ)
     site.folder.mkdir()
     site.policy(tools=tools)

@@ -15,6 +15,7 @@ from typing import Any
 
 from tests.harness import eventually
 from tests.invariants.ground import DOWN, Gateway, Ground, decision_of, text_of
+from tests.patience import PATIENCE
 
 TOOLS: dict[str, Any] = {
     "free": {},
@@ -93,10 +94,10 @@ class Storm:
         """Let every call come to its end."""
         self._enough.set()
         for thread in self._agents:
-            thread.join(60)
+            thread.join(PATIENCE)
         self._over.set()
         for thread in self._reviewers:
-            thread.join(30)
+            thread.join(PATIENCE)
         alive = [thread.name for thread in (*self._agents, *self._reviewers) if thread.is_alive()]
         assert not alive, f"seed {self.seed}: never came to an end: {alive}"
 
@@ -175,7 +176,7 @@ class Storm:
         Raises:
             AssertionError: something was lost, ran twice, ran unapproved or hangs.
         """
-        eventually(lambda: not self._rows("execution = 'executing'"), 10)
+        eventually(lambda: not self._rows("execution = 'executing'"))
         enough = {"outcome_unknown", "succeeded"} if record_dies else {"outcome_unknown"}
         problems = [*self.told.odd, *self._lost(), *self._executions(enough)]
         assert not problems, f"seed {self.seed}: {problems[:10]}"

@@ -15,6 +15,7 @@ import pytest
 
 from tests.harness import eventually
 from tests.invariants.ground import DOWN, Gateway, Ground, Nursery, decision_of, ground, text_of
+from tests.patience import PATIENCE
 
 CAP, CALLS = 20, 200
 YEAR = 31_622_400  # seconds: a window that does not roll while a test runs
@@ -48,7 +49,7 @@ def burst(site: Ground, gateways: list[Gateway], calls: range) -> list[str]:
 
     def one(place: int) -> str:
         gateway = gateways[place % len(gateways)]
-        barrier.wait(30)
+        barrier.wait(PATIENCE)
         try:
             status, answer = gateway.call(site.agents[place % 4], "free", key=str(place))
         except DOWN:
@@ -94,7 +95,7 @@ def test_the_cap_holds_through_a_restart_in_the_middle(
         eventually(lambda: len(site.witness.ran()) >= CAP // 4)
         running[0].end(sig)
         running[0].start()
-        first.join(60)
+        first.join(PATIENCE)
         told += burst(site, running, range(CALLS // 2, CALLS))
         # Calls that were lost on the way took nothing back: go on until the cap is reached.
         for place in itertools.count(CALLS):

@@ -20,6 +20,7 @@ import pytest
 from tests.harness import end, eventually
 from tests.invariants.ground import DOWN, Gateway, Ground, Nursery, decision_of, ground, text_of
 from tests.invariants.storm import TOOLS, Storm
+from tests.patience import PATIENCE
 
 LONGEST = 0.6  # seconds a gateway of a storm lives
 
@@ -86,7 +87,7 @@ def test_a_stop_keeps_what_is_pending_and_lets_the_waiting_agent_go(site: Ground
         agent.start()
         (item,) = eventually(gateway.pending)
         gateway.end(signal.SIGTERM)
-        agent.join(15)
+        agent.join(PATIENCE)
         assert text_of(answers[0][1]).startswith("Not executed yet")
         gateway.start()
         assert gateway.shown(item["id"])["state"] == "pending"
@@ -108,7 +109,7 @@ def test_a_call_whose_gateway_was_killed_while_the_server_ran_is_unknown(site: G
         waiting.start()
         eventually(site.witness.ran)
         gateway.end()
-        waiting.join(10)
+        waiting.join(PATIENCE)
         gateway.start()
         eventually(lambda: gateway.shown(approval)["execution"] == "outcome_unknown")
         assert gateway.decide(approval)[0] == 409
@@ -133,7 +134,7 @@ def test_an_allowed_call_killed_on_its_way_is_not_sent_again(site: Ground) -> No
         waiting.start()
         eventually(site.witness.ran)
         gateway.end()
-        waiting.join(10)
+        waiting.join(PATIENCE)
         gateway.start()
         gateway.call(site.agents[0], "slow", key="other", seconds=0)
     assert site.witness.ran() == [("slow", "k"), ("slow", "other")]
@@ -153,14 +154,14 @@ def test_a_suspended_gateway_does_not_contradict_the_one_that_took_over(site: Gr
         first.send(signal.SIGSTOP)
         eventually(lambda: second.shown(approval)["execution"] == "outcome_unknown")
         first.send(signal.SIGCONT)
-        waiting.join(15)
+        waiting.join(PATIENCE)
         assert text_of(told[0][1]).startswith("Outcome unknown")
         assert second.shown(approval)["execution"] == "outcome_unknown"
     assert site.witness.ran() == [("slow", "k")]
 
 
 def test_two_gateways_never_both_run_one_approval(site: Ground) -> None:
-    site.site.environ = {**site.site.environ, "SIGNOFF_HOLD": "20"}
+    site.site.environ = {**site.site.environ, "SIGNOFF_HOLD": "180"}
     with site.gateway() as first, site.gateway() as second, ThreadPoolExecutor(6) as pool:
         for n in range(4):
 
@@ -171,7 +172,7 @@ def test_two_gateways_never_both_run_one_approval(site: Ground) -> None:
             (item,) = eventually(lambda: [one for one in first.pending() if one["attempts"] == 6])
             first.decide(item["id"])
             # Whoever waits beside the one that runs it gets its answer too.
-            assert [one.result(10) for one in told] == [f"held k{n}"] * 6
+            assert [one.result(PATIENCE) for one in told] == [f"held k{n}"] * 6
     assert sorted(site.witness.ran()) == [("held", f"k{n}") for n in range(4)]
 
 
@@ -220,7 +221,7 @@ def _at_writes(site: Ground, writes: range) -> None:
         for write in writes:
             key = f"w{write}"
             died += _killed_at_write(site, gateway, key, write)
-            word = eventually(lambda key=key: _end_of(site, gateway, key), 20)  # type: ignore[misc]
+            word = eventually(lambda key=key: _end_of(site, gateway, key))  # type: ignore[misc]
             times = site.witness.ran().count(("held", key))
             assert (word, times) in {
                 ("ran", 1),

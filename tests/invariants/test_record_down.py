@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -16,6 +15,7 @@ import pytest
 
 from tests.harness import Site, eventually
 from tests.invariants.ground import Gateway, Ground, Nursery, decision_of, ground, text_of
+from tests.patience import PATIENCE
 
 TOOLS: dict[str, Any] = {"free": {}, "held": {"require_approval": True},
                          "slow": {"require_approval": True}}  # fmt: skip
@@ -65,9 +65,9 @@ def assert_refused(ground: Ground, gateway: Gateway, key: str) -> None:
 
 def assert_recovers(ground: Ground, gateway: Gateway, key: str) -> None:
     agent = ground.agents[0]
-    eventually(lambda: gateway.call(agent, "free", key=key)[0] == 200, 10)
+    eventually(lambda: gateway.call(agent, "free", key=key)[0] == 200)
     assert ("free", key) in ground.witness.ran()
-    assert eventually(lambda: gateway.ask("GET", "/readyz", "-")[0] == 200, 10)
+    assert eventually(lambda: gateway.ask("GET", "/readyz", "-")[0] == 200)
 
 
 def test_nothing_runs_while_another_process_locks_the_record(site: Ground) -> None:
@@ -75,7 +75,7 @@ def test_nothing_runs_while_another_process_locks_the_record(site: Ground) -> No
         _, answer = gateway.call(site.agents[0], "held", key="before")
         with locked(site):
             assert_refused(site, gateway, "locked")
-            eventually(lambda: gateway.ask("GET", "/readyz", "-")[0] == 503, 10)
+            eventually(lambda: gateway.ask("GET", "/readyz", "-")[0] == 503)
             assert [item["id"] for item in gateway.pending()] == [
                 decision_of(answer)["approval_id"]
             ]
@@ -86,7 +86,7 @@ def test_nothing_runs_while_the_disk_is_full(site: Ground) -> None:
     with site.gateway() as gateway:
         gateway.call(site.agents[0], "free", key="before")
         with full(site, gateway):
-            eventually(lambda: gateway.call(site.agents[0], "free", key="x")[0] == 503, 10)
+            eventually(lambda: gateway.call(site.agents[0], "free", key="x")[0] == 503)
             assert_refused(site, gateway, "full")
         assert_recovers(site, gateway, "after")
 
@@ -114,10 +114,10 @@ def test_a_run_whose_end_cannot_be_recorded_is_unknown_and_never_stuck(site: Gro
         repeat.start()
         eventually(site.witness.ran)
         with locked(site):
-            repeat.join(BUSY + 10)
+            repeat.join(PATIENCE)
             assert text_of(told[0][1]).startswith("Outcome unknown")
         shown = eventually(
-            lambda: (found := gateway.shown(approval))["execution"] != "executing" and found, 10
+            lambda: (found := gateway.shown(approval))["execution"] != "executing" and found
         )
         assert shown["execution"] == "outcome_unknown"
         assert site.witness.ran() == [("slow", "k")]
@@ -136,8 +136,8 @@ def test_a_run_outlives_a_locked_record(site: Ground) -> None:
         repeat.start()
         eventually(site.witness.ran)
         with locked(site):  # far longer than the lease
-            eventually(lambda: gateway.ask("GET", "/readyz", "-")[0] == 503, 10)
-        repeat.join(20)
+            eventually(lambda: gateway.ask("GET", "/readyz", "-")[0] == 503)
+        repeat.join(PATIENCE)
         assert text_of(told[0][1]) == "slow k"
         assert gateway.shown(approval)["execution"] == "succeeded"
 
@@ -150,10 +150,10 @@ def test_a_policy_saved_while_the_record_is_away_holds_at_once_and_is_recorded_l
         approval = decision_of(answer)["approval_id"]
         with locked(site):
             site.site.policy(tools={"free": {}})
-            eventually(lambda: "policy.not_recorded" in site.site.log(), 20)
-        eventually(lambda: gateway.shown(approval)["state"] == "superseded", 10)
+            eventually(lambda: "policy.not_recorded" in site.site.log())
+        eventually(lambda: gateway.shown(approval)["state"] == "superseded")
         site.site.policy(tools={})  # the file is still watched
-        eventually(lambda: decision_of(gateway.call(site.agents[0], "free", key="k")[1]), 10)
+        eventually(lambda: decision_of(gateway.call(site.agents[0], "free", key="k")[1]))
     told = site.rows("SELECT event FROM history WHERE event = 'policy_loaded'")
     assert len(told) == 2
 
@@ -167,10 +167,8 @@ def test_a_read_only_record_refuses_to_start(site: Ground) -> None:
     bounded = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--inh-caps",
                "-dac_override,-dac_read_search")  # fmt: skip
     assert isinstance(site.site, Site)
-    started = time.monotonic()
     ended = site.site.run("up", check=False, prefix=bounded)
     assert ended.returncode != 0
     assert "denied" in ended.stderr + ended.stdout
-    assert time.monotonic() - started < 30
     for file in site.site.data.iterdir():
         file.chmod(0o600)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.harness import eventually
 from tests.invariants.ground import Gateway, Ground, Nursery, ground
+from tests.patience import PATIENCE
 
 HELD: dict[str, Any] = {"held": {"require_approval": True}}
 DENIED: dict[str, Any] = {"held": {"action": "deny", "reason": "Not any more."}}
@@ -20,7 +21,7 @@ ROUNDS = 6
 
 @pytest.fixture
 def site(tmp_path: Path, nursery: Nursery) -> Iterator[Ground]:
-    with ground(tmp_path, nursery, tools=HELD, SIGNOFF_HOLD="20") as found:
+    with ground(tmp_path, nursery, tools=HELD, SIGNOFF_HOLD="180") as found:
         yield found
         found.assert_intact()
 
@@ -40,14 +41,14 @@ def test_an_approval_against_a_policy_reload_runs_before_the_change_or_never(
             barrier = threading.Barrier(2)
 
             def save(barrier: threading.Barrier = barrier) -> None:
-                barrier.wait(10)
+                barrier.wait(PATIENCE)
                 site.site.policy(tools=DENIED)
 
             saving, before = pool.submit(save), loaded(site)
             decided = press(gateway, item["id"], barrier, later=place / 40)
-            saving.result(10)
+            saving.result(PATIENCE)
             eventually(lambda before=before: loaded(site) > before)  # type: ignore[misc]
-            status, answer = waiting.result(20)
+            status, answer = waiting.result(PATIENCE)
             ran = site.witness.ran().count(("held", key))
             assert (status, decided) in {(200, 200), (200, 409)}
             assert ran == (not answer["result"]["isError"])
@@ -65,6 +66,6 @@ def test_an_approval_against_a_policy_reload_runs_before_the_change_or_never(
 
 def press(gateway: Gateway, approval: str, barrier: threading.Barrier, *, later: float) -> int:
     """Approve at the barrier, or a little after: the watch needs a moment to see the file."""
-    barrier.wait(10)
+    barrier.wait(PATIENCE)
     threading.Event().wait(later)
     return gateway.decide(approval)[0]

@@ -15,6 +15,7 @@ import pytest
 
 from tests.end_to_end.desk import Desk
 from tests.harness import Site, eventually
+from tests.patience import PATIENCE
 from tests.tasks.agent import Agent
 
 TOOLS = ("whole", "broken_after", "broken_before")
@@ -75,7 +76,7 @@ def serving() -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(5)
+        thread.join(PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +100,7 @@ def test_a_stream_that_breaks_off_is_told_by_what_had_passed(
 ) -> None:
     agent = Agent(f"{site.url}/mcp/breaking", site.grant(tool), tasks=False)
     body = agent.body("tools/call", {"name": tool, "arguments": {}})
-    with httpx2.Client(timeout=10) as http:
+    with httpx2.Client(timeout=PATIENCE) as http:
         answer = http.post(agent.url, json=body, headers=agent.headers(body))
     assert answer.headers["content-type"] == "text/event-stream"
     assert ('"result"' in answer.text) == (outcome == "succeeded")

@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from gateway.relay.stdio import StdioUpstream
+from tests.patience import PATIENCE
 from tests.relay.test_stdio import CHILDREN, META, MODERN, post
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +25,7 @@ async def test_a_change_of_tools_is_heard_without_a_listener(protocol: str) -> N
     )
     params = {"say": ["notifications/tools/list_changed"], "_meta": META}
     try:
-        with anyio.fail_after(20):
+        with anyio.fail_after(PATIENCE):
             session = ""
             if protocol != MODERN:
                 opening = {"protocolVersion": protocol, "capabilities": {}}

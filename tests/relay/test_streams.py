@@ -13,6 +13,7 @@ import pytest
 
 from gateway.relay.sse import Event, SseParser
 from tests.conformance.stage import Front, approving, gateway, reference
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.xdist_group("conformance")
 HIDDEN = "test_simple_text"
@@ -40,7 +41,7 @@ def ask(url: str, session: str = "", **message: Any) -> tuple[str, str, bytes]:
         headers |= {"Mcp-Session-Id": session, "MCP-Protocol-Version": "2025-11-25"}
     body = json.dumps({"jsonrpc": "2.0", **message}).encode()
     request = urllib.request.Request(url, body, headers)  # noqa: S310 - loopback
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - loopback
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310 - loopback
         headers = dict(answer.headers.items())
         return headers.get("content-type", ""), headers.get("mcp-session-id", ""), answer.read()
 
@@ -65,7 +66,7 @@ def resumed(url: str, session: str, after: str) -> Iterator[Event]:
         "Last-Event-ID": after,
     }
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - loopback
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - loopback
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310 - loopback
         parser = SseParser()
         for line in answer:
             yield from parser.feed(line)
@@ -95,7 +96,8 @@ def test_the_result_of_an_approved_call_is_fetched_after_its_stream_was_closed(
 ) -> None:
     session = opened(front.url)
     params = {"name": "test_reconnection", "arguments": {}}
-    with approving(front.site) as approved:
+    with approving(front.site) as desk:
         kind, _, body = ask(front.url, session, id=2, method="tools/call", params=params)
-    assert (kind, len(approved)) == ("application/json", 1)
+        ran = desk.events(event="claimed", tool="test_reconnection")
+    assert (kind, len(ran)) == ("application/json", 1)
     assert json.loads(body)["result"]["content"][0]["text"] == "Reconnection test completed"

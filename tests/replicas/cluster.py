@@ -17,6 +17,7 @@ from pathlib import Path
 import psycopg
 
 from tests.harness import free_port
+from tests.patience import PATIENCE
 
 
 class NoServer(Exception):
@@ -82,7 +83,7 @@ class Cluster:
             cwd=self.folder,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
         if done.returncode:

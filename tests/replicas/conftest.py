@@ -11,6 +11,7 @@ from sqlalchemy import URL, make_url
 
 from tests.approvals.conftest import POSTGRES
 from tests.invariants.ground import Nursery
+from tests.patience import PATIENCE
 from tests.replicas.cluster import Cluster, NoServer, cluster
 from tests.replicas.proxy import Proxy
 
@@ -29,7 +30,7 @@ def postgres() -> Iterator[URL]:
     plain = server.set(drivername="postgresql").render_as_string(hide_password=False)
     name = f"signoff_{secrets.token_hex(6)}"
     try:
-        admin = psycopg.connect(plain, autocommit=True, connect_timeout=2)
+        admin = psycopg.connect(plain, autocommit=True, connect_timeout=int(PATIENCE))
     except psycopg.OperationalError:
         pytest.skip("PostgreSQL does not answer; set SIGNOFF_TEST_POSTGRES (issue 5)")
     with admin:

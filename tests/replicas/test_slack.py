@@ -41,7 +41,7 @@ class Town:
             found = [one for one in self.slack.shown() if f'"{key}"' in str(one.blocks)]
             return found[0] if found and found[0].buttons() else None
 
-        return eventually(posted, 20)
+        return eventually(posted)
 
     def press(self, card: Message, *, to: int) -> None:
         button = card.button("approval.approve")
@@ -66,7 +66,7 @@ def town(tmp_path: Path, nursery: Nursery, postgres: URL) -> Iterator[Town]:
             tools=TOOLS,
             agents=CALLS,
             SIGNOFF_DATABASE_URL=postgres.render_as_string(hide_password=False),
-            SIGNOFF_HOLD="20",
+            SIGNOFF_HOLD="180",
             SIGNOFF_SLACK_BOT_TOKEN=slack.bot_token,
             SIGNOFF_SLACK_APP_TOKEN=slack.app_token,
             SIGNOFF_SLACK_CHANNEL="C1",
@@ -99,7 +99,7 @@ def test_presses_delivered_to_either_gateway_run_each_call_once(town: Town) -> N
         assert sorted(town.site.witness.ran()) == [("held", f"k{n}") for n in range(CALLS)]
         votes = town.site.rows("SELECT count(*) FROM decision")
         assert votes == [(CALLS,)]
-        eventually(lambda: all(not message.buttons() for message in town.slack.shown()), 20)
+        eventually(lambda: all(not message.buttons() for message in town.slack.shown()))
         assert len(town.slack.shown()) == CALLS
 
 

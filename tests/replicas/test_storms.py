@@ -80,7 +80,7 @@ def rage(site: Ground, server: Cluster, rounds: int, *, only: tuple[str, ...] = 
         possible = faults(site, server, storm)
         storm.rage(rounds, LONGEST, {k: v for k, v in possible.items() if not only or k in only})
         for gateway in (one, other):
-            eventually(lambda gateway=gateway: ready(gateway), 30)  # type: ignore[misc]
+            eventually(lambda gateway=gateway: ready(gateway))  # type: ignore[misc]
         figures: dict[str, Any] = storm.check(record_dies=True)
     print(f"{rounds} faults in {time.monotonic() - began:.0f} s: {figures}")
     assert figures["executions"] > rounds / 2

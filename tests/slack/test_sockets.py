@@ -13,6 +13,7 @@ from approvals.slack.api import opened as api_opened
 from approvals.slack.app import SlackApp, opened
 from approvals.slack.pinned import Pin
 from approvals.slack.socket import Refused, address, introduce
+from tests.patience import PATIENCE
 from tests.slack.bench import Bench, bench, setting
 from tests.slack.message import Fault
 from tests.slack.payloads import click
@@ -27,7 +28,7 @@ async def there(tmp_path: Path) -> AsyncIterator[Bench]:
         yield made
 
 
-async def fault_within(app: SlackApp, seconds: float = 5.0) -> str:
+async def fault_within(app: SlackApp, seconds: float = PATIENCE) -> str:
     """The first thing that is wrong, told within these seconds."""
     async with asyncio.timeout(seconds):
         while not app.health.faults():  # noqa: ASYNC110 - as a monitor asks /readyz
@@ -35,7 +36,7 @@ async def fault_within(app: SlackApp, seconds: float = 5.0) -> str:
     return app.health.faults()[0]
 
 
-async def well(app: SlackApp, seconds: float = 5.0) -> None:
+async def well(app: SlackApp, seconds: float = PATIENCE) -> None:
     """Until nothing is wrong any more."""
     async with asyncio.timeout(seconds):
         while app.health.faults():  # noqa: ASYNC110 - as a monitor asks /readyz
@@ -85,7 +86,7 @@ async def test_a_renewed_connection_is_made_before_the_old_one_ends(
 
 async def test_a_connection_that_breaks_is_made_anew(there: Bench) -> None:
     there.sockets.cut()
-    await there.sockets.made(2, seconds=15)
+    await there.sockets.made(2)
     held = there.held()
     await there.press(click(there.slack, held, "approval.approve"))
     assert await there.state(held) is State.APPROVED

@@ -12,6 +12,7 @@ from approvals.outbox import LEASE
 from approvals.slack import messages
 from approvals.store import Database
 from tests.approvals.record import BOB, KEYS, Record
+from tests.patience import PATIENCE
 from tests.slack.desk import actions, desk, opened
 from tests.slack.message import Fault, broken, busy, dropped, says, slow
 from tests.slack.workspace import EVERYTHING
@@ -62,7 +63,7 @@ async def test_a_card_that_slack_took_without_saying_so_is_found_again_and_kept_
     sqlite_record: Record, fault: Fault
 ) -> None:
     record = sqlite_record
-    async with desk(record, seconds=0.3) as here:
+    async with desk(record, seconds=3.0) as here:
         here.slack.script("chat.postMessage", fault)
         held = record.hold()
         await here.told()
@@ -90,7 +91,7 @@ async def test_a_decision_made_while_the_card_was_in_doubt_reaches_it(
     sqlite_record: Record,
 ) -> None:
     record = sqlite_record
-    async with desk(record, seconds=0.3) as here:
+    async with desk(record, seconds=3.0) as here:
         here.slack.script("chat.postMessage", slow(1.0))
         held = record.hold()
         await here.now_told()
@@ -103,7 +104,7 @@ async def test_without_leave_to_look_it_waits_a_minute_and_a_stray_card_is_adopt
     sqlite_record: Record,
 ) -> None:
     record = sqlite_record
-    async with desk(record, seconds=0.3) as here:
+    async with desk(record, seconds=3.0) as here:
         here.slack.scopes = EVERYTHING - HISTORY
         here.slack.script("chat.postMessage", slow(1.0))
         held = record.hold()
@@ -307,7 +308,7 @@ async def test_two_replicas_post_each_card_once_and_show_the_last_state(record: 
                         return
                     record.clock.pass_(seconds=max(0.0, (waits - here.now()) / 1000))
 
-            with anyio.fail_after(30):
+            with anyio.fail_after(PATIENCE):
                 await settle()
                 for one in held:
                     record.decide(one, choice=Choice.DENY)
@@ -348,7 +349,7 @@ async def test_slack_is_said_to_be_well_again_when_nothing_is_left_to_send(
 
 async def test_a_press_on_a_card_in_doubt_ends_the_doubt(sqlite_record: Record) -> None:
     record = sqlite_record
-    async with desk(record, seconds=0.3) as here:
+    async with desk(record, seconds=3.0) as here:
         here.slack.scopes = EVERYTHING - HISTORY
         here.slack.script("chat.postMessage", slow(1.0))
         held = record.hold(terms=Terms(quorum=2))

@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from aiohttp import web
 
+from tests.patience import PATIENCE
 from tests.slack.message import Call, Fault, Message, Params, Refused
 from tests.slack.methods import METHODS, authorize
 from tests.slack.people import Channel, Group, Person
@@ -97,7 +98,7 @@ class Workspace:
         self.triggers[made] = self.clock()
         return made
 
-    async def until(self, ready: Callable[[], object], seconds: float = 10.0) -> None:
+    async def until(self, ready: Callable[[], object], seconds: float = PATIENCE) -> None:
         """Until a call has made it true.
 
         Raises:
@@ -131,12 +132,12 @@ class Workspace:
 
         thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
         thread.start()
-        started.wait(10)
+        started.wait(PATIENCE)
         try:
             yield self
         finally:
             loop.call_soon_threadsafe(ended.set)
-            thread.join(10)
+            thread.join(PATIENCE)
             loop.close()
 
     # What Slack does.

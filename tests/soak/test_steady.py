@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import ROOT, START_SECONDS, Site, accepts, end, eventually, free_port
+from tests.harness import ROOT, Site, accepts, end, eventually, free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("steady")]
 CALLS = int(os.environ.get("SIGNOFF_STEADY_CALLS", "1000000"))
@@ -39,7 +39,7 @@ def quick_server() -> Iterator[str]:
         text=True,
     )  # fmt: skip
     try:
-        eventually(lambda: accepts(port), START_SECONDS)
+        eventually(lambda: accepts(port))
         yield f"http://127.0.0.1:{port}/mcp"
     finally:
         end(process)

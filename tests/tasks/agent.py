@@ -16,6 +16,7 @@ from typing import Any, Final
 import httpx2
 
 from tests.harness import eventually
+from tests.patience import PATIENCE
 
 TASKS: Final = "io.modelcontextprotocol/tasks"
 VERSION: Final = "2026-07-28"
@@ -65,7 +66,7 @@ class Agent:
     def ask(self, method: str, headers: Json | None = None, **params: Any) -> Reply:
         """One request; the answer may come as JSON or as the last event of a stream."""
         body = self.body(method, params)
-        with httpx2.Client(timeout=60) as http:
+        with httpx2.Client(timeout=PATIENCE) as http:
             answer = http.post(self.url, json=body, headers=self.headers(body, headers))
         return Reply(answer.status_code, _last(answer))
 
@@ -89,7 +90,7 @@ class Agent:
     def cancel(self, task: str) -> Reply:
         return self.ask("tasks/cancel", taskId=task)
 
-    def until(self, task: str, *statuses: str, seconds: float = 15) -> Json:
+    def until(self, task: str, *statuses: str, seconds: float = PATIENCE) -> Json:
         """The task once its status is one of these."""
 
         def look() -> Json | None:
@@ -98,7 +99,7 @@ class Agent:
 
         return eventually(look, seconds)
 
-    def ended(self, task: str, seconds: float = 15) -> Json:
+    def ended(self, task: str, seconds: float = PATIENCE) -> Json:
         return self.until(task, *ENDED, seconds=seconds)
 
     @contextmanager
@@ -106,7 +107,7 @@ class Agent:
         """A subscription; its messages as they come."""
         body = self.body("subscriptions/listen", {"notifications": wanted})
         with (
-            httpx2.Client(timeout=20) as http,
+            httpx2.Client(timeout=PATIENCE) as http,
             http.stream("POST", self.url, json=body, headers=self.headers(body)) as stream,
         ):
             assert stream.headers["content-type"] == "text/event-stream", stream.read()

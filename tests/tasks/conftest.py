@@ -17,7 +17,7 @@ from tests.harness import Site, eventually
 from tests.jobs import TOOLS
 from tests.tasks.agent import Agent
 
-HOLD = 20
+HOLD = 180  # seconds; longer than any wait of a test
 FLEETING: dict[str, Any] = {
     "conditions": [{"path": "args.kind", "op": "eq", "value": "fleeting"}],
     "expires": "1s",

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from tests.harness import eventually
+from tests.patience import PATIENCE
 from tests.tasks.agent import Reply
 from tests.tasks.conftest import Scene, scene_in
 
@@ -28,7 +29,7 @@ def test_a_quick_approval_is_answered_with_the_result(quick: Scene, key: str) ->
     waiting = threading.Thread(target=lambda: answers.append(agent.call("slow_compute", key=key)))
     waiting.start()
     quick.approve(key)
-    waiting.join(10)
+    waiting.join(PATIENCE)
     assert (answers[0].text, answers[0].result["resultType"]) == (f"computed {key}", "complete")
     assert quick.happened("came", key) == 1
 
@@ -47,7 +48,7 @@ def test_who_leaves_before_it_hears_of_the_task_has_none_and_nothing_runs(
     body = agent.body("tools/call", {"name": "slow_compute", "arguments": {"key": key}})
     request = httpx2.Request("POST", agent.url, json=body, headers=agent.headers(body))
     head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
-    with socket.create_connection(("127.0.0.1", quick.site.port), 5) as connection:
+    with socket.create_connection(("127.0.0.1", quick.site.port), PATIENCE) as connection:
         line = f"POST {request.url.path} HTTP/1.1\r\n{head}\r\n"
         connection.sendall(line.encode() + request.read())
         row = quick.pending(key)

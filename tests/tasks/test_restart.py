@@ -13,6 +13,7 @@ import pytest
 from approvals import queue
 from approvals.model import Choice, Moved, Reviewer
 from tests.harness import eventually
+from tests.patience import PATIENCE
 from tests.tasks.agent import ENDED, Agent
 from tests.tasks.conftest import Scene, scene_in
 
@@ -100,7 +101,7 @@ def test_a_sealed_question_outlives_its_gateway(own: Scene, key: str) -> None:
     call = threading.Thread(target=lambda: agent.call("confirm_delete", key=key), daemon=True)
     call.start()
     own.approve(key)
-    call.join(10)
+    call.join(PATIENCE)
     asked = agent.call("confirm_delete", key=key)
     restart(own)
     more = {"inputResponses": {"confirm": YES}, "requestState": asked.result["requestState"]}
@@ -163,7 +164,7 @@ class Crowd:
     def join(self) -> None:
         self.stop.set()
         for thread in self.threads:
-            thread.join(20)
+            thread.join(PATIENCE)
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(40, marks=pytest.mark.slow)])
@@ -183,7 +184,7 @@ def test_killing_the_gateway_again_and_again_loses_and_doubles_no_task(
         own.desk.approve(row["id"])
     outcomes: dict[str, int] = {}
     for key, task in crowd.begun.items():
-        ended = crowd.agents[key.split("-")[0]].until(task, *ENDED, seconds=30)
+        ended = crowd.agents[key.split("-")[0]].until(task, *ENDED)
         assert ended["status"] == "completed"
         came, unknown = own.happened("came", key), ended["result"].get("isError", False)
         assert came == 1 or (unknown and came == 0), (key, came, ended)

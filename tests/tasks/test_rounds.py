@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.harness import eventually
+from tests.patience import PATIENCE
 from tests.tasks.agent import Agent, Reply
 from tests.tasks.conftest import Scene
 
@@ -25,7 +26,7 @@ def approved(scene: Scene, agent: Agent, tool: str, key: str, **arguments: Any) 
     )
     waiting.start()
     scene.approve(key)
-    waiting.join(15)
+    waiting.join(PATIENCE)
     return answers[0]
 
 
@@ -116,14 +117,14 @@ def test_an_answer_is_sent_once_however_often_it_is_brought(scene: Scene, key: s
     barrier = threading.Barrier(6)
 
     def bring() -> None:
-        barrier.wait(5)
+        barrier.wait(PATIENCE)
         answers.append(agent.call("confirm_delete", key=key, more=more))
 
     threads = [threading.Thread(target=bring) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(15)
+        thread.join(PATIENCE)
     texts = {answer.text for answer in answers if "result" in answer.message}
     assert f"deleted {key}" in texts
     assert all("delivered before" in other for other in texts - {f"deleted {key}"})
@@ -196,7 +197,7 @@ def test_a_question_that_awaits_a_handle_is_answered_through_it(scene: Scene, ke
     task = threading.Thread(target=lambda: agent.call("confirm_delete", key=key), daemon=True)
     task.start()
     row = scene.approve(key)
-    task.join(10)
+    task.join(PATIENCE)
     asked = agent.call("signoff_await_approval", approval_id=row["id"])
     assert asked.result["resultType"] == "input_required"
     more = retry(asked, confirm=YES)

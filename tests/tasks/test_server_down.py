@@ -13,6 +13,7 @@ import pytest
 
 from tests.end_to_end.desk import Desk
 from tests.harness import Site, eventually
+from tests.patience import PATIENCE
 from tests.tasks.agent import Agent
 
 LIMIT = {"counter": "once", "window": "day", "max": 1, "scope": "grant"}
@@ -57,7 +58,7 @@ class Shop:
                 told = {"jsonrpc": "2.0", "id": message["id"], "result": result}
                 if message["method"] == "tools/list" and shop.closing.is_set():
                     threading.Thread(target=shop.close).start()
-                    shop.closed.wait(5)
+                    shop.closed.wait(PATIENCE)
                 body = json.dumps(told).encode()
                 self.send_response(200)  # HTTP/1.0: the connection ends with the answer
                 self.send_header("content-type", "application/json")

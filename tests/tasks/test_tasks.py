@@ -8,6 +8,7 @@ import httpx2
 import pytest
 
 from tests.harness import eventually
+from tests.patience import PATIENCE
 from tests.tasks.agent import TASKS, Agent
 from tests.tasks.conftest import Scene
 
@@ -144,7 +145,7 @@ def test_only_a_request_that_declares_tasks_gets_one(scene: Scene, key: str) -> 
     )
     waiting.start()
     scene.approve(key)
-    waiting.join(10)
+    waiting.join(PATIENCE)
     assert answers == [f"computed {key}"]
     task = knowing.begin("slow_compute", key=f"{key} again")
     for method in ("tasks/get", "tasks/update", "tasks/cancel"):
@@ -183,14 +184,14 @@ def test_the_same_call_twice_is_one_task_and_runs_once(scene: Scene, key: str) -
     barrier = threading.Barrier(4)
 
     def begin(agent: Agent) -> None:
-        barrier.wait(5)
+        barrier.wait(PATIENCE)
         begun.append(agent.begin("slow_compute", key=key, seconds=0.2))
 
     threads = [threading.Thread(target=begin, args=(agent,)) for agent in agents]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE)
     assert len(set(begun)) == 1
     scene.approve(key)
     assert agents[0].ended(begun[0])["status"] == "completed"
@@ -210,7 +211,7 @@ def test_a_task_and_an_agent_that_waits_in_place_share_one_run(scene: Scene, key
     row = scene.pending(key)
     eventually(lambda: scene.desk.approval(row["id"])["attempts"] == 2)
     scene.desk.approve(row["id"])
-    waiting.join(10)
+    waiting.join(PATIENCE)
     assert answers == [f"computed {key}"]
     assert scene.agent(token=token).ended(task)["result"]["content"][0]["text"] == answers[0]
     assert scene.happened("came", key) == 1

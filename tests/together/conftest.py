@@ -19,6 +19,7 @@ from mcp.client.streamable_http import streamable_http_client
 from tests.conformance.stage import BY_PIPE, reference
 from tests.end_to_end.desk import Desk, at_work
 from tests.harness import Site, Witness, free_port, witness
+from tests.patience import PATIENCE
 
 Json = dict[str, Any]
 Mode = Literal["legacy", "auto"]
@@ -29,7 +30,7 @@ BRIEF: dict[str, Any] = {
 }
 LONG = "a" * 50 + "-very-long"
 
-PATIENCE = 60.0  # seconds for all that one client does
+
 QUICK = ("w", "reference", "down", LONG)
 """All but the one that is started as a command, which takes a second."""
 
@@ -74,7 +75,7 @@ class House:
             f"{self.site.url}/mcp",
             json=envelope(method, params, capabilities),
             headers=headers(token, method, named),
-            timeout=20,
+            timeout=PATIENCE,
         )
         result: Json = answer.json()["result"]
         return result
@@ -88,7 +89,7 @@ class House:
             f"{self.site.url}/mcp",
             json=envelope(method, params, capabilities),
             headers=headers(token, method, ""),
-            timeout=20,
+            timeout=PATIENCE,
         ) as answer:
             for line in answer.iter_lines():
                 if line.startswith("data:"):
@@ -124,7 +125,7 @@ def headers(token: str, method: str, named: str) -> dict[str, str]:
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("together")
     with witness(folder) as server, reference() as url:
-        site = Site(folder, {"SIGNOFF_HOLD": "20", "SIGNOFF_PROGRESS": "0.5"})
+        site = Site(folder, {"SIGNOFF_HOLD": "180", "SIGNOFF_PROGRESS": "0.5"})
         site.policy(
             default="allow",
             hide=["secret", "test_missing_capability"],

@@ -17,6 +17,7 @@ from mcp.types import (
 
 from tests.end_to_end.in_place import approved_in_place, in_thread, text
 from tests.harness import eventually
+from tests.patience import PATIENCE
 from tests.together.conftest import LONG, House, Mode
 
 pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("together")]
@@ -200,7 +201,7 @@ async def test_input_that_a_modern_server_wants_is_asked_for(house: House, serve
 async def test_a_change_of_one_servers_tools_is_heard(house: House) -> None:
     async with house.client("auto") as client, client.listen(tools_list_changed=True) as heard:
         await client.call_tool("reference__test_trigger_tool_change", {})
-        with anyio.fail_after(10):
+        with anyio.fail_after(PATIENCE):
             async for event in heard:
                 assert "tools" in type(event).__name__.lower()
                 break

@@ -14,6 +14,7 @@ import pytest
 
 from tests.end_to_end.agents import agent
 from tests.harness import Site, eventually, witness
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.xdist_group("together")
 
@@ -29,7 +30,7 @@ def test_the_tools_of_a_server_that_went_down_stay_listed_and_are_not_sent(tmp_p
             with agent("py2-modern", url, token, log=tmp_path / "agent.log") as connected:
                 before = connected.tools()
                 server.process.kill()
-                server.process.wait(5)
+                server.process.wait(PATIENCE)
                 assert sorted(connected.tools()) == sorted(before)
                 assert "Nothing was sent" in connected.call("w__free", key="k").text
             # Also for an agent that connects now, in either era.
@@ -81,7 +82,7 @@ class _Changing(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
-        self.changed.wait(20)
+        self.changed.wait(PATIENCE)
         note = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
         self.wfile.write(f"data: {json.dumps(note)}\n\n".encode())
         self.wfile.flush()
@@ -116,7 +117,7 @@ def changing() -> Iterator[tuple[str, type[_Changing]]]:
     finally:
         handler.changed.set()
         server.shutdown()
-        thread.join(5)
+        thread.join(PATIENCE)
         server.server_close()
 
 

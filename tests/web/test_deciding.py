@@ -6,6 +6,7 @@ import anyio
 import pytest
 
 from approvals.model import State, Terms
+from tests.patience import PATIENCE
 from tests.web.conftest import FROM_OUR_PAGE, Door
 from tests.web.scene import Scene
 
@@ -117,7 +118,7 @@ async def test_the_loser_of_a_race_is_told_who_won(scene: Scene, door: Door) -> 
         answer = await visits[name].post(f"/approvals/{held.id}/decide", form)
         statuses[name], bodies[name] = answer.status_code, answer.text
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(PATIENCE):
         async with anyio.create_task_group() as group:
             for name in visits:
                 group.start_soon(press, name)
