@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,8 +107,8 @@ class Witness:
 
 
 @contextmanager
-def witness(folder: Path, *, port: int = 0) -> Iterator[Witness]:
-    """A remembering server for the length of the block."""
+def witness(folder: Path, *, port: int = 0, tools: str = "") -> Iterator[Witness]:
+    """A remembering server for the length of the block, perhaps with tools of these names."""
     port = port or free_port()
     file = folder / "witness.jsonl"
     process = subprocess.Popen(
@@ -115,7 +116,11 @@ def witness(folder: Path, *, port: int = 0) -> Iterator[Witness]:
             sys.executable, "-m", "uvicorn", "witness:app", "--app-dir", str(ROOT / "tests"),
             "--port", str(port), "--no-access-log", "--log-level", "error",
         ],
-        env={**os.environ, "WITNESS_FILE": str(file)},
+        env={
+            **os.environ,
+            "WITNESS_FILE": str(file),
+            **({"WITNESS_TOOLS": tools} if tools else {}),
+        },
         text=True,
     )  # fmt: skip
     try:
@@ -175,7 +180,8 @@ class Site:
 
         with self.record() as database:
             people = People(database, database.clock)
-            return asyncio.run(make(database, people))
+            with ThreadPoolExecutor(1) as aside:  # a browser's loop may have this thread
+                return aside.submit(asyncio.run, make(database, people)).result(PATIENCE)
 
     def write(self, fn: Callable[[Transaction], T]) -> T:
         """One write on the record, beside the running gateway."""

@@ -15,7 +15,8 @@ from typing import Any
 VERSIONS = ("2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26")
 INFO = {"name": "witness", "version": "1"}
 META = {"io.modelcontextprotocol/serverInfo": INFO}
-TOOLS = ("free", "limited", "denied", "held", "secret", "slow", "broken", "die", "huge", "garbage")
+USUAL = "free limited denied held secret slow broken die huge garbage"
+TOOLS = tuple(os.environ.get("WITNESS_TOOLS", USUAL).split())
 SCHEMA = {
     "type": "object",
     "properties": {"key": {"type": "string"}, "amount": {}},

@@ -69,6 +69,16 @@ class Desk:
         items: list[Row] = self._get("/history", **filters)["items"]
         return [item["event"] for item in reversed(items)]
 
+    def rows(self, **filters: str) -> list[Row]:
+        """All such rows of the history, newest first."""
+        found: list[Row] = []
+        page = self._get("/history", **filters)
+        while True:
+            found += page["items"]
+            if page["next"] is None:
+                return found
+            page = self._get("/history", before=page["next"], **filters)
+
     def opened(self, key: str) -> int:
         """How many approvals were ever opened for calls with this key."""
         items: list[Row] = self._get("/history", event="held", text=key)["items"]
