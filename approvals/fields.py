@@ -13,6 +13,8 @@ Path = tuple[str | int, ...]
 Pattern = tuple[str | int | None, ...]  # None: any index
 
 ROOT: Final = "args"
+_SHORT: Final = 300  # characters of a path that is always written whole
+_STEP: Final = 60  # of a name in one that is not
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,49 @@ def leaves(value: Any, at: Path = ()) -> Iterator[tuple[Path, Any]]:
             yield from leaves(item, (*at, index))
     elif at or value != {}:
         yield at, value
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    """Every text in it that is a value."""
+    return (leaf for _, leaf in leaves(value) if isinstance(leaf, str))
+
+
+def names_of(value: Any) -> Iterator[str]:
+    """Every name of a member, at any depth."""
+    if isinstance(value, dict):
+        for name, member in value.items():
+            yield name
+            yield from names_of(member)
+    elif isinstance(value, list):
+        for item in value:
+            yield from names_of(item)
+
+
+@dataclass(slots=True)
+class Places:
+    """Writes the paths of one value's leaves, each whole while all of them together are not much
+    longer than the value: a long name above many leaves would be written once for each.
+    """
+
+    room: int  # characters of long paths still written whole
+
+    @classmethod
+    def of(cls, size: int) -> Places:
+        """For a value of `size` characters."""
+        return cls(2 * size)
+
+    def text(self, path: Path) -> tuple[str, bool]:
+        """The path as the policy writes it, and whether that is all of it."""
+        size = sum(len(step) if isinstance(step, str) else 8 for step in path)
+        if size > _SHORT:
+            if size > self.room:
+                return text(tuple(map(_brief, path)))[:_SHORT], False
+            self.room -= size
+        return text(path), True
+
+
+def _brief(step: str | int) -> str | int:
+    return step if isinstance(step, int) or len(step) <= _STEP else f"{step[:_STEP]}…"
 
 
 def text(path: Path) -> str:

@@ -193,6 +193,7 @@ class Approval:
     lease_until: Millis | None  # the claimer's; past it the outcome is unknown
     result_digest: str
     round: int = 0  # questions the server has asked so far
+    redact: tuple[str, ...] = ()  # the policy's paths that are masked, scanner or not
 
     @property
     def risk(self) -> Risk:

@@ -12,6 +12,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 from approvals.digest import canonical
@@ -37,12 +38,21 @@ _SECRET_TEXT: Final = re.compile(
       | xox[abeprs]-[A-Za-z0-9-]{10,} | xapp-[A-Za-z0-9-]{10,}
       | AKIA[0-9A-Z]{16} | ASIA[0-9A-Z]{16} | AIza[0-9A-Za-z_-]{30,} | npm_[A-Za-z0-9]{30,} )
     | -----BEGIN[ ][A-Z ]*PRIVATE[ ]KEY-----
-    | \b[Bb]earer[ ]+[A-Za-z0-9._~+/-]{16,}
-    | ://[^/\s:@]+:[^/\s:@]+@
+    | \b[Bb]earer[ ]+(?: (?: [A-Za-z0-9+] | /(?!/) ){16,}+ ={0,2} (?![A-Za-z0-9._~+/=-])
+                     | (?: [A-Za-z0-9_~+-] | \.(?!\.) ){16,}+ )
+    | ://[A-Za-z0-9._~%+-]+:[A-Za-z0-9._~%+-]+@
     """
 )
-"""No two starts of a branch share what they read: searching is linear in the text. A JSON web token
-begins anew at each `eyJ` behind a hyphen, so it is found in two steps.
+"""Each is one run of a token's own alphabet: what has other characters in it may be a command, and
+is shown. No two starts of a branch share what they read: searching is linear in the text. A JSON
+web token begins anew at each `eyJ` behind a hyphen, so it is found in two steps.
+"""
+
+_SECRET_VALUE: Final = re.compile(r"[A-Za-z0-9._~+/=@!#%^&*:,?-]+")
+_PASS_PHRASE: Final = re.compile(r"[A-Za-z0-9]+(?: [A-Za-z0-9]+)+")
+_PASS_KEY: Final = re.compile(r"pass(?:word|wd|phrase|code)$", re.IGNORECASE)
+"""Under a name that says secret only one word is masked that a shell would not take apart. What is
+named a pass phrase may be several plain words.
 """
 
 _THREE_PARTS: Final = re.compile(
@@ -52,15 +62,14 @@ _WEB_TOKEN: Final = re.compile(r"\beyJ")
 _AFTER_IT: Final = 8  # characters of the first part behind its `eyJ`, at least
 
 
-def masked(arguments: bytes, paths: Iterable[str], *, key: bytes) -> str:
+def masked(arguments: bytes, paths: Iterable[str], *, key: bytes, scan: bool = True) -> str:
     """The canonical JSON of the arguments with secrets replaced.
 
-    `paths` are the policy's (`args.card.number`, `args.items[*].secret`); values under a key that
-    names a secret, and text that looks like a well-known token, are masked besides.
+    `paths` are the policy's (`args.card.number`, `args.items[*].secret`); with `scan` also what
+    looks like a secret by its name and form, and text that looks like a well-known token.
     """
-    patterns = [pattern(path) for path in paths]
-    shown = _mask(json.loads(arguments), (), patterns, key)
-    return canonical(shown).decode()
+    mask = _Mask(tuple(pattern(path) for path in paths), key, scan=scan)
+    return canonical(_masked(json.loads(arguments), (), mask, secret=False)).decode()
 
 
 def plain(value: Any) -> bool:
@@ -75,17 +84,70 @@ def plain(value: Any) -> bool:
     return all(map(plain, value)) if isinstance(value, list) else True
 
 
-def _mask(value: Any, at: Path, patterns: list[Pattern], key: bytes) -> Any:
-    if at and (any(covers(wanted, at) for wanted in patterns) or _names_secret(at, value)):
-        return mark(value, key=key)
+def scanned(shown: Any, paths: Iterable[str]) -> tuple[Path, ...]:
+    """Where a masked form holds a mask that no path of the policy asked for: the scanner's, or a
+    text that passes itself off for one.
+    """
+    return tuple(_found(shown, (), tuple(pattern(path) for path in paths), named=False))
+
+
+def _found(value: Any, at: Path, asked: tuple[Pattern, ...], *, named: bool) -> Iterator[Path]:
+    """`named`: the name of something around it holds a mask."""
+    if any(covers(wanted, at) for wanted in asked):
+        return
+    if isinstance(value, dict) and value:
+        for name, member in value.items():
+            yield from _found(member, (*at, name), asked, named=named or _holds_mark(name))
+    elif isinstance(value, list) and value:
+        for index, item in enumerate(value):
+            yield from _found(item, (*at, index), asked, named=named)
+    elif named or _holds_mark(value):
+        yield at
+
+
+def _holds_mark(value: Any) -> bool:
+    return isinstance(value, str) and _MARK.search(value) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Mask:
+    """What is masked, and under which key."""
+
+    patterns: tuple[Pattern, ...]
+    key: bytes
+    scan: bool
+
+
+def _masked(value: Any, at: Path, mask: _Mask, *, secret: bool) -> Any:
+    """`secret`: some name above says that what is below it is one."""
+    if at and any(covers(wanted, at) for wanted in mask.patterns):
+        return mark(value, key=mask.key)
     if isinstance(value, dict):
         return {
-            _without_tokens(name, key): _mask(member, (*at, name), patterns, key)
+            (_without_tokens(name, mask.key) if mask.scan else name): _masked(
+                member, (*at, name), mask, secret=secret or _names_secret(name, member)
+            )
             for name, member in value.items()
         }
     if isinstance(value, list):
-        return [_mask(item, (*at, index), patterns, key) for index, item in enumerate(value)]
-    return _without_tokens(value, key) if isinstance(value, str) else value
+        return [
+            _masked(item, (*at, index), mask, secret=secret) for index, item in enumerate(value)
+        ]
+    if not mask.scan:
+        return value
+    if secret and _may_be_secret(value, at):
+        return mark(value, key=mask.key)
+    return _without_tokens(value, mask.key) if isinstance(value, str) else value
+
+
+def _may_be_secret(value: Any, at: Path) -> bool:
+    """Whether a value under a secret's name has the form of one, in all its characters."""
+    if not isinstance(value, str):
+        return value is not None and not isinstance(value, bool)
+    if _SECRET_VALUE.fullmatch(value):
+        return True
+    name = next((step for step in reversed(at) if isinstance(step, str)), "")
+    return bool(_PASS_KEY.search(name) and _PASS_PHRASE.fullmatch(value))
 
 
 def _without_tokens(text: str, key: bytes) -> str:
@@ -128,9 +190,8 @@ def _tokens(text: str) -> Iterator[tuple[int, int]]:
         found = _SECRET_TEXT.search(text, at)
 
 
-def _names_secret(at: Path, value: Any) -> bool:
-    name = at[-1]
-    if not isinstance(name, str) or value is None or isinstance(value, bool):
+def _names_secret(name: str, value: Any) -> bool:
+    if value is None or isinstance(value, bool):
         return False
     counted = isinstance(value, (int, float)) or name.lower().endswith("page_token")
     harmless = counted and _HARMLESS_KEY.fullmatch(name)
@@ -145,6 +206,9 @@ def mark(value: Any, *, key: bytes) -> str:
         content = canonical(value)
         size = {dict: "object", list: "list", bool: "true or false"}.get(type(value), "number")
     return f"[redacted, {size}, fp {fingerprint(content, key=key)}]"
+
+
+_MARK: Final = re.compile(r"\[redacted, (?:[0-9]{1,12} chars|[a-z ]{4,13}), fp [0-9a-f]{8}\]")
 
 
 def fingerprint(content: bytes, *, key: bytes) -> str:
@@ -164,12 +228,61 @@ _SELECTORS: Final = (range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0), range(0x180
 _BASIC_PLANE: Final = range(0x10000)
 
 
+_JOINERS: Final = frozenset("\u200c\u200d")
+_EMOJI_JOINER: Final = "\u200d"
+_EMOJI_STYLE: Final = "\ufe0f"
+_SKINS: Final = range(0x1F3FB, 0x1F400)
+_DIRECTIONS: Final = frozenset("\u200e\u200f\u061c")
+
+
 def _hides(character: str) -> bool:
     return (
         unicodedata.category(character) in _HIDDEN_CATEGORIES
         or character in _HIDDEN_OTHERS
         or any(ord(character) in selectors for selectors in _SELECTORS)
     )
+
+
+def _ordinary(text: str, at: int) -> bool:
+    """Whether a character nobody sees stands where writing needs it: it joins emoji or letters
+    that are joined, styles an emoji, or is a direction mark beside a right-to-left letter.
+    """
+    character = text[at]
+    before, after = text[at - 1 : at], text[at + 1 : at + 2]
+    if character in _DIRECTIONS:
+        return _is_rtl(before) or _is_rtl(after)
+    if character == _EMOJI_STYLE:
+        return _is_emoji(before)
+    if character not in _JOINERS:
+        return False
+    if _is_rtl(before) and _is_rtl(after):
+        return True
+    if before == _EMOJI_STYLE:
+        before = text[at - 2 : at - 1]
+    return character == _EMOJI_JOINER and _is_emoji(before) and _is_emoji(after)
+
+
+def _is_rtl(character: str) -> bool:
+    return bool(character) and unicodedata.bidirectional(character) in ("R", "AL")
+
+
+def _is_emoji(character: str) -> bool:
+    return bool(character) and (unicodedata.category(character) == "So" or ord(character) in _SKINS)
+
+
+def runs(text: str) -> Iterator[tuple[str, bool]]:
+    """The text in runs: what a reader sees, and single characters that nobody would see (True)."""
+    start = 0
+    for at, character in enumerate(text):
+        if not character.isprintable() or not character.isascii():
+            if not _hides(character) or _ordinary(text, at):
+                continue
+            if start < at:
+                yield text[start:at], False
+            yield character, True
+            start = at + 1
+    if start < len(text):
+        yield text[start:], False
 
 
 def visible(text: str) -> str:
@@ -179,14 +292,14 @@ def visible(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_spelled(character) if _hides(character) else character for character in text)
+    return "".join(_spelled(run) if unseen else run for run, unseen in runs(text))
 
 
 def hidden(text: str) -> int:
     """How many characters of it a reader would not see; line feed, tab and plain text count 0."""
     if text.isascii() and text.isprintable():
         return 0
-    return sum(_hides(character) and character not in "\n\t\r" for character in text)
+    return sum(unseen and run not in "\n\t\r" for run, unseen in runs(text))
 
 
 def _spelled(character: str) -> str:

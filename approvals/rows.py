@@ -30,10 +30,11 @@ from approvals.model import (
     Terms,
 )
 from approvals.seal import unseal
-from approvals.tables import ApprovalRow, DecisionRow
+from approvals.tables import ApprovalRow, DecisionRow, RevisionRow
 from approvals.transaction import Transaction
 
 APPROVAL: Final[Table] = SQLModel.metadata.tables[str(ApprovalRow.__tablename__)]
+REVISION: Final[Table] = SQLModel.metadata.tables[str(RevisionRow.__tablename__)]
 DECISION: Final[Table] = SQLModel.metadata.tables[str(DecisionRow.__tablename__)]
 
 LISTED: Final = tuple(
@@ -101,6 +102,7 @@ def approval_of(row: Mapping[Any, Any], *, keys: Keys | None = None) -> Approval
         lease_until=row["lease_until"],
         result_digest=row["result_digest"],
         round=row["round"],
+        redact=tuple(json.loads(row["redact"])),
     )
 
 

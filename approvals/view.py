@@ -16,7 +16,17 @@ from sqlalchemy import Connection, select
 
 from approvals.able import unable
 from approvals.digest import canonical, sha256
-from approvals.fields import Change, Path, changes, text
+from approvals.fields import (
+    Change,
+    Path,
+    Places,
+    changes,
+    leaves,
+    names_of,
+    text,
+    texts_of,
+)
+from approvals.lookalike import SIGNS, signs
 from approvals.model import (
     Approval,
     Choice,
@@ -28,11 +38,12 @@ from approvals.model import (
     tally,
 )
 from approvals.permission import owner_of
-from approvals.redact import hidden, visible
+from approvals.redact import hidden, scanned, visible
 from approvals.reviewers import everyone
 from approvals.rows import (
     APPROVAL,
     LISTED,
+    REVISION,
     UNSETTLED,
     approval_of,
     decisions_of,
@@ -92,6 +103,15 @@ class Since:
 
 
 @dataclass(frozen=True, slots=True)
+class Edit:
+    """What reviewers made of the call that the agent asked for."""
+
+    by: tuple[str, ...]  # in the order of their edits
+    at: Millis  # of the latest
+    changes: tuple[FieldChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Earlier:
     """An earlier decision on the same tool by the same grant."""
 
@@ -110,7 +130,8 @@ class View:
     short_id: str
     target: Value | None  # what the call is mostly about
     arguments: tuple[Value, ...]  # in canonical order, secrets masked
-    flags: tuple[str, ...]  # "hidden characters", "oversized", "new target", "outcome unknown", …
+    flags: tuple[str, ...]  # "hidden characters", "masked", "new target", "outcome unknown", …
+    edit: Edit | None  # how reviewers changed what the agent asked
     since_approved: Since | None
     since_denied: Since | None
     similar: tuple[Earlier, ...]  # newest first
@@ -191,7 +212,7 @@ def view_of(connection: Connection, approval_id: str, *, now: Millis) -> View | 
 def view_in(listing: Listing, approval: Approval, *, now: Millis) -> View:
     """The view of one of several approvals, as just read on the listing's connection."""
     shown = json.loads(approval.masked)
-    arguments = tuple(_values(shown))
+    arguments = tuple(_values(shown, Places.of(len(approval.masked))))
     earlier = listing.earlier(approval)
     unknown = listing.unsettled(approval)
     target = _target(shown)
@@ -206,13 +227,15 @@ def view_in(listing: Listing, approval: Approval, *, now: Millis) -> View:
     similar = tuple(_as_earlier(one.approval) for one in earlier[:SIMILAR])
     owner = listing.owner(approval.call.grant)
     missing = tally(votes, approval.terms, approval.revision)
-    flags = _flags(approval, arguments, target, earlier, unknown=unknown is not None)
+    edit = _edit(listing.connection, approval, shown)
+    flags = _flags(approval, shown, arguments, target, earlier, unknown=unknown is not None)
     return View(
         approval=approval,
         short_id=short_id(approval.id),
         target=target,
         arguments=arguments,
         flags=flags,
+        edit=edit,
         since_approved=since_approved,
         since_denied=since_denied,
         similar=similar,
@@ -226,7 +249,7 @@ def view_in(listing: Listing, approval: Approval, *, now: Millis) -> View:
         seconds_left=max(0, (deadline - now + 999) // 1000),
         at_zero=_at_zero(approval),
         complete=not any(value.cut for value in arguments),
-        digest=_digest(approval, flags, (since_approved, since_denied), similar),
+        digest=_digest(approval, flags, (since_approved, since_denied), similar, edit),
     )
 
 
@@ -249,6 +272,7 @@ def _digest(
     flags: tuple[str, ...],
     since: tuple[Since | None, ...],
     similar: tuple[Earlier, ...],
+    edit: Edit | None,
 ) -> str:
     call = approval.call
     shown = {
@@ -263,36 +287,37 @@ def _digest(
         "flags": list(flags),
         "since": [asdict(one) if one else None for one in since],
         "similar": [asdict(one) for one in similar],
+        **({"edit": asdict(edit)} if edit is not None else {}),
     }
     return sha256(canonical(shown))
 
 
-def _values(value: Any, at: Path = ()) -> Iterator[Value]:
+def _values(value: Any, places: Places) -> Iterator[Value]:
     """Every leaf, in canonical order."""
-    if isinstance(value, dict) and value:
-        for key, member in value.items():
-            yield from _values(member, (*at, key))
-    elif isinstance(value, list) and value:
-        for index, item in enumerate(value):
-            yield from _values(item, (*at, index))
-    elif at or value != {}:
-        yield value_of(value, at)
+    for at, leaf in leaves(value):
+        place, whole = places.text(at)
+        yield _value(leaf, place, whole=whole)
 
 
 def value_of(value: Any, at: Path, *, start: int = 0) -> Value:
     """One value, made safe to show: hidden characters visible. Of a long one stay the characters
     from `start` on, and the end.
     """
+    return _value(value, text(at), start=start)
+
+
+def _value(value: Any, place: str, *, start: int = 0, whole: bool = True) -> Value:
+    """`whole`: `place` is all of the path."""
     kind, written = _written(value)
     cut = start > 0 or len(written) > LONG
     short = _shortened(written, start) if cut else written
     return Value(
-        path="".join(visible(character) for character in text(at)),
+        path=visible(place),
         type=kind,
         text="\n".join(visible(line) for line in short.split("\n")),
         size=len(written),
-        cut=cut,
-        hidden=hidden(written) + hidden(text(at)),
+        cut=cut or not whole,
+        hidden=hidden(written) + hidden(place),
     )
 
 
@@ -367,12 +392,39 @@ def _since(shown: Any, earlier: list[_Past], states: tuple[State, ...]) -> Since
     for past in earlier:
         one = past.approval
         if one.state in states:
-            differing = tuple(field_change(change) for change in changes(past.shown, shown))
+            differing = _differing(past.shown, shown, len(one.masked))
             return Since(one.id, one.decided_at or 0, one.decided_by, one.reason, differing)
     return None
 
 
+def _differing(before: Any, after: Any, size: int) -> tuple[FieldChange, ...]:
+    places = Places.of(size)
+    return tuple(
+        _field_change(change, *places.text(change.path)) for change in changes(before, after)
+    )
+
+
+def _edit(connection: Connection, approval: Approval, shown: Any) -> Edit | None:
+    if approval.revision == 1:
+        return None
+    rows = connection.execute(
+        select(REVISION.c.edited_by, REVISION.c.at, REVISION.c.masked)
+        .where(REVISION.c.approval_id == approval.id)
+        .order_by(REVISION.c.revision)
+    ).all()
+    if not rows:
+        return None
+    first = json.loads(rows[0].masked)
+    by = tuple(dict.fromkeys(row.edited_by for row in rows))
+    return Edit(by, rows[-1].at, _differing(first, shown, len(rows[0].masked)))
+
+
 def field_change(change: Change) -> FieldChange:
+    """As `view_of` shows a difference, for one of them."""
+    return _field_change(change, text(change.path))
+
+
+def _field_change(change: Change, place: str, whole: bool = True) -> FieldChange:  # noqa: FBT001, FBT002  # of a path's text
     """Both sides cut at the same place, so that what differs is seen, however far in it stands."""
     before, after = _written(change.before)[1], _written(change.after)[1]
     longest, same = max(len(before), len(after)), _same(before, after)
@@ -380,9 +432,9 @@ def field_change(change: Change) -> FieldChange:
     if longest > LONG and same > _HEAD - _LEAD:
         start = min(same - _LEAD, longest - _HEAD)
     return FieldChange(
-        path=text(change.path),
-        before=value_of(change.before, change.path, start=start),
-        after=value_of(change.after, change.path, start=start),
+        path=place,
+        before=_value(change.before, place, start=start, whole=whole),
+        after=_value(change.after, place, start=start, whole=whole),
     )
 
 
@@ -408,6 +460,7 @@ def _target(shown: Any) -> Value | None:
 
 def _flags(
     approval: Approval,
+    shown: Any,
     arguments: tuple[Value, ...],
     target: Value | None,
     earlier: list[_Past],
@@ -424,6 +477,8 @@ def _flags(
         "denied before": denied,
         "new target": target is not None and bool(earlier) and target.text not in known,
         "hidden characters": any(value.hidden for value in arguments),
+        "masked": bool(scanned(shown, approval.redact)),
+        **dict.fromkeys(signs(texts_of(shown), names_of(shown)), True),
         "oversized": sum(value.size for value in arguments) > OVERSIZED,
         "edited": approval.revision > 1,
     }
@@ -441,6 +496,32 @@ def lowered(approval: Approval) -> str:
     if approval.lowered_from is None:
         return ""
     return f"The rule sets this risk. By its class the tool is of {approval.lowered_from} risk."
+
+
+def alone(view: View, *, cut: bool = False) -> str:
+    """Why this call is left out when several are decided at once; "" if it need not be. `cut`: the
+    surface shows less of it than the view.
+    """
+    if view.approval.grave:
+        return f"{view.approval.risk.capitalize()} risk is decided one by one."
+    if view.approval.revision > 1:
+        return "It was edited: look at it by itself."
+    if view.approval.terms.quorum > 1 or approvers(view):
+        return "It needs several people: decide it by itself."
+    if cut or not view.complete:
+        return "It is too long to be seen in full here: open it."
+    if "masked" in view.flags:
+        return "Something in it is masked and may be no secret: look at it by itself."
+    if "hidden characters" in view.flags:
+        return "It holds characters that would not be seen: look at it by itself."
+    if not _LOOKALIKE.isdisjoint(view.flags):
+        return "It holds text that may read like another: look at it by itself."
+    if view.unknown_outcome:
+        return "An identical call may have run already: look at it by itself."
+    return ""
+
+
+_LOOKALIKE: Final = frozenset(SIGNS)
 
 
 def approvers(view: View) -> tuple[str, ...]:

@@ -18,8 +18,9 @@ from typing import Any
 from approvals import queue
 from approvals.aside import aside, elsewhere
 from approvals.digest import call_digest, canonical, sha256
+from approvals.fields import Path, text
 from approvals.model import Approval, Call, Event, Execution, Millis, Ruling
-from approvals.redact import masked, plain
+from approvals.redact import masked, plain, visible
 from approvals.store import Database, Transaction
 from gateway import answers, inputschema, limits
 from gateway.admission import (
@@ -54,6 +55,11 @@ from gateway.policy.judge import (
 from gateway.policy.limit import Charge
 from gateway.policy.rules import Policy
 from gateway.reload import Policies
+
+UNKNOWN = "(unknown argument)"
+"""The rule that refuses a name which the tool's definition does not know and does not allow."""
+
+_NAME_ROOM = 80  # characters of such a name that the agent is told
 
 FROZEN = "(frozen)"
 """The rule an agent is told when an operator has stopped it."""
@@ -369,9 +375,13 @@ class Guard:
             trust_annotations=call.server in self._trusted,
             quarantined=tool is not None and tool.quarantined,
         )
-        return judge(
+        verdict = judge(
             policy, call, tool=facts, grant=GrantFacts(label=call.grant_label), args=arguments
         )
+        if tool is None or isinstance(verdict, Deny):
+            return verdict
+        unknown = inputschema.unknown_name(tool.definition.get("inputSchema"), arguments)
+        return verdict if unknown is None else _unknown(policy, unknown)
 
     def _shown(self, answers: Any) -> Any:
         """What an agent answered, as the history may keep it."""
@@ -422,6 +432,12 @@ class Guard:
                         answers.not_now(outcome.approval, outcome.why, outcome.retry_after)
                     )
                 return Lost()
+
+
+def _unknown(policy: Policy, place: Path) -> Deny:
+    name = visible(text(place).removeprefix("args."))[:_NAME_ROOM]
+    reason = f'The definition of this tool has no argument "{name}".'
+    return Deny(ruling=Ruling(rule=UNKNOWN, reason=reason, policy_hash=policy.hash))
 
 
 def _finish(

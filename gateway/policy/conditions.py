@@ -108,12 +108,8 @@ class Finding:
         """The condition with its value: `amount 120000 > 50000`."""
         condition = self.condition
         name = condition.path.short
-        if self.value is Lack.EMPTY:
-            return f"{name} has no element"
-        if self.value is Lack.MISSING:
-            return f"{name} is absent"
-        if self.value is Lack.WRONG:
-            return f"{name} has another shape"
+        if isinstance(self.value, Lack):
+            return f"{name} {self.value.value}"
         if condition.op == "exists":
             return f"{name} is present"
         value = "(masked)" if masked else shown(self.value)
@@ -212,6 +208,8 @@ def _meets(op: str, condition: Condition, value: Any) -> Truth:
 
 def _of_lack(condition: Condition, lack: Lack) -> Truth:
     """What closes: silence meets no negative operator, and another shape meets none at all."""
+    if lack is Lack.ALIKE:
+        return UNFIT
     if condition.lenient:
         if condition.op == "exists":
             return _of(condition.value is False)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from approvals.lookalike import alike
 from gateway.policy.limit import Step
 from gateway.policy.problem import Report, nearest, shown
 
@@ -31,6 +32,7 @@ class Lack(Enum):
     MISSING = "is absent"
     EMPTY = "has no element"  # a list at `[*]`
     WRONG = "has another shape"
+    ALIKE = "stands beside a name that reads like it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,20 @@ def covers(outer: Path, inner: Path) -> bool:
     )
 
 
+def doubled(members: dict[str, Any], name: str) -> bool:
+    """Whether some other name in there may be taken for this one: by a person, or by a server that
+    reads names without regard to case or form.
+    """
+    size = len(name)
+    for other in members:
+        # Most names of a call are ASCII and of another length, or the very one.
+        if (len(other) != size and other.isascii() and name.isascii()) or other == name:
+            continue
+        if alike(other, name):
+            return True
+    return False
+
+
 def find(value: Any, steps: tuple[Step, ...]) -> Any | Lack:
     """The value at the end of steps without `[*]`, or why there is none."""
     for one in steps:
@@ -116,6 +132,8 @@ def find(value: Any, steps: tuple[Step, ...]) -> Any | Lack:
         if isinstance(one, str):
             if not isinstance(value, dict):
                 return Lack.WRONG
+            if doubled(value, one):
+                return Lack.ALIKE
             value = value.get(one)
         else:
             if not isinstance(value, list):

@@ -97,6 +97,23 @@ class Record:
         assert isinstance(decided, Moved)
         return decided.approval
 
+    def edit(self, approval: Approval, reviewer: Reviewer, arguments: bytes) -> Approval:
+        """What waits, with other arguments."""
+        found = self.now_is(approval.id)
+        decided = self.write(
+            lambda tx: queue.edit(
+                tx,
+                found.id,
+                revision=found.revision,
+                reviewer=reviewer,
+                arguments=arguments,
+                via="cli",
+                judge_again=lambda _tx, _call: None,
+            )
+        )
+        assert isinstance(decided, Moved), decided
+        return decided.approval
+
     def claim(self, approval: Approval, owner: str = "gw1") -> queue.Claimed | queue.Lost:
         return self.write(lambda tx: run(tx, approval, owner))
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from approvals.digest import canonical
-from approvals.redact import fingerprint, hidden, mark, masked, visible
+from approvals.redact import fingerprint, hidden, mark, masked, scanned, visible
+from web.page.render import Piece, pieces
 
 KEY = b"k" * 32
 
@@ -61,7 +62,84 @@ def test_a_path_masks_one_element_or_a_whole_object() -> None:
     ],
 )
 def test_a_key_that_names_a_secret_masks_its_value(name: str) -> None:
+    assert shown({name: "correct-horse"})[name].startswith("[redacted, 13 chars, fp ")
+
+
+@pytest.mark.parametrize("name", ["password", "db_passwd", "passphrase"])
+def test_a_pass_phrase_of_plain_words_is_masked(name: str) -> None:
     assert shown({name: "correct horse"})[name].startswith("[redacted, 13 chars, fp ")
+
+
+SPLIT = "$(echo${IFS}cm0gLXJmIH4=|base64${IFS}-d|sh)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seen"),
+    [
+        ({"command": f"git clone https://bot:{SPLIT}@github.com/acme/site && make test"}, SPLIT),
+        (
+            {"c": "curl -H 'Authorization: Bearer aaaaaaaaaaaaaaaa/../../admin/delete' x"},
+            "/../../admin/delete",
+        ),
+        ({"c": "curl -H 'Authorization: Bearer aaaaaaaaaaaaaaaa//admin/delete' x"}, "//admin"),
+        ({"env": {"API_TOKEN": {"LD_PRELOAD": "evil.so", "steps": ["rm -rf /"]}}}, "rm -rf /"),
+        ({"env": {"API_TOKEN": {"LD_PRELOAD": "evil.so"}}}, "LD_PRELOAD"),
+        ({"on_token_expired": "rm -rf --no-preserve-root /"}, "rm -rf --no-preserve-root /"),
+        ({"password": "x;rm${IFS}-rf"}, "x;rm${IFS}-rf"),
+        ({"password": "rm -rf /"}, "rm -rf /"),
+        ({"secret": "line\nrm"}, "line\\nrm"),
+    ],
+)
+def test_a_mask_hides_no_command(arguments: Any, seen: str) -> None:
+    assert seen in masked(canonical(arguments), (), key=KEY)
+
+
+def test_under_a_secrets_name_each_leaf_is_masked_by_itself() -> None:
+    found = shown({"API_TOKEN": {"LD_PRELOAD": "evil.so", "pins": [1234, True, None]}})["API_TOKEN"]
+    assert found["LD_PRELOAD"].startswith("[redacted, 7 chars, fp ")
+    assert found["pins"][0].startswith("[redacted, number, fp ")
+    assert found["pins"][1:] == [True, None]
+
+
+def test_without_the_scan_only_what_the_policy_names_is_masked() -> None:
+    given_ = canonical({"card": "4111", "token": "abc", "ghp_abcdefghijklmnopqrstuvwxyz": 1})
+    open_ = json.loads(masked(given_, ("args.card",), key=KEY, scan=False))
+    assert open_.pop("card").startswith("[redacted, 4 chars, fp ")
+    assert open_ == {"token": "abc", "ghp_abcdefghijklmnopqrstuvwxyz": 1}
+
+
+def test_the_scanners_masks_are_told_from_the_policys() -> None:
+    found = shown({"card": "4111", "token": "abc", "items": [{"pin": 1234}], "x": "y"}, "args.card")
+    assert scanned(found, ("args.card",)) == (("items", 0, "pin"), ("token",))
+    forged = {"note": "[redacted, 5 chars, fp 12345678] rm -rf"}
+    assert scanned(shown(forged), ()) == (("note",),)
+    named = shown({"sk-abcdefghijklmnopqrstuv": 1})
+    assert len(scanned(named, ())) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\U0001f468\u200d\U0001f469\u200d\U0001f467",  # a family
+        "\u2764\ufe0f\u200d\U0001f525",  # a heart on fire
+        "\U0001f9d1\U0001f3fd\u200d\U0001f680",  # an astronaut with a skin tone
+        "\u05e9\u05dc\u05d5\u05dd\u200e",  # Hebrew with a direction mark
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian, with a non-joiner
+    ],
+    ids=ascii,
+)
+def test_what_ordinary_writing_needs_is_quiet(text: str) -> None:
+    assert hidden(text) == 0
+    assert visible(text) == text
+    assert pieces(text) == [Piece(text)]
+
+
+@pytest.mark.parametrize(
+    "text", ["a\u200db", "pay\u200epal", "\u200d", "a\ufe0f", "\U0001f468\u200dx"], ids=ascii
+)
+def test_the_same_characters_elsewhere_are_not(text: str) -> None:
+    assert hidden(text) == 1
+    assert "\\u" in visible(text)
 
 
 @pytest.mark.parametrize(

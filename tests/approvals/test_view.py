@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from approvals import queue
 from approvals.fields import changes
 from approvals.model import Choice, Execution, Settlement, State, Terms
-from approvals.view import View, field_change, view_of
+from approvals.view import View, alone, field_change, view_of
 from tests.approvals.record import ALICE, BOB, START, Record
 
 
@@ -103,6 +103,68 @@ def test_what_is_odd_about_a_call_is_flagged(record: Record) -> None:
     assert not seen.complete
     new = view(record, record.hold({"payment_id": "pay_8"}).id)
     assert new.flags == ("new target",)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "flag"),
+    [
+        ({"c": "git clone https://bot:x7Zk2@github.com/acme/site"}, "masked"),
+        ({"c": "curl -H 'Authorization: Bearer aaaaaaaaaaaaaaaa/../../admin' x"}, "masked"),
+        ({"env": {"API_TOKEN": {"LD_PRELOAD": "evil.so", "steps": ["rm -rf /"]}}}, "masked"),
+        ({"sk-abcdefghijklmnopqrstuv": "x"}, "masked"),
+        ({"note": "[redacted, 27 chars, fp 1a2b3c4d]"}, "masked"),
+        ({"url": "https://www.\u0430pple.com/login"}, "look-alike letters"),
+        ({"url": "https://xn--pple-43d.com"}, "punycode"),
+        ({"name": "cafe\u0301"}, "decomposed letters"),
+        ({"path": "/home/\u05e9\u05dc\u05d5\u05dd/etc"}, "mixed direction"),
+        ({"to": "a", "t\u043e": "b"}, "non-ASCII name"),
+        ({"rows": [{"cafe\u0301": "b"}]}, "non-ASCII name"),
+    ],
+    ids=ascii,
+)
+def test_what_may_hide_or_deceive_is_flagged_and_decided_alone(
+    record: Record, arguments: Any, flag: str
+) -> None:
+    seen = view(record, record.hold(arguments).id)
+    assert flag in seen.flags
+    assert alone(seen)
+
+
+def test_what_the_policy_masks_is_no_flag(record: Record) -> None:
+    seen = view(record, record.hold({"card": "4111", "n": 1}, redact=("args.card",)).id)
+    assert seen.flags == ()
+    assert alone(seen) == ""
+
+
+@pytest.mark.parametrize("text", ["\U0001f468\u200d\U0001f469", "\u05e9\u05dc\u200e"], ids=ascii)
+def test_ordinary_writing_raises_no_flag(record: Record, text: str) -> None:
+    seen = view(record, record.hold({"note": text}).id)
+    assert seen.flags == ()
+    assert seen.arguments[0].text == text
+
+
+def test_an_edit_is_shown_with_both_values_and_its_people(record: Record) -> None:
+    held = record.hold({"amount": 90_000}, terms=Terms(editable=("args.amount",), quorum=2))
+    for who, amount in ((BOB, b"9000000"), (ALICE, b"9500000")):
+        record.edit(held, who, b'{"amount":%b}' % amount)
+    edit = view(record, held.id).edit
+    assert edit is not None
+    assert edit.by == ("bob", "alice")
+    assert changed(edit) == {"args.amount": ("90000", "9500000")}
+    assert view(record, record.hold({"amount": 1}).id).edit is None
+
+
+def test_a_long_name_above_many_values_is_not_written_for_each(record: Record) -> None:
+    """A quarter of a megabyte of arguments made a view of 2 GB."""
+    arguments = {"n" * 200_000: list(range(5_000))}
+    seen = view(record, record.hold(arguments).id)
+    record.approved({"n" * 200_000: list(range(1, 5_001))})
+    again = view(record, record.hold(arguments).id)
+    assert len(seen.arguments) == 5_000
+    assert not seen.complete
+    assert sum(len(one.path) for one in seen.arguments) < 4_000_000
+    assert again.since_approved is not None
+    assert sum(len(one.path) for one in again.since_approved.changes) < 4_000_000
 
 
 def test_a_hidden_character_is_shown_in_values_and_in_keys(record: Record) -> None:

@@ -8,10 +8,15 @@ from tests.harness import Site, witness
 from tests.hostile.door import Door
 from tests.hostile.evil import OWN_CREDENTIAL, evil_server
 
+TOO_MUCH = {
+    "conditions": [{"path": "args.amount", "op": "gt", "value": 100}],
+    "on_deny": "At most 100.",
+}
 TOOLS = {
     **{name: {} for name in ("free", "slow", "huge", "mirror", "moved", "leak", "shout", "lost")},
     **{name: {"require_approval": True} for name in ("mumbles", "abyss")},
     "asks": {},
+    **{name: {"deny_if": [TOO_MUCH]} for name in ("narrow", "wide")},
     "denied": {"action": "deny", "reason": "Never."},
     "held": {"require_approval": True, "redact": ["args.password"]},
     "limited": {

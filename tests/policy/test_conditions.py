@@ -227,10 +227,6 @@ def test_a_list_too_long_to_look_through_is_unfit() -> None:
     assert verdicts("args.l[5]", "eq", 1, long) == FALSE
 
 
-def test_a_key_of_another_case_is_another_key() -> None:
-    assert verdicts("args.amount", "lte", 100, {"Amount": 50}) == FALSE
-
-
 @pytest.mark.parametrize(
     ("path", "args", "expected"),
     [
@@ -403,3 +399,48 @@ def test_globs_know_star_and_question_mark_only(glob: str, name: str, hit: bool)
 def test_overlapping_globs_are_known(left: str, right: str, both: bool) -> None:  # noqa: FBT001
     assert overlap(left, right) is both
     assert overlap(right, left) is both
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"Amount": 5000},
+        {"AMOUNT": 5000},
+        {"amount": 5, "AMOUNT": 5000},
+        {"amount": 5, "\u0430mount": 5000},
+        {"am\u200bount": 5000},
+        {"\uff41\uff4d\uff4f\uff55\uff4e\uff54": 5000},
+        {"amount": 5, "am\u043eunt": 5000},
+    ],
+    ids=ascii,
+)
+@pytest.mark.parametrize("op", ["gt", "eq", "exists"])
+def test_a_name_that_reads_like_a_judged_one_makes_the_rule_close(
+    args: dict[str, Any], op: str
+) -> None:
+    value = True if op == "exists" else 100
+    assert verdicts("args.amount", op, value, args) == UNFIT
+
+
+def test_a_name_that_reads_like_one_on_the_way_closes_too() -> None:
+    assert verdicts("args.card.to\u212aen", "eq", "x", {"card": {"token": "y"}}) == UNFIT
+    assert verdicts("args.card.n", "eq", 1, {"card": {"n": 2}, "Card": {"n": 1}}) == UNFIT
+    assert verdicts("args.rows[*].n", "eq", 1, {"rows": [{"n": 2}, {"N": 1}]}) == UNFIT
+
+
+def test_a_limit_does_not_count_beside_a_name_that_reads_like_its_own() -> None:
+    counted = {
+        "counter": "sum",
+        "window": "day",
+        "max": 10,
+        "scope": "grant",
+        "increment_from": "args.amount",
+    }
+    rules = one(limits=[counted])
+    assert word(ask(rules, args={"amount": 5})) == "allow"
+    assert word(ask(rules, args={"amount": 5, "Amount": 50})) == "deny"
+
+
+def test_other_names_beside_a_judged_one_change_nothing() -> None:
+    args = {"amount": 5, "amounts": 7, "Betrag": 9, "\u0441\u0443\u043c\u043c\u0430": 9}
+    assert verdicts("args.amount", "gt", 100, args) == FALSE

@@ -85,6 +85,8 @@ LEFT_OUT: dict[str, tuple[dict[str, Any], Terms]] = {
     "several people": ({"a": 1}, Terms(risk="low", quorum=2)),
     "too long": ({"a": "x" * 3000}, Terms(risk="low")),
     "would not be seen": ({"a": "x\u200by"}, Terms(risk="low")),
+    "Something in it is masked": ({"api_key": "abc"}, Terms(risk="low")),
+    "read like another": ({"a": "https://xn--pple-43d.com"}, Terms(risk="low")),
     "names other reviewers": ({"a": 1}, Terms(risk="low", reviewers=("bob",))),
 }
 

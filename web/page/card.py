@@ -12,11 +12,11 @@ from typing import Any
 
 from approvals.digest import canonical
 from approvals.editing import ChangeRow
-from approvals.fields import leaves, text
+from approvals.fields import Places, leaves
 from approvals.model import Approval, Execution, Millis, Reviewer, Risk, Settlement, State
 from approvals.permission import refusal
 from approvals.phrases import PRESETS
-from approvals.view import LONG, Earlier, FieldChange, Since, View, approvers, lowered
+from approvals.view import LONG, Earlier, FieldChange, Since, View, alone, approvers, lowered
 
 LONGER = ((1800, "30 minutes"), (7200, "2 hours"), (86400, "1 day"))
 """By how much a deadline may be moved at a time; the record bounds the whole."""
@@ -186,7 +186,7 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
         may=is_open and may_not is None,
         may_not=may_not or "",
         may_deny=is_open and may_not_deny is None,
-        alone=_alone(view, voted, cut=any(argument.cut for argument in arguments)),
+        alone=alone(view, cut=any(argument.cut for argument in arguments)),
         edited=approval.revision > 1,
         voted=not reviewer.names().isdisjoint(voted),
         confirm=approval.grave,
@@ -199,23 +199,6 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
         settleable=_settleable(approval, reviewer),
         editable=is_open and may_not is None and bool(approval.terms.editable),
     )
-
-
-def _alone(view: View, voted: tuple[str, ...], *, cut: bool) -> str:
-    """Why this call is left out when several are decided at once; "" if it need not be."""
-    if view.approval.grave:
-        return f"{view.approval.risk.capitalize()} risk is decided one by one."
-    if view.approval.revision > 1:
-        return "It was edited: look at it by itself."
-    if view.approval.terms.quorum > 1 or voted:
-        return "It needs several people: decide it by itself."
-    if cut or not view.complete:
-        return "It is too long to be seen in full here: open it."
-    if "hidden characters" in view.flags:
-        return "It holds characters that would not be seen: look at it by itself."
-    if view.unknown_outcome:
-        return "An identical call may have run already: look at it by itself."
-    return ""
 
 
 def shown_state(approval: Approval, now: Millis) -> str:
@@ -312,9 +295,10 @@ def _arguments(view: View, *, full: bool) -> Iterator[Argument]:
     since = view.since_approved
     touched = {change.path for change in since.changes} if since else set()
     target = view.target.path if view.target else ""
+    places = Places.of(len(view.approval.masked))
     for at, value in leaves(json.loads(view.approval.masked)):
         written, note = _written(value)
-        path = text(at)
+        path, _ = places.text(at)
         cut = not full and len(written) > LONG
         shown = written
         if cut:

@@ -8,14 +8,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from approvals.model import Millis
-from approvals.redact import visible
+from approvals.redact import runs, visible
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -37,17 +36,16 @@ def pieces(text: str) -> list[Piece]:
     """Splits untrusted text so that control, bidi, zero-width and tag characters can be shown by
     name, set apart from text that merely spells such a name.
     """
-    if visible(text) == text:
+    if text.isascii() and text.isprintable():
         return [Piece(text)] if text else []
     found: list[Piece] = []
-    for plainly, run in groupby(text, key=lambda character: visible(character) == character):
-        if plainly:
-            found.append(Piece("".join(run)))
+    for run, unseen in runs(text):
+        if not unseen:
+            found.append(Piece(run))
             continue
-        for character in run:
-            found.append(Piece(_SHORT.get(character) or visible(character), hidden=True))
-            if character == "\n":
-                found.append(Piece("\n"))
+        found.append(Piece(_SHORT.get(run) or visible(run), hidden=True))
+        if run == "\n":
+            found.append(Piece("\n"))
     return found
 
 

@@ -1,0 +1,183 @@
+# ruff: noqa: RUF001 - this file is about such letters
+"""Text that reads like another text: letters of one script in the dress of another, coded host
+names, decomposed letters, both writing directions at once. It tells; it changes nothing. Pure.
+
+Each scan is linear in the text, and quiet about ordinary writing in any one script.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from itertools import starmap
+from typing import Final
+
+_LATIN: Final[dict[str, str]] = {
+    # Cyrillic
+    **dict(zip("аеорсухіјѕһԁԛԝӏ", "aeopcyxijshdqwl", strict=True)),
+    **dict(zip("АВЕКМНОРСТУХІЈЅԌ", "ABEKMHOPCTYXIJSG", strict=True)),
+    # Greek
+    **dict(zip("ορανικυχϲϳ", "opavikuxcj", strict=True)),
+    **dict(zip("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "ABEZHIKMNOPTYX", strict=True)),
+    # Armenian, Cherokee, Lisu and single letters of Latin's own extensions
+    **dict(zip("օոսհցյ", "onuhgj", strict=True)),
+    **dict(zip("ᎪᏴᏟᎠᎬᏀᎻᎥᎫᏦᏞᎷᏢᏒᏚᎢᏙᎳᏃ", "ABCDEGHiJKLMPRSTVWZ", strict=True)),
+    **dict(zip("ꓮꓐꓚꓓꓰꓝꓖꓧꓲꓙꓗꓡꓟꓠꓳꓑꓣꓢꓔꓴꓦꓪꓫꓬꓜ", "ABCDEFGHIJKLMNOPRSTUVWXYZ", strict=True)),
+    **dict(zip("ɑɡɩ", "agi", strict=True)),
+}
+"""Letters that look like a Latin one, and the one they look like (after Unicode's TR39)."""
+
+_JOINTS: Final = frozenset("⁄∕╱⧸／．。｡：＠﹒﹨＼․‚")
+"""What looks like a slash, dot, colon or at sign."""
+
+_CODED: Final = re.compile(r"(?<![A-Za-z0-9])xn--(?=[A-Za-z0-9])", re.IGNORECASE)
+_LONGEST_NAME: Final = 256
+_MOST_MARKS: Final = 30  # combining marks in a row; normalizing more would cost their square
+
+MIXED = "look-alike letters"
+CODED = "punycode"
+DECOMPOSED = "decomposed letters"
+TURNED = "mixed direction"
+NAMED = "non-ASCII name"
+SIGNS: Final = (MIXED, CODED, DECOMPOSED, TURNED, NAMED)
+"""Everything `signs` may say, in the order it is shown."""
+
+
+def signs(texts: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
+    """What a reader should be told of a call with these texts and argument names."""
+    found = set()
+    for text in texts:
+        found.update(_signs(text))
+    for name in names:
+        found.update(_signs(name))
+        if not name.isascii():
+            found.add(NAMED)
+    return tuple(sign for sign in SIGNS if sign in found)
+
+
+def fold(name: str) -> str:
+    """The name as a lenient reader may take it: case, width, form and look-alikes made equal, what
+    nobody sees left out. For names of at most a few hundred characters.
+    """
+    if name.isascii():
+        return name.lower()
+    seen = "".join(_LATIN.get(letter, letter) for letter in name if not _unseen(letter))
+    plain = unicodedata.normalize("NFKC", seen).casefold()
+    return "".join(_LATIN.get(letter, letter) for letter in plain).casefold()
+
+
+def alike(name: str, other: str) -> bool:
+    """Whether two different names may be taken for one another."""
+    if name == other:
+        return False
+    if name.isascii() and other.isascii():
+        return len(name) == len(other) and name.lower() == other.lower()
+    if len(name) > _LONGEST_NAME:
+        return True  # not worth the work; nothing that long and not ASCII names an argument
+    return fold(name) == fold(other[:_LONGEST_NAME])
+
+
+def _unseen(letter: str) -> bool:
+    return (
+        unicodedata.category(letter) in ("Cf", "Cc", "Cn", "Co") or letter in "\u034f\u115f\u3164"
+    )
+
+
+def _signs(text: str) -> Iterator[str]:
+    if _CODED.search(text):
+        yield CODED
+    if text.isascii():
+        return
+    if any(starmap(_deceives, _words(text))) or any(map(_between_ascii, text, text[1:], text[2:])):
+        yield MIXED
+    if _decomposed(text):
+        yield DECOMPOSED
+    kinds = {_direction(letter) for letter in text}
+    if {"left", "right"} <= kinds:
+        yield TURNED
+
+
+def _between_ascii(before: str, letter: str, after: str) -> bool:
+    """Whether it passes for a joint of an address: between two ASCII letters or digits."""
+    return letter in _JOINTS and f"{before}{after}".isascii() and f"{before}{after}".isalnum()
+
+
+def _words(text: str) -> Iterator[tuple[str, str, str]]:
+    """Each run of letters, digits and marks, with the two characters before and behind it."""
+    start = None
+    for at, letter in enumerate(text):
+        inside = letter.isalnum() or unicodedata.category(letter) in ("Mn", "Cf")
+        if inside and start is None:
+            start = at
+        elif not inside and start is not None:
+            yield text[start:at], text[max(0, start - 2) : start], text[at : at + 2]
+            start = None
+    if start is not None:
+        yield text[start:], text[max(0, start - 2) : start], ""
+
+
+def _deceives(word: str, before: str, after: str) -> bool:
+    """Whether the word mixes Latin letters with look-alikes of another script, writes ASCII
+    letters in another form, or is a part of an address and made of look-alikes alone.
+    """
+    if word.isascii():
+        return False
+    scripts = set(map(_script, word))
+    if "form" in scripts:
+        return "latin" in scripts or _in_address(before, after)
+    if "alike" not in scripts:
+        return False
+    if "latin" in scripts:
+        return True
+    return len(word) > 1 and "other" not in scripts and _in_address(before, after)
+
+
+def _in_address(before: str, after: str) -> bool:
+    """Whether a joint and an ASCII letter stand beside it: `x.`, `/x`, `.com`."""
+    return (
+        any(
+            len(pair) == 2 and pair.isascii() and joint in ".-_/@:" and letter.isalnum()  # noqa: PLR2004
+            for pair, joint, letter in (
+                (before, before[1:], before[:1]),
+                (after, after[:1], after[1:]),
+            )
+        )
+        or before == "//"
+    )
+
+
+@lru_cache(maxsize=4096)
+def _script(letter: str) -> str:
+    """latin, alike (it looks like a Latin letter), form (a Latin letter in another form), other
+    (a letter of another script), or "" for what belongs to none.
+    """
+    if letter in _LATIN:
+        return "alike"
+    if not letter.isalpha():
+        return ""
+    if letter.isascii():
+        return "latin"
+    if unicodedata.category(letter) in ("Lu", "Ll"):
+        plain = unicodedata.normalize("NFKC", letter)
+        if len(plain) == 1 and plain.isascii():
+            return "form"
+    return "latin" if unicodedata.name(letter, "").startswith("LATIN") else "other"
+
+
+def _decomposed(text: str) -> bool:
+    marks = 0
+    for letter in text:
+        marks = marks + 1 if unicodedata.combining(letter) else 0
+        if marks > _MOST_MARKS:
+            return True
+    return not unicodedata.is_normalized("NFC", text)
+
+
+@lru_cache(maxsize=4096)
+def _direction(letter: str) -> str:
+    if not letter.isalpha():
+        return ""  # marks of direction among them: they are shown, or stand where they must
+    kind = unicodedata.bidirectional(letter)
+    return "left" if kind == "L" else "right" if kind in ("R", "AL") else ""
