@@ -47,7 +47,7 @@ SIGNS: Final = (MIXED, CODED, DECOMPOSED, TURNED, NAMED)
 
 def signs(texts: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
     """What a reader should be told of a call with these texts and argument names."""
-    found = set()
+    found: set[str] = set()
     for text in texts:
         found.update(_signs(text))
     for name in names:

@@ -29,14 +29,19 @@ def test_a_name_that_reads_like_a_judged_one_is_refused(door: Door, tool: str, c
 
 
 def test_a_closed_definition_knows_its_names(door: Door) -> None:
-    for arguments in ({"amount": 5, "extra": 1}, {"to": {"iban": "x", "IBAN": "y"}}):
+    refused: list[dict[str, Any]] = [
+        {"amount": 5, "extra": 1},
+        {"to": {"iban": "x", "IBAN": "y"}},
+    ]
+    for arguments in refused:
         answer = door.send(call("narrow", arguments), path="/mcp/e")
         assert answer.refused, answer.body
         assert "has no argument" in answer.text
-    for tool, arguments in (
+    passed: list[tuple[str, dict[str, Any]]] = [
         ("narrow", {"amount": 5, "to": {"iban": "x"}}),
         ("wide", {"amount": 5, "extra": {"any": "thing"}}),
-    ):
+    ]
+    for tool, arguments in passed:
         before = len(door.evil.calls(tool))
         assert not door.send(call(tool, arguments), path="/mcp/e").refused
         assert len(door.evil.calls(tool)) == before + 1
