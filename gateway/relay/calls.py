@@ -7,7 +7,7 @@ server are made from those bytes too (SEP-2243), so they cannot say anything els
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -22,14 +22,23 @@ from gateway.catalogue import Catalogue
 from gateway.guard import Guard
 from gateway.jsonrpc import ToolCall, tool_call
 from gateway.refusals import AWAIT_TOOL
-from gateway.relay.exchange import Garbage, TooLarge, classify, handed_down, read_json, response_to
+from gateway.relay.exchange import (
+    Garbage,
+    TooLarge,
+    classify,
+    handed_down,
+    own_words,
+    read_json,
+    response_to,
+)
 from gateway.relay.holding import Holding
 from gateway.relay.lasting import lasting
 from gateway.relay.listing import TOOLS_CHANGED, Listing, ListingFailed
 from gateway.relay.outbound import call_request
 from gateway.relay.response import EVENT_STREAM, reply
 from gateway.relay.rounds import Retry, Rounds, asks
-from gateway.relay.sse import Blocks, EventTooLarge, SseParser, event
+from gateway.relay.sieve import Passed, Sieve, sign_of_life
+from gateway.relay.sse import EventTooLarge
 from gateway.relay.tasks import Tasks
 from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown
 from gateway.relay.verdicts import refuse
@@ -40,7 +49,6 @@ log = structlog.get_logger()
 
 _WATCH_AFTER = 0.5  # seconds; most calls are over by then
 _MOST_SESSIONS = 10_000
-_ASKING = (b'"inputRequests"', b'"requestState"')
 
 
 @dataclass(slots=True)
@@ -188,6 +196,8 @@ class Calls:
         message = await aside(len(body), lambda: response_to(body, call.id))
         if message is None and answer.status == 200:  # noqa: PLR2004 - HTTP
             raise Garbage(answer.content_type)
+        if message is not None:
+            body = own_words(body, message)
         seen.note(message, body)
         if answer.status == 200:  # noqa: PLR2004 - HTTP
             if message is not None and visit.modern and asks(message):
@@ -199,25 +209,27 @@ class Calls:
     async def _copy_stream(
         self, visit: Visit, answer: Answer, call: ToolCall, allowed: Allowed, seen: _Seen
     ) -> None:
-        """Hand an SSE answer down as it comes, and look for the response in it. In the newer
+        """Hand an SSE answer down as it comes, but for what is not this call's. In the newer
         revision the response may be a question, which leaves with our state around its own.
 
         What breaks off once it has begun ends the agent's stream too.
         """
-        parser = SseParser(max_event=self._max_result)
-        cutter = Blocks(self._max_result) if visit.modern else None
+        sieve = Sieve(
+            call.id,
+            token=call.progress_token,
+            limit=self._max_result,
+            resumable=not visit.modern,
+        )
         started = False
         try:
             chunks = answer.body() if visit.modern else lasting(answer, visit.receive)
             async for chunk in chunks:
-                events = parser.feed(chunk)
-                blocks = cutter.feed(chunk) if cutter is not None else [chunk]
+                found = sieve.feed(chunk)
                 if not started:
                     started = True
                     await self._start_stream(visit, answer.status)
-                for item in events:
-                    self._note(visit, call, seen, item.data)
-                passed = b"".join(self._sealed(visit, call, allowed, block) for block in blocks)
+                parts = [self._told(visit, allowed, seen, one) for one in found]
+                passed = b"".join(parts) if found else sign_of_life(chunk)
                 if passed:
                     await visit.send(
                         {"type": "http.response.body", "body": passed, "more_body": True}
@@ -246,26 +258,19 @@ class Calls:
             }
         )
 
-    def _note(self, visit: Visit, call: ToolCall, seen: _Seen, data: bytes | None) -> None:
-        """Look at one message of a stream on its way to the agent."""
-        if not data:
-            return
+    def _told(self, visit: Visit, allowed: Allowed, seen: _Seen, passed: Passed) -> bytes:
+        """One event of a stream on its way to the agent; a question in it comes back sealed."""
+        message, data = passed.message, passed.event.data
+        if message is None or data is None:
+            return passed.encoded()
         if TOOLS_CHANGED in data:
             self._listing.changed(visit)
-        message = response_to(data, call.id)
-        if message is not None:
+        if passed.own:
             seen.note(message, data)
-
-    def _sealed(self, visit: Visit, call: ToolCall, allowed: Allowed, block: bytes) -> bytes:
-        """One block of a stream; a question in it comes back sealed."""
-        if not visit.modern or not any(word in block for word in _ASKING):
-            return block
-        for found in SseParser(self._max_result).feed(block):
-            message = response_to(found.data, call.id) if found.data else None
-            if message is not None and found.data is not None and asks(message):
-                told = self._asked(visit, allowed, found.data)
-                return event(told, found.id, found.event, found.retry)
-        return block
+            if visit.modern and asks(message):
+                told = replace(passed.event, data=self._asked(visit, allowed, data))
+                return replace(passed, event=told).encoded()
+        return passed.encoded()
 
     def _asked(self, visit: Visit, allowed: Allowed, body: bytes) -> bytes:
         return self._rounds.passed(visit, body, call_id=allowed.call_id, number=allowed.round + 1)

@@ -23,7 +23,8 @@ from gateway.relay.holding import Holding
 from gateway.relay.listing import TOOLS_CHANGED, Listing
 from gateway.relay.response import Receive, Send, reply
 from gateway.relay.sessions import Session, Sessions
-from gateway.relay.sse import Blocks, EventTooLarge
+from gateway.relay.sieve import Passed, Sieve, resumed, sign_of_life
+from gateway.relay.sse import EventTooLarge
 from gateway.relay.tasklisten import TaskListen, watches
 from gateway.relay.tasks import Tasks, advertised
 from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request
@@ -134,6 +135,7 @@ class Dispatch:
         send: Send,
     ) -> None:
         """GET (the server's own stream, or a resumed one) and DELETE (the end of a session)."""
+        asked, last_event = resumed(last_event)
         request = Request(
             method=method,
             body=b"",
@@ -142,7 +144,9 @@ class Dispatch:
             session=session.id if session is not None else "",
             headers={"Last-Event-ID": last_event} if last_event else {},
         )
-        await self._copy(self.listener(grant, backend, session), request, receive, send, None)
+        visit = self.listener(grant, backend, session)
+        sieve = Sieve(asked, limit=self._max_result, resumable=True)
+        await self._copy(visit, request, receive, send, None, sieve)
 
     def listener(self, grant: Grant, backend: Backend, session: Session | None) -> Visit:
         """Whoever reads a legacy session's own stream, as a visit that asked for nothing."""
@@ -157,11 +161,11 @@ class Dispatch:
             send=_nowhere,
         )
 
-    def heard(self, visit: Visit, block: bytes) -> bytes:
-        """One block of a stream without an end of its own, as the agent may have it."""
-        if TOOLS_CHANGED in block:
+    def heard(self, visit: Visit, passed: Passed) -> bytes:
+        """One event of a stream without an end of its own, as the agent may have it."""
+        if passed.event.data and TOOLS_CHANGED in passed.event.data:
             self._listing.changed(visit)
-        return self._listing.resumed(visit.backend.name, block)
+        return self._listing.resumed(visit.backend.name, passed)
 
     async def _pass(self, visit: Visit) -> None:
         message = visit.message
@@ -171,7 +175,13 @@ class Dispatch:
             else {}
         )
         request = visit.request(encode(message), headers=headers)
-        await self._copy(visit, request, visit.receive, visit.send, message)
+        sieve = Sieve(
+            message.id,
+            token=message.meta.get("progressToken"),
+            limit=self._max_result,
+            resumable=not visit.modern,
+        )
+        await self._copy(visit, request, visit.receive, visit.send, message, sieve)
 
     async def _copy(
         self,
@@ -180,14 +190,15 @@ class Dispatch:
         receive: Receive,
         send: Send,
         message: Message | None,
+        sieve: Sieve,
     ) -> None:
-        """Send a request and hand its answer down byte by byte."""
+        """Send a request and hand its answer down, as it comes."""
         try:
             async with raising_gone(receive):
                 answer = await visit.backend.upstream.send(request)
                 try:
                     if answer.content_type == "text/event-stream":
-                        await self._stream(visit, answer, send, message)
+                        await self._stream(visit, answer, send, message, sieve)
                         return
                     body = await read_json(answer, self._max_result)
                 finally:
@@ -202,18 +213,21 @@ class Dispatch:
         status, body = handed_down(answer.status, body, rpc_id)
         await reply(send, status, body, headers=_headers(answer))
 
-    async def _heard(self, visit: Visit, answer: Answer) -> AsyncIterator[bytes]:
-        """The bytes of a stream without an end, which may say that tools changed, or repeat a
-        listing that the agent left too early.
+    async def _passed(
+        self, visit: Visit, answer: Answer, sieve: Sieve, *, endless: bool
+    ) -> AsyncIterator[bytes]:
+        """The bytes of a stream that the agent may have. One without an end of its own may say that
+        tools changed, or repeat a listing that the agent left too early.
         """
-        blocks = Blocks(self._max_result)
         async for chunk in answer.body():
-            passed = [self.heard(visit, block) for block in blocks.feed(chunk)]
+            found = sieve.feed(chunk)
+            parts = [self.heard(visit, one) if endless else one.encoded() for one in found]
+            passed = b"".join(parts) if found else sign_of_life(chunk)
             if passed:
-                yield b"".join(passed)
+                yield passed
 
     async def _stream(
-        self, visit: Visit, answer: Answer, send: Send, message: Message | None
+        self, visit: Visit, answer: Answer, send: Send, message: Message | None, sieve: Sieve
     ) -> None:
         await send(
             {
@@ -230,8 +244,7 @@ class Dispatch:
         endless = message is None or message.method == "subscriptions/listen"
         try:
             async with until(self._holding.stopping) if endless else nullcontext():
-                chunks = self._heard(visit, answer) if endless else answer.body()
-                async for chunk in chunks:
+                async for chunk in self._passed(visit, answer, sieve, endless=endless):
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
         except (OutcomeUnknown, EventTooLarge):
             log.warning("server.stream_broken", server=visit.backend.name)

@@ -2,6 +2,7 @@
 
 An answer is one JSON text or an SSE stream that ends with the response (basic/transports). What is
 not the response (progress, logging, requests to the client) is handed to `on_message` as it came.
+Responses to anything else, and words that are the gateway's alone, are left out.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
+from json import dumps, loads
 from typing import Any, Final
 
 import orjson
@@ -18,6 +20,7 @@ from approvals.aside import aside
 from approvals.model import Execution
 from gateway.jsonrpc import error_body
 from gateway.message import HTTP_STATUS
+from gateway.relay import reserved
 from gateway.relay.sse import EventTooLarge, SseParser
 from gateway.relay.upstream import Answer, OutcomeUnknown
 
@@ -35,7 +38,7 @@ class Response:
     """A server's response to one request."""
 
     status: int  # HTTP
-    body: bytes  # the JSON-RPC message, as the server wrote it
+    body: bytes  # the JSON-RPC message, as the server wrote it but for words that are ours alone
     message: dict[str, Any]  # the same, decoded; for looking, not for sending
 
     @property
@@ -70,30 +73,98 @@ def classify(message: dict[str, Any]) -> Execution:
     return Execution.TOOL_ERROR if result.get("isError") is True else Execution.SUCCEEDED
 
 
-def response_to(body: bytes, rpc_id: str | int) -> dict[str, Any] | None:
-    """The message, if it is the response to this request; None if it is anything else."""
+def decoded(data: bytes) -> dict[str, Any] | None:
+    """A server's message; None: it is none, or nothing that has one reading."""
     try:
-        message = orjson.loads(body)
+        message = orjson.loads(data)
     except orjson.JSONDecodeError:
-        return None
-    if not isinstance(message, dict):
-        return None
+        # Half of a surrogate pair, as an escape, is all that a client may read and orjson does not.
+        try:
+            message = loads(data.decode("utf-8"), parse_constant=_no_number)
+        except (ValueError, RecursionError):
+            return None
+    return message if isinstance(message, dict) else None
+
+
+def is_response_to(message: dict[str, Any], rpc_id: str | int) -> bool:
+    """Whether a message is the response to this request."""
     found = message.get("id")
     if found != rpc_id or type(found) is not type(rpc_id):  # True == 1 == 1.0
-        return None
-    if "method" in message or ("result" not in message and "error" not in message):
-        return None
-    return message
+        return False
+    return "method" not in message and ("result" in message or "error" in message)
+
+
+def response_to(body: bytes, rpc_id: str | int) -> dict[str, Any] | None:
+    """The message, if it is the response to this request; None if it is anything else."""
+    message = decoded(body)
+    return message if message is not None and is_response_to(message, rpc_id) else None
+
+
+def answer_in(body: bytes, rpc_id: str | int) -> tuple[dict[str, Any], bytes] | None:
+    """The response to this request, decoded and as the agent may have it; None: it is none.
+
+    Raises:
+        Garbage: see `own_words`.
+    """
+    message = response_to(body, rpc_id)
+    return None if message is None else (message, own_words(body, message))
+
+
+def own_words(data: bytes, message: dict[str, Any]) -> bytes:
+    """A server's message without words that are the gateway's alone; `message` is the same,
+    decoded, and loses them too. Nearly always the very bytes.
+
+    Raises:
+        Garbage: it holds such words, deeper than it can be written again.
+    """
+    if reserved.may_hold(data) and reserved.take_out(message):
+        try:
+            whole = loads(data)  # whole numbers of any size
+            reserved.take_out(whole)
+            return dumps(whole, separators=(",", ":")).encode("ascii")
+        except RecursionError as error:
+            raise Garbage("nested too deeply") from error
+    for raw, escaped in _LINES_TO_SOME:
+        if raw in data:
+            data = data.replace(raw, escaped)
+    return data
+
+
+_LINES_TO_SOME = (
+    (b"\xc2\x85", b"\\u0085"),
+    (b"\xe2\x80\xa8", b"\\u2028"),
+    (b"\xe2\x80\xa9", b"\\u2029"),
+)
+"""What may stand in a JSON string as it is, and what some clients take for the end of an event's
+line: what follows it would be read as another event."""
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(text)
 
 
 def handed_down(status: int, body: bytes, rpc_id: str | int | None) -> tuple[int, bytes]:
     """Status and body an agent gets for an answer that is not 200: the server's JSON-RPC, if it is
-    some. Any other page may repeat what we sent, our credential included (06, T-46).
+    some, under the id of the agent's own request. Any other page may repeat what we sent, our
+    credential included (06, T-46), and any other message would be taken for another's.
     """
     if status in _ABOUT_US:
         status = HTTPStatus.BAD_GATEWAY
-    if _is_message(body) or (not body and rpc_id is None):
-        return status, body
+    if rpc_id is None and (not body or status < HTTPStatus.BAD_REQUEST):
+        return status, b""  # what asks for nothing is answered with nothing
+    message = decoded(body)
+    if message is not None and message.get("jsonrpc") == "2.0":
+        error = message.get("error")
+        try:
+            if rpc_id is not None and is_response_to(message, rpc_id):
+                return status, own_words(body, message)
+            if isinstance(error, dict) and "method" not in message and "result" not in message:
+                reserved.take_out(error)
+                known = None if message.get("id") is None else rpc_id
+                told = {"jsonrpc": "2.0", "id": known, "error": error}
+                return status, dumps(told, separators=(",", ":")).encode("ascii")
+        except (Garbage, RecursionError):
+            pass
     text = f"The server behind the gateway answered with HTTP {status} and no message"
     return status, error_body(rpc_id, -32603, text)
 
@@ -103,14 +174,6 @@ def http_status(body: bytes, *, modern: bool) -> int:
     error = orjson.loads(body).get("error") if modern else None
     code = error.get("code") if isinstance(error, dict) else None
     return HTTP_STATUS.get(code, HTTPStatus.OK) if isinstance(code, int) else 200
-
-
-def _is_message(body: bytes) -> bool:
-    try:
-        message = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return False
-    return isinstance(message, dict) and message.get("jsonrpc") == "2.0"
 
 
 async def read_json(answer: Answer, limit: int) -> bytes:
@@ -144,10 +207,10 @@ async def read_response(
     if answer.content_type == "text/event-stream":
         return await _read_stream(answer, rpc_id, limit, on_message)
     body = await read_json(answer, limit)
-    message = await aside(len(body), lambda: response_to(body, rpc_id))
-    if message is None:
+    found = await aside(len(body), partial(answer_in, body, rpc_id))
+    if found is None:
         raise Garbage(f"HTTP {answer.status} {answer.content_type}")
-    return Response(answer.status, body, message)
+    return Response(answer.status, found[1], found[0])
 
 
 async def _read_stream(
@@ -165,9 +228,15 @@ async def _read_stream(
             retry_ms = retry_ms if item.retry is None else item.retry
             if not item.data:
                 continue
-            message = await aside(len(item.data), partial(response_to, item.data, rpc_id))
-            if message is not None:
-                return Response(answer.status, item.data, message)
+            message = await aside(len(item.data), partial(decoded, item.data))
+            if message is None:
+                continue
+            own = is_response_to(message, rpc_id)
+            if not own and (on_message is None or not isinstance(message.get("method"), str)):
+                continue
+            data = await aside(len(item.data), partial(own_words, item.data, message))
+            if own:
+                return Response(answer.status, data, message)
             if on_message is not None:
-                await on_message(item.data)
+                await on_message(data)
     raise Unfinished(last_event, retry_ms)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -22,9 +23,10 @@ from gateway.headers import outbound_headers
 from gateway.jsonrpc import encode, error_body
 from gateway.message import CAPABILITIES_KEY, VERSION_KEY
 from gateway.refusals import AWAIT_TOOL
-from gateway.relay.exchange import Garbage, handed_down, read_json, read_response, response_to
+from gateway.relay.exchange import Garbage, handed_down, read_json, read_response
 from gateway.relay.response import EventStream, reply
-from gateway.relay.sse import Blocks, EventTooLarge, SseParser, event
+from gateway.relay.sieve import Passed, Sieve
+from gateway.relay.sse import EventTooLarge
 from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown
 from gateway.relay.visit import Visit
 from gateway.relay.watch import Gone, raising_gone
@@ -123,12 +125,18 @@ class Listing:
         Raises:
             Garbage: the stream had nothing in it, or nothing that can be read.
         """
-        stream, blocks = EventStream(visit.send), Blocks(self._max_result)
+        stream = EventStream(visit.send)
+        sieve = Sieve(
+            visit.message.id,
+            token=visit.message.meta.get("progressToken"),
+            limit=self._max_result,
+            resumable=not visit.modern,
+        )
         try:
             async with raising_gone(visit.receive):
                 async for chunk in answer.body():
-                    for block in blocks.feed(chunk):
-                        await stream.raw(await self._listed(visit, block))
+                    for passed in sieve.feed(chunk):
+                        await stream.raw(await self._listed(visit, passed))
         except Gone:
             return
         except (OutcomeUnknown, EventTooLarge) as error:
@@ -139,17 +147,14 @@ class Listing:
             raise Garbage("an empty stream")
         await stream.end()
 
-    async def _listed(self, visit: Visit, block: bytes) -> bytes:
-        """One block of the stream; the response's comes back filtered."""
-        rpc_id = visit.message.id
-        for found in SseParser(self._max_result).feed(block) if b'"result"' in block else ():
-            if rpc_id is None or not found.data or response_to(found.data, rpc_id) is None:
-                continue
-            listed = _tools(found.data)
-            if listed is not None:
-                told = await self._told(visit, rpc_id, listed)
-                return event(told, found.id, found.event, found.retry)
-        return block
+    async def _listed(self, visit: Visit, passed: Passed) -> bytes:
+        """One event of the stream; the response's comes back filtered."""
+        rpc_id, data = visit.message.id, passed.event.data
+        listed = _tools(data) if passed.own and data is not None else None
+        if rpc_id is None or listed is None:
+            return passed.encoded()
+        told = replace(passed.event, data=await self._told(visit, rpc_id, listed))
+        return replace(passed, event=told).encoded()
 
     async def _told(self, visit: Visit, rpc_id: str | int, listed: dict[str, Any]) -> bytes:
         """The response an agent gets for a listing, which is taken note of."""
@@ -158,20 +163,18 @@ class Listing:
         shown = self._shown(visit.backend.name, listed, modern=visit.modern)
         return canonical({"jsonrpc": "2.0", "id": rpc_id, "result": shown})
 
-    def resumed(self, server: str, block: bytes) -> bytes:
-        """One block of a stream that an agent came back to: a listing in it is filtered too."""
-        if b'"tools"' not in block:
-            return block
-        for found in SseParser(self._max_result).feed(block):
-            try:
-                message = strict_loads(found.data or b"{}", max_depth=_DEPTH)
-            except BadJson:
-                return b""  # what cannot be read cannot be filtered
-            result = message.get("result") if isinstance(message, dict) else None
-            if isinstance(result, dict) and isinstance(result.get("tools"), list):
-                message["result"] = self._shown(server, result, modern=False)
-                return event(canonical(message), found.id, found.event, found.retry)
-        return block
+    def resumed(self, server: str, passed: Passed) -> bytes:
+        """One event of a stream that an agent came back to: a listing in it is filtered too."""
+        result = passed.message.get("result") if passed.message is not None else None
+        if not isinstance(result, dict) or not isinstance(result.get("tools"), list):
+            return passed.encoded()
+        try:
+            message = strict_loads(passed.event.data or b"{}", max_depth=_DEPTH)
+            message["result"] = self._shown(server, message["result"], modern=False)
+        except BadJson:
+            return b""  # what cannot be read cannot be filtered
+        told = replace(passed.event, data=canonical(message))
+        return replace(passed, event=told).encoded()
 
     async def ensure(self, visit: Visit, *, fresh: bool = False) -> None:
         """Make sure the server's tools are known; with `fresh`, ask now.

@@ -12,6 +12,7 @@ from typing import Any
 from approvals.model import Approval, short_id
 from gateway.refusals import clock
 from gateway.relay.response import EventStream
+from gateway.relay.sieve import is_token, progress_token
 
 _LONGEST = 200  # characters some hosts show
 
@@ -46,12 +47,10 @@ class Progress:
             return
         if not isinstance(message, dict):
             return
-        params = message.get("params")
-        if (
-            isinstance(params, dict)
-            and message.get("method") == "notifications/progress"
-            and isinstance(params.get("progress"), int | float)
-        ):
+        if message.get("method") == "notifications/progress":
+            if not is_token(progress_token(message), self._token):
+                return  # a note of another request, or one that nobody asked for
+            params = message["params"]
             for key in ("progress", "total"):
                 if isinstance(params.get(key), int | float):
                     params[key] += self._count

@@ -161,6 +161,22 @@ def event(
         lines.append(f"{name}: {value}\n".encode())
     if retry is not None:
         lines.append(b"retry: %d\n" % retry)
-    lines += [b"data: %s\n" % line for line in _LINE_END.split(data)]
+    if b"\n" in data or b"\r" in data:
+        lines += [b"data: %s\n" % line for line in _LINE_END.split(data)]
+    else:
+        lines.append(b"data: %s\n" % data)
     lines.append(b"\n")
     return b"".join(lines)
+
+
+def block(found: Event) -> bytes:
+    """An event that was read, as bytes again.
+
+    Raises:
+        ValueError: see `event`.
+    """
+    if found.data is not None:
+        return event(found.data, found.id, found.event, found.retry)
+    lines = [f"id: {found.id}\n" if found.id is not None else ""]
+    lines.append(f"retry: {found.retry}\n" if found.retry is not None else "")
+    return "".join((*lines, "\n")).encode()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import structlog
@@ -18,7 +19,8 @@ from gateway.headers import outbound_headers
 from gateway.jsonrpc import encode
 from gateway.message import Message
 from gateway.relay.response import EventStream
-from gateway.relay.sse import Blocks, EventTooLarge, SseParser, event
+from gateway.relay.sieve import Passed, Sieve
+from gateway.relay.sse import EventTooLarge
 from gateway.relay.tasks import Tasks, declares, undeclared
 from gateway.relay.taskview import approval_id, is_over
 from gateway.relay.upstream import NotSent, OutcomeUnknown
@@ -27,8 +29,8 @@ from gateway.relay.watch import Gone, raising_gone, until
 
 log = structlog.get_logger()
 
-Heard = Callable[[Visit, bytes], bytes]
-"""One block of the server's own stream, as the agent may have it."""
+Heard = Callable[[Visit, Passed], bytes]
+"""One event of the server's own stream, as the agent may have it."""
 
 ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 _SUBSCRIPTION: Final = "io.modelcontextprotocol/subscriptionId"
@@ -130,16 +132,16 @@ class TaskListen:
         message = Message("request", visit.message.id, visit.message.method, params)
         headers = dict(outbound_headers(visit.protocol, message.method, params))
         request = visit.request(encode(message), headers=headers)
-        cutter = Blocks(self._max_result)
+        sieve = Sieve(visit.message.id, limit=self._max_result)
         try:
             answer = await visit.backend.upstream.send(request)
             try:
                 streams = answer.content_type == "text/event-stream"
                 async for chunk in answer.body():
-                    for block in cutter.feed(chunk) if streams else ():
-                        passed = _with_tasks(visit, block, found, self._max_result)
-                        await stream.raw(passed if passed is not None else heard(visit, block))
-                        if passed is not None:
+                    for one in sieve.feed(chunk) if streams else ():
+                        agreed = _with_tasks(visit, one, found)
+                        await stream.raw(agreed if agreed is not None else heard(visit, one))
+                        if agreed is not None:
                             acknowledged.set()
             finally:
                 await answer.aclose()
@@ -150,23 +152,18 @@ class TaskListen:
             acknowledged.set()
 
 
-def _with_tasks(visit: Visit, block: bytes, found: list[str], limit: int) -> bytes | None:
-    """The server's acknowledgement with our tasks in it; None if the block is something else."""
-    if ACKNOWLEDGED.encode() not in block:
+def _with_tasks(visit: Visit, passed: Passed, found: list[str]) -> bytes | None:
+    """The server's acknowledgement with our tasks in it; None if the event is something else."""
+    message = passed.message
+    if message is None or message.get("method") != ACKNOWLEDGED:
         return None
-    for one in SseParser(limit).feed(block):
-        try:
-            message = json.loads(one.data or b"{}")
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(message, dict) and message.get("method") == ACKNOWLEDGED:
-            params = message.get("params")
-            params = params if isinstance(params, dict) else {}
-            agreed = params.get("notifications")
-            agreed = agreed if isinstance(agreed, dict) else {}
-            told = {**params, **_agreed(agreed, found)}
-            return event(_told(visit, ACKNOWLEDGED, told), one.id, one.event, one.retry)
-    return None
+    params = message.get("params")
+    params = params if isinstance(params, dict) else {}
+    agreed = params.get("notifications")
+    agreed = agreed if isinstance(agreed, dict) else {}
+    told = {**params, **_agreed(agreed, found)}
+    event = replace(passed.event, data=_told(visit, ACKNOWLEDGED, told))
+    return replace(passed, event=event).encoded()
 
 
 def _agreed(agreed: dict[str, Any], found: list[str]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from gateway.headers import outbound_headers
 from gateway.jsonrpc import ErrorCode, ToolCall, encode, error_body, result_body
 from gateway.message import CAPABILITIES_KEY, TASKS_EXTENSION
 from gateway.relay import taskview
-from gateway.relay.exchange import handed_down, read_json
+from gateway.relay.exchange import handed_down, read_json, read_response
 from gateway.relay.response import reply
 from gateway.relay.taskrunner import TaskRunner
 from gateway.relay.upstream import NotSent, OutcomeUnknown
@@ -207,7 +207,11 @@ class Tasks:
             async with raising_gone(visit.receive):
                 answer = await visit.backend.upstream.send(request)
                 try:
-                    body = await read_json(answer, self._max_result)
+                    if answer.content_type == "text/event-stream" and message.id is not None:
+                        limit = self._max_result
+                        body = (await read_response(answer, message.id, limit=limit)).body
+                    else:
+                        body = await read_json(answer, self._max_result)
                 finally:
                     await answer.aclose()
         except Gone:
@@ -217,12 +221,10 @@ class Tasks:
             text = "The server behind the gateway cannot be reached"
             await reply(visit.send, 502, error_body(message.id, -32603, text))
             return
-        if answer.content_type != "text/event-stream" and _unheard_of(body):
+        if _unheard_of(body):
             await _fail(visit, 400, ErrorCode.INVALID_PARAMS, _UNKNOWN)
             return
-        status, body = handed_down(answer.status, body, message.id)
-        kind = answer.content_type.encode("latin-1") or b"application/json"
-        await reply(visit.send, status, body, content_type=kind)
+        await reply(visit.send, *handed_down(answer.status, body, message.id))
 
 
 def declares(visit: Visit) -> bool:

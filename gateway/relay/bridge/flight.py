@@ -26,6 +26,7 @@ from gateway.relay.bridge.translate import (
 from gateway.relay.bridge.wire import Id, Json, decoded, encoded, identifier, response, whole
 from gateway.relay.exchange import Garbage, Response, http_status
 from gateway.relay.mailbox import Mailbox
+from gateway.relay.sieve import is_token
 from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown
 
 GATHER_SECONDS = 0.03
@@ -233,8 +234,8 @@ class Flight:
         if waiting is None:
             return
         if method == "notifications/progress":
-            if waiting.token is None:
-                return
+            if waiting.token is None or not is_token(params.get("progressToken"), self.own_id):
+                return  # not asked for, or of another request
             params = {**params, "progressToken": waiting.token}
         elif method == "notifications/message" and not loud_enough(
             params.get("level"), waiting.level

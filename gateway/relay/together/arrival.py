@@ -88,8 +88,12 @@ class Down:
     answer to, and keeps a lost session of one server from ending the agent's own.
     """
 
-    def __init__(self, server: str, send: Send, *, max_block: int) -> None:
+    def __init__(
+        self, server: str, send: Send, *, tokens: Mapping[str, str] | None, max_block: int
+    ) -> None:
+        """`tokens`: see `downwards`."""
         self._server = server
+        self._tokens = tokens
         self._send = send
         self._blocks: Blocks | None = None
         self._max_block = max_block
@@ -105,7 +109,8 @@ class Down:
             return
         if self._blocks is not None and event["type"] == "http.response.body":
             blocks = self._blocks.feed(event.get("body", b""))
-            event = {**event, "body": b"".join(downwards(self._server, one) for one in blocks)}
+            told = [downwards(self._server, one, self._tokens) for one in blocks]
+            event = {**event, "body": b"".join(told)}
         await self._send(event)
 
 

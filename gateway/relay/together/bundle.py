@@ -10,7 +10,8 @@ import asyncio
 import json
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ import structlog
 from approvals.digest import canonical
 from approvals.model import Client
 from gateway.grants import Grant
-from gateway.jsonrpc import RequestId
+from gateway.jsonrpc import Message, RequestId
 from gateway.relay.exchange import read_json, read_response
 from gateway.relay.sessions import Session, Sessions
 from gateway.relay.upstream import NotSent, OutcomeUnknown, Request
@@ -57,6 +58,7 @@ class Bundle:
         self.protocol = protocol
         self.opened: dict[str, Opened] = {}
         self.asked: dict[RequestId, str] = {}  # the agent's request -> the server that has it
+        self.tokens: dict[str, str] = {}  # its progress token, as text -> the same
         self.level: dict[str, Any] | None = None  # params of the last logging/setLevel
         self.on_open: set[Callable[[str], None]] = set()  # who wants to hear of a new one
         self._capabilities = capabilities
@@ -78,6 +80,24 @@ class Bundle:
             self._opening[backend.name] = task
             task.add_done_callback(lambda _: self._settled(backend.name))
         return await asyncio.shield(task)
+
+    @contextmanager
+    def under_way(self, message: Message, server: str) -> Iterator[None]:
+        """A message of the agent is this server's until the block ends."""
+        if message.kind != "request" or message.id is None:
+            yield
+            return
+        found = message.meta.get("progressToken")
+        token = str(found) if isinstance(found, str) or type(found) is int else None
+        self.asked[message.id] = server
+        if token is not None:
+            self.tokens[token] = server
+        try:
+            yield
+        finally:
+            self.asked.pop(message.id, None)
+            if token is not None:
+                self.tokens.pop(token, None)
 
     def forget(self, server: str) -> None:
         """The server has ended its session."""

@@ -8,6 +8,7 @@ what a server calls experimental.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -182,7 +183,9 @@ class Together:
         call = tool_call(arrival.message)
         if arrival.modern and call.request_state is not None:
             await self._dispatch.post(visit)  # it brings the answer to a question
-        else:
+            return
+        bundle = arrival.bundle
+        with bundle.under_way(arrival.message, server) if bundle is not None else nullcontext():
             await self._holding.resume(visit, call)
 
     async def _list(self, arrival: Arrival, method: str) -> None:
@@ -354,16 +357,14 @@ class Together:
         Raises:
             NotOpened: legacy, and the server gives no session.
         """
-        bundle, rpc_id = arrival.bundle, arrival.message.id
+        bundle = arrival.bundle
         if bundle is None:
             send = arrival.send
             if message.method == "tools/call":
                 send = self._tasks.watching(arrival.grant.id, server, send)
             await self._dispatch.post(await arrival.visit(server, message, send=send))
             return
-        if message.kind == "request" and rpc_id is not None:
-            bundle.asked[rpc_id] = server
-        try:
+        with bundle.under_way(message, server):
             for _ in range(2):
                 down = self._down(arrival, server)
                 await self._dispatch.post(await arrival.visit(server, message, send=down))
@@ -374,9 +375,6 @@ class Together:
                     await self._refuse(arrival, _RENEWED)
                     return
             await self._ended_at_once(arrival)
-        finally:
-            if message.kind == "request" and rpc_id is not None:
-                bundle.asked.pop(rpc_id, None)
 
     async def _ended_at_once(self, arrival: Arrival) -> None:
         if arrival.message.kind == "request":
@@ -386,7 +384,8 @@ class Together:
             await reply(arrival.send, 202)
 
     def _down(self, arrival: Arrival, server: str) -> Down:
-        return Down(server, arrival.send, max_block=self._max_result)
+        tokens = arrival.bundle.tokens if arrival.bundle is not None else None
+        return Down(server, arrival.send, tokens=tokens, max_block=self._max_result)
 
     def _tool(self, joined: str) -> tuple[str, str] | None:
         return self.names.tool(joined, self._catalogue.of)

@@ -7,11 +7,12 @@ an answer finds its way back without a table. 2026-07-28 has no requests from se
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from gateway.jsonrpc import Message
-from gateway.relay.sse import Event, SseParser, event
+from gateway.relay.sse import SseParser, block
 
 _MARK = "signoff"
 _MOST = 64 * 1024 * 1024  # the cutter has bounded a block before
@@ -36,14 +37,20 @@ def unmarked(identifier: object) -> tuple[str, str | int] | None:
     return (server, found) if known else None
 
 
-def downwards(server: str, block: bytes) -> bytes:
-    """One block of a server's stream as the agent of all servers gets it."""
+def downwards(server: str, told: bytes, tokens: Mapping[str, str] | None) -> bytes:
+    """One block of a server's stream as the agent of all servers gets it. `tokens`: the progress
+    tokens of what the agent has under way, as text, and whose they are (None: one request's own
+    stream, which is sifted already); a server's notes about another's are left out.
+    """
     parts = []
-    for found in SseParser(_MOST).feed(block):
-        data = _told(server, found.data) if found.data else found.data
+    for found in SseParser(_MOST).feed(told):
+        data = _told(server, found.data, tokens) if found.data else found.data
+        if data == b"" and found.data:
+            parts.append(b"")
+            continue
         identifier = None if found.id is None else f"{server}:{found.id}" if found.id else ""
-        parts.append(_event(Event(data, identifier, found.event, found.retry)))
-    return b"".join(parts) or block
+        parts.append(block(replace(found, data=data, id=identifier)))
+    return b"".join(parts) if parts else told
 
 
 def of_event(identifier: str) -> tuple[str, str] | None:
@@ -67,8 +74,9 @@ def upwards(message: Message) -> tuple[str, Message] | None:
     return found[0], replace(message, params={**params, "progressToken": found[1]})
 
 
-def _told(server: str, data: bytes) -> bytes:
-    if b'"method"' not in data:
+def _told(server: str, data: bytes, tokens: Mapping[str, str] | None) -> bytes:
+    """The data as the agent gets it; nothing: it gets nothing of it."""
+    if b'"method"' not in data and b"\\u" not in data:
         return data
     try:
         message = json.loads(data)
@@ -80,6 +88,10 @@ def _told(server: str, data: bytes) -> bytes:
     if "id" in message:
         message["id"] = marked(server, message["id"])
         _mark_token(server, params)
+    elif message["method"] == "notifications/progress" and tokens is not None:
+        token = params.get("progressToken") if isinstance(params, dict) else None
+        known = isinstance(token, str) or type(token) is int
+        return data if known and tokens.get(str(token)) == server else b""
     elif message["method"] == "notifications/cancelled" and isinstance(params, dict):
         params["requestId"] = marked(server, params.get("requestId"))
     else:
@@ -91,11 +103,3 @@ def _mark_token(server: str, params: Any) -> None:
     meta = params.get("_meta") if isinstance(params, dict) else None
     if isinstance(meta, dict) and "progressToken" in meta:
         meta["progressToken"] = marked(server, meta["progressToken"])
-
-
-def _event(found: Event) -> bytes:
-    if found.data is not None:
-        return event(found.data, found.id, found.event, found.retry)
-    lines = [f"id: {found.id}\n" if found.id is not None else ""]
-    lines.append(f"retry: {found.retry}\n" if found.retry is not None else "")
-    return "".join((*lines, "\n")).encode()

@@ -16,6 +16,7 @@ import structlog
 from gateway.grants import Grant
 from gateway.relay.dispatch import Dispatch
 from gateway.relay.response import EventStream, Receive, Send, reply
+from gateway.relay.sieve import Passed, Sieve
 from gateway.relay.sse import Blocks, EventTooLarge, SseParser
 from gateway.relay.together.arrival import Arrival, Down
 from gateway.relay.together.bundle import Bundle
@@ -73,7 +74,7 @@ class Streams:
         if found is not None and found[0] in bundle.opened and found[0] in backends:
             server, event_id = found
             session = bundle.opened[server].session
-            down = Down(server, send, max_block=self._max_block)
+            down = Down(server, send, tokens=bundle.tokens, max_block=self._max_block)
             await self._dispatch.stream(
                 "GET", grant, backends[server], session, session.protocol, event_id, receive, down
             )
@@ -186,21 +187,21 @@ class Streams:
                 if answer.content_type != "text/event-stream":
                     await answer.aclose()
                     return
-                async with aclosing(self._blocks(answer)) as blocks:
-                    async for block in blocks:
-                        told = self._dispatch.heard(visit, block)
-                        await stream.raw(downwards(backend.name, told))
+                async with aclosing(self._passed(answer)) as events:
+                    async for passed in events:
+                        told = self._dispatch.heard(visit, passed)
+                        await stream.raw(downwards(backend.name, told, bundle.tokens))
             except (NotSent, OutcomeUnknown, EventTooLarge) as error:
                 log.info("server.stream_broken", server=backend.name, error=str(error))
             await asyncio.sleep(_AGAIN_SECONDS)
 
-    async def _blocks(self, answer: Answer) -> AsyncGenerator[bytes, None]:
-        cutter = Blocks(self._max_block)
+    async def _passed(self, answer: Answer) -> AsyncGenerator[Passed, None]:
+        sieve = Sieve(None, limit=self._max_block, resumable=True)
         try:
             if answer.content_type == "text/event-stream":
                 async for chunk in answer.body():
-                    for block in cutter.feed(chunk):
-                        yield block
+                    for passed in sieve.feed(chunk):
+                        yield passed
         finally:
             await answer.aclose()
 
