@@ -37,11 +37,21 @@ class Refusal:
             result["resultType"] = "complete"
         return result
 
+    def data(self) -> dict[str, Any]:
+        """The `data` of a JSON-RPC error, where what was asked for has no tool result."""
+        return {META_KEY: self.meta}
+
 
 def denied(ruling: Ruling) -> Refusal:
     """The policy says no."""
     meta = decision_meta(verdict="deny", ruling=ruling)
     return Refusal(refusals.text_for_deny(ruling), meta)
+
+
+def stopped(ruling: Ruling) -> Refusal:
+    """An operator has frozen whatever it was meant for: of no tool, so no rule was asked."""
+    meta = decision_meta(verdict="deny", ruling=ruling)
+    return Refusal(refusals.text_for_stop(ruling), meta)
 
 
 def limited(ruling: Ruling, limit: Limit, retry_after: int) -> Refusal:

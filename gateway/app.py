@@ -204,6 +204,7 @@ async def open_gateway(
         )
         sessions = Sessions(keys.session)
         dispatch = Dispatch(
+            guard=guard,
             calls=Calls(
                 guard=guard,
                 holding=holding,

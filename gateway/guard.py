@@ -37,6 +37,7 @@ from gateway.admission import (
     record_held,
     record_outcome,
 )
+from gateway.answers import Refusal
 from gateway.catalogue import Catalogue
 from gateway.freeze import Freezes
 from gateway.grants import Grant
@@ -54,6 +55,7 @@ from gateway.policy.judge import (
 )
 from gateway.policy.limit import Charge
 from gateway.policy.rules import Policy
+from gateway.refusals import reads_as_ours
 from gateway.reload import Policies
 
 UNKNOWN = "(unknown argument)"
@@ -108,8 +110,22 @@ class Guard:
         """For how long a claim stands without a sign of life of the gateway that made it."""
 
     def hidden(self, server: str, tool: object) -> bool:
-        """Whether the tool must be absent from every list."""
-        return not isinstance(tool, str) or hidden(self._policies.current, server, tool)
+        """Whether the tool must be absent from every list. One that is called like the gateway's
+        own is, whatever the policy says: its words would be taken for the gateway's.
+        """
+        if not isinstance(tool, str) or reads_as_ours(tool):
+            return True
+        return hidden(self._policies.current, server, tool)
+
+    def stopped(self, grant: str, server: str) -> Refusal | None:
+        """What an agent is told instead of having anything of this server, while an operator has
+        stopped it; None: nothing of it is frozen.
+        """
+        why = self._freezes.reason(grant, server)
+        if why is None:
+            return None
+        ruling = Ruling(rule=FROZEN, reason=why, policy_hash=self._policies.current.hash)
+        return answers.stopped(ruling)
 
     def can_hold(self, server: str) -> bool:
         """Whether some call to this server may be held."""

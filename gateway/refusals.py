@@ -7,6 +7,7 @@ crashes. Nothing here carries an upstream's or an exception's text.
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -16,13 +17,25 @@ from gateway.policy.limit import Limit
 
 META_KEY = "dev.signoff/decision"
 AWAIT_TOOL = "signoff_await_approval"
+_OURS = AWAIT_TOOL.replace("_", "")
 Word = Literal["allow", "deny", "limited", "hold"]
+_LONGEST_NAME = 256  # characters of a name that are looked at
 _ROOM = 500  # of a text a person or a policy wrote
 _SAID = 8  # changed arguments that a text names
 
 
+def reads_as_ours(tool: str) -> bool:
+    """Whether a tool's name is the gateway's own, or one that a model takes for it."""
+    plain = unicodedata.normalize("NFKC", tool[:_LONGEST_NAME]).casefold()
+    return "".join(one for one in plain if one.isalnum()) == _OURS
+
+
 def text_for_deny(ruling: Ruling) -> str:
     return f"Policy violation: {_sentence(ruling.reason)} (rule {ruling.rule})"
+
+
+def text_for_stop(ruling: Ruling) -> str:
+    return f"Not sent: {_sentence(ruling.reason)} Try again later."
 
 
 def text_for_limit(limit: Limit, retry_after: int) -> str:

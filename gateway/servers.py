@@ -19,6 +19,12 @@ import json5
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _REFERENCE = re.compile(r"\$\{([^{}]*)\}")
 _VARIABLE = re.compile(r"(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
+_FRAMING = frozenset(
+    {
+        *("connection", "content-encoding", "content-length", "expect", "keep-alive", "te"),
+        *("trailer", "transfer-encoding", "upgrade"),
+    }
+)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110: a header's name
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 #: Hosts write `timeout` in seconds (up to an hour) or in milliseconds (from some thousands on).
@@ -242,7 +248,24 @@ class _Reader:
         for name, value in headers.items():
             if not _TOKEN.fullmatch(name) or _CONTROL.search(value):
                 self.wrong.append(f"header {json.dumps(name)} holds characters no header can take")
+        self._fit_together(url, headers)
         return UrlServer(**common, url=url, headers=MappingProxyType(headers), written=written)
+
+    def _fit_together(self, url: str, headers: Mapping[str, str]) -> None:
+        """Whether these headers and this address can be sent together."""
+        names = [name.lower() for name in headers]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            self.wrong.append(f"header {json.dumps(name)} is written twice; leave one of them out")
+        for name in sorted(_FRAMING.intersection(names)):
+            self.wrong.append(
+                f"header {json.dumps(name)} says how a message is sent, and each message says that "
+                "for itself; leave it out"
+            )
+        if "authorization" in names and _is_http(url) and "@" in urlsplit(url).netloc:
+            self.wrong.append(
+                "the address carries a user's name (user:password@) and there is an Authorization "
+                "header too; leave one of them out"
+            )
 
     def _text(self, entry: dict[str, Any], key: str) -> str:
         value = entry.get(key)

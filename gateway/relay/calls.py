@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -25,11 +26,10 @@ from gateway.refusals import AWAIT_TOOL
 from gateway.relay.exchange import (
     Garbage,
     TooLarge,
+    answer_in,
     classify,
     handed_down,
-    own_words,
     read_json,
-    response_to,
 )
 from gateway.relay.holding import Holding
 from gateway.relay.lasting import lasting
@@ -101,7 +101,7 @@ class Calls:
                 await self._holding.go_on(visit, retry)
                 return
             call = retry.call
-        if call.name == AWAIT_TOOL and self._guard.can_hold(visit.backend.name):
+        if call.name == AWAIT_TOOL:  # ours alone, also while nothing can be held
             await self._holding.resume(visit, call)
             return
         await self._judge(visit, call, retry)
@@ -193,11 +193,10 @@ class Calls:
             body = await read_json(answer, self._max_result)
         finally:
             await answer.aclose()
-        message = await aside(len(body), lambda: response_to(body, call.id))
-        if message is None and answer.status == 200:  # noqa: PLR2004 - HTTP
+        found = await aside(len(body), partial(answer_in, body, call.id))
+        if found is None and answer.status == 200:  # noqa: PLR2004 - HTTP
             raise Garbage(answer.content_type)
-        if message is not None:
-            body = own_words(body, message)
+        message, body = found or (None, body)
         seen.note(message, body)
         if answer.status == 200:  # noqa: PLR2004 - HTTP
             if message is not None and visit.modern and asks(message):
@@ -224,7 +223,7 @@ class Calls:
         try:
             chunks = answer.body() if visit.modern else lasting(answer, visit.receive)
             async for chunk in chunks:
-                found = sieve.feed(chunk)
+                found = await sieve.sift(chunk)
                 if not started:
                     started = True
                     await self._start_stream(visit, answer.status)

@@ -9,12 +9,16 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import structlog
 
+from approvals.aside import aside
 from approvals.model import Client
+from gateway.answers import Refusal
 from gateway.grants import Grant
+from gateway.guard import Guard
 from gateway.headers import outbound_headers
 from gateway.jsonrpc import ErrorCode, Message, client_of, encode, error_body, result_body
 from gateway.relay.calls import Calls
@@ -28,6 +32,7 @@ from gateway.relay.sse import EventTooLarge
 from gateway.relay.tasklisten import TaskListen, watches
 from gateway.relay.tasks import Tasks, advertised
 from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request
+from gateway.relay.verdicts import refuse_request
 from gateway.relay.visit import Backend, Visit
 from gateway.relay.watch import Gone, raising_gone, until
 
@@ -54,6 +59,20 @@ _PASSED = frozenset(
         "tasks/list",
     }
 )
+_OPEN = frozenset(
+    {
+        "ping",
+        "server/discover",
+        "subscriptions/listen",
+        "resources/list",
+        "resources/templates/list",
+        "prompts/list",
+    }
+)
+"""What passes while an operator has stopped a server too: openings, lists and news of them. They do
+nothing, and a host that cannot have them takes the server for broken and drops it.
+"""
+
 _NOTIFICATIONS = frozenset(
     {
         "notifications/initialized",
@@ -73,6 +92,7 @@ class Dispatch:
     def __init__(
         self,
         *,
+        guard: Guard,
         calls: Calls,
         holding: Holding,
         listing: Listing,
@@ -81,6 +101,7 @@ class Dispatch:
         sessions: Sessions,
         max_result: int,
     ) -> None:
+        self._guard = guard
         self._calls = calls
         self._holding = holding
         self._listing = listing
@@ -114,6 +135,8 @@ class Dispatch:
             await self._tasks.serve(visit)
         elif visit.modern and method == "server/discover":
             await self._discover(visit)
+        elif (stopped := self._stopped(visit, method)) is not None:
+            await refuse_request(visit, stopped)
         elif visit.modern and method == "subscriptions/listen" and watches(visit):
             await self._task_listen.serve(visit, self.heard)
         elif method in _PASSED:
@@ -122,6 +145,14 @@ class Dispatch:
             status = 404 if visit.modern else 200
             body = error_body(visit.message.id, ErrorCode.METHOD_NOT_FOUND, "Method not found")
             await reply(visit.send, status, body)
+
+    def _stopped(self, visit: Visit, method: str) -> Refusal | None:
+        """What the agent is told of a request that a freeze keeps from the server."""
+        watched = (visit.message.params or {}).get("notifications")
+        watches_resources = isinstance(watched, dict) and watched.get("resourceSubscriptions")
+        if method not in _PASSED or (method in _OPEN and not watches_resources):
+            return None
+        return self._guard.stopped(visit.grant.id, visit.backend.name)
 
     async def stream(
         self,
@@ -210,7 +241,7 @@ class Dispatch:
             await self._unreachable(visit.backend, send, message, error)
             return
         rpc_id = message.id if message is not None else None
-        status, body = handed_down(answer.status, body, rpc_id)
+        status, body = await aside(len(body), partial(handed_down, answer.status, body, rpc_id))
         await reply(send, status, body, headers=_headers(answer))
 
     async def _passed(
@@ -220,7 +251,7 @@ class Dispatch:
         tools changed, or repeat a listing that the agent left too early.
         """
         async for chunk in answer.body():
-            found = sieve.feed(chunk)
+            found = await sieve.sift(chunk)
             parts = [self.heard(visit, one) if endless else one.encoded() for one in found]
             passed = b"".join(parts) if found else sign_of_life(chunk)
             if passed:

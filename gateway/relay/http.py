@@ -120,6 +120,8 @@ class HttpUpstream:
             raise NotSent(type(error).__name__) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise OutcomeUnknown(type(error).__name__) from error
+        except ValueError as error:  # address and headers do not go together: no request was made
+            raise NotSent(type(error).__name__) from error
         return HttpAnswer(response)
 
     async def aclose(self) -> None:

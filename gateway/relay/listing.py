@@ -135,7 +135,7 @@ class Listing:
         try:
             async with raising_gone(visit.receive):
                 async for chunk in answer.body():
-                    for passed in sieve.feed(chunk):
+                    for passed in await sieve.sift(chunk):
                         await stream.raw(await self._listed(visit, passed))
         except Gone:
             return

@@ -12,8 +12,10 @@ import base64
 import binascii
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
+from approvals.aside import aside
 from gateway.message import RequestId
 from gateway.relay.exchange import decoded, is_response_to, own_words
 from gateway.relay.sse import Event, SseParser, block
@@ -57,12 +59,15 @@ class Sieve:
         self._place = place_of(request) if resumable else None
         self._parser = SseParser(max_event=limit)
 
-    def feed(self, chunk: bytes) -> list[Passed]:
-        """What `chunk` completes and may pass.
+    async def sift(self, chunk: bytes) -> list[Passed]:
+        """What `chunk` completes and may pass; large events are read beside the event loop.
 
         Raises:
             EventTooLarge: the sieve is of no use any more.
         """
+        return await aside(self._parser.held + len(chunk), partial(self._feed, chunk))
+
+    def _feed(self, chunk: bytes) -> list[Passed]:
         passed = []
         for found in self._parser.feed(chunk):
             one = self._sifted(found)

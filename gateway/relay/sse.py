@@ -46,6 +46,11 @@ class SseParser:
     _first: bool = True  # the first line may open with a BOM
     _after_cr: bool = False  # the last chunk ended in CR: a LF now belongs to it
 
+    @property
+    def held(self) -> int:
+        """Bytes of the event that is not whole yet."""
+        return self._kept + self._line_size
+
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that `chunk` completes.
 

@@ -138,7 +138,7 @@ class TaskListen:
             try:
                 streams = answer.content_type == "text/event-stream"
                 async for chunk in answer.body():
-                    for one in sieve.feed(chunk) if streams else ():
+                    for one in await sieve.sift(chunk) if streams else ():
                         agreed = _with_tasks(visit, one, found)
                         await stream.raw(agreed if agreed is not None else heard(visit, one))
                         if agreed is not None:

@@ -29,6 +29,7 @@ from gateway.relay.exchange import handed_down, read_json, read_response
 from gateway.relay.response import reply
 from gateway.relay.taskrunner import TaskRunner
 from gateway.relay.upstream import NotSent, OutcomeUnknown
+from gateway.relay.verdicts import refuse_request
 from gateway.relay.visit import Visit
 from gateway.relay.watch import Gone, raising_gone
 
@@ -201,6 +202,10 @@ class Tasks:
     async def _pass(self, visit: Visit) -> None:
         """A task of the server's own. A server without tasks knows none: so the agent is told."""
         message = visit.message
+        stopped = self._guard.stopped(visit.grant.id, visit.backend.name)
+        if stopped is not None:
+            await refuse_request(visit, stopped)
+            return
         headers = dict(outbound_headers(visit.protocol, message.method, message.params or {}))
         request = visit.request(encode(message), headers=headers)
         try:

@@ -1,9 +1,11 @@
-"""How a refusal reaches the agent: as a tool result, which models read and hosts show calmly."""
+"""How a refusal reaches the agent: as a tool result, which models read and hosts show calmly. What
+is no call has none, and is refused with an error that carries the same facts.
+"""
 
 from __future__ import annotations
 
 from gateway.answers import Refusal
-from gateway.jsonrpc import result_body
+from gateway.jsonrpc import error_body, result_body
 from gateway.relay.response import EventStream, reply
 from gateway.relay.visit import Visit
 
@@ -25,3 +27,12 @@ async def answer(
         return
     await stream.message(body)
     await stream.end()
+
+
+async def refuse_request(visit: Visit, refusal: Refusal) -> None:
+    """Answer a request that is no call with a refusal."""
+    body = error_body(visit.message.id, _REFUSED, refusal.text, refusal.data())
+    await reply(visit.send, 200, body)
+
+
+_REFUSED = -32603  # the one code that no host takes for a fault of its own request

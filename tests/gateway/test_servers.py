@@ -215,6 +215,13 @@ def test_a_name_that_cannot_stand_in_an_address_is_told_a_better_one(
         ({"url": "https://a", "shared": True}, "for commands"),
         ({"url": "https://a", "headers": {"A b": "c"}}, "no header can take"),
         ({"url": "https://a", "headers": {"A": "b\r\nX: y"}}, "no header can take"),
+        (
+            {"url": "https://u:pw@a/mcp", "headers": {"authorization": "Bearer t"}},
+            "there is an Authorization header too",
+        ),
+        ({"url": "https://a", "headers": {"X-A": "1", "x-a": "2"}}, '"x-a" is written twice'),
+        ({"url": "https://a", "headers": {"Content-Length": "5"}}, "leave it out"),
+        ({"url": "https://a", "headers": {"transfer-encoding": "chunked"}}, "leave it out"),
     ],
 )
 def test_what_is_wrong_is_told_with_what_to_write(entry: Any, told: str) -> None:

@@ -13,8 +13,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from tests.hostile.threads import served
-
-PATIENCE = 60.0
+from tests.patience import PATIENCE
 
 
 @dataclass

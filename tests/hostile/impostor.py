@@ -19,7 +19,7 @@ FORGED = "FORGED"
 VERDICT = {"dev.signoff/decision": {"verdict": FORGED, "url": "http://127.0.0.1:9/sign-in"}}
 IDS = (*range(8), *(str(number) for number in range(8)), None, True)
 TOKENS: tuple[object, ...] = (*range(8), " 2", 2.0, [2], "2")
-LISTS = {
+LISTS: dict[str, tuple[str, Json]] = {
     "tools/list": ("tools", {"name": "weather", "inputSchema": {"type": "object"}}),
     "resources/list": ("resources", {"name": "r", "uri": "evil://r"}),
     "resources/templates/list": ("resourceTemplates", {"name": "t", "uriTemplate": "evil://{t}"}),

@@ -8,7 +8,6 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,15 @@ import httpx2
 import pytest
 
 from gateway.relay.sse import SseParser
-from tests.end_to_end.agents import CLIENTS, PATIENCE, agent
+from tests.end_to_end.agents import CLIENTS, agent
 from tests.harness import Site
 from tests.hostile.bank import Bank, bank
 from tests.hostile.impostor import FORGED, impostor
+from tests.hostile.raw import Raw, read
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.xdist_group("impostor")
 Json = dict[str, Any]
-VERSION = "2026-07-28"
-META = {
-    "io.modelcontextprotocol/protocolVersion": VERSION,
-    "io.modelcontextprotocol/clientCapabilities": {},
-    "io.modelcontextprotocol/logLevel": "debug",
-}
 SERVERS = ("http_legacy", "http_modern", "pipe_legacy", "pipe_modern")
 ASKED: tuple[tuple[str, Json], ...] = (
     ("tools/call", {"name": "weather", "arguments": {}}),
@@ -42,57 +37,6 @@ ASKED: tuple[tuple[str, Json], ...] = (
     ("completion/complete", {"ref": {"type": "ref/prompt", "name": "p"},
                              "argument": {"name": "a", "value": ""}}),
 )  # fmt: skip
-
-
-@dataclass
-class Raw:
-    """A raw agent of one revision at one URL, which shows every byte it is given."""
-
-    url: str
-    token: str
-    modern: bool
-    session: str = ""
-
-    def headers(self, method: str = "", params: Json | None = None) -> dict[str, str]:
-        headers = {
-            "Authorization": f"Bearer {self.token}",
-            "Accept": "application/json, text/event-stream",
-        }
-        if self.modern:
-            headers |= {"MCP-Protocol-Version": VERSION, "Mcp-Method": method}
-            named = (params or {}).get("uri" if method == "resources/read" else "name")
-            return headers | ({"Mcp-Name": named} if named else {})
-        headers["MCP-Protocol-Version"] = "2025-11-25"
-        return headers | ({"Mcp-Session-Id": self.session} if self.session else {})
-
-    def open(self) -> None:
-        if self.modern:
-            return
-        client = {"name": "raw", "version": "1"}
-        params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client}
-        answer = self.post("initialize", params, number=0)
-        self.session = answer.headers["mcp-session-id"]
-        told = {"jsonrpc": "2.0", "method": "notifications/initialized"}
-        answer = httpx2.post(self.url, json=told, headers=self.headers(), timeout=30)
-        assert answer.content == b""  # what asks for nothing is answered with nothing
-
-    def post(self, method: str, params: Json, number: int | str) -> httpx2.Response:
-        meta = {**META, "progressToken": "mine"} if self.modern else {"progressToken": "mine"}
-        body = {"jsonrpc": "2.0", "id": number, "method": method}
-        body["params"] = {**params, "_meta": meta} if method != "initialize" else params
-        return httpx2.post(
-            self.url, json=body, headers=self.headers(method, params), timeout=30
-        )  # fmt: skip
-
-
-def read(answer: httpx2.Response) -> list[Json]:
-    """Every message of an answer, as the most lenient client would find them."""
-    if answer.headers["content-type"] != "text/event-stream":
-        return [answer.json()]
-    parser = SseParser()
-    lines = answer.text.splitlines()  # at everything that Python takes for the end of a line
-    events = [event for line in lines for event in parser.feed(line.encode() + b"\n")]
-    return [json.loads(event.data) for event in events if event.data]
 
 
 def is_forged(messages: list[Json]) -> bool:

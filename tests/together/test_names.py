@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.relay.together.names import LONGEST, Names
-from gateway.relay.together.resources import fits
+from gateway.relay.together.resources import Ambiguous, Owners, fits
 
 
 def back(names: Names, server: str, tool: str) -> tuple[str, str] | None:
@@ -56,3 +56,27 @@ def test_a_uri_fits_a_template_when_its_fixed_parts_stand_in_it(
     template: str, uri: str, *, expected: bool
 ) -> None:
     assert fits(template, uri) is expected
+
+
+def listing(**templates: str) -> dict[str, list[dict[str, str]]]:
+    return {server: [{"uriTemplate": one}] for server, one in templates.items()}
+
+
+@pytest.mark.parametrize("first", ["evil", "bank"])
+def test_a_template_that_fits_everything_gets_nothing_that_another_speaks_of(first: str) -> None:
+    owners = Owners()
+    lists = listing(evil="{+any}", bank="bank://statement/{id}")
+    owners.templates("g", {name: lists[name] for name in sorted(lists, key=lambda n: n != first)})
+    assert owners.owner("g", "bank://statement/7") == "bank"
+    assert owners.owner("g", "bank://statement/{id}") == "bank"
+    assert owners.owner("g", "other://7") == "evil"
+
+
+@pytest.mark.parametrize("theirs", ["bank://statement/{id}", "bank://statement/{+all}"])
+def test_a_uri_that_two_servers_claim_equally_well_is_nobodys(theirs: str) -> None:
+    owners = Owners()
+    shown = owners.templates("g", listing(evil=theirs, bank="bank://statement/{id}"))
+    assert owners.owner("g", "bank://statement/7") == Ambiguous(("bank", "evil"))
+    assert len({one["uriTemplate"] for one in shown}) == len(shown)
+    owners.resources("g", {"bank": [{"uri": "bank://statement/7"}]})
+    assert owners.owner("g", "bank://statement/7") == "bank"  # it is listed by name

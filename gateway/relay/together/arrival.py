@@ -73,9 +73,9 @@ class Arrival:
                 result |= {"ttlMs": 0, "cacheScope": "private"}
         await reply(self.send, 200, result_body(self.message.id, result), headers=headers)
 
-    async def error(self, code: int, text: str) -> None:
+    async def error(self, code: int, text: str, data: dict[str, Any] | None = None) -> None:
         """Give the agent an error of the gateway's own."""
-        body = error_body(self.message.id, code, text)
+        body = error_body(self.message.id, code, text, data)
         await reply(self.send, http_status(body, modern=self.modern), body)
 
 

@@ -42,7 +42,7 @@ from gateway.relay.together.lists import (
 )
 from gateway.relay.together.names import Names
 from gateway.relay.together.opening import discover, initialize
-from gateway.relay.together.resources import Owners
+from gateway.relay.together.resources import Ambiguous, Owners
 from gateway.relay.together.rewriting import upwards
 from gateway.relay.together.streams import Streams
 from gateway.relay.together.whose import TaskOwners
@@ -55,6 +55,8 @@ _RENEWED = Refusal(
     "Not executed: the server had ended its session. It gets a new one: repeat the call.",
     {"verdict": "allow", "status": "not_executed"},
 )
+_NOBODYS = "Resource not found: no server here lists it"
+_SEVERAL = "Resource not found: several servers here claim it. Ask at its server's own URL"
 _NOT_FOUND = -32002  # resource not found, before 2026-07-28
 
 
@@ -290,19 +292,19 @@ class Together:
             await arrival.error(ErrorCode.INVALID_PARAMS, "uri must be a string")
             return
         server = await self._owner(arrival, uri)
-        if server is None:
+        if not isinstance(server, str):
             code = ErrorCode.INVALID_PARAMS if arrival.modern else _NOT_FOUND
-            await arrival.error(code, "Resource not found: no server here lists it")
+            await arrival.error(code, _NOBODYS if server is None else _SEVERAL)
             return
         await self._visit(arrival, server, arrival.message)
 
-    async def _owner(self, arrival: Arrival, uri: str) -> str | None:
+    async def _owner(self, arrival: Arrival, uri: str) -> str | Ambiguous | None:
         found = self._owners.owner(arrival.grant.id, uri)
         if found is None:
             for method in ("resources/list", "resources/templates/list"):
                 await self._list(replace(arrival, send=nowhere), method)
             found = self._owners.owner(arrival.grant.id, uri)
-        return found if found in arrival.backends else None
+        return found if isinstance(found, Ambiguous) or found in arrival.backends else None
 
     async def _task(self, arrival: Arrival) -> None:
         """tasks/get, tasks/update, tasks/cancel: at the server the task's call went to."""
@@ -324,8 +326,17 @@ class Together:
         if bundle is None:
             await arrival.error(ErrorCode.INVALID_REQUEST, "initialize comes first")
             return
+        stopped = {name: self._guard.stopped(arrival.grant.id, name) for name in arrival.backends}
+        refusals = [one for one in stopped.values() if one is not None]
+        if refusals and len(refusals) == len(stopped):
+            await arrival.error(-32603, refusals[0].text, refusals[0].data())
+            return
         bundle.level = params = {"level": (arrival.message.params or {}).get("level")}
-        logging = [name for name, one in bundle.opened.items() if "logging" in one.capabilities]
+        logging = [
+            name
+            for name, one in bundle.opened.items()
+            if "logging" in one.capabilities and stopped.get(name) is None
+        ]
 
         async def ask(server: str) -> Any:
             visit = await arrival.visit(server)

@@ -1,7 +1,8 @@
 """Which server a resource belongs to: URIs stay as they are, so they must be known. Not pure: it
 remembers what was listed, for each grant.
 
-A URI two servers list is the first one's; the other's is had at that server's own URL.
+A URI two servers list is the first one's; the other's is had at that server's own URL. Of templates
+the most telling one counts, so that a server that claims everything gets nothing of another's.
 """
 
 from __future__ import annotations
@@ -9,12 +10,20 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 _EXPRESSION = re.compile(r"\{([^{}]*)\}")
 _MOST_GRANTS = 1_000
 _MOST_URIS = 20_000
 _LONGEST_URI = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Ambiguous:
+    """Several servers' templates speak of a URI equally well."""
+
+    servers: tuple[str, ...]
 
 
 class Owners:
@@ -40,24 +49,36 @@ class Owners:
     def templates(self, grant: str, lists: Mapping[str, Iterable[Any]]) -> list[dict[str, Any]]:
         """The same for resource templates."""
         self._of(grant)
-        found: dict[str, tuple[str, dict[str, Any]]] = {}
+        shown: dict[str, dict[str, Any]] = {}
+        known: dict[tuple[str, str], None] = {}
         for server, items in lists.items():
             for item in items:
                 template = item.get("uriTemplate")
                 if isinstance(template, str) and len(template) <= _LONGEST_URI:
-                    found.setdefault(template, (server, item))
-        self._templates[grant] = [(text, server) for text, (server, _) in found.items()]
-        return [item for _, item in found.values()]
+                    shown.setdefault(template, item)
+                    known[template, server] = None
+        self._templates[grant] = list(known)
+        return list(shown.values())
 
-    def owner(self, grant: str, uri: str) -> str | None:
-        """The server that listed this URI, or a template it fits; None: none did."""
+    def owner(self, grant: str, uri: str) -> str | Ambiguous | None:
+        """The server that listed this URI, else the one whose template it fits with the longest
+        fixed beginning; Ambiguous: several servers have such a one. None: no server has any.
+        """
         found = self._of(grant).get(uri)
         if found is not None or len(uri) > _LONGEST_URI:
             return found
+        longest, owners = -1, set[str]()
         for template, server in self._templates.get(grant, ()):
-            if template == uri or fits(template, uri):
-                return server
-        return None
+            if template != uri and not fits(template, uri):
+                continue
+            length = len(template) if template == uri else len(_EXPRESSION.split(template, 1)[0])
+            if length > longest:
+                longest, owners = length, {server}
+            elif length == longest:
+                owners.add(server)
+        if len(owners) > 1:
+            return Ambiguous(tuple(sorted(owners)))
+        return owners.pop() if owners else None
 
     def _of(self, grant: str) -> dict[str, str]:
         known = self._known.setdefault(grant, {})

@@ -152,9 +152,9 @@ class Streams:
         common = {key: wanted[key] for key in _FLAGS if key in wanted}
         parts = {server: dict(common) for server in arrival.backends}
         for uri in _texts(wanted.get("resourceSubscriptions")):
-            server = self._owners.owner(grant, uri)
-            if server in parts:
-                parts[server].setdefault("resourceSubscriptions", []).append(uri)
+            owner = self._owners.owner(grant, uri)
+            if isinstance(owner, str) and owner in parts:
+                parts[owner].setdefault("resourceSubscriptions", []).append(uri)
         for task in _texts(wanted.get("taskIds")):
             server = await self._tasks.server(grant, task)
             if server in parts:
@@ -200,7 +200,7 @@ class Streams:
         try:
             if answer.content_type == "text/event-stream":
                 async for chunk in answer.body():
-                    for passed in sieve.feed(chunk):
+                    for passed in await sieve.sift(chunk):
                         yield passed
         finally:
             await answer.aclose()
