@@ -153,6 +153,7 @@ async def open_gateway(
             max_pending=settings.max_pending,
             lease_seconds=settings.lease_seconds,
         )
+        await guard.started()
         client = await stack.enter_async_context(pooled_session())
         backends = {
             name: _backend(server, settings, client, catalogue, guard)

@@ -194,6 +194,12 @@ class Guard:
         """
         await self._journal.write(self._policy_changed)
 
+    async def started(self) -> None:
+        """The rules may have changed while nobody was here, or what they mean: what waits is judged
+        anew, as after any change.
+        """
+        await self._journal.write(self._judge_standing)
+
     def _policy_changed(self, tx: Transaction) -> None:
         policy, rejected = self._policies.current, self._policies.rejected
         told = Event(event="policy_loaded", actor_kind="operator", policy_hash=policy.hash)
@@ -201,6 +207,11 @@ class Guard:
             tx.append(told._replace(event="policy_refused", reason=rejected.text))
             return
         tx.append(told)
+        self._judge_standing(tx)
+
+    def _judge_standing(self, tx: Transaction) -> None:
+        """What the policy denies now is superseded, not left to hope."""
+        policy = self._policies.current
         for approval in queue.standing(tx):
             call = approval.call
             verdict = self._judge(policy, call, loads(call.arguments))

@@ -42,7 +42,8 @@ def check(
     from gateway.policy.document import check as check_text
 
     path = _path(file)
-    problems = check_text(files.read(path))
+    text = files.read(path)
+    problems = (*check_text(text), *_unread(text))
     errors = sum(problem.severity == "error" for problem in problems)
     if json or form is Form.JSON:
         items = [
@@ -66,6 +67,52 @@ def check(
         show.note(f"{path}: {said}")
     if errors:
         raise typer.Exit(Exit.INVALID)
+
+
+def _unread(text: bytes) -> list[Problem]:
+    """What nothing reads, as far as servers.json and the record of this place tell."""
+    from gateway.cli.config import settings
+    from gateway.cli.record import Record, exists, run
+    from gateway.policy.document import PolicyInvalid
+    from gateway.policy.document import load as read
+    from gateway.policy.unread import unread_arguments, unread_servers
+
+    try:
+        policy = read(text)
+    except PolicyInvalid:
+        return []
+    configured = settings()
+    found: list[Problem] = []
+    if configured.servers.exists():
+        found += unread_servers(policy, _servers(configured.servers))
+    if not exists(configured):
+        return found
+
+    async def schemas(record: Record) -> dict[str, dict[str, Any]]:
+        from gateway.catalogue import Catalogue
+
+        catalogue = Catalogue(record.database)
+        await catalogue.load()
+        tools: dict[str, dict[str, Any]] = {}
+        for tool in catalogue.tools():
+            tools.setdefault(tool.server, {})[tool.name] = tool.definition.get("inputSchema")
+        return tools
+
+    try:
+        return found + list(unread_arguments(policy, run(schemas)))
+    except Stop as stop:
+        show.note(f"The tools' arguments were not looked at: {stop}")
+        return found
+
+
+def _servers(path: Path) -> set[str]:
+    """The names servers.json has, also of those that cannot be used as they are."""
+    import os
+
+    from gateway.servers import load_servers
+
+    found = load_servers(files.read(path), os.environ, workspace=str(path.absolute().parent))
+    return {*found.servers, *(problem.server for problem in found.problems if problem.server)}
 
 
 def _annotation(path: Path, problem: Problem) -> str:
@@ -125,13 +172,29 @@ def explain(
 
 @app.command()
 def diff(
-    old: Annotated[Path, typer.Argument(help="The policy before.")],
-    new: Annotated[Path, typer.Argument(help="The policy after.")],
+    old: Annotated[Path | None, typer.Argument(help="The policy before.")] = None,
+    new: Annotated[Path | None, typer.Argument(help="The policy after.")] = None,
+    semantics: Annotated[
+        bool,
+        typer.Option(
+            "--semantics",
+            help="The calls of your history that one policy, read by today's rules, judges "
+            "otherwise than before 0.1: an absent value, another shape, every element of a list.",
+        ),
+    ] = False,
+    since: Annotated[str, typer.Option(help="With --semantics: how far back.")] = "30d",
     json: Json = False,
 ) -> None:
     """What changes between two policies, in words; spelling alone is no change."""
     from gateway.policy.diff import diff as compare
 
+    if semantics:
+        if new is not None:
+            raise Stop(Exit.USAGE, "--semantics takes one policy: signoff policy diff --semantics")
+        _semantics(_path(old), since, json=json)
+        return
+    if old is None or new is None:
+        raise Stop(Exit.USAGE, "Name two policies: signoff policy diff OLD NEW")
     changes = compare(load(old), load(new))
     if json:
         items = [
@@ -144,6 +207,16 @@ def diff(
         print(show.line(str(change)))
     if not changes:
         show.note("Both enforce the same.")
+
+
+def _semantics(path: Path, since: str, *, json: bool) -> None:
+    from gateway.cli import trying
+
+    found = trying.semantics(load(path), since)
+    if json:
+        show.document("semantics", **trying.semantics_document(found))
+    else:
+        trying.draw_semantics(found)
 
 
 @app.command("import")

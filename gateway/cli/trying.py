@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,9 @@ from gateway.cli import show
 from gateway.cli.durations import moment
 from gateway.cli.policy import as_json
 from gateway.cli.record import Record, run
-from gateway.policy.backtest import Backtest, Moved
+from gateway.policy.backtest import Backtest, Moved, Otherwise, Past, otherwise
 from gateway.policy.backtest import backtest as judge_again
+from gateway.policy.earlier import as_before
 from gateway.policy.rules import Policy
 from gateway.replay import Replay, labels, rows_since
 
@@ -59,6 +60,59 @@ def backtest(policy: Policy, since: str) -> Tried:
     return run(work)
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a policy says of the record's calls as it is read now, and as it was read before."""
+
+    outcome: Otherwise
+    since: Millis
+
+
+def semantics(policy: Policy, since: str) -> Read:
+    """Judge every call since then under both readings of the rules."""
+
+    async def work(record: Record) -> Read:
+        start = moment(since, record.now())
+        catalogue = Catalogue(record.database)
+        await catalogue.load()
+        trusted = _trusted(record)
+
+        def read(connection: Connection) -> Otherwise:
+            replay = Replay(policy, catalogue, labels(connection), trusted)
+            past = (replay.past(row) for row in rows_since(connection, start))
+            return otherwise(as_before(policy), policy, (one for one in past if one is not None))
+
+        return Read(await record.database.read(read), start)
+
+    return run(work)
+
+
+def draw_semantics(read: Read) -> None:
+    """Print each kind of call that is judged otherwise, and what each came to."""
+    found = read.outcome
+    print(
+        f"Of {found.calls} calls since {show.moment(read.since)}: {len(found.moved)} are judged "
+        "otherwise, now that absence, another shape and every element of a list close."
+    )
+    rows = _grouped(found.moved)
+    if rows:
+        show.table(("CALLS", "TOOL", "BEFORE", "NOW", "RULE", "FIRST ROWS"), rows[:_LISTED])
+    if len(rows) > _LISTED:
+        show.note(f"{len(rows) - _LISTED} more kinds of calls: see --json.")
+    _draw_lost(found.not_replayed)
+
+
+def semantics_document(read: Read) -> dict[str, Any]:
+    """`signoff.semantics/1`."""
+    found = read.outcome
+    return {
+        "since": read.since,
+        "calls": found.calls,
+        "items": _moved(found.moved),
+        "not_replayed": _lost(found.not_replayed),
+    }
+
+
 def _trusted(record: Record) -> frozenset[str]:
     from gateway.servers import load_servers
 
@@ -84,15 +138,20 @@ def draw(tried: Tried) -> None:
         show.table(("CALLS", "TOOL", "WAS", "NOW", "RULE", "FIRST ROWS"), rows[:_LISTED])
     if len(rows) > _LISTED:
         show.note(f"{len(rows) - _LISTED} more kinds of calls: see --json.")
-    if found.not_replayed:
-        tools = Counter(f"{one.call.server}/{one.call.tool}" for one in found.not_replayed)
-        names = ", ".join(f"{show.line(name)} ({n})" for name, n in tools.most_common(10))
-        print(f"Not replayed: {len(found.not_replayed)} calls, {names}.")
-        print(
-            "  Their arguments are masked or gone where the policy reads them, or a rule reads the "
-            "client or the session, which the history does not keep."
-        )
+    _draw_lost(found.not_replayed)
     show.note("Limits are not replayed: whether a counter had room depends on the calls between.")
+
+
+def _draw_lost(lost: Sequence[Past]) -> None:
+    if not lost:
+        return
+    tools = Counter(f"{one.call.server}/{one.call.tool}" for one in lost)
+    names = ", ".join(f"{show.line(name)} ({n})" for name, n in tools.most_common(10))
+    print(f"Not replayed: {len(lost)} calls, {names}.")
+    print(
+        "  Their arguments are masked or gone where the policy reads them, or a rule reads the "
+        "client or the session, which the history does not keep."
+    )
 
 
 def _grouped(moved: Iterable[Moved]) -> list[tuple[str, ...]]:
@@ -109,30 +168,34 @@ def _grouped(moved: Iterable[Moved]) -> list[tuple[str, ...]]:
 def document(tried: Tried) -> dict[str, Any]:
     """`signoff.backtest/1`."""
     found = tried.outcome
-
-    def moved(calls: tuple[Moved, ...]) -> list[dict[str, Any]]:
-        return [
-            {
-                "seq": one.past.seq,
-                "server": one.past.call.server,
-                "tool": one.past.call.tool,
-                "was": one.past.was,
-                **as_json(one.now),
-            }
-            for one in calls
-        ]
-
     return {
         "since": tried.since,
         "until": tried.until,
         "calls": found.calls,
         "held": found.held,
         "minutes_a_day": round(tried.minutes_a_day, 2),
-        "newly_held": moved(found.newly_held),
-        "newly_denied": moved(found.newly_denied),
-        "newly_passed": moved(found.newly_passed),
-        "not_replayed": [
-            {"seq": one.seq, "server": one.call.server, "tool": one.call.tool, "was": one.was}
-            for one in found.not_replayed
-        ],
+        "newly_held": _moved(found.newly_held),
+        "newly_denied": _moved(found.newly_denied),
+        "newly_passed": _moved(found.newly_passed),
+        "not_replayed": _lost(found.not_replayed),
     }
+
+
+def _moved(calls: Iterable[Moved]) -> list[dict[str, Any]]:
+    return [
+        {
+            "seq": one.past.seq,
+            "server": one.past.call.server,
+            "tool": one.past.call.tool,
+            "was": one.past.was,
+            **as_json(one.now),
+        }
+        for one in calls
+    ]
+
+
+def _lost(calls: Iterable[Past]) -> list[dict[str, Any]]:
+    return [
+        {"seq": one.seq, "server": one.call.server, "tool": one.call.tool, "was": one.was}
+        for one in calls
+    ]

@@ -7,7 +7,7 @@ whether a counter had room depends on the calls between, so such calls are repor
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from approvals.model import Call
@@ -79,6 +79,30 @@ def backtest(new: Policy, past: Iterable[Past], *, minutes_each: float = 1.0) ->
         held=held,
         minutes=approvals * minutes_each,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Otherwise:
+    """Calls that two readings of the rules judge differently; `past.was` is what the one said."""
+
+    calls: int
+    moved: tuple[Moved, ...]
+    not_replayed: tuple[Past, ...]
+
+
+def otherwise(one: Policy, other: Policy, past: Iterable[Past]) -> Otherwise:
+    """Every call judged under both, whatever was said of it then."""
+    moved: list[Moved] = []
+    lost: list[Past] = []
+    calls = 0
+    for call in past:
+        calls += 1
+        before, now = _again(one, call), _again(other, call)
+        if before is None or now is None:
+            lost.append(call)
+        elif _word(before) != _word(now):
+            moved.append(Moved(past=replace(call, was=_word(before)), now=now))
+    return Otherwise(calls=calls, moved=tuple(moved), not_replayed=tuple(lost))
 
 
 def said(policy: Policy, one: Past) -> Was | None:

@@ -39,6 +39,8 @@ OPERATORS: tuple[str, ...] = get_args(Operator)
 Match = Literal["every", "any"]
 MATCHES: tuple[Match, ...] = get_args(Match)
 _OPPOSITE = {"neq": "eq", "not_in": "in", "not_regex": "regex", "not_contains": "contains"}
+TEXT_ALONE: frozenset[str] = frozenset({"regex", "not_regex", "starts_with", "ends_with"})
+"""Operators that compare with a text and nothing else."""
 NEGATIVE: frozenset[str] = frozenset(_OPPOSITE)
 """Operators that a value meets by being different: an absent one is no such value."""
 Scalar = str | int | float | bool

@@ -19,6 +19,7 @@ from gateway.policy.normal import normal_form
 from gateway.policy.pattern import is_glob
 from gateway.policy.problem import PolicyInvalid, Problem, Report, shown, step
 from gateway.policy.rules import Default, Entry, Policy, Section
+from gateway.policy.unread import unread_groups
 
 __all__ = ["PolicyInvalid", "Problem", "check", "load"]
 
@@ -62,6 +63,8 @@ def _read(text: bytes, name: str, report: Report) -> Policy | None:
         for server, section in listed.items()
     }
     lint.look(root, servers, context.defaults, report)
+    for problem in unread_groups(groups, (root, *servers.values()), written):
+        report.warn(problem.pointer, problem.what, problem.write)
     if report.failed:
         return None
     normal = normal_form(root, servers, groups, written)

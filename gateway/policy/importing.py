@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.policy.conditions import NEGATIVE
 from gateway.policy.document import check
 from gateway.policy.problem import shown
 from gateway.policy.reading import TOOL_NAME
@@ -152,7 +153,8 @@ def _rule(rule: Document, tool: _Tool) -> None:
         tool.hold("its conditions are no list.", name)
     elif action == "deny":
         told_or_name = text or {"on_deny": f"Denied by rule {shown(name)}."}
-        tool.add("deny_if", {**label, "conditions": list(conditions), **told_or_name})
+        meant = _meant(conditions, tool)
+        tool.add("deny_if", {**label, "conditions": meant, **told_or_name})
     elif action == "require_approval":
         _approval(rule, conditions, label, tool, name)
     elif action != "evaluate":
@@ -169,7 +171,7 @@ def _approval(
     if any(_is_state(one) for one in conditions) or "state" in rule or "rate_limit" in rule:
         tool.hold("an approval that depends on a counter has no counterpart.", name)
         return
-    hold: Document = {**label, "conditions": list(conditions)}
+    hold: Document = {**label, "conditions": _meant(conditions, tool)}
     if rule.get("on_deny"):
         hold["reason"] = str(rule["on_deny"])[:1000]
     elif rule.get("name"):
@@ -204,7 +206,7 @@ def _evaluate(
     states = [one for one in conditions if _is_state(one)]
     others = [one for one in conditions if not _is_state(one)]
     if others:
-        tool.add("require", {**texts, "conditions": others})
+        tool.add("require", {**texts, "conditions": [_any(one, tool) for one in others]})
     elif not states:
         tool.note("the rule has no conditions and does nothing; left out.")
     if states or "state" in rule:
@@ -243,6 +245,35 @@ def _limit(rule: Document, states: list[Document], tool: _Tool, name: str) -> No
     if rule.get("on_deny"):
         limit["description"] = str(rule["on_deny"])[:1000]
     tool.add("limits", limit)
+
+
+def _meant(conditions: list[Any], tool: _Tool) -> list[Any]:
+    """The conditions of a rule that stops a call, as the source reads them: there an absent value
+    meets no negative operator, so an `exists` stands beside each.
+    """
+    meant: list[Any] = []
+    for one in conditions:
+        meant.append(one)
+        if isinstance(one, dict) and one.get("op") in NEGATIVE:
+            exists = {"path": one.get("path"), "op": "exists", "value": True}
+            if exists not in (*conditions, *meant):
+                meant.append(exists)
+                tool.note(
+                    f"a call without {shown(one.get('path'))} passes, as in the source: remove the "
+                    "`exists` beside it to stop such calls, too."
+                )
+    return meant
+
+
+def _any(condition: Any, tool: _Tool) -> Any:
+    """A condition that has to hold: in the source one element of a list is enough."""
+    if not isinstance(condition, dict) or "[*]" not in str(condition.get("path", "")):
+        return condition
+    tool.note(
+        f"one element of {shown(condition['path'])} is enough, as in the source: remove "
+        '"match": "any" to ask it of every element.'
+    )
+    return {**condition, "match": "any"}
 
 
 def _bound(condition: Document) -> int | None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from approvals.model import Terms
-from gateway.policy import quorum
+from gateway.policy import doubts, quorum
 from gateway.policy.conditions import Condition
 from gateway.policy.contradiction import LOWER, UPPER, impossible
 from gateway.policy.limit import Limit
@@ -28,6 +28,8 @@ def look(root: Section, servers: Mapping[str, Section], defaults: Terms, report:
     for section in sections:
         for entry in (section.all_tools, *section.entries):
             _entry(entry, report)
+            around = [one for one in (root.all_tools, section.all_tools) if one is not entry]
+            doubts.look(entry, tuple(around), report)
         hidden = (*root.hide, *section.hide) if section is not root else root.hide
         _hidden(section, hidden, report)
         _everything(section, section.default or root.default, report)

@@ -1,5 +1,6 @@
 """A project folder with a real record in it, filled by the functions the gateway uses."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from approvals.reviewers import add
 from approvals.rows import load
 from approvals.store import Database, Transaction
 from gateway import grants
+from gateway.catalogue import Catalogue
 
 POLICY = {
     "version": "1",
@@ -56,6 +58,20 @@ class Folder:
         database = self.open()
         try:
             return [database.journal.write_now(function) for function in functions]
+        finally:
+            database.close_now()
+
+    def lists(self, server: str, *definitions: dict[str, Any]) -> None:
+        """The server was seen to list these tools."""
+
+        async def observe(database: Database) -> None:
+            catalogue = Catalogue(database)
+            await catalogue.load()
+            await catalogue.observe(server, definitions, complete=True, now=1)
+
+        database = self.open()
+        try:
+            asyncio.run(observe(database))
         finally:
             database.close_now()
 

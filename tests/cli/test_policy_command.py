@@ -144,3 +144,44 @@ def test_a_reviewers_denial_is_no_verdict_of_a_policy(signoff: Command, folder: 
     folder.policy()
     shown = json.loads(signoff("policy", "backtest", "policy.json", "--json").out)
     assert (shown["calls"], shown["held"], shown["newly_passed"]) == (1, 1, [])
+
+
+def test_semantics_lists_the_calls_that_are_read_otherwise_now(
+    signoff: Command, folder: Folder
+) -> None:
+    for args in ("{}", '{"env":"prod"}', '{"env":"staging"}', "{}"):
+        folder.judged("deploy", "allow", args)
+    unless = {"conditions": [{"path": "args.env", "op": "neq", "value": "staging"}]}
+    folder.policy(tools={"deploy": {"approve_if": [unless]}})
+    out = signoff("policy", "diff", "--semantics").out
+    assert out.startswith("Of 4 calls since ")
+    assert "2 are judged otherwise" in out
+    assert "/tools/deploy/approve_if/0" in out
+    shown = json.loads(signoff("policy", "diff", "policy.json", "--semantics", "--json").out)
+    assert [(one["seq"], one["was"], one["verdict"]) for one in shown["items"]] == [
+        (1, "allow", "hold"),
+        (4, "allow", "hold"),
+    ]
+    assert signoff("policy", "diff", "a", "b", "--semantics").code == 2
+    assert signoff("policy", "diff", "policy.json").code == 2
+
+
+def test_check_knows_servers_and_pinned_arguments(signoff: Command, folder: Folder) -> None:
+    definition = {
+        "name": "refund",
+        "description": "Refunds",
+        "inputSchema": {"type": "object", "properties": {"amount": {"type": "number"}}},
+    }
+
+    folder.lists("billing", definition)
+    (folder.path / "servers.json").write_text(
+        '{"mcpServers": {"billing": {"url": "https://billing.example/mcp"}}}'
+    )
+    wrong = {"conditions": [{"path": "args.amout", "op": "lt", "value": 0}], "on_deny": "No."}
+    folder.policy(tools={"refund": {"deny_if": [wrong]}}, servers={"biling": {}})
+    shown = json.loads(signoff("policy", "check", "--json").out)
+    assert shown["valid"]
+    assert {one["pointer"]: one["write"] for one in shown["items"]} == {
+        "/servers/biling": 'Did you mean "billing"?',
+        "/tools/refund/deny_if/0/conditions/0": 'Did you mean "amount"?',
+    }

@@ -154,3 +154,25 @@ def test_one_tool_name_on_two_servers_is_two_tools(ground: Scene, key: str) -> N
     )
     assert answer.json()["result"]["isError"]
     assert ground.ran(f"{key}-other") == 0
+
+
+def test_what_the_rules_deny_after_a_start_is_superseded_though_nobody_saw_them_change(
+    ground: Scene, key: str
+) -> None:
+    site = ground.site
+    with ground.agent(CLIENT) as agent:
+        agent.begin("held", key=key)
+        row = ground.desk.waiting(key)
+        agent.kill()
+    site.kill()
+    elsewhere = [{"path": "args.env", "op": "neq", "value": "prod"}]
+    rule = {"conditions": elsewhere, "on_deny": "Say where."}
+    site.policy(tools={"held": {"require": [rule]}})
+    site.start()
+    now = eventually(
+        lambda: next(
+            (one for one in [ground.desk.approval(row["id"])] if one["state"] != "pending"), None
+        )
+    )
+    assert (now["state"], "Say where." in now["reason"]) == ("superseded", True)
+    assert ground.ran(key) == 0

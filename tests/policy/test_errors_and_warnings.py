@@ -292,7 +292,7 @@ UPPER = {"conditions": when("args.amount", "lte", 500)}
         ({"require": [UPPER], "deny_if": [{"conditions": when("args.amount", "lt", 0)}]}, []),
         ({"require": [{"conditions": [*UPPER["conditions"], *when("args.amount", "gt", 0)]}]}, []),
         ({"require": [{"conditions": when("args.amount", "gte", 0)}]}, []),
-        ({"deny_if": [{"conditions": when("session.calls", "gt", 100)}]}, []),
+        ({"deny_if": [{"conditions": when("tool.annotations.n", "gt", 100)}]}, []),
         (
             {
                 "require": [UPPER],

@@ -208,3 +208,34 @@ def test_an_import_says_that_its_counters_are_kept_for_each_grant() -> None:
     assert any("each grant" in note for note in notes)
     _, none, _ = imported("version: '1'\ndefault: deny\ntools: {}")
     assert not any("each grant" in note for note in none)
+
+
+def test_the_sources_meaning_of_lists_and_absence_is_written_and_said() -> None:
+    rules, notes = entry(
+        """
+      - name: inside
+        conditions: [{path: "args.to[*]", op: regex, value: '@in\\.example$'}]
+      - name: unless staging
+        action: require_approval
+        conditions: [{path: args.env, op: neq, value: staging}]
+      - name: never
+        action: deny
+        conditions: [{path: args.region, op: not_in, value: [eu]}, {path: args.region, op: exists,
+          value: true}]
+"""
+    )
+    assert rules["require"][0]["conditions"] == [
+        {"path": "args.to[*]", "op": "regex", "value": r"@in\.example$", "match": "any"}
+    ]
+    assert rules["approve_if"][0]["conditions"] == [
+        {"path": "args.env", "op": "neq", "value": "staging"},
+        {"path": "args.env", "op": "exists", "value": True},
+    ]
+    assert len(rules["deny_if"][0]["conditions"]) == 2  # it stood there already
+    said = "\n".join(notes)
+    assert 'one element of "args.to[*]" is enough, as in the source' in said
+    assert 'a call without "args.env" passes, as in the source' in said
+    assert 'a call without "args.region"' not in said
+    judged = {"tools": {"t": rules}}
+    assert word(ask(judged, args={"to": ["a@in.example", "b@out.example"]})) == "allow"
+    assert word(ask(judged, args={"to": ["a@in.example"], "env": "prod"})) == "hold"

@@ -44,6 +44,15 @@ ENTRIES: tuple[Any, ...] = (
         {"conditions": [{"path": "args.d", "op": "eq", "value": "true"}], "description": "k"},
         {"conditions": [{"path": "args.e", "op": "neq", "value": ""}]},
     ], "require_approval": True},
+    {"require": [
+        {"conditions": [{"path": "args.to[*]", "op": "ends_with", "value": "5", "match": "any"},
+                        {"path": "args.p", "op": "starts_with", "value": "true"},
+                        {"path": "args.q", "op": "not_regex", "value": '"x"'},
+                        {"path": "args.r", "op": "not_contains", "value": 5}]},
+    ], "approve_if": [
+        {"conditions": [{"path": "args.to[*]", "op": "neq", "value": "a", "match": "every"}],
+         "risk": {"set": "low"}},
+    ], "require_approval": {"risk": "critical"}},
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from gateway.policy.conditions import TEXT_ALONE
 from gateway.policy.fields import DENY_RULE, LIMIT, RULES, TERMS
 
 _LISTS: Final = ("reviewers", "editable")
@@ -82,7 +83,9 @@ def _conditions(form: Mapping[str, str], at: str) -> list[dict[str, Any]]:
         written = form.get(f"{here}/value", "")
         if path or written.strip():
             op = form.get(f"{here}/op", "eq")
-            found.append({"path": path, "op": op, "value": _value(op, written)})
+            match = form.get(f"{here}/match", "")
+            condition = {"path": path, "op": op, "value": _value(op, written)}
+            found.append(condition | ({"match": match} if match else {}))
     return found
 
 
@@ -170,7 +173,7 @@ def typed(value: Any) -> str:
 
 
 def _value(op: str, written: str) -> Any:
-    if op == "regex":
+    if op in TEXT_ALONE:
         return written
     if op not in ("in", "not_in"):
         return scalar(written)

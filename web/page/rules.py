@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from gateway.policy.conditions import OPERATORS
+from gateway.policy.conditions import MATCHES, OPERATORS, TEXT_ALONE
 from gateway.policy.fields import RULES, SCOPES, TERMS, WINDOWS
 from gateway.policy.problem import Problem
 from gateway.policy.rules import DETACHED, RISKS
@@ -36,7 +36,7 @@ _LABELS: Final[Mapping[str, tuple[str, str]]] = {
     "reviewers": ("Who may decide", "ops, alice, slack:T024/U07"),
     "quorum": ("How many people", "1"),
     "expires": ("Time to decide", "30m"),
-    "risk": ("Risk", ""),
+    "risk": ("Risk", "The tool's class"),
     "editable": ("May be changed first", "args.amount"),
     "hold": ("The call itself waits", "50s"),
     "use_within": ("Approval is good for", "15m"),
@@ -69,7 +69,7 @@ class Control:
     name: str
     label: str
     value: str
-    hint: str = ""
+    hint: str = ""  # an example; of a choice: what stands for no choice
     options: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     suggests: str = ""  # the id of a list of likely values
@@ -83,7 +83,7 @@ class RuleForm:
     number: int
     keep: str  # which rule of the file it was
     always: bool
-    conditions: tuple[tuple[Control, Control, Control], ...] = ()
+    conditions: tuple[tuple[Control, ...], ...] = ()  # each: what, compared, with, of a list
     controls: tuple[Control, ...] = ()
     more: tuple[Control, ...] = ()
     problems: tuple[Problem, ...] = ()
@@ -236,20 +236,25 @@ def _rule_form(
     )
 
 
-def _condition(at: str, one: Any, places: _Places) -> tuple[Control, Control, Control]:
+def _condition(at: str, one: Any, places: _Places) -> tuple[Control, ...]:
     stated = one if isinstance(one, dict) else {}
     op = str(stated.get("op", "eq"))
     value = stated.get("value", "")
-    shown = str(value) if op == "regex" and isinstance(value, str) else typed(value)
-    if value == "" and op != "regex":
+    alone = op in TEXT_ALONE
+    shown = str(value) if alone and isinstance(value, str) else typed(value)
+    if value == "" and not alone:
         shown = "" if not stated else '""' if stated.get("path") else ""
     wrong = places.take(f"{at}/path")
+    unfit = places.take(f"{at}/match")
+    match = str(stated.get("match", ""))
+    usual = "every one" if at.startswith("/require/") else "any one"
     return (
         Control(
             f"{at}/path", "What", str(stated.get("path", "")), "args.amount", (), wrong, "paths"
         ),
         Control(f"{at}/op", "Compared", op, "", OPERATORS, places.take(f"{at}/op")),
         Control(f"{at}/value", "With", shown, "50000", (), places.under(at)),
+        Control(f"{at}/match", "Of a list [*]", match, usual, MATCHES, unfit),
     )
 
 
