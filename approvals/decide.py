@@ -13,7 +13,9 @@ from typing import Any, Final
 
 from sqlalchemy import delete, insert, select
 
+from approvals import effects, permission
 from approvals.digest import call_digest, canonical, sha256
+from approvals.effects import EffectState
 from approvals.fields import ABSENT, changes, covers, pattern, text
 from approvals.model import (
     AlreadyDecided,
@@ -22,18 +24,22 @@ from approvals.model import (
     Choice,
     Counted,
     Decided,
+    EffectKnown,
+    EffectSettled,
+    Event,
     Execution,
     Moved,
     NotAllowed,
     NotFound,
     Reviewer,
+    SettledEffect,
     Settlement,
     Stale,
     State,
     Via,
     tally,
 )
-from approvals.moves import GATEWAY, UNSETTLED, Actor, change, move
+from approvals.moves import GATEWAY, UNSETTLED, Actor, change, effect_ended, move
 from approvals.permission import may_review, voted_as
 from approvals.redact import masked
 from approvals.rows import APPROVAL, DECISION, decisions_of, load
@@ -326,7 +332,67 @@ def settle(
         },
     )
     tx.forget(UNSETTLED)
+    if changed is not None and changed.effect is not None:
+        effect_ended(tx, found.id, effects.settled(settlement))
     return _moved(tx, found, changed)
+
+
+def settle_effect(
+    tx: Transaction,
+    holder: str,
+    *,
+    reviewer: Reviewer,
+    settlement: Settlement,
+    note: str,
+    via: Via,
+) -> SettledEffect:
+    """A reviewer found out whether a call did what its effect key names. Settled once. An approval
+    whose outcome is unknown is settled with it.
+    """
+    mark = effects.held_by(tx.connection, holder)
+    if mark is not None:
+        mark = effects.look(tx, mark.server, mark.key)
+    if mark is None or mark.holder != holder:
+        return NotFound()
+    if mark.state is not EffectState.UNKNOWN:
+        return EffectKnown(mark.holder, str(mark.state))
+    approval = load(tx.connection, holder)
+    if approval is not None and approval.execution is Execution.OUTCOME_UNKNOWN:
+        settled = settle(tx, holder, reviewer=reviewer, settlement=settlement, note=note, via=via)
+        if isinstance(settled, NotAllowed | NotFound):
+            return settled
+        return EffectSettled(mark.holder, settlement)
+    wanted = mark.terms.not_owner
+    refusal = permission.refusal(
+        mark.terms,
+        reviewer,
+        grant=mark.grant,
+        owner=permission.owner_of(tx.connection, grant=mark.grant) if wanted else "",
+        approving=True,
+    )
+    if refusal is not None:
+        return NotAllowed(refusal)
+    actor = Actor.reviewer(reviewer, via)
+    tx.append(
+        Event(
+            event="settled",
+            approval_id=holder if approval is not None else None,
+            revision=approval.revision if approval is not None else None,
+            call_id=holder if approval is None else None,
+            actor_kind=actor.kind,
+            actor=actor.id,
+            verified=actor.verified,
+            via=actor.via,
+            grant=mark.grant,
+            server=mark.server,
+            tool=mark.tool,
+            outcome=str(settlement),
+            reason=note.replace("\x00", "")[:LONGEST_REASON],
+            data=canonical({"effect": mark.key}).decode(),
+        )
+    )
+    effect_ended(tx, holder, effects.settled(settlement))
+    return EffectSettled(mark.holder, settlement)
 
 
 def _reviewable(

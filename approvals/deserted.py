@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, not_, select
 
 from approvals.model import Execution, Millis, State
+from approvals.processes import waited_for
 from approvals.rows import APPROVAL
 from approvals.tables import TaskRow
 
@@ -21,7 +22,7 @@ def deserted(connection: Connection, now: Millis, *, limit: int = 100) -> list[s
             APPROVAL.c.execution.in_([str(Execution.NONE), str(Execution.NOT_EXECUTED)]),
             APPROVAL.c.terms.like(_SAYS_SO),
             APPROVAL.c.use_by > now,
-            or_(APPROVAL.c.attached_until.is_(None), APPROVAL.c.attached_until <= now),
+            not_(waited_for(now)),
             APPROVAL.c.id.not_in(select(_TASK.c.approval_id)),
         )
         .order_by(APPROVAL.c.decided_at)

@@ -27,6 +27,7 @@ HISTORY: Final[Table] = SQLModel.metadata.tables[str(HistoryTable.__tablename__)
 _COMMON: Final = ("allowed", "succeeded")  # the events RARE leaves out
 _TOLD_AS: Final = {"deny": "denied", "limited": "limited"}  # verdicts that one event tells, alone
 _BUDGET: Final = 0.12  # seconds one page may search; then it says how far it got
+_COUNTING: Final = 0.25  # seconds counting may take
 _STRIDE: Final = 2_000  # seqs looked through before the first look at the time
 _STEP: Final = 0.03  # seconds the next stride shall take
 _FASTER: Final = 4  # times longer than the last one that a stride may be
@@ -152,6 +153,28 @@ def search(connection: Connection, query: HistoryQuery, *, seconds: float = _BUD
     if top <= bottom:
         return HistoryPage(tuple(rows), None)
     return HistoryPage(tuple(rows), top, _at(connection, top))
+
+
+def count_matching(
+    connection: Connection, query: HistoryQuery, *, seconds: float = _COUNTING
+) -> int | None:
+    """How many rows a query has, its cursor apart; None when so many seconds do not suffice."""
+    newest = head(connection).seq
+    bottom = 1 if query.since is None else _first_at(connection, query.since)
+    top = newest + 1 if query.until is None else _first_at(connection, query.until)
+    wanted = conditions(connection, query)
+    if not wanted:
+        return max(0, min(top, newest + 1) - bottom)
+    found, stride, began = 0, _STRIDE, time.monotonic()
+    while top > bottom:
+        low, started = max(bottom, top - stride), time.monotonic()
+        here = select(func.count()).where(HISTORY.c.seq < top, HISTORY.c.seq >= low, *wanted)
+        found += int(connection.execute(here).scalar_one())
+        top, now = low, time.monotonic()
+        if now - began > seconds and top > bottom:
+            return None
+        stride = max(_STRIDE, int(stride * min(_FASTER, _STEP / max(now - started, 1e-6))))
+    return found
 
 
 def conditions(

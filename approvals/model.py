@@ -149,6 +149,19 @@ class Terms:
     web_only: bool = False  # announced in Slack, but not approved there
 
 
+EFFECT_KEPT: Final = 30 * 86_400
+"""Seconds for which what a call did counts, unless its rule says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class EffectClaim:
+    """What a policy says of one call's effect: what it does in the world is done once."""
+
+    key: str
+    keep: int = EFFECT_KEPT  # seconds for which it counts once it is done
+    again: bool = False  # a person may let it happen once more
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruling:
     """Why the policy said what it said; stored with the approval and in the history."""
@@ -173,6 +186,7 @@ class Approval:
     ruling: Ruling
     terms: Terms
     effect: str | None
+    effect_after: str | None  # who had done it, or perhaps, as reviewers are shown: "done:call_…"
     state: State
     execution: Execution
     delivery: Delivery
@@ -188,7 +202,8 @@ class Approval:
     decided_via: str
     attempts: int  # identical calls received while it was open or remembered
     masked: str  # canonical JSON of the arguments as people may see them
-    attached_until: Millis | None  # the agent waits in place until then
+    attached_until: Millis | None  # the agent waits in place until then,
+    attached_to: str | None  # if this process lives so long; "task": it follows a task
     delivered_at: Millis | None
     lease_until: Millis | None  # the claimer's; past it the outcome is unknown
     result_digest: str
@@ -199,6 +214,11 @@ class Approval:
     def risk(self) -> Risk:
         """How risky the call is, everywhere it is shown, sorted or confirmed."""
         return self.terms.risk or MIDDLE
+
+    @property
+    def edited(self) -> bool:
+        """Whether a reviewer changed what the agent asked for."""
+        return self.digest != self.asked
 
     @property
     def grave(self) -> bool:
@@ -352,4 +372,21 @@ class NotFound:
     """No such approval, or the short id means several."""
 
 
+@dataclass(frozen=True, slots=True)
+class EffectSettled:
+    """Whether a call did what its effect key names is known from now on."""
+
+    holder: str
+    settlement: Settlement
+
+
+@dataclass(frozen=True, slots=True)
+class EffectKnown:
+    """There is nothing to settle: the key stands so."""
+
+    holder: str
+    state: str  # "taken", "done"
+
+
+SettledEffect = EffectSettled | EffectKnown | NotAllowed | NotFound
 Decided = Moved | Counted | AlreadyDecided | Stale | NotAllowed | NotFound

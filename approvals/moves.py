@@ -11,10 +11,11 @@ from typing import Any, Final
 
 from sqlalchemy import update
 
-from approvals import reminders
+from approvals import effects, reminders
 from approvals.announce import announce
 from approvals.digest import canonical
-from approvals.model import MOVES, Approval, Event, Move, Reviewer, State, Via
+from approvals.effects import EffectState, Mark
+from approvals.model import MOVES, Approval, Event, Execution, Move, Reviewer, State, Via
 from approvals.rows import APPROVAL, LISTED, approval_of
 from approvals.transaction import Transaction
 
@@ -90,7 +91,70 @@ def move(
         tx.forget(UNSETTLED)
         if approval.state is State.PENDING:
             reminders.cancel(tx, moved)
+        if moved.effect is not None and approval.execution is not moved.execution:
+            _end_effect(tx, moved)
+        elif moved.execution is Execution.INPUT_REQUIRED and moved.state is not State.APPROVED:
+            effect_ended(tx, moved.id, EffectState.UNKNOWN)  # it began, and nobody goes on with it
     return moved
+
+
+def _end_effect(tx: Transaction, approval: Approval) -> None:
+    """What the end of an approval's run says of the key it took."""
+    match approval.execution:
+        case Execution.EXECUTING:  # whoever claims takes the key, and knows for how long
+            pass
+        case Execution.INPUT_REQUIRED:
+            effects.ask_back(tx, approval.id, until=None)
+        case execution:
+            effect_ended(tx, approval.id, effects.outcome(execution))
+
+
+def effect_ended(tx: Transaction, holder: str, state: EffectState | None) -> Mark | None:
+    """The call that took a key has done it, may have done it, or (None) has not: the key stands so
+    from now on, and what is held for the same key changes with it. None: the call holds no key.
+    """
+    mark = effects.end(tx, holder, state)
+    if mark is not None:
+        tell_held(tx, mark, state)
+    return mark
+
+
+def tell_held(tx: Transaction, mark: Mark, state: EffectState | None) -> None:
+    """What the key's new standing means for the calls that are held for it. None: it is free."""
+    for held in effects.held_beside(tx.connection, mark.server, mark.key, but=mark.holder):
+        if state is None or state is EffectState.TAKEN:
+            _relieved(tx, held, mark, state)
+        elif held.state is State.PENDING and (state is EffectState.UNKNOWN or mark.again):
+            _doubted(tx, held, mark, state)
+        else:
+            did = "has done" if state is EffectState.DONE else "has done, or may have done,"
+            why = f"{mark.holder} {did} this meanwhile."
+            told = {"reason": why}
+            move(tx, held, "superseded", actor=GATEWAY, values={"reason": why}, told=told)
+
+
+def _doubted(tx: Transaction, held: Approval, mark: Mark, state: EffectState) -> None:
+    """Reviewers are shown another call than before: what they said of that one counts no more."""
+    after = f"{state}:{mark.holder}"
+    if held.effect_after == after:
+        return
+    change(
+        tx,
+        held,
+        {"effect_after": after, "revision": held.revision + 1},
+        event="effect_changed",
+        told={"data": {"effect": mark.key, "after": after}},
+    )
+
+
+def _relieved(tx: Transaction, held: Approval, mark: Mark, state: EffectState | None) -> None:
+    """Nothing stands against it any more, or (taken) not yet; whoever shows it looks again."""
+    named = (held.effect_after or "").endswith(f":{mark.holder}")
+    if state is None and named:
+        told = {"data": {"effect": mark.key, "after": None}}
+        change(tx, held, {"effect_after": None}, event="effect_changed", told=told)
+    else:
+        change(tx, held, {})
 
 
 def change(

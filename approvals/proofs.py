@@ -60,7 +60,7 @@ PROOFS: Final[Mapping[str, Proof]] = MappingProxyType(
             told=(
                 *FIXED,
                 *("revision", "digest", "arguments_digest", "masked", "state", "execution"),
-                *("expires_at", "use_by", "round", "settlement"),
+                *("expires_at", "use_by", "round", "settlement", "effect_after"),
             ),
             free={
                 "version": "tells writers of one moment apart; every change counts it up",
@@ -79,7 +79,21 @@ PROOFS: Final[Mapping[str, Proof]] = MappingProxyType(
                 "owner": _PRESENCE,
                 "lease_until": _PRESENCE,
                 "attached_until": _PRESENCE,
+                "attached_to": _PRESENCE,
             },
+        ),
+        "effect": Proof(
+            free=dict.fromkeys(
+                (
+                    *("server", "key", "state", "holder", "grant_id", "grant_label", "tool"),
+                    *("terms", "keep", "again", "taken_at", "until", "owner"),
+                ),
+                "forbids a call that the rules or a person let run; what runs twice because it was "
+                "changed or taken away, the history's own rows show to whoever verifies them",
+            )
+        ),
+        "process": Proof(
+            free=dict.fromkeys(("id", "name", "started_at", "lease_until"), _PRESENCE)
         ),
         "decision": Proof(
             signed=(

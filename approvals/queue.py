@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from sqlalchemy import func, insert, or_, select
 
-from approvals.decide import UNFINISHED, decide, edit, extend, fresh, settle
+from approvals import processes
+from approvals.decide import UNFINISHED, decide, edit, extend, fresh, settle, settle_effect
 from approvals.digest import call_digest, canonical, sha256
 from approvals.model import (
     MIDDLE,
@@ -39,6 +40,7 @@ from approvals.rows import (
     write_terms,
 )
 from approvals.running import (
+    EFFECT_RETRY,
     Answers,
     Claimed,
     Lost,
@@ -47,7 +49,6 @@ from approvals.running import (
     claim,
     deliver,
     drop_contents,
-    effect_taken,
     finish,
     recover_leases,
     renew_leases,
@@ -56,6 +57,7 @@ from approvals.seal import SealBroken, seal
 from approvals.transaction import Transaction
 
 __all__ = [
+    "EFFECT_RETRY",
     "Answers",
     "Claimed",
     "Lost",
@@ -69,7 +71,6 @@ __all__ = [
     "detach",
     "drop_contents",
     "edit",
-    "effect_taken",
     "expire_due",
     "extend",
     "find_open",
@@ -80,6 +81,7 @@ __all__ = [
     "remembered_denial",
     "renew_leases",
     "settle",
+    "settle_effect",
     "standing",
     "supersede",
     "unsettled",
@@ -89,6 +91,7 @@ __all__ = [
 
 _TOLD_ATTACHES: Final = 3  # attaches the history tells; a poller would fill it otherwise
 _BATCH: Final = 500
+_MOST_OPEN: Final = 1_000  # identical calls that are looked through for one that is left
 _ID_BYTES: Final = 16
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford: nothing reads like another
 
@@ -114,21 +117,30 @@ def digest_of(call: Call) -> str:
     )
 
 
-def find_open(tx: Transaction, digest: str) -> Approval | None:
+def find_open(tx: Transaction, digest: str, *, unattended: bool = False) -> Approval | None:
     """The approval an identical call attaches to: it waits for a decision, may still run, runs, or
     has an answer nobody received. What is overdue is expired on the way.
+
+    With `unattended`, for rules under which two identical calls are two: only one at which no agent
+    waits. Whoever comes while the first is waited for means a second; whoever comes when nobody
+    does is taken for the first, come back. Of several the oldest is found, what was decided first.
     """
     rows = tx.connection.execute(
         select(*LISTED)
         .where(APPROVAL.c.asked == digest)
         .order_by(APPROVAL.c.created_at.desc(), APPROVAL.c.id)
-        .limit(10)
+        .limit(_MOST_OPEN if unattended else 10)
     ).mappings()
+    found: list[Approval] = []
     for row in rows.all():
         approval = fresh(tx, approval_of(row))
         if is_open(approval):
-            return approval
-    return None
+            if not unattended:
+                return approval
+            found.append(approval)
+    alive = processes.living(tx.connection, tx.now) if found else ()
+    left = [one for one in reversed(found) if not processes.waits(one, tx.now, alive)]
+    return min(left, key=lambda one: one.state is State.PENDING, default=None)
 
 
 def is_open(approval: Approval) -> bool:
@@ -190,12 +202,15 @@ def open_approval(
     ruling: Ruling,
     terms: Terms,
     effect: str | None = None,
+    effect_after: str | None = None,
     redact: tuple[str, ...] = (),
     attached_until: Millis | None = None,
+    attached_to: str | None = None,
 ) -> Approval:
     """Open the approval of a held call: its row, its history, its outbox.
 
-    `redact` are the policy's paths. The arguments are sealed under the journal's key.
+    `effect_after` names who has done this effect, or perhaps has: "done:call_…". `redact` are the
+    policy's paths. The arguments are sealed under the journal's key.
     """
     identity = digest_of(call)
     shown = masked(call.arguments, redact, key=tx.keys.fingerprint)
@@ -227,12 +242,14 @@ def open_approval(
         "policy_hash": ruling.policy_hash,
         "terms": write_terms(terms),
         "effect": effect,
+        "effect_after": effect_after,
         "state": str(State.PENDING),
         "execution": str(Execution.NONE),
         "delivery": str(Delivery.UNDELIVERED),
         "created_at": tx.now,
         "expires_at": tx.now + terms.expires * 1000,
         "attached_until": attached_until,
+        "attached_to": attached_to,
         "reason": "",
         "decided_by": "",
         "decided_via": "",
@@ -252,6 +269,7 @@ def open_approval(
             "reason": ruling.reason,
             "data": {
                 "effect": effect,
+                "after": effect_after,
                 "expires_at": approval.expires_at,
                 "matched": ruling.matched,
                 "quorum": terms.quorum,
@@ -265,8 +283,11 @@ def open_approval(
     return approval
 
 
-def attach(tx: Transaction, approval_id: str, *, until: Millis | None = None) -> Approval:
-    """An identical call joined: one more attempt, and the agent waits in place `until` then.
+def attach(
+    tx: Transaction, approval_id: str, *, until: Millis | None = None, to: str | None = None
+) -> Approval:
+    """An identical call joined: one more attempt, and the agent waits in place `until` then, at
+    the process it is attached `to`.
 
     Raises:
         LookupError: there is no such approval.
@@ -276,7 +297,7 @@ def attach(tx: Transaction, approval_id: str, *, until: Millis | None = None) ->
     changed = change(
         tx,
         approval,
-        {"attempts": attempts, "attached_until": _later(approval.attached_until, until)},
+        {"attempts": attempts, **_attached(tx, approval, until, to)},
         event="attached" if attempts <= 1 + _TOLD_ATTACHES else "",
         actor=Actor.agent(approval.call.grant),
         told={"data": {"attempts": attempts}},
@@ -284,18 +305,37 @@ def attach(tx: Transaction, approval_id: str, *, until: Millis | None = None) ->
     return changed or _known(tx, approval_id)
 
 
-def present(tx: Transaction, approval_id: str, *, until: Millis) -> None:
-    """The agent still waits in place, `until` then. Not told by the history."""
+def present(tx: Transaction, approval_id: str, *, until: Millis, to: str | None = None) -> None:
+    """The agent waits in place, `until` then, at the process it is attached `to`. Not told by the
+    history.
+    """
     approval = _known(tx, approval_id)
-    if (approval.attached_until or 0) < until:
-        change(tx, approval, {"attached_until": until})
+    values = _attached(tx, approval, until, to)
+    if values:
+        change(tx, approval, values)
 
 
-def detach(tx: Transaction, approval_id: str) -> None:
-    """The agent waits no longer in place; it may come back."""
+def detach(tx: Transaction, approval_id: str, *, to: str | None = None) -> None:
+    """The agent waits no longer in place, at this process; it may come back."""
     approval = load(tx.connection, approval_id)
-    if approval is not None and (approval.attached_until or 0) > tx.now:
+    if approval is None or (approval.attached_until or 0) <= tx.now:
+        return
+    if to is None or approval.attached_to == to:
         change(tx, approval, {"attached_until": tx.now})
+
+
+def _attached(
+    tx: Transaction, approval: Approval, until: Millis | None, to: str | None
+) -> dict[str, Any]:
+    """What an agent that waits changes of the row. Who waits longest, at a process that lives, is
+    the one the row names.
+    """
+    if until is None:
+        return {}
+    waits = processes.waits(approval, tx.now, processes.living(tx.connection, tx.now))
+    if waits and (approval.attached_until or 0) >= until:
+        return {}
+    return {"attached_until": until, "attached_to": to}
 
 
 def withdraw(tx: Transaction, approval_id: str, *, grant: str, why: str) -> Approval | None:
@@ -382,7 +422,3 @@ def _known(tx: Transaction, approval_id: str) -> Approval:
     if approval is None:
         raise LookupError(approval_id)
     return approval
-
-
-def _later(one: Millis | None, other: Millis | None) -> Millis | None:
-    return max(one or 0, other or 0) or None

@@ -5,6 +5,7 @@ Nothing is sent here. Who wants to send claims first; whoever loses the claim mu
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -12,10 +13,13 @@ from typing import Any, Final
 from sqlalchemy import Table, or_, select, update
 from sqlmodel import SQLModel
 
+from approvals import effects
 from approvals.decide import fresh
 from approvals.digest import call_digest
-from approvals.model import Approval, Delivery, Execution, Millis, Settlement, State
-from approvals.moves import GATEWAY, Actor, change, move
+from approvals.effects import EffectState
+from approvals.history import HISTORY, authentic
+from approvals.model import Approval, Delivery, EffectClaim, Execution, Millis, State
+from approvals.moves import GATEWAY, Actor, change, move, tell_held
 from approvals.rows import APPROVAL, LISTED, approval_of, load
 from approvals.seal import SealBroken, seal, unseal
 from approvals.tables import RevisionRow, TaskRow
@@ -24,8 +28,8 @@ from approvals.transaction import Transaction
 REVISION: Final[Table] = SQLModel.metadata.tables[str(RevisionRow.__tablename__)]
 TASK: Final[Table] = SQLModel.metadata.tables[str(TaskRow.__tablename__)]
 
-EFFECT_KEPT: Final = 30 * 86_400_000
-"""Milliseconds for which one effect key runs once a server."""
+EFFECT_RETRY: Final = 5
+"""Seconds after which it is worth asking whether another call has done with a key."""
 
 _CLAIMABLE: Final = (Execution.NONE, Execution.NOT_EXECUTED)
 _FINISHED: Final = (
@@ -75,13 +79,14 @@ def claim(
     *,
     owner: str,
     lease_ms: int,
-    recheck: Callable[[Transaction, Approval], str | NotNow | None],
+    recheck: Callable[[Transaction, Approval], str | NotNow | EffectClaim | None],
     answering: Answers | None = None,
 ) -> Claimed | Lost:
     """Turn the permit into the one run it allows: approved -> executing, by compare-and-set.
 
     `recheck` judges the call again in this transaction: None lets it run, text supersedes it,
-    NotNow leaves the permit for later. What `recheck` took (limits) stands only when it let it run.
+    NotNow leaves the permit for later. An EffectClaim lets it run, and says for how long its effect
+    counts. What it took (limits) stands only when it let it run.
     With `answering` the run is the same one, which goes on after the server asked back: only the
     answers to its latest question are taken, and they once.
     """
@@ -94,29 +99,38 @@ def claim(
     sealed = _intact(tx, approval)
     if sealed is None:
         return _superseded(tx, approval, "The stored call is not the call that was approved.")
-    taken = _taken(tx, approval)
-    if taken is not None:
-        return taken
-    match recheck(tx, sealed):
+    stop = None if approval.effect is None else _effect_stop(tx, approval, approval.effect)
+    own = None if approval.effect is None else EffectClaim(approval.effect)
+    match stop or recheck(tx, sealed) or own:
         case NotNow() as later:
             return Lost(later.why, approval, retry_after=later.retry_after)
         case str() as why:
             return _superseded(tx, approval, why)
-        case None:
-            pass
+        case cleared:
+            effect = cleared if answering is None else None  # a continuation has it already
     told: dict[str, Any] = {"presented_digest": _sent_digest(sealed)}
     if answering is not None:
         told["data"] = {"round": answering.round, "answers": answering.shown}
+    if effect is not None:
+        after = approval.effect_after
+        told["data"] = {"effect": effect.key, "effect_for": effect.keep, "after": after}
     moved = move(
         tx,
         approval,
         "claimed" if answering is None else "continued",
         actor=Actor("gateway", owner, via="gateway"),
-        values={"owner": owner, "lease_until": tx.now + lease_ms, "claimed_at": tx.now},
+        values={
+            "owner": owner,
+            "lease_until": tx.now + lease_ms,
+            "claimed_at": tx.now,
+        },
         told=told,
     )
     if moved is None:
         return Lost("Somebody else was first.", load(tx.connection, approval_id))
+    if effect is not None:
+        mark = effects.take(tx, effect, moved.call, holder=moved.id, terms=moved.terms, owner=None)
+        tell_held(tx, mark, EffectState.TAKEN)
     return Claimed(replace(moved, call=sealed.call))
 
 
@@ -137,16 +151,42 @@ def _intact(tx: Transaction, approval: Approval) -> Approval | None:
     return opened if opened is not None and _sent_digest(opened) == approval.digest else None
 
 
-def _taken(tx: Transaction, approval: Approval) -> Lost | None:
-    """Why its effect key keeps it from running; None if nothing does."""
-    if approval.effect is None:
+def _effect_stop(tx: Transaction, approval: Approval, key: str) -> str | NotNow | None:
+    """Why this effect key keeps the approval from running; None if nothing does.
+
+    Who approved it may have been shown that another call has done this, or perhaps has: then, and
+    while that still is so, it runs all the same.
+    """
+    mark = effects.look(tx, approval.call.server, key)
+    if mark is None or mark.holder == approval.id:
         return None
-    other = effect_taken(tx, approval.call.server, approval.effect, but=approval.id)
-    if other is None:
+    if mark.state is EffectState.TAKEN:
+        return NotNow(f"{mark.holder} is doing the same right now.", EFFECT_RETRY)
+    shown = f"{mark.state}:{mark.holder}"
+    if approval.effect_after == shown and _told_after(tx, approval.id) == shown:
         return None
-    if other.execution in (Execution.EXECUTING, Execution.INPUT_REQUIRED):
-        return Lost(f"{other.id} is doing the same right now.", approval, retry_after=5)
-    return _superseded(tx, approval, f"{other.id} has already done this.")
+    did = "has already done" if mark.state is EffectState.DONE else "may have done"
+    return f"{mark.holder} {did} this."
+
+
+def _told_after(tx: Transaction, approval_id: str) -> str | None:
+    """Who had done the effect, or perhaps had, as the history says reviewers were shown last. The
+    row alone does not decide it: whoever may write the database could have changed that.
+    """
+    rows = tx.connection.execute(
+        select(*HISTORY.c)
+        .where(
+            HISTORY.c.approval_id == approval_id,
+            HISTORY.c.event.in_(["held", "effect_changed"]),
+        )
+        .order_by(HISTORY.c.seq.desc())
+        .limit(1)
+    )
+    row = rows.first()
+    if row is None or not authentic(tuple(row), tx.keys):
+        return None
+    after = json.loads(row.data or "{}").get("after")
+    return after if isinstance(after, str) else None
 
 
 def finish(
@@ -279,15 +319,16 @@ def recover_leases(
     """Runs whose owner is gone end in an unknown outcome, at most `limit`; they are not sent again.
 
     With `owner`, also those of that owner whatever their lease: a process that starts under a name
-    knows that its predecessor is dead.
+    knows that its predecessor is dead. An owner is a process, or "process.claim".
     """
     lapsed = APPROVAL.c.lease_until <= now
+    of = or_(APPROVAL.c.owner == owner, APPROVAL.c.owner.startswith(f"{owner}.", autoescape=True))
     rows = tx.connection.execute(
         select(*LISTED)
         .where(
             APPROVAL.c.state == str(State.APPROVED),
             APPROVAL.c.execution == str(Execution.EXECUTING),
-            lapsed if owner is None else or_(lapsed, APPROVAL.c.owner == owner),
+            lapsed if owner is None else or_(lapsed, of),
         )
         .limit(limit)
     ).mappings()
@@ -342,33 +383,6 @@ def drop_contents(tx: Transaction, *, before: Millis, limit: int = _BATCH) -> in
             .values(envelope_sealed=None, answers_sealed=None)
         )
     return dropped
-
-
-def effect_taken(tx: Transaction, server: str, effect: str, *, but: str = "") -> Approval | None:
-    """The approval whose run has, may have, or is having this effect on this server."""
-    rows = tx.connection.execute(
-        select(*LISTED)
-        .where(
-            APPROVAL.c.server == server,
-            APPROVAL.c.effect == effect,
-            APPROVAL.c.id != but,
-            APPROVAL.c.claimed_at > tx.now - EFFECT_KEPT,
-            or_(
-                APPROVAL.c.execution.in_([str(Execution.EXECUTING), str(Execution.SUCCEEDED)]),
-                (APPROVAL.c.execution == str(Execution.INPUT_REQUIRED))
-                & (APPROVAL.c.state == str(State.APPROVED)),
-                (APPROVAL.c.execution == str(Execution.OUTCOME_UNKNOWN))
-                & or_(
-                    APPROVAL.c.settlement.is_(None),
-                    APPROVAL.c.settlement == str(Settlement.DONE),
-                ),
-            ),
-        )
-        .order_by(APPROVAL.c.claimed_at.desc())
-        .limit(1)
-    ).mappings()
-    row = rows.first()
-    return None if row is None else approval_of(row)
 
 
 def _sent_digest(approval: Approval) -> str:

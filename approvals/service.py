@@ -10,12 +10,13 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Protocol
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, func, or_, select, true
 
-from approvals import queue
+from approvals import effects, queue
 from approvals.clock import Clock
 from approvals.edits import Edit, edit_of
-from approvals.history import HistoryPage, HistoryQuery, search
+from approvals.effects import Mark
+from approvals.history import HistoryPage, HistoryQuery, count_matching, search
 from approvals.keys import Keys
 from approvals.model import (
     Approval,
@@ -24,8 +25,10 @@ from approvals.model import (
     Decided,
     Decision,
     Execution,
+    Millis,
     NotFound,
     Reviewer,
+    SettledEffect,
     Settlement,
     State,
     Via,
@@ -69,21 +72,18 @@ class Approvals:
         return await self.database.read(find)
 
     async def pending(
-        self, *, limit: int = 200, reviewer: Reviewer | None = None
+        self, *, limit: int = 200, reviewer: Reviewer | None = None, after: str | None = None
     ) -> list[Approval]:
         """What waits for a person, riskiest first, then soonest deadline. With a reviewer, only
-        what this person may decide. Without arguments: `masked` is for people.
+        what this person may decide; `after` is the id of the last one of the page before. Without
+        arguments: `masked` is for people.
         """
         now = self.clock.now()
 
         def find(connection: Connection) -> list[Approval]:
             rows = connection.execute(
                 select(*LISTED)
-                .where(
-                    APPROVAL.c.state == str(State.PENDING),
-                    APPROVAL.c.execution == str(Execution.NONE),
-                    APPROVAL.c.expires_at > now,
-                )
+                .where(*_waiting(now), *(() if after is None else (_behind(connection, after),)))
                 .order_by(APPROVAL.c.risk_rank.desc(), APPROVAL.c.expires_at, APPROVAL.c.id)
                 .limit(limit if reviewer is None else None)
             ).mappings()
@@ -92,6 +92,16 @@ class Approvals:
             return list(islice(mine, limit))
 
         return await self.database.read(find)
+
+    async def pending_count(self) -> int:
+        """How many calls wait for a person."""
+        now = self.clock.now()
+
+        def waiting(connection: Connection) -> int:
+            found = connection.execute(select(func.count()).where(*_waiting(now)))
+            return int(found.scalar_one())
+
+        return await self.database.read(waiting)
 
     async def decisions(self, approval_id: str) -> tuple[Decision, ...]:
         """Every vote, all revisions, in order."""
@@ -200,6 +210,24 @@ class Approvals:
 
         return await self.database.journal.write(act)
 
+    async def settle_effect(
+        self, holder: str, *, reviewer: Reviewer, settlement: Settlement, note: str, via: Via
+    ) -> SettledEffect:
+        """Say whether a call did what its key names; see `approvals.decide.settle_effect`."""
+        return await self.database.journal.write(
+            lambda tx: queue.settle_effect(
+                tx, holder, reviewer=reviewer, settlement=settlement, note=note, via=via
+            )
+        )
+
+    async def unknown_effects(
+        self, *, after: tuple[Millis, str] | None = None, limit: int
+    ) -> tuple[tuple[Mark, ...], int]:
+        """Keys of which nobody knows whether their call did it, and how many there are in all."""
+        return await self.database.read(
+            lambda connection: effects.unknown(connection, after=after, limit=limit)
+        )
+
     async def withdraw(self, approval_id: str, *, grant: str, why: str) -> bool:
         """The agent no longer wants it; False if it is not its call or no longer open."""
         withdrawn = await self.database.journal.write(
@@ -238,6 +266,10 @@ class Approvals:
         """One page of the history, newest first."""
         return await self.database.read(lambda connection: search(connection, query))
 
+    async def history_count(self, query: HistoryQuery) -> int | None:
+        """How many rows the query has in all; None: it would take too long to say."""
+        return await self.database.read(lambda connection: count_matching(connection, query))
+
     async def view(self, approval_id: str) -> View | None:
         """What a reviewer is shown of it; one model for page, Slack and command line."""
         now = self.clock.now()
@@ -247,6 +279,29 @@ class Approvals:
             return None if full is None else view_of(connection, full, now=now)
 
         return await self.database.read(find)
+
+
+def _waiting(now: Millis) -> tuple[ColumnElement[bool], ...]:
+    return (
+        APPROVAL.c.state == str(State.PENDING),
+        APPROVAL.c.execution == str(Execution.NONE),
+        APPROVAL.c.expires_at > now,
+    )
+
+
+def _behind(connection: Connection, approval_id: str) -> ColumnElement[bool]:
+    """What the queue shows behind this approval, whatever has become of it meanwhile."""
+    row = connection.execute(
+        select(APPROVAL.c.risk_rank, APPROVAL.c.expires_at).where(APPROVAL.c.id == approval_id)
+    ).first()
+    if row is None:
+        return true()
+    rank, expires = row
+    same = (APPROVAL.c.risk_rank == rank) & or_(
+        APPROVAL.c.expires_at > expires,
+        (APPROVAL.c.expires_at == expires) & (APPROVAL.c.id > approval_id),
+    )
+    return or_(APPROVAL.c.risk_rank < rank, same)
 
 
 def _may(connection: Connection, approval: Approval, reviewer: Reviewer) -> bool:

@@ -61,6 +61,7 @@ class ApprovalRow(SQLModel, table=True):
     policy_hash: str
     terms: str = Field(sa_column=Column(Text, nullable=False))  # canonical JSON of Terms
     effect: str | None = None
+    effect_after: str | None = None  # who had done this effect, or perhaps, as reviewers are shown
     state: str
     execution: str
     delivery: str
@@ -75,6 +76,7 @@ class ApprovalRow(SQLModel, table=True):
     owner: str | None = None  # the gateway process that claimed it
     lease_until: int | None = Field(default=None, sa_column=_big(nullable=True))
     attached_until: int | None = Field(default=None, sa_column=_big(nullable=True))  # agent waits
+    attached_to: str | None = None  # the process it waits at, or "task"
     reason: str = ""
     decided_by: str = ""
     decided_via: str = ""
@@ -94,6 +96,45 @@ class ApprovalRow(SQLModel, table=True):
         Index("approval_effect", "server", "effect"),
         Index("approval_similar", "grant_id", "server", "tool", "created_at"),
     )
+
+
+class EffectRow(SQLModel, table=True):
+    """What one effect key of one server stands at: who does it, did it, or may have. No row: free.
+
+    A row forbids runs, so what another hand deletes or changes here could permit one more. Every
+    taking, and everything that frees or settles a key, is a row of the history, and verify.py
+    folds them: a run without room for it is found there.
+    """
+
+    __tablename__ = "effect"
+
+    server: str = Field(primary_key=True)
+    key: str = Field(primary_key=True)
+    state: str  # "taken", "done", "unknown"
+    holder: str = Field(index=True)  # the approval ("apr_…") or the allowed call ("call_…")
+    grant_id: str
+    grant_label: str
+    tool: str
+    terms: str = Field(sa_column=Column(Text, nullable=False))  # under which it is settled
+    keep: int  # seconds for which it counts once it is done
+    again: bool  # whether a person may let it happen once more
+    taken_at: int = Field(sa_column=_big())
+    until: int | None = Field(default=None, sa_column=_big(nullable=True))
+    """Of what is done: as long as that counts. Of a question: as long as it may be answered."""
+    owner: str | None = None  # the process that sends an allowed call; None: an approval tells
+
+    __table_args__ = (Index("effect_state", "state", "until"),)
+
+
+class ProcessRow(SQLModel, table=True):
+    """A gateway process that lives: who waits at it waits no longer than it does."""
+
+    __tablename__ = "process"
+
+    id: str = Field(primary_key=True)  # a new one with each start
+    name: str = Field(index=True)  # the same after a restart in the same place
+    started_at: int = Field(sa_column=_big())
+    lease_until: int = Field(sa_column=_big())
 
 
 class DecisionRow(SQLModel, table=True):

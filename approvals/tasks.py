@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Table, delete, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import SQLModel
 
+from approvals import processes
 from approvals.decide import UNFINISHED, fresh
 from approvals.digest import canonical
 from approvals.edits import Edit, edit_of
@@ -60,7 +61,7 @@ def follow(tx: Transaction, approval: Approval, envelope: dict[str, Any]) -> App
         )
     )
     until = max(approval.attached_until or 0, approval.expires_at)
-    changed = change(tx, approval, {"attached_until": until})
+    changed = change(tx, approval, {"attached_until": until, "attached_to": processes.TASK})
     return approval if changed is None else replace(changed, call=approval.call)
 
 
@@ -99,7 +100,7 @@ def find(connection: Connection, approval_id: str, *, keys: Keys) -> Task | None
         answers=given["answers"] if given.get("round") == approval.round else {},
         cancelled_at=row.cancelled_at,
         result=opened(row.result_sealed, "result"),
-        edit=edit_of(connection, approval_id, keys=keys) if approval.revision > 1 else None,
+        edit=edit_of(connection, approval_id, keys=keys) if approval.edited else None,
     )
 
 

@@ -29,6 +29,7 @@ COLUMNS = (
 NUMBERS = {"seq", "at", "revision", "latency_ms"}
 NULLABLE = {"approval_id", "revision", "call_id", "arguments", "latency_ms", "data", "subject"}
 FIRST = "0" * 64
+FREES = {"tool_error", "upstream_error", "not_executed"}  # an effect was not caused
 OUTCOMES = {"succeeded", "tool_error", "upstream_error", "not_executed", "outcome_unknown"}
 ASKS = "input_required"  # the server asked back: more of the same call may follow
 ENDS = {"denied", "expired", "withdrawn", "superseded"}
@@ -111,9 +112,67 @@ class Permit:
 
 
 @dataclass
+class Effect:
+    """Which call has an effect key, as the rows so far say."""
+
+    holder: str
+    state: str  # "taken", "done", "unknown"
+    keep: int  # seconds for which it counts once it is done
+    until: int | None = None
+    asked: bool = False  # a part of the call was sent
+
+
+@dataclass
+class Effects:
+    """The effect keys: one call has each at a time, and it is done once while that counts."""
+
+    keys: dict[tuple[str, str], Effect] = field(default_factory=dict)
+    held: dict[str, tuple[str, str]] = field(default_factory=dict)  # by the call that has it
+
+    def take(self, row: dict[str, Any]) -> str | None:
+        event, told = row["event"], json.loads(row["data"] or "{}")
+        holder = row["approval_id"] or row["call_id"]
+        if event in ("allowed", "claimed") and "effect" in told:
+            return self._taken(row, holder, told)
+        key = self.held.get(holder)
+        if key is not None:
+            self._ended(row, key, told)
+        return None
+
+    def _taken(self, row: dict[str, Any], holder: str, told: dict[str, Any]) -> str | None:
+        key = (row["server"], told["effect"])
+        before = self.keys.get(key)
+        problem = None
+        if before is not None and before.holder != holder:
+            over = before.until is not None and before.until <= row["at"]
+            known = told.get("after") == f"{before.state}:{before.holder}"
+            if not over and not known:
+                problem = f"{holder} does {key[1]}, which {before.holder} has {before.state}"
+            self.held.pop(before.holder, None)
+        self.keys[key] = Effect(holder, "taken", told["effect_for"])
+        self.held[holder] = key
+        return problem
+
+    def _ended(self, row: dict[str, Any], key: tuple[str, str], told: dict[str, Any]) -> None:
+        event, effect = row["event"], self.keys[key]
+        frees = event in FREES and told.get("effect") != "unknown"
+        if event == ASKS:
+            effect.asked = True
+        elif event == "succeeded" or (event == "settled" and row["outcome"] == "done"):
+            effect.state, effect.until = "done", row["at"] + effect.keep * 1000
+        elif (frees and not (event == "not_executed" and effect.asked)) or (
+            event == "settled" and row["outcome"] == "not_done"
+        ):
+            del self.keys[key], self.held[effect.holder]
+        elif event in OUTCOMES or event in ENDS or event == "effect_unknown":
+            effect.state = "unknown"
+
+
+@dataclass
 class Meaning:
     """What the rows say, taken together."""
 
+    effects: Effects = field(default_factory=Effects)
     permits: dict[str, Permit] = field(default_factory=dict)
     allowed: dict[str, str] = field(default_factory=dict)
     sent: dict[str, int] = field(default_factory=dict)  # rounds of each that are not told of yet
@@ -122,8 +181,8 @@ class Meaning:
 
     def take(self, row: dict[str, Any]) -> None:
         problem = self._permit(row, row["approval_id"]) if row["approval_id"] else self._passed(row)
-        if problem:
-            self.problems.append(f"row {row['seq']}: {problem}")
+        doubled = self.effects.take(row)
+        self.problems += [f"row {row['seq']}: {one}" for one in (problem, doubled) if one]
 
     def _passed(self, row: dict[str, Any]) -> str | None:
         call, event = row["call_id"], row["event"]
@@ -178,6 +237,11 @@ def _changed(row: dict[str, Any], approval: str, permit: Permit) -> str | None:
         if permit.state != "pending":
             return f"{approval} is edited after it was decided"
         permit.digest, permit.revision = row["presented_digest"], row["revision"]
+        permit.voters.clear()
+    elif row["event"] == "effect_changed" and row["revision"] != permit.revision:
+        if permit.state != "pending":
+            return f"{approval} stands otherwise after it was decided"
+        permit.revision = row["revision"]  # votes on what was shown before count no more
         permit.voters.clear()
     elif row["event"] in ENDS:
         if permit.running or permit.used or permit.state not in ("pending", "approved"):

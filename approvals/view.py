@@ -14,8 +14,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
+from approvals import effects, processes
 from approvals.able import unable
 from approvals.digest import canonical, sha256
+from approvals.effects import EffectState
 from approvals.fields import (
     Change,
     Path,
@@ -57,6 +59,7 @@ _TAIL: Final = 120
 _LEAD: Final = 24  # characters shown before the first that differs
 OVERSIZED: Final = 20_000  # characters of all arguments from which the card says so
 SIMILAR: Final = 5
+_MOST_BESIDE: Final = 20  # other calls a card names
 _LOOKED_BACK: Final = 50  # earlier decided calls a call is compared with
 _TARGETS: Final = (
     *("id", "name", "path", "url", "uri", "to", "email", "recipient", "account", "customer"),
@@ -123,6 +126,20 @@ class Earlier:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EffectView:
+    """What a call does in the world, who else did it or may have, and who else waits for it."""
+
+    key: str
+    state: str  # "free", "taken", "done", "unknown"
+    holder: str = ""  # the call that did it, does it, or perhaps did: "apr_…", "call_…"
+    by: str = ""  # that call's agent and tool
+    tool: str = ""
+    at: Millis | None = None
+    again: bool = False  # approved, it is done a second time
+    beside: tuple[str, ...] = ()  # other approvals that wait for the same key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """Everything a surface may show; a surface that cannot show it all offers no Approve button."""
 
@@ -135,6 +152,8 @@ class View:
     since_approved: Since | None
     since_denied: Since | None
     similar: tuple[Earlier, ...]  # newest first
+    effect: EffectView | None
+    twins: tuple[str, ...]  # other open approvals of the very same call
     unknown_outcome: str | None  # the approval whose unknown outcome nobody settled yet
     votes: tuple[Decision, ...]  # on this revision
     voided: tuple[Decision, ...]  # on earlier revisions
@@ -169,6 +188,8 @@ class Listing:
     _people: tuple[Reviewer, ...] | None = None
     _owners: dict[str, str] = field(default_factory=dict)
 
+    _alive: frozenset[str] | None = None
+
     def people(self) -> tuple[Reviewer, ...]:
         """Everybody on record."""
         if self._people is None:
@@ -191,6 +212,12 @@ class Listing:
         found = [one for one in self._past[key] if one.approval.id != approval.id][:_LOOKED_BACK]
         return sorted(found, key=lambda one: one.approval.decided_at or 0, reverse=True)
 
+    def waits(self, approval: Approval, now: Millis) -> bool:
+        """Whether its agent waits in place, at a gateway that lives."""
+        if self._alive is None:
+            self._alive = processes.living(self.connection, now)
+        return processes.waits(approval, now, self._alive)
+
     def unsettled(self, approval: Approval) -> Approval | None:
         """Another approval whose outcome is unknown and which this call may repeat."""
         if self._doubt is None:
@@ -199,7 +226,7 @@ class Listing:
         if not self._doubt:
             return None
         server = approval.call.server
-        unknown = unsettled_like(self.connection, approval.digest, approval.effect, server)
+        unknown = unsettled_like(self.connection, approval.digest, None, server)
         return None if unknown is None or unknown.id == approval.id else unknown
 
 
@@ -228,7 +255,8 @@ def view_in(listing: Listing, approval: Approval, *, now: Millis) -> View:
     owner = listing.owner(approval.call.grant)
     missing = tally(votes, approval.terms, approval.revision)
     edit = _edit(listing.connection, approval, shown)
-    flags = _flags(approval, shown, arguments, target, earlier, unknown=unknown is not None)
+    effect = _effect(listing.connection, approval, now)
+    flags = _flags(approval, shown, arguments, target, earlier, effect, unknown=unknown is not None)
     return View(
         approval=approval,
         short_id=short_id(approval.id),
@@ -239,17 +267,19 @@ def view_in(listing: Listing, approval: Approval, *, now: Millis) -> View:
         since_approved=since_approved,
         since_denied=since_denied,
         similar=similar,
+        effect=effect,
+        twins=_twins(listing.connection, approval),
         unknown_outcome=unknown.id if unknown else None,
         votes=tuple(vote for vote in votes if vote.revision == approval.revision),
         voided=tuple(vote for vote in votes if vote.revision != approval.revision),
         missing=missing,
         owner=owner,
         unable=_unable(listing, approval, owner, votes, missing),
-        waiting=(approval.attached_until or 0) > now,
+        waiting=listing.waits(approval, now),
         seconds_left=max(0, (deadline - now + 999) // 1000),
         at_zero=_at_zero(approval),
         complete=not any(value.cut for value in arguments),
-        digest=_digest(approval, flags, (since_approved, since_denied), similar, edit),
+        digest=_digest(approval, effect, flags, (since_approved, since_denied), similar, edit),
     )
 
 
@@ -267,8 +297,48 @@ def _unable(
     return unable(approval.terms, people, owner=owner, voted=voted, missing=missing)
 
 
+def _effect(connection: Connection, approval: Approval, now: Millis) -> EffectView | None:
+    """The effect of an open call, and what its key stands at."""
+    if approval.effect is None:
+        return None
+    server, key = approval.call.server, approval.effect
+    beside = effects.held_beside(connection, server, key, but=approval.id, limit=_MOST_BESIDE)
+    others = tuple(one.id for one in beside)
+    mark = effects.mark_of(connection, server, key, now=now)
+    if mark is None or mark.holder == approval.id:
+        return EffectView(key=key, state="free", beside=others)
+    return EffectView(
+        key=key,
+        state=str(mark.state),
+        holder=mark.holder,
+        by=mark.grant_label,
+        tool=mark.tool,
+        at=mark.taken_at,
+        again=mark.state is EffectState.DONE,
+        beside=others,
+    )
+
+
+def _twins(connection: Connection, approval: Approval) -> tuple[str, ...]:
+    """Other open approvals of the very same call, where the rule gives each its own."""
+    if not approval.terms.allow_duplicates or approval.state is not State.PENDING:
+        return ()
+    rows = connection.execute(
+        select(APPROVAL.c.id)
+        .where(
+            APPROVAL.c.asked == approval.asked,
+            APPROVAL.c.id != approval.id,
+            APPROVAL.c.state == str(State.PENDING),
+        )
+        .order_by(APPROVAL.c.created_at, APPROVAL.c.id)
+        .limit(_MOST_BESIDE)
+    )
+    return tuple(rows.scalars())
+
+
 def _digest(
     approval: Approval,
+    effect: EffectView | None,
     flags: tuple[str, ...],
     since: tuple[Since | None, ...],
     similar: tuple[Earlier, ...],
@@ -283,7 +353,7 @@ def _digest(
         "arguments": approval.masked,
         "ruling": asdict(approval.ruling),
         "terms": asdict(approval.terms),
-        "effect": approval.effect,
+        "effect": None if effect is None else [effect.key, effect.state, effect.holder],
         "flags": list(flags),
         "since": [asdict(one) if one else None for one in since],
         "similar": [asdict(one) for one in similar],
@@ -464,6 +534,7 @@ def _flags(
     arguments: tuple[Value, ...],
     target: Value | None,
     earlier: list[_Past],
+    effect: EffectView | None,
     *,
     unknown: bool,
 ) -> tuple[str, ...]:
@@ -473,14 +544,15 @@ def _flags(
         for one in earlier
     )
     raised = {
-        "outcome unknown": unknown,
+        "outcome unknown": unknown or (effect is not None and effect.state == "unknown"),
+        "second time": effect is not None and effect.state == "done",
         "denied before": denied,
         "new target": target is not None and bool(earlier) and target.text not in known,
         "hidden characters": any(value.hidden for value in arguments),
         "masked": bool(scanned(shown, approval.redact)),
         **dict.fromkeys(signs(texts_of(shown), names_of(shown)), True),
         "oversized": sum(value.size for value in arguments) > OVERSIZED,
-        "edited": approval.revision > 1,
+        "edited": approval.edited,
     }
     return tuple(name for name, on in raised.items() if on)
 
@@ -504,7 +576,7 @@ def alone(view: View, *, cut: bool = False) -> str:
     """
     if view.approval.grave:
         return f"{view.approval.risk.capitalize()} risk is decided one by one."
-    if view.approval.revision > 1:
+    if view.approval.edited:
         return "It was edited: look at it by itself."
     if view.approval.terms.quorum > 1 or approvers(view):
         return "It needs several people: decide it by itself."
@@ -518,6 +590,8 @@ def alone(view: View, *, cut: bool = False) -> str:
         return "It holds text that may read like another: look at it by itself."
     if view.unknown_outcome:
         return "An identical call may have run already: look at it by itself."
+    if view.effect is not None and (view.effect.state != "free" or view.effect.beside):
+        return "Other calls have to do with its effect: look at it by itself."
     return ""
 
 

@@ -7,13 +7,15 @@ says when. Not pure.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from approvals import queue, tasks
+from approvals import effects, queue, tasks
 from approvals.digest import canonical
-from approvals.model import Approval, Call, Event, Execution, Millis, Risk, Ruling
+from approvals.effects import EffectState, Mark
+from approvals.model import Approval, Call, EffectClaim, Event, Execution, Millis, Risk, Ruling
+from approvals.moves import effect_ended, tell_held
 from approvals.store import Transaction
 from gateway import answers, limits
 from gateway.answers import Refusal
@@ -21,6 +23,7 @@ from gateway.grants import Grant
 from gateway.policy.judge import Allow, Hold, terms_for
 from gateway.policy.rules import Policy
 from gateway.policy.terms import at_risk
+from gateway.requeststate import ANSWER_SECONDS
 
 _ID_BYTES: Final = 12
 _IDS_AT_ONCE: Final = 64
@@ -85,6 +88,7 @@ class Admission:
     grant: Grant
     tool_risk: Risk | None  # of the tool's class
     hold: int
+    process: str  # this gateway's
     follow: Mapping[str, Any] | None
     retried: Retried | None
     call_id: str  # should it be allowed
@@ -140,39 +144,103 @@ def _limited(
 def record_allowed(
     admission: Admission, verdict: Allow, policy: Policy, tx: Transaction
 ) -> Allowed | Held | Refused | Spent:
-    """It may pass, unless a limit is full or it may have run already: then it is held."""
+    """It may pass, unless a limit is full or it has run already, or may have: then it is refused,
+    or held where a person may let it run.
+    """
     call, ruling = admission.call, verdict.ruling
     retried = admission.retried
     if retried is not None and not tasks.spend(tx, retried.mark, until=retried.until):
         return Spent()
-    doubt = queue.unsettled(tx, admission.digest, verdict.effect, call.server)
-    if doubt is not None or (
-        verdict.effect is not None
-        and queue.effect_taken(tx, call.server, verdict.effect) is not None
-    ):
-        reason = (
-            f"The outcome of {doubt.id} is unknown: this call may already have run."
-            if doubt is not None
-            else "This effect was already caused once."
-        )
+    mark = _other(admission, verdict, tx)
+    why = _doubt(admission, verdict, mark, tx)
+    if why is not None:
         held = Hold(
-            ruling=replace(ruling, reason=reason),
+            ruling=replace(ruling, reason=why),
             terms=terms_for(policy, call.server, call.tool),
             charges=verdict.charges,
-            effect=verdict.effect,
+            claim=verdict.claim,
         )
         return record_held(admission, held, tx)
+    taken = _taken(admission, verdict, mark, tx)
+    if taken is not None:
+        return taken
     if retried is not None:
         data = canonical({"round": retried.round, "answers": retried.answers}).decode()
         event = admission.event("continued", ruling, verdict="allow", call_id=retried.call_id)
         tx.append(event._replace(data=data))
+        _take(admission, verdict, retried.call_id, policy, tx)
         free = replace(verdict, charges=())  # one call is counted once, however often it is asked
         return Allowed(call, retried.call_id, free, admission.digest, tx.now, retried.round)
     full = limits.take(tx, verdict.charges, limits.Subject.of(call))
     if full is not None:
         return _limited(admission, ruling, full, tx)
-    tx.append(admission.event("allowed", ruling, verdict="allow", call_id=admission.call_id))
+    event = admission.event("allowed", ruling, verdict="allow", call_id=admission.call_id)
+    if verdict.claim is not None:
+        event = event._replace(data=_told(verdict.claim))
+        _take(admission, verdict, admission.call_id, policy, tx)
+    tx.append(event)
     return Allowed(call, admission.call_id, verdict, admission.digest, tx.now)
+
+
+def _doubt(admission: Admission, verdict: Allow, mark: Mark | None, tx: Transaction) -> str | None:
+    """Why a person is asked about a call that the rules let pass; None if nobody need be."""
+    if mark is not None and mark.state is EffectState.UNKNOWN:
+        return f"The outcome of {mark.holder} is unknown: this may already have been done."
+    if mark is not None and mark.state is EffectState.DONE and _again(verdict):
+        return f"{mark.holder} has done this already: a second time needs a person."
+    doubt = queue.unsettled(tx, admission.digest)
+    if doubt is not None:
+        return f"The outcome of {doubt.id} is unknown: this call may already have run."
+    return None
+
+
+def _other(admission: Admission, verdict: Allow | Hold, tx: Transaction) -> Mark | None:
+    """The key's standing, where another call has it: a continuation carries the key it has."""
+    if verdict.claim is None:
+        return None
+    mark = effects.look(tx, admission.call.server, verdict.claim.key)
+    own = admission.retried.call_id if admission.retried is not None else None
+    return None if mark is None or mark.holder == own else mark
+
+
+def _again(verdict: Allow | Hold) -> bool:
+    return verdict.claim is not None and verdict.claim.again
+
+
+def _taken(
+    admission: Admission, verdict: Allow | Hold, mark: Mark | None, tx: Transaction
+) -> Refused | None:
+    """The refusal of a call whose effect another call is causing, or has caused for good."""
+    if mark is None or mark.state is EffectState.UNKNOWN:
+        return None
+    if mark.state is EffectState.DONE and _again(verdict):
+        return None
+    was = "hold" if isinstance(verdict, Hold) else "allow"
+    told = {"after": f"{mark.state}:{mark.holder}", "effect": mark.key, "was": was}
+    event = admission.event(
+        "limited", verdict.ruling, verdict="limited", outcome=f"effect_{mark.state}"
+    )
+    tx.append(event._replace(data=canonical(told).decode()))
+    if mark.state is EffectState.TAKEN:
+        return Refused(answers.effect_taken(verdict.ruling, mark, queue.EFFECT_RETRY))
+    return Refused(answers.effect_done(verdict.ruling, mark))
+
+
+def _told(claim: EffectClaim) -> str:
+    """What the history keeps of an effect that is taken."""
+    return canonical({"effect": claim.key, "effect_for": claim.keep}).decode()
+
+
+def _take(
+    admission: Admission, verdict: Allow, call_id: str, policy: Policy, tx: Transaction
+) -> None:
+    """The call's effect is this call's now, and what is held for the same key is told."""
+    claim, call = verdict.claim, admission.call
+    if claim is None:
+        return
+    terms = terms_for(policy, call.server, call.tool)
+    mark = effects.take(tx, claim, call, holder=call_id, terms=terms, owner=admission.process)
+    tell_held(tx, mark, EffectState.TAKEN)
 
 
 def record_held(admission: Admission, verdict: Hold, tx: Transaction) -> Held | Refused:
@@ -181,12 +249,17 @@ def record_held(admission: Admission, verdict: Hold, tx: Transaction) -> Held | 
     stated = verdict.terms.hold
     hold = admission.grant.waits(stated if stated is not None else admission.hold)
     until = tx.now + hold * 1000
-    found = queue.find_open(tx, admission.digest)
+    found = queue.find_open(tx, admission.digest, unattended=verdict.terms.allow_duplicates)
     if found is not None:
-        return Held(_followed(admission, queue.attach(tx, found.id, until=until), tx), hold)
+        attached = queue.attach(tx, found.id, until=until, to=admission.process)
+        return Held(_followed(admission, attached, tx), hold)
     denial = queue.remembered_denial(tx, admission.digest, tx.now)
     if denial is not None:
         return Refused(answers.denied_by(denial))
+    mark = _other(admission, verdict, tx)
+    taken = _taken(admission, verdict, mark, tx)
+    if taken is not None:
+        return taken
     full = limits.peek(tx, verdict.charges, limits.Subject.of(call))
     if full is not None:
         return _limited(admission, ruling, full, tx)
@@ -199,8 +272,10 @@ def record_held(admission: Admission, verdict: Hold, tx: Transaction) -> Held | 
         ruling=ruling,
         terms=at_risk(verdict.terms, admission.tool_risk),
         effect=verdict.effect,
+        effect_after=None if mark is None else f"{mark.state}:{mark.holder}",
         redact=admission.redact,
         attached_until=until,
+        attached_to=admission.process,
     )
     return Held(_followed(admission, approval, tx), hold)
 
@@ -213,10 +288,25 @@ def _followed(admission: Admission, approval: Approval, tx: Transaction) -> Appr
 
 
 def record_outcome(
-    allowed: Allowed, execution: Execution, result_digest: str, latency_ms: int, tx: Transaction
+    allowed: Allowed,
+    execution: Execution,
+    result_digest: str,
+    latency_ms: int,
+    tx: Transaction,
+    *,
+    doubtful: bool = False,
 ) -> None:
-    """What became of an allowed call. What was not sent counts against no limit."""
+    """What became of an allowed call. What was not sent counts against no limit. With `doubtful`
+    its answer was none of the server's own, and does not say whether it was done.
+    """
     call = allowed.call
+    if allowed.verdict.claim is not None:
+        unsent = execution is Execution.NOT_EXECUTED and allowed.round  # an earlier round was sent
+        if execution is Execution.INPUT_REQUIRED or unsent:
+            effects.ask_back(tx, allowed.call_id, until=tx.now + ANSWER_SECONDS * 1000)
+        else:
+            state = EffectState.UNKNOWN if doubtful else effects.outcome(execution)
+            effect_ended(tx, allowed.call_id, state)
     if execution is Execution.NOT_EXECUTED:
         limits.give_back(tx, allowed.verdict.charges, limits.Subject.of(call), taken_at=allowed.at)
     tx.append(
@@ -232,5 +322,27 @@ def record_outcome(
             outcome=str(execution),
             result_digest=result_digest,
             latency_ms=latency_ms,
+            data=canonical({"effect": "unknown"}).decode() if doubtful else None,
         )
     )
+
+
+def record_orphans(tx: Transaction, *, process: str, sending: Collection[str]) -> None:
+    """Effects of allowed calls whose end nobody will tell are unknown from now on."""
+    for holder in effects.orphaned(tx, process=process, sending=sending):
+        mark = effect_ended(tx, holder, EffectState.UNKNOWN)
+        if mark is None:
+            continue
+        tx.append(
+            Event(
+                event="effect_unknown",
+                call_id=holder,
+                actor_kind="gateway",
+                via="gateway",
+                grant=mark.grant,
+                server=mark.server,
+                tool=mark.tool,
+                reason="Its answer was not recorded.",
+                data=canonical({"effect": mark.key}).decode(),
+            )
+        )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from approvals.edits import Edit
+from approvals.effects import Mark
 from approvals.fields import ABSENT, text
 from approvals.model import Approval, Execution, Ruling
 from approvals.redact import visible
@@ -58,6 +59,21 @@ def limited(ruling: Ruling, limit: Limit, retry_after: int) -> Refusal:
     """A limit has no room; `retry_after` is whole seconds until its window ends."""
     meta = decision_meta(verdict="limited", ruling=ruling, retry_after=retry_after)
     return Refusal(refusals.text_for_limit(limit, retry_after), {**meta, "rule": limit.pointer})
+
+
+def effect_taken(ruling: Ruling, mark: Mark, retry_after: int) -> Refusal:
+    """Another call is doing the same at this moment."""
+    meta = decision_meta(
+        verdict="limited", ruling=ruling, retry_after=retry_after, status="effect_taken"
+    )
+    return Refusal(refusals.effect_taken(mark.holder, retry_after), {**meta, "holder": mark.holder})
+
+
+def effect_done(ruling: Ruling, mark: Mark) -> Refusal:
+    """Another call has done the same, and nobody is asked about a second time."""
+    meta = decision_meta(verdict="deny", ruling=ruling, status="effect_done")
+    text = refusals.effect_done(mark.holder, mark.taken_at, mark.keep)
+    return Refusal(text, {**meta, "holder": mark.holder})
 
 
 def too_many_pending(ruling: Ruling, pending: int, retry_after: int) -> Refusal:
@@ -208,7 +224,7 @@ def _outcome(text: str, status: str, approval: Approval | None) -> Refusal:
     if approval is None:
         return Refusal(text, {"verdict": "allow", "status": status})
     about = {**_about(approval, "hold"), "status": status}
-    if approval.revision > 1:
+    if approval.edited:
         text += f" {refusals.was_edited()}"
         about["edited"] = True
         if approval.call.arguments:

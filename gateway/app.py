@@ -19,12 +19,12 @@ import aiohttp
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from approvals import webhook
+from approvals import processes, queue, webhook
 from approvals.notify import Notifier, Outbox
 from approvals.reviewers import People
 from approvals.service import Approvals, JudgeAgain
 from approvals.signing import secret_of
-from approvals.store import Database
+from approvals.store import Database, RecordUnavailable, Transaction
 from approvals.wakeup import Wakeup
 from gateway.catalogue import Catalogue
 from gateway.desk import Desk
@@ -37,6 +37,7 @@ from gateway.housekeeping import Housekeeping
 from gateway.opening import open_record
 from gateway.paramheaders import HeaderParam
 from gateway.policy.problem import PolicyInvalid
+from gateway.processname import claimed_name
 from gateway.relay.bridge.bridge import Bridge
 from gateway.relay.calls import Calls
 from gateway.relay.deserted import Deserted
@@ -143,6 +144,7 @@ async def open_gateway(
         freezes = Freezes(database)
         await freezes.load()
         trusted = frozenset(name for name, one in servers.servers.items() if one.trust_annotations)
+        process, name = await _entered(stack, database, settings)
         guard = Guard(
             freezes=freezes,
             trusted=trusted,
@@ -152,6 +154,7 @@ async def open_gateway(
             default_hold=settings.hold,
             max_pending=settings.max_pending,
             lease_seconds=settings.lease_seconds,
+            process=process,
         )
         await guard.started()
         client = await stack.enter_async_context(pooled_session())
@@ -297,6 +300,7 @@ async def open_gateway(
             staff=staff,
             outbox=outbox,
             retention_days=settings.retention_days,
+            name=name,
         )
         await stack.enter_async_context(housekeeping.running())
         yield Gateway(
@@ -319,6 +323,31 @@ async def open_gateway(
                 slack=chat.app.health.faults if chat is not None else None,
             ),
         )
+
+
+async def _entered(
+    stack: AsyncExitStack, database: Database, settings: Settings
+) -> tuple[str, str]:
+    """This process's id and name on record, until the stack is closed."""
+    process, name = processes.new_id(), stack.enter_context(claimed_name(settings.data))
+    lease_ms = int(settings.lease_seconds * 1000)
+    await database.journal.write(partial(_enter, process=process, name=name, lease_ms=lease_ms))
+    stack.push_async_callback(_left, database, process)
+    return process, name
+
+
+def _enter(tx: Transaction, *, process: str, name: str, lease_ms: int) -> None:
+    """This process begins, and knows that whoever had its name before is dead."""
+    for gone in processes.enter(tx, process, name=name, lease_ms=lease_ms):
+        queue.recover_leases(tx, tx.now, owner=gone)
+
+
+async def _left(database: Database, process: str) -> None:
+    """This process ends: whoever still waits at it waits no more."""
+    try:
+        await database.journal.write(partial(processes.leave, process=process))
+    except RecordUnavailable:
+        log.warning("record.unavailable", what="process")  # its lease tells it soon
 
 
 def _backend(

@@ -8,6 +8,7 @@ are the relay's. If the record cannot be written, `RecordUnavailable` is raised 
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from approvals import queue
 from approvals.aside import aside, elsewhere
 from approvals.digest import call_digest, canonical, sha256
 from approvals.fields import Path, text
-from approvals.model import Approval, Call, Event, Execution, Millis, Ruling
+from approvals.model import Approval, Call, EffectClaim, Event, Execution, Millis, Ruling
 from approvals.redact import masked, plain, visible
 from approvals.store import Database, Transaction
 from gateway import answers, inputschema, limits
@@ -35,6 +36,7 @@ from gateway.admission import (
     record_allowed,
     record_denial,
     record_held,
+    record_orphans,
     record_outcome,
 )
 from gateway.answers import Refusal
@@ -95,6 +97,7 @@ class Guard:
         default_hold: int,
         max_pending: int,
         lease_seconds: float,
+        process: str,
     ) -> None:
         self._journal = database.journal
         self._policies = policies
@@ -104,6 +107,9 @@ class Guard:
         self._fingerprint = database.keys.fingerprint
         self._max_pending = max_pending
         self.default_hold = default_hold
+        self.process = process
+        """This gateway's, as the record knows it: calls wait at it, and it sends them."""
+        self._causing: set[str] = set()  # allowed calls with an effect that this process sends
         self._owners: set[str] = set()  # of the claims this process is sending
         self._call_ids = call_ids()
         self.lease_ms = int(lease_seconds * 1000)
@@ -174,6 +180,7 @@ class Guard:
             grant=grant,
             tool_risk=tool.assessment.risk if tool is not None else None,
             hold=grant.hold if grant.hold is not None else self.default_hold,
+            process=self.process,
             follow=follow,
             retried=retried,
             call_id=next(self._call_ids),
@@ -181,12 +188,49 @@ class Guard:
         match verdict:
             case Deny(ruling=ruling):
                 return await self._journal.write(partial(record_denial, admission, ruling))
-            case Allow():
+            case Allow(claim=None):
                 return await self._journal.write(
                     partial(record_allowed, admission, verdict, policy)
                 )
+            case Allow():
+                return await self._admit_once(admission, verdict, policy)
             case Hold():
                 return await self._journal.write(partial(record_held, admission, verdict))
+
+    async def _admit_once(
+        self, admission: Admission, verdict: Allow, policy: Policy
+    ) -> Allowed | Held | Refused | Spent:
+        """As `admit`, for a call with an effect: from before its key is taken until its end is told
+        this process answers for the key. An agent that leaves in between gives it back unused.
+        """
+        retried = admission.retried
+        call_id = admission.call_id if retried is None else retried.call_id
+        self._causing.add(call_id)
+        write = asyncio.ensure_future(
+            self._journal.write(partial(record_allowed, admission, verdict, policy))
+        )
+        try:
+            ruled = await asyncio.shield(write)
+        except asyncio.CancelledError:
+            write.add_done_callback(partial(self._never_sent, call_id))
+            raise
+        except BaseException:
+            self._causing.discard(call_id)
+            raise
+        if not isinstance(ruled, Allowed):
+            self._causing.discard(call_id)
+        return ruled
+
+    def _never_sent(
+        self, call_id: str, write: asyncio.Future[Allowed | Held | Refused | Spent]
+    ) -> None:
+        ruled = None if write.cancelled() or write.exception() else write.result()
+        if not isinstance(ruled, Allowed):
+            self._causing.discard(call_id)
+        elif ruled.round:  # an answer to a question that was asked before: that still stands
+            self.passed(ruled, Execution.INPUT_REQUIRED, "", 0)
+        else:
+            self.passed(ruled, Execution.NOT_EXECUTED, "", 0)
 
     async def policy_changed(self) -> None:
         """The policy file changed: record it. What a new policy denies is superseded, not left
@@ -245,12 +289,24 @@ class Guard:
         return f"The limit {full.limit.counter} has no room for it." if full is not None else None
 
     def passed(
-        self, allowed: Allowed, execution: Execution, result_digest: str, latency_ms: int
+        self,
+        allowed: Allowed,
+        execution: Execution,
+        result_digest: str,
+        latency_ms: int,
+        *,
+        doubtful: bool = False,
     ) -> None:
         """Record what became of an allowed call. Not waited for: after a crash the call stands as
-        allowed, outcome not recorded.
+        allowed, outcome not recorded, and its effect is unknown. With `doubtful`, as
+        `record_outcome` has it.
         """
-        self._journal.post(partial(record_outcome, allowed, execution, result_digest, latency_ms))
+        told = partial(record_outcome, allowed, execution, result_digest, latency_ms)
+        if allowed.verdict.claim is None:
+            self._journal.post(told)
+            return
+        self._journal.post(partial(told, doubtful=doubtful))
+        self._causing.discard(allowed.call_id)  # last: what is posted is written before a sweep
 
     async def claim(
         self, approval_id: str, *, answering: int | None = None, answers: Any = None
@@ -268,7 +324,7 @@ class Guard:
             partial(
                 self._claim,
                 approval_id=approval_id,
-                owner=secrets.token_hex(8),
+                owner=f"{self.process}.{secrets.token_hex(8)}",
                 answering=given,
             )
         )
@@ -286,6 +342,11 @@ class Guard:
         """What this process is sending keeps its lease."""
         for owner in self._owners.copy():
             queue.renew_leases(tx, owner=owner, lease_ms=self.lease_ms)
+
+    def recover(self, tx: Transaction) -> None:
+        """What processes that are gone were sending has an unknown outcome and effect."""
+        queue.recover_leases(tx, tx.now)
+        record_orphans(tx, process=self.process, sending=self._causing.copy())
 
     async def finish(
         self,
@@ -347,11 +408,13 @@ class Guard:
 
     async def waits(self, approval_id: str, *, until: Millis) -> None:
         """The agent waits in place for this approval, `until` then."""
-        await self._journal.write(partial(queue.present, approval_id=approval_id, until=until))
+        await self._journal.write(
+            partial(queue.present, approval_id=approval_id, until=until, to=self.process)
+        )
 
     async def left(self, approval_id: str) -> None:
         """The agent no longer waits in place."""
-        await self._journal.write(partial(queue.detach, approval_id=approval_id))
+        await self._journal.write(partial(queue.detach, approval_id=approval_id, to=self.process))
 
     async def _judged(
         self, call: Call, arguments: Mapping[str, Any]
@@ -414,13 +477,18 @@ class Guard:
         """What an agent answered, as the history may keep it."""
         return loads(masked(canonical(answers), (), key=self._fingerprint))
 
+    def _pinned(self, call: Call) -> str:
+        """The hash of the tool's pinned definition; "" when the server never listed it."""
+        tool = self._catalogue.tool(call.server, call.tool)
+        return tool.hash if tool is not None else ""
+
     def _claim(
         self, tx: Transaction, approval_id: str, *, owner: str, answering: queue.Answers | None
     ) -> Claimed | Lost | Refused:
         over: list[Refused] = []
         taken: tuple[Charge, ...] = ()
 
-        def recheck(tx: Transaction, approval: Approval) -> str | queue.NotNow | None:
+        def recheck(tx: Transaction, approval: Approval) -> str | queue.NotNow | EffectClaim | None:
             call = approval.call
             verdict = self._judge(self._policies.current, call, loads(call.arguments))
             if isinstance(verdict, Deny):
@@ -428,15 +496,17 @@ class Guard:
                     over.append(Refused(answers.denied(verdict.ruling)))
                     return queue.NotNow(verdict.ruling.reason, RETRY_PENDING)
                 return verdict.ruling.reason or "The policy denies it now."
-            tool = self._catalogue.tool(call.server, call.tool)
-            if (tool.hash if tool is not None else "") != call.tool_hash:
+            if self._pinned(call) != call.tool_hash:
                 return "The definition of the tool changed."
+            stop = _other_effect(approval, verdict.claim)
+            if stop is not None:
+                return stop
             # One call is counted once, when its first round is sent.
             nonlocal taken
             taken = tuple(verdict.charges) if answering is None else ()
             full = limits.take(tx, taken, limits.Subject.of(call))
             if full is None:
-                return None
+                return verdict.claim
             over.append(Refused(answers.limited(verdict.ruling, full.limit, full.retry_after)))
             return queue.NotNow("A limit is full.", full.retry_after)
 
@@ -448,17 +518,23 @@ class Guard:
             recheck=recheck,
             answering=answering,
         )
-        match outcome:
-            case queue.Claimed(approval):
-                return Claimed(approval, owner, taken)
-            case queue.Lost():
-                if over:
-                    return over[-1]
-                if outcome.retry_after is not None and outcome.approval is not None:
-                    return Refused(
-                        answers.not_now(outcome.approval, outcome.why, outcome.retry_after)
-                    )
-                return Lost()
+        if isinstance(outcome, queue.Claimed):
+            return Claimed(outcome.approval, owner, taken)
+        return over[-1] if over else _lost(outcome)
+
+
+def _lost(outcome: queue.Lost) -> Lost | Refused:
+    """What an agent is told whose approval cannot run now; or that it must look again."""
+    if outcome.retry_after is None or outcome.approval is None:
+        return Lost()
+    return Refused(answers.not_now(outcome.approval, outcome.why, outcome.retry_after))
+
+
+def _other_effect(approval: Approval, claim: EffectClaim | None) -> str | None:
+    """Why a call may not run whose effect is another one by now than the card said."""
+    if claim is None or claim.key == approval.effect:
+        return None
+    return "The policy names another effect of this call now than the one that was approved."
 
 
 def _unknown(policy: Policy, place: Path) -> Deny:

@@ -13,7 +13,7 @@ from functools import partial
 
 import structlog
 
-from approvals import queue
+from approvals import effects, processes, queue
 from approvals.notify import Outbox
 from approvals.outbox import prune
 from approvals.store import Database, RecordUnavailable, Transaction
@@ -48,6 +48,7 @@ class Housekeeping:
         staff: Staff,
         outbox: Outbox,
         retention_days: int,
+        name: str,
     ) -> None:
         self._journal = database.journal
         self._guard = guard
@@ -57,6 +58,7 @@ class Housekeeping:
         self._staff = staff
         self._outbox = outbox
         self._retention_days = retention_days
+        self._name = name  # of this process
         self._renew_at = 0.0  # the loop's time
         self._policy_untold = False  # a change of the policy is not on record yet
         self.record_works = True  # as of the last sweep
@@ -143,11 +145,15 @@ class Housekeeping:
             pass
         await self._journal.write(lambda tx: prune(tx, before=tx.now - max(days, _NOTICES_MS)))
         await self._journal.write(lambda tx: prune_spent(tx, before=tx.now))
+        await self._journal.write(effects.prune)
 
     def _round(self, tx: Transaction, *, renew: bool) -> None:
         # Our own first: when the record was down for longer than a lease, what we are sending has
         # only a lease that nobody could renew.
         if renew:
+            process, lease = self._guard.process, self._guard.lease_ms
+            processes.renew(tx, process, name=self._name, lease_ms=lease)
             self._guard.renew(tx)
+        processes.bury(tx)
         queue.expire_due(tx, tx.now)
-        queue.recover_leases(tx, tx.now)
+        self._guard.recover(tx)

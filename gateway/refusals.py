@@ -50,8 +50,8 @@ def text_for_limit(limit: Limit, retry_after: int) -> str:
 def text_for_busy(pending: int, retry_after: int) -> str:
     """Too many calls of this grant wait for approval already."""
     return (
-        f"Not queued: {pending} calls of this agent wait for approval already. "
-        f"Try again in {max(1, retry_after)} s."
+        f"Not queued: {pending} calls of this agent wait for approval already, as many as "
+        f"SIGNOFF_MAX_PENDING allows. Try again in {max(1, retry_after)} s."
     )
 
 
@@ -127,8 +127,20 @@ def not_sent() -> str:
     return "Not executed: the server could not be reached. Nothing was sent."
 
 
-def duplicate_effect() -> str:
-    return "Not executed: a call with the same effect has run or is running."
+def effect_taken(holder: str, retry_after: int) -> str:
+    """Another call is causing the same effect."""
+    return (
+        f"Not executed: this is being done by {holder} right now. "
+        f"Ask again in {max(1, retry_after)} s to learn how that ended."
+    )
+
+
+def effect_done(holder: str, at: Millis, keep: int) -> str:
+    """Another call caused the same effect; `keep` is for how many seconds that counts."""
+    return (
+        f"Not executed: this was done already, by {holder} at {timestamp(at)}, and is done once "
+        f"in {spelled(keep)}. Do not look for another way."
+    )
 
 
 def decision_meta(

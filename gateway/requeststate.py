@@ -21,6 +21,9 @@ from approvals.model import Millis
 MOST_ROUNDS: Final = 10
 """Questions one call may be asked; the SDKs' clients stop there as well."""
 
+ANSWER_SECONDS: Final = 3_600
+"""For the agent to answer a question of a call that needed no approval."""
+
 _NONCE = 12
 
 

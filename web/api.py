@@ -28,6 +28,7 @@ from approvals.model import (
     State,
 )
 from approvals.view import View
+from web.cursor import cursor_of, written
 from web.office import Office
 from web.page.history import NotATime, query_of
 from web.problems import Problem
@@ -91,10 +92,20 @@ def router(office: Office) -> APIRouter:
         }
 
     @routes.get("/pending")
-    async def pending(limit: Annotated[int, Query(ge=1, le=500)] = 200) -> dict[str, Any]:
-        """What waits for a decision, soonest expiry first within risk."""
-        found = await office.approvals.pending(limit=limit)
-        return {"schema": "signoff.pending/1", "items": [summary_of(item) for item in found]}
+    async def pending(
+        limit: Annotated[int, Query(ge=1, le=500)] = 200,
+        cursor: Annotated[str, Query(max_length=200)] = "",
+    ) -> dict[str, Any]:
+        """What waits for a decision, soonest expiry first within risk. `next` is the cursor of the
+        next page; null: there is none.
+        """
+        found = await office.approvals.pending(limit=limit, after=_last(cursor))
+        return {
+            "schema": "signoff.pending/1",
+            "items": [summary_of(item) for item in found],
+            "total": await office.approvals.pending_count(),
+            "next": written(found[-1].id) if len(found) == limit else None,
+        }
 
     @routes.get("/approvals/{approval_id}")
     async def approval(approval_id: str) -> dict[str, Any]:
@@ -117,23 +128,37 @@ def router(office: Office) -> APIRouter:
 
     @routes.get("/history")
     async def history(request: Request) -> dict[str, Any]:
-        """The history, newest first; filters as the page's, `next` is `before` of the next page."""
+        """The history, newest first; filters as the page's, `next` is `before` of the next page.
+        `total` is null where counting would take too long.
+        """
         try:
             query = query_of(request.query_params)
         except NotATime:
             raise Problem(422, "not_a_time", "since and until are ISO 8601 times.") from None
         found = await office.approvals.history(query)
         items = [item_of(row) for row in found.rows]
-        return {"schema": "signoff.history/1", "items": items, "next": found.next}
+        total = await office.approvals.history_count(query)
+        return {
+            "schema": "signoff.history/1",
+            "items": items,
+            "total": total,
+            "next": found.next,
+        }
 
     return routes
+
+
+def _last(cursor: str) -> str | None:
+    """The approval a page of the queue ended with."""
+    after = cursor_of(cursor, str)
+    return None if after is None else after[0]
 
 
 def _add_changes(routes: APIRouter, office: Office) -> None:
     @routes.post("/approvals/{approval_id}/edit")
     async def edit(request: Request, approval_id: str, body: Edit) -> dict[str, Any]:
         """Change arguments the rule lists as editable. Earlier approvals no longer count."""
-        viewer = _pressing(office, request)
+        viewer = pressing(office, request)
         judge_again = office.deps.judge_again
         held = await office.approvals.get(approval_id)
         if held is None or judge_again is None:
@@ -150,7 +175,7 @@ def _add_changes(routes: APIRouter, office: Office) -> None:
             revision=body.revision,
             reviewer=viewer.reviewer,
             arguments=arguments,
-            via=_via(viewer),
+            via=via_of(viewer),
             judge_again=partial(judge_again, held=held),
         )
         return _answer(decided, viewer)
@@ -158,16 +183,16 @@ def _add_changes(routes: APIRouter, office: Office) -> None:
     @routes.post("/approvals/{approval_id}/extend")
     async def extend(request: Request, approval_id: str, body: Extend) -> dict[str, Any]:
         """Move the deadline further, within 30 days in all."""
-        viewer = _pressing(office, request)
+        viewer = pressing(office, request)
         decided = await office.approvals.extend(
-            approval_id, reviewer=viewer.reviewer, seconds=body.seconds, via=_via(viewer)
+            approval_id, reviewer=viewer.reviewer, seconds=body.seconds, via=via_of(viewer)
         )
         return _answer(decided, viewer)
 
     @routes.post("/approvals/{approval_id}/settle")
     async def settle(request: Request, approval_id: str, body: Settle) -> dict[str, Any]:
         """Say what became of an unknown outcome."""
-        viewer = _pressing(office, request)
+        viewer = pressing(office, request)
         if not body.note.strip():
             raise Problem(422, "note_needed", "Say what was found.")
         decided = await office.approvals.settle(
@@ -175,12 +200,12 @@ def _add_changes(routes: APIRouter, office: Office) -> None:
             reviewer=viewer.reviewer,
             settlement=Settlement(body.settlement),
             note=body.note.strip(),
-            via=_via(viewer),
+            via=via_of(viewer),
         )
         return _answer(decided, viewer)
 
 
-def _pressing(office: Office, request: Request) -> Viewer:
+def pressing(office: Office, request: Request) -> Viewer:
     """Who presses, proven to mean it."""
     viewer: Viewer = request.state.viewer
     try:
@@ -190,7 +215,7 @@ def _pressing(office: Office, request: Request) -> Viewer:
     return viewer
 
 
-def _via(viewer: Viewer) -> Literal["api", "page"]:
+def via_of(viewer: Viewer) -> Literal["api", "page"]:
     return "api" if viewer.via == "api" else "page"
 
 
@@ -204,14 +229,14 @@ async def _full(office: Office, approval_id: str) -> dict[str, Any]:
 async def _decide(
     office: Office, request: Request, approval_id: str, choice: Choice, press: Press
 ) -> dict[str, Any]:
-    viewer = _pressing(office, request)
+    viewer = pressing(office, request)
     decided = await office.approvals.decide(
         approval_id,
         revision=press.revision,
         reviewer=viewer.reviewer,
         choice=choice,
         reason=press.reason.strip(),
-        via=_via(viewer),
+        via=via_of(viewer),
         view_digest=press.view_digest,
     )
     return _answer(decided, viewer)

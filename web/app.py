@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from approvals.store import RecordUnavailable
-from web import api, session
+from web import api, effects, session
 from web.deps import Deps
 from web.guard import Guard
 from web.office import Office
@@ -49,6 +49,7 @@ def build(deps: Deps) -> FastAPI:
     for routes in (
         session.router(deps, office.pages, office.sessions),
         api.router(office),
+        effects.router(office),
         stream_router(office, stream),
         queue.router(office),
         history.router(office),

@@ -1,4 +1,4 @@
 """Schema revisions, run by approvals.migrate."""
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest of them."""

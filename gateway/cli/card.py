@@ -65,7 +65,7 @@ def _facts(view: View) -> Iterator[tuple[str, str]]:
     yield "session", f"{call.session_calls} calls so far; asked {approval.attempts} times"
     yield "held because", show.line(ruling.reason)
     if ruling.matched:
-        edited = " as the agent asked" if approval.revision > 1 else ""
+        edited = " as the agent asked" if approval.edited else ""
         yield "matched", show.line(ruling.matched) + edited
     yield "rule", ruling.rule
     yield "state", standing(view)

@@ -83,15 +83,17 @@ def list_(  # noqa: PLR0913, PLR0917 - one option a filter
         "text": grep,
     }
 
-    async def work(record: Record) -> HistoryPage:
+    async def work(record: Record) -> tuple[HistoryPage, int | None]:
         query = await _query(record, filters)
-        return await _search(record, replace(query, before=before, limit=limit))
+        page = await _search(record, replace(query, before=before, limit=limit))
+        return page, await record.approvals.history_count(query)
 
-    page = run(work)
+    page, total = run(work)
     if json:
         from web.api import item_of
 
-        show.document("history", items=[item_of(row) for row in page.rows], next=page.next)
+        items = [item_of(row) for row in page.rows]
+        show.document("history", items=items, total=total, next=page.next)
         return
     rows = [
         (
@@ -110,7 +112,8 @@ def list_(  # noqa: PLR0913, PLR0917 - one option a filter
         show.note("No such row.")
     show.table(("SEQ", "AT", "EVENT", "TOOL", "WHO", "APPROVAL", "RULE", "REASON"), rows)
     if page.next is not None:
-        show.note(f"There may be more: --before {page.next}")
+        known = "There may be more" if total is None else f"{total} in all, more"
+        show.note(f"{known}: --before {page.next}")
 
 
 class Form(StrEnum):

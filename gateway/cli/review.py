@@ -19,7 +19,8 @@ from gateway.cli.exits import Exit, Stop
 from gateway.cli.ids import view_of
 
 if TYPE_CHECKING:
-    from approvals.model import Approval, Choice, Decided, Reviewer
+    from approvals.effects import Mark
+    from approvals.model import Approval, Choice, Decided, Reviewer, Settlement
     from approvals.view import View
     from gateway.cli.record import Record
 
@@ -33,19 +34,31 @@ As = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def pending(json: Json = False) -> None:
+def pending(
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 200,
+    after: Annotated[str, typer.Option(help="Only those behind this approval.")] = "",
+    json: Json = False,
+) -> None:
     """What waits for a person, the riskiest first."""
     from gateway.cli.record import run
 
-    async def work(record: Record) -> tuple[list[Approval], int]:
-        return await record.approvals.pending(), record.now()
+    async def work(record: Record) -> tuple[list[Approval], int, int, int]:
+        behind = (await view_of(record, after)).approval.id if after else None
+        found = await record.approvals.pending(limit=limit, after=behind)
+        _, doubts = await record.approvals.unknown_effects(limit=1)
+        return found, await record.approvals.pending_count(), doubts, record.now()
 
-    found, now = run(work)
+    found, total, doubts, now = run(work)
+    whole = len(found) < limit
     if json:
         from web.api import summary_of
 
-        out.document("pending", items=[summary_of(one) for one in found])
+        last = None if whole else found[-1].id
+        items = [summary_of(one) for one in found]
+        out.document("pending", items=items, total=total, next=last)
         return
+    if doubts:
+        out.note(f"{doubts} effects may have been caused, and nobody knows: signoff effects")
     if not found:
         out.note("Nothing is waiting.")
         return
@@ -62,6 +75,37 @@ def pending(json: Json = False) -> None:
         for one in found
     ]
     out.table(("ID", "RISK", "TOOL", "SERVER", "AGENT", "LEFT", "HELD BECAUSE"), rows)
+    if not whole and total > len(found):
+        rest = "more" if after else f"{total - len(found)} more"
+        out.note(f"{rest} of {total} in all: signoff pending --after {found[-1].id}")
+
+
+def effects(
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 200,
+    json: Json = False,
+) -> None:
+    """What calls may have done and nobody knows; `signoff settle` says whether they did."""
+    from gateway.cli.record import run
+
+    async def work(record: Record) -> tuple[tuple[Mark, ...], int]:
+        return await record.approvals.unknown_effects(limit=limit)
+
+    found, total = run(work)
+    if json:
+        from web.effects import item_of
+
+        out.document("effects", items=[item_of(mark) for mark in found], total=total)
+        return
+    if not found:
+        out.note("Nothing is unknown.")
+        return
+    rows = [
+        (mark.holder, mark.key, mark.tool, mark.server, mark.grant_label, out.moment(mark.taken_at))
+        for mark in found
+    ]
+    out.table(("CALL", "EFFECT", "TOOL", "SERVER", "AGENT", "SENT"), rows)
+    if total > len(found):
+        out.note(f"{total - len(found)} more: --limit {total}")
 
 
 def show(approval_id: Id, json: Json = False) -> None:
@@ -177,7 +221,7 @@ class Settled(StrEnum):
 
 
 def settle(
-    approval_id: Id,
+    call: Annotated[str, typer.Argument(help="The approval, or the allowed call (call_…).")],
     outcome: Annotated[Settled, typer.Argument(help="Whether it happened.")],
     note: Annotated[str, typer.Option(help="How you know.")],
     as_: As = None,
@@ -191,10 +235,17 @@ def settle(
         raise Stop(Exit.USAGE, "Say in --note how you know.")
 
     async def work(record: Record) -> str:
-        view = await view_of(record, approval_id)
-        if view.approval.execution != "outcome_unknown":
-            raise Stop(Exit.NOT_FOUND, f"There is nothing to settle: {_standing(view)}.")
+        if call.startswith("call_"):
+            who = await reviewer(record, as_)
+            said = Settlement(outcome.replace("-", "_"))
+            return await _settle_effect(record, call, who, said, note.strip())
+        view = await view_of(record, call)
         who = await reviewer(record, as_)
+        if view.approval.execution != "outcome_unknown":
+            said = Settlement(outcome.replace("-", "_"))
+            if view.approval.effect is not None:  # it asked back, and nobody went on with it
+                return await _settle_effect(record, view.approval.id, who, said, note.strip())
+            raise Stop(Exit.NOT_FOUND, f"There is nothing to settle: {_standing(view)}.")
         decided = await record.approvals.settle(
             view.approval.id,
             reviewer=who,
@@ -205,6 +256,29 @@ def settle(
         return f"{_stands(decided).id} is settled as {outcome}."
 
     print(run(work))
+
+
+async def _settle_effect(
+    record: Record, holder: str, who: Reviewer, settlement: Settlement, note: str
+) -> str:
+    """Settle what a call may have done.
+
+    Raises:
+        Stop: nothing of it is unknown, or this person may not.
+    """
+    from approvals.model import EffectKnown, EffectSettled, NotAllowed
+
+    match await record.approvals.settle_effect(
+        holder, reviewer=who, settlement=settlement, note=note, via="cli"
+    ):
+        case EffectSettled():
+            return f"{holder} is settled as {str(settlement).replace('_', '-')}."
+        case EffectKnown(state=state):
+            raise Stop(Exit.NOT_FOUND, f"There is nothing to settle: it is {state}.")
+        case NotAllowed(why):
+            raise Stop(Exit.DENIED, why)
+        case _:
+            raise Stop(Exit.NOT_FOUND, f"Nothing that {out.line(holder)} did is unknown.")
 
 
 async def _open(record: Record, approval_id: str) -> View:

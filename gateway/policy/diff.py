@@ -8,7 +8,8 @@ from typing import Any
 
 from gateway.policy import conditions, normal
 from gateway.policy.limit import Limit
-from gateway.policy.rules import Entry, HoldRule, Policy, Rule, Section
+from gateway.policy.reading import brief
+from gateway.policy.rules import Effect, Entry, HoldRule, Policy, Rule, Section
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,8 +136,13 @@ def _sentences(entry: Entry) -> list[str]:
         *(_hold(rule) for rule in entry.holds),
         *(_limit(limit) for limit in entry.limits),
         *(f"{path.text} redacted" for path in entry.redact),
-        *([] if entry.effect is None else [f"effect key {entry.effect.text}"]),
+        *([] if entry.effect is None else [_effect(entry.effect)]),
     ]
+
+
+def _effect(effect: Effect) -> str:
+    again = "then a person is asked" if effect.again else "then refused"
+    return f"{effect.text} happens once in {brief(effect.keep)}, {again}"
 
 
 def _rule(verb: str, word: str, rule: Rule) -> str:

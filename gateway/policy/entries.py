@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from approvals.model import Terms
+from approvals.model import EFFECT_KEPT, Terms
 from gateway.policy import fields, forms, paths, reading, terms
 from gateway.policy.conditions import MATCHES, OPERATORS, Condition, Match, exact, kind
 from gateway.policy.limit import Limit, Scope
@@ -66,9 +66,7 @@ def read_entry(
         return None, True
     report = context.report
     deny = None if new.deny is None else _deny_rule(new.deny, pointer, report)
-    effect = None
-    if "effect" in entry:
-        effect = read_effect(entry["effect"], step(pointer, "effect"), report)
+    effect = _effect(entry, pointer, report)
     return Entry(
         name=name,
         pointer=pointer,
@@ -359,6 +357,32 @@ def _maximum(raw: Any, pointer: str, report: Report) -> Decimal | None:
     what = f"`max` must be a number from 0 to 10^18, not {shown(raw)}."
     report.error(pointer, what, "Write a number without quotes.")
     return None
+
+
+def _effect(entry: Mapping[str, Any], pointer: str, report: Report) -> Effect | None:
+    """The entry's effect, how long it counts, and whether it may happen once more."""
+    keep, again = EFFECT_KEPT, False
+    for key in fields.EFFECT[1:]:
+        if key in entry and "effect" not in entry:
+            what = f"`{key}` says nothing without `effect`."
+            report.error(step(pointer, key), what, 'Add "effect": "refund:{args.id}".')
+    if "effect_for" in entry:
+        least, most = fields.EFFECT_FOR
+        place = step(pointer, "effect_for")
+        found = reading.duration(
+            entry["effect_for"], place, report, what="`effect_for`", least=least, most=most
+        )
+        keep = found if found is not None else keep
+    if "effect_again" in entry:
+        place = step(pointer, "effect_again")
+        word = reading.one_of(
+            entry["effect_again"], place, fields.AGAIN, report, what="`effect_again`"
+        )
+        again = word == "ask"
+    if "effect" not in entry:
+        return None
+    effect = read_effect(entry["effect"], step(pointer, "effect"), report)
+    return None if effect is None else replace(effect, keep=keep, again=again)
 
 
 def read_effect(raw: Any, pointer: str, report: Report) -> Effect | None:

@@ -27,6 +27,8 @@ from gateway.policy.judge import (
 )
 from gateway.policy.limit import Charge, plain
 from gateway.policy.masking import finding_text
+from gateway.policy.problem import shown
+from gateway.policy.reading import brief
 from gateway.policy.rules import Plan, Policy, Rule
 from gateway.policy.verdict import Verdict
 
@@ -171,4 +173,7 @@ def _effect(plan: Plan, args: Mapping[str, Any]) -> list[Step]:
     if key is None:
         text = f"{plan.effect.text}: an argument is missing"
         return [Step(rule=plan.effect.pointer, kind="effect", outcome="denies", text=text)]
-    return [Step(rule=plan.effect.pointer, kind="effect", outcome="passes", text=plan.effect.text)]
+    then = "a person is asked" if plan.effect.again else "it is refused"
+    once = f"happens once in {brief(plan.effect.keep)}, then {then}"
+    text = f"{plan.effect.text}: {shown(key, 120)} {once}"
+    return [Step(rule=plan.effect.pointer, kind="effect", outcome="passes", text=text)]

@@ -1,7 +1,7 @@
 """The judge: one policy, one call, one verdict. Pure; counts nothing and waits for nobody.
 
     judge(policy, call, tool=ToolFacts(...), grant=GrantFacts(...), args={...})
-        -> Allow(ruling, charges, effect) | Deny(ruling) | Hold(ruling, terms, charges, effect)
+        -> Allow(ruling, charges, claim) | Deny(ruling) | Hold(ruling, terms, charges, claim)
 
 The order: name, hidden, quarantine, default, `action: deny`, `deny_if`, `require`, limits (what
 would be taken is in `charges`), approval, allow. A policy of None denies everything.
@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from approvals.digest import sha256
-from approvals.model import Call, Ruling, Terms
+from approvals.model import Call, EffectClaim, Ruling, Terms
 from gateway.policy import terms as approval_terms
 from gateway.policy.conditions import Facts, Finding, exact, kind
 from gateway.policy.facts import GrantFacts, ToolFacts, facts_of
@@ -24,7 +24,6 @@ from gateway.policy.limit import Charge, Limit
 from gateway.policy.masking import finding_text
 from gateway.policy.paths import Lack, find, text_of
 from gateway.policy.plan import MAX_PLANS, make_plan
-from gateway.policy.problem import shown
 from gateway.policy.rules import Effect, HoldRule, Plan, Policy
 from gateway.policy.verdict import Allow, Deny, Hold, Verdict
 
@@ -123,7 +122,9 @@ def charge(limit: Limit, args: Mapping[str, Any]) -> Charge | str:
 
 
 def effect_key(effect: Effect, args: Mapping[str, Any]) -> str | None:
-    """The key of this call's effect; None when a part of it is missing or no plain value."""
+    """The key of this call's effect; None when a part of it is missing or no plain value. Equal
+    numbers make one key however they are written, and nothing of a value is left out.
+    """
     parts = []
     for part in effect.parts:
         if isinstance(part, str):
@@ -132,11 +133,23 @@ def effect_key(effect: Effect, args: Mapping[str, Any]) -> str | None:
         value = find(args, part.steps)
         if isinstance(value, Lack) or kind(value) is None:
             return None
-        parts.append(value if isinstance(value, str) else shown(value))
+        parts.append(_spelled(value))
     key = "".join(parts)
     if len(key) <= MAX_KEY:
         return key
     return f"{effect.text}#{sha256(key.encode('utf-8', 'surrogatepass'))}"
+
+
+def _spelled(value: str | float) -> str:
+    """A text, a truth or a number as a key has it: 7, 7.0 and 70e-1 are one."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return f"{value}"
+    number = exact(value)  # at most 17 digits: nothing is rounded
+    return f"{int(number)}" if number == number.to_integral_value() else f"{number.normalize():f}"
 
 
 def _remember(policy: Policy, key: tuple[str, str]) -> Plan:
@@ -200,7 +213,8 @@ def _judge(
         charges.append(taken)
     effect = None
     if plan.effect is not None:
-        effect = effect_key(plan.effect, args)
+        key = effect_key(plan.effect, args)
+        effect = None if key is None else EffectClaim(key, plan.effect.keep, plan.effect.again)
         if effect is None:
             reason = "An argument that names the effect of this call is missing."
             return _deny(policy, plan.effect.pointer, reason)
@@ -227,7 +241,7 @@ def _hold_or_allow(
     facts: Facts,
     tool: ToolFacts,
     charges: tuple[Charge, ...],
-    effect: str | None,
+    effect: EffectClaim | None,
 ) -> Verdict:
     rules: list[HoldRule] = []
     matched: list[str] = []
@@ -240,7 +254,7 @@ def _hold_or_allow(
     if not rules and not default:
         rule_pointer = plan.entries[0].pointer if plan.listed else DEFAULT_ALLOW
         ruling = Ruling(rule=rule_pointer, reason="", policy_hash=policy.hash)
-        return Allow(ruling=ruling, charges=charges, effect=effect)
+        return Allow(ruling=ruling, charges=charges, claim=effect)
     every = [rule.terms for rule in rules]
     if default:
         every.insert(0, policy.terms)
@@ -256,7 +270,7 @@ def _hold_or_allow(
         policy_hash=policy.hash,
         matched=" and ".join(filter(None, dict.fromkeys(matched))),
     )
-    return Hold(ruling=ruling, terms=terms, charges=charges, effect=effect)
+    return Hold(ruling=ruling, terms=terms, charges=charges, claim=effect)
 
 
 def _text(findings: tuple[Finding, ...], plan: Plan) -> str:

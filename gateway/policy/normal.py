@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from approvals.model import EFFECT_KEPT
 from gateway.policy.conditions import Condition, Match
 from gateway.policy.fields import WINDOWS
 from gateway.policy.limit import Limit
 from gateway.policy.paths import text_of
+from gateway.policy.reading import brief
 from gateway.policy.reviewers import Group, Groups
-from gateway.policy.rules import Entry, HoldRule, Rule, Section
+from gateway.policy.rules import Effect, Entry, HoldRule, Rule, Section
 
 
 def normal_form(
@@ -68,9 +70,18 @@ def entry(one: Entry) -> dict[str, Any]:
         "approve_if": [hold_rule(rule) for rule in one.approve_if],
         "limits": [limit(each) for each in one.limits],
         "redact": [path.text for path in one.redact],
-        "effect": None if one.effect is None else one.effect.text,
+        **({} if one.effect is None else effect(one.effect)),
     }
     return {key: value for key, value in parts.items() if value not in (None, [])}
+
+
+def effect(one: Effect) -> dict[str, Any]:
+    """What a call does in the world, and what differs from the defaults for it."""
+    return {
+        "effect": one.text,
+        "effect_for": None if one.keep == EFFECT_KEPT else brief(one.keep),
+        "effect_again": "ask" if one.again else None,
+    }
 
 
 def condition(one: Condition, usual: Match) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from approvals.model import Detached, Risk, Terms
+from approvals.model import EFFECT_KEPT, Detached, Risk, Terms
 from gateway.policy.conditions import Condition
 from gateway.policy.limit import Limit
 from gateway.policy.paths import Path
@@ -47,6 +47,8 @@ class Effect:
     pointer: str
     text: str
     parts: tuple[str | Path, ...]
+    keep: int = EFFECT_KEPT  # seconds for which what was done counts
+    again: bool = False  # a person is asked whether it may happen once more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -110,7 +110,7 @@ def _definitions() -> dict[str, Schema]:
             "propertyNames": {"pattern": _PATTERN},
             "additionalProperties": {"$ref": "#/$defs/tool"},
         },
-        "tool": _object({**rules, "redact": _redact(), "effect": _effect(), **_older()}),
+        "tool": _object({**rules, "redact": _redact(), **_effect(), **_older()}),
         "server": _object(
             {
                 "description": _text("For people; changes nothing."),
@@ -162,7 +162,15 @@ def _redact() -> Schema:
 
 
 def _effect() -> Schema:
-    return _text('What a call does in the world, such as "refund:{args.payment_id}": runs once.')
+    text = 'What a call does in the world, such as "refund:{args.payment_id}": done once.'
+    return {
+        "effect": _text(text),
+        "effect_for": _duration("How long it counts once it is done; default 30d."),
+        "effect_again": {
+            "enum": list(fields.AGAIN),
+            "description": "What is done already: refuse it, or ask a person for a second time.",
+        },
+    }
 
 
 def _rules() -> Schema:

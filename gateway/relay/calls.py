@@ -7,7 +7,7 @@ server are made from those bytes too (SEP-2243), so they cannot say anything els
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,7 @@ from gateway.relay.exchange import (
     classify,
     handed_down,
     read_json,
+    turned_away,
 )
 from gateway.relay.holding import Holding
 from gateway.relay.lasting import lasting
@@ -57,13 +58,33 @@ class _Seen:
     behind it.
     """
 
+    guard: Guard
+    allowed: Allowed
+    started: float = field(default_factory=time.perf_counter)
     execution: Execution = Execution.OUTCOME_UNKNOWN
     result_digest: str = ""
+    told: bool = False
 
-    def note(self, message: dict[str, Any] | None, body: bytes) -> None:
-        """The response; None: the server answered with an HTTP error."""
+    def note(self, message: dict[str, Any] | None, body: bytes, status: int = 200) -> None:
+        """The response; None: the server answered with an HTTP error.
+
+        What a call with an effect did is told before its agent hears of it: the agent's next call
+        finds it.
+        """
         self.execution = Execution.UPSTREAM_ERROR if message is None else classify(message)
         self.result_digest = sha256(body)
+        if self.allowed.verdict.claim is not None:
+            self.tell(doubtful=message is None and not turned_away(status, body))
+
+    def tell(self, *, doubtful: bool = False) -> None:
+        """Have the end recorded, once."""
+        if self.told:
+            return
+        self.told = True
+        latency = int((time.perf_counter() - self.started) * 1000)
+        self.guard.passed(
+            self.allowed, self.execution, self.result_digest, latency, doubtful=doubtful
+        )
 
 
 class Calls:
@@ -159,8 +180,7 @@ class Calls:
         await refuse(visit, answers.server_unavailable())
 
     async def _forward(self, visit: Visit, call: ToolCall, allowed: Allowed) -> None:
-        started = time.perf_counter()
-        seen = _Seen()
+        seen = _Seen(self._guard, allowed)
         try:
             # Only the newer revision reads a hang-up as a cancellation; closing the connection
             # towards the server, on the way out, is what cancels it there.
@@ -179,8 +199,7 @@ class Calls:
             log.warning("call.outcome_unknown", server=visit.backend.name, error=str(error))
             await refuse(visit, _unknown(error))
         finally:
-            latency = int((time.perf_counter() - started) * 1000)
-            self._guard.passed(allowed, seen.execution, seen.result_digest, latency)
+            seen.tell()
 
     async def _exchange(self, visit: Visit, call: ToolCall, allowed: Allowed, seen: _Seen) -> None:
         tool = self._catalogue.tool(visit.backend.name, call.name)
@@ -197,7 +216,7 @@ class Calls:
         if found is None and answer.status == 200:  # noqa: PLR2004 - HTTP
             raise Garbage(answer.content_type)
         message, body = found or (None, body)
-        seen.note(message, body)
+        seen.note(message, body, answer.status)
         if answer.status == 200:  # noqa: PLR2004 - HTTP
             if message is not None and visit.modern and asks(message):
                 body = self._asked(visit, allowed, body)

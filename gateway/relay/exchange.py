@@ -27,6 +27,9 @@ from gateway.relay.upstream import Answer, OutcomeUnknown
 #: Redirects and doubts about a credential concern the gateway; an agent would act on its own.
 _ABOUT_US = frozenset({*range(300, 400), 401, 403, 407})
 
+#: No credential, no right, no such session, wrong method or media, too large, too many.
+_UNREAD: Final = frozenset({401, 403, 404, 405, 406, 413, 415, 429})
+
 RETRY_MS: Final = 1_000
 """Until one comes back to a stream whose server did not say how long to wait."""
 
@@ -167,6 +170,20 @@ def handed_down(status: int, body: bytes, rpc_id: str | int | None) -> tuple[int
             pass
     text = f"The server behind the gateway answered with HTTP {status} and no message"
     return status, error_body(rpc_id, -32603, text)
+
+
+def turned_away(status: int, body: bytes) -> bool:
+    """Whether an answer that is not 200 and no response says that the request was not carried out:
+    an error in JSON-RPC, under whatever id, or a status by which HTTP says so. Any other, such as
+    that of a proxy in between, leaves it open.
+    """
+    if status in _UNREAD:
+        return True
+    try:
+        message = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(message, dict) and isinstance(message.get("error"), dict)
 
 
 def http_status(body: bytes, *, modern: bool) -> int:

@@ -163,7 +163,7 @@ class Executions:
         if body is None:
             return refusal
         asks = recorded if execution is Execution.INPUT_REQUIRED else None
-        return Ran(claimed.id, body, asks, claimed if claimed.revision > 1 else None)
+        return Ran(claimed.id, body, asks, claimed if claimed.edited else None)
 
     async def _exchanged(
         self, visit: Visit, call: ToolCall, claimed: Approval, progress: Progress

@@ -241,7 +241,7 @@ class Holding:
                 if stored is None:
                     return answers.already_delivered(approval)
                 asks = approval if approval.execution is Execution.INPUT_REQUIRED else None
-                return Ran(approval.id, stored, asks, approval if approval.revision > 1 else None)
+                return Ran(approval.id, stored, asks, approval if approval.edited else None)
 
     async def _tell(self, visit: Visit, stream: EventStream, outcome: Outcome) -> None:
         match outcome:

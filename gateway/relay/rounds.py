@@ -17,12 +17,9 @@ from approvals.model import Approval, Millis
 from gateway.jsonrpc import ErrorCode, ToolCall, error_body
 from gateway.relay.response import reply
 from gateway.relay.visit import Visit
-from gateway.requeststate import MOST_ROUNDS, Opened, RequestState, RequestStates
+from gateway.requeststate import ANSWER_SECONDS, MOST_ROUNDS, Opened, RequestState, RequestStates
 
 QUESTION: Final = "input_required"
-ANSWER_SECONDS: Final = 3_600
-"""For the agent to answer a question of a call that needed no approval."""
-
 _FOREIGN: Final = "requestState does not belong to this call, is out of date or was changed"
 _SPENT: Final = "requestState was used before: a question is answered once"
 _ENDLESS: Final = "The server asked too many questions about one call"

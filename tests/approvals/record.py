@@ -172,6 +172,7 @@ def hold(
     effect: str | None = None,
     redact: tuple[str, ...] = (),
     attached_until: Millis | None = None,
+    attached_to: str | None = None,
     **fields: Any,
 ) -> Approval:
     return queue.open_approval(
@@ -182,6 +183,7 @@ def hold(
         effect=effect,
         redact=redact,
         attached_until=attached_until,
+        attached_to=attached_to,
     )
 
 

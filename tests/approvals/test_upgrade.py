@@ -208,6 +208,12 @@ def set_back(url: str) -> None:
         intruder.says(
             f"ALTER TABLE {table} DROP COLUMN row_version", f"ALTER TABLE {table} DROP COLUMN mac"
         )
+    intruder.says(  # what came later goes too, or the revisions that make it would meet it
+        "DROP TABLE effect",
+        "DROP TABLE process",
+        "ALTER TABLE approval DROP COLUMN attached_to",
+        "ALTER TABLE approval DROP COLUMN effect_after",
+    )
     intruder.says(
         "UPDATE alembic_version SET version_num = '0005'",
         "INSERT INTO reviewer (id, role, identities, created_at) VALUES ('eve', 'admin', '[]', 1)",

@@ -26,7 +26,9 @@ def changed(since: Any) -> dict[str, tuple[str, str]]:
 
 
 def test_the_card_says_what_who_and_how_long(record: Record) -> None:
-    held = record.hold(terms=Terms(quorum=2, expires=600), attached_until=START + 5_000)
+    held = record.hold(
+        terms=Terms(quorum=2, expires=600), attached_until=START + 5_000, attached_to="task"
+    )
     record.clock.pass_(seconds=1)
     seen = view(record, held.id)
     assert seen.target is not None
@@ -235,7 +237,7 @@ def test_the_digest_covers_what_is_shown_and_not_the_waiting(record: Record) -> 
     held = record.hold(terms=Terms(quorum=2))
     first = view(record, held.id)
     record.clock.pass_(seconds=30)
-    record.write(lambda tx: queue.present(tx, held.id, until=tx.now + 1000))
+    record.write(lambda tx: queue.present(tx, held.id, until=tx.now + 1000, to="task"))
     record.decide(held, ALICE)
     later = view(record, held.id)
     assert later.digest == first.digest

@@ -106,6 +106,7 @@ class Gateway:
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         try:
             body = None if document is None else json.dumps(document)
+            body = document if isinstance(document, str) else body
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
             content = answer.read()
@@ -122,6 +123,12 @@ class Gateway:
         params = {"name": tool, "arguments": arguments}
         document = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
         return self.ask("POST", "/mcp/w", token, document, patience=patience)
+
+    def raw(self, token: str, tool: str, arguments: str) -> Any:
+        """One tools/call whose arguments are sent as they are written."""
+        call = f'{{"name": "{tool}", "arguments": {arguments}}}'
+        text = f'{{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {call}}}'
+        return self.ask("POST", "/mcp/w", token, text)[1]
 
     def pending(self) -> list[dict[str, Any]]:
         """What waits for a decision."""

@@ -106,6 +106,7 @@ entries = st.one_of(
     st.just({"action": "deny", "reason": "No."}),
     st.just({"action": "require_approval"}),
     st.just({"effect": "e:{args.a}"}),
+    st.just({"effect": "e:{args.a}", "effect_for": "90m", "effect_again": "ask"}),
     st.just({"rate_limit": "3/hour"}),
 )
 tools = st.dictionaries(st.sampled_from(PATTERNS), entries, min_size=1, max_size=4)

@@ -40,6 +40,8 @@ GOOD: list[Any] = [
         }
     },
     {"all_tools": {"deny_if": [{"conditions": when("args.a", "regex", "x")}]}},
+    one(effect="x:{args.a}", effect_for="90d", effect_again="ask"),
+    one(effect="x:{args.a}", effect_for=1, effect_again="refuse"),
 ]
 BAD: list[Any] = [
     {"version": "2"},
@@ -64,6 +66,8 @@ BAD: list[Any] = [
     {"servers": {"s": {"approval": {}}}},
     {"servers": {" ": {}}},
     one(action="block"),
+    one(effect="x:{args.a}", effect_for="for ever"),
+    one(effect="x:{args.a}", effect_again=True),
     one(rate_limit="5 per hour"),
     one(rate_limit={"max": 5}),
     one(require_approval="yes"),

@@ -131,6 +131,7 @@ async def open_place(scene: Scene, folder: Path, rules: str = RULES) -> Place:
         default_hold=50,
         max_pending=10,
         lease_seconds=30,
+        process="gw_test",
     )
     servers = {name: {"url": f"https://{name}.example/mcp"} for name in DEFINITIONS}
     desk = Desk(

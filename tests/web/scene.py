@@ -15,6 +15,7 @@ from approvals.clock import SystemClock
 from approvals.digest import canonical
 from approvals.keys import Keys
 from approvals.model import Approval, Call, Choice, Client, Reviewer, Ruling, Terms
+from approvals.processes import TASK
 from approvals.reviewers import People
 from approvals.service import Approvals
 from approvals.store import Database, Transaction
@@ -111,6 +112,7 @@ def hold(  # noqa: PLR0913 - one keyword for each thing a card shows
         terms=terms or Terms(risk="medium", expires=1800),
         effect=effect,
         attached_until=until,
+        attached_to=TASK,
     )
 
 

@@ -117,6 +117,7 @@ async def place(scene: Scene, tmp_path: Path) -> Place:
         default_hold=50,
         max_pending=10,
         lease_seconds=30,
+        process="gw_test",
     )
     return Place(scene, guard)
 

@@ -31,7 +31,8 @@ ENTRIES: tuple[Any, ...] = (
                           "deny_memory": "0s", "allow_duplicates": False, "channel": "#x",
                           "web_only": True,
                           "description": "kept"}},
-    {"description": "first", "effect": "pay:{args.id}", "require": [
+    {"description": "first", "effect": "pay:{args.id}", "effect_for": 3600, "effect_again": "ask",
+     "require": [
         {"conditions": [{"path": "args.reason", "op": "exists", "value": True}], "on_deny": "Why?"},
     ]},
     {"approve_if": [
@@ -77,7 +78,7 @@ def as_sent(form: Builder) -> dict[str, str]:
         add(limit.controls)
     if form.every:
         sent["every"] = "1"
-    add((form.told, form.redact, form.effect))
+    add((form.told, form.redact, form.effect, *form.once))
     return sent
 
 
@@ -133,7 +134,7 @@ def controls(form: Builder) -> Mapping[str, Control]:
     rows = [one for rule in rules for row in rule.conditions for one in row]
     terms = [one for rule in (*rules, form.hold) for one in (*rule.controls, *rule.more)]
     limits = [one for limit in form.limits for one in limit.controls]
-    found = [*rows, *terms, *limits, form.told, form.redact, form.effect]
+    found = [*rows, *terms, *limits, form.told, form.redact, form.effect, *form.once]
     return {one.name: one for one in found}
 
 
@@ -141,6 +142,8 @@ def test_every_problem_stands_beside_the_field_it_is_about() -> None:
     wrong: dict[str, Any] = {
         "redact": ["password"],
         "effect": "refund:{args.id",
+        "effect_for": "for ever",
+        "effect_again": "maybe",
         "deny_if": [{"conditions": [{"path": "amount", "op": "gt", "value": "much"}]}],
         "approve_if": [
             {"conditions": [{"path": "args.a", "op": "regex", "value": "("}], "quorum": "x",
@@ -151,7 +154,8 @@ def test_every_problem_stands_beside_the_field_it_is_about() -> None:
     form = builder(wrong, checked(wrong), "/tools/t", "custom")
     marked = {name for name, one in controls(form).items() if one.problems}
     assert marked >= {
-        "/redact", "/effect", "/deny_if/0/conditions/0/path", "/deny_if/0/conditions/0/value",
+        "/redact", "/effect", "/effect_for", "/effect_again",
+        "/deny_if/0/conditions/0/path", "/deny_if/0/conditions/0/value",
         "/approve_if/0/conditions/0/value", "/approve_if/0/quorum", "/approve_if/0/expires",
         "/approve_if/0/editable", "/limits/0/window", "/limits/0/max",
     }  # fmt: skip

@@ -187,7 +187,7 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
         may_not=may_not or "",
         may_deny=is_open and may_not_deny is None,
         alone=alone(view, cut=any(argument.cut for argument in arguments)),
-        edited=approval.revision > 1,
+        edited=approval.edited,
         voted=not reviewer.names().isdisjoint(voted),
         confirm=approval.grave,
         passed="" if state == approval.state else f"{approval.state.value} ",

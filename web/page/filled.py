@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.policy.conditions import TEXT_ALONE
-from gateway.policy.fields import DENY_RULE, LIMIT, RULES, TERMS
+from gateway.policy.fields import DENY_RULE, EFFECT, LIMIT, RULES, TERMS
 
 _LISTS: Final = ("reviewers", "editable")
 _CONDITIONAL: Final = ("deny_if", "require", "approve_if")
@@ -29,7 +29,8 @@ def choice_of(form: Mapping[str, str], kept: Any) -> Any:
     if kind == "hide":
         return "hide"
     own: dict[str, Any] = {"redact": _listed(form.get("/redact", ""))}
-    own["effect"] = form.get("/effect", "").strip()
+    own |= {key: form.get(f"/{key}", "").strip() for key in EFFECT}
+    own["effect_for"] = scalar(own["effect_for"]) if own["effect_for"] else ""
     if kind != "deny":
         own["limits"] = _limits(form, entry)
     if kind == "deny":
@@ -43,7 +44,7 @@ def choice_of(form: Mapping[str, str], kept: Any) -> Any:
         for key in _CONDITIONAL:
             own[key] = _rules(form, key, entry)
     own = {key: value for key, value in own.items() if value not in ("", [], None)}
-    shown = (*RULES, "redact", "effect")
+    shown = (*RULES, "redact", *EFFECT)
     result = {
         key: own.pop(key) if key in own else value
         for key, value in entry.items()

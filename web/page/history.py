@@ -31,7 +31,7 @@ EVENTS = (
     *("held", "approved", "denied", "expired", "withdrawn", "superseded", "voted", "edited"),
     *("extended", "attached", "repeated", "delivered", "cancel_asked", "not_executed"),
     *("claimed", "succeeded", "tool_error", "upstream_error", "outcome_unknown", "settled"),
-    *("input_required", "continued"),
+    *("input_required", "continued", "effect_changed", "effect_unknown"),
     *("allowed", "limited", "grant_created", "grant_revoked", "frozen", "thawed"),
     *("policy_changed", "policy_loaded", "policy_refused"),
 )

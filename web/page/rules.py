@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from gateway.policy.conditions import MATCHES, OPERATORS, TEXT_ALONE
-from gateway.policy.fields import RULES, SCOPES, TERMS, WINDOWS
+from gateway.policy.fields import AGAIN, RULES, SCOPES, TERMS, WINDOWS
 from gateway.policy.problem import Problem
 from gateway.policy.rules import DETACHED, RISKS
 from web.page.filled import typed
@@ -124,7 +124,13 @@ class Builder:
     limits: tuple[LimitForm, ...]
     redact: Control
     effect: Control
+    once: tuple[Control, Control]  # how long the effect counts, and what then
     problems: tuple[Problem, ...]  # those that belong to no field
+
+    @property
+    def opened(self) -> bool:
+        """Whether secrets and effects say anything."""
+        return any(one.value or one.problems for one in (self.redact, self.effect, *self.once))
 
 
 @dataclass(slots=True)
@@ -182,8 +188,18 @@ def builder(choice: Any, problems: Iterable[Problem], base: str, kind: str = "")
             problems=places.under("/redact"),
         ),
         effect=Control(
-            "/effect", "Runs once for each", str(entry.get("effect", "")), "refund:{args.id}",
+            "/effect", "Done once for each", str(entry.get("effect", "")), "refund:{args.id}",
             problems=places.take("/effect"),
+        ),
+        once=(
+            Control(
+                "/effect_for", "Counts for", typed(entry.get("effect_for", "")), "30d",
+                problems=places.take("/effect_for"),
+            ),
+            Control(
+                "/effect_again", "A second time", str(entry.get("effect_again", "")), "", AGAIN,
+                problems=places.take("/effect_again"),
+            ),
         ),
         problems=places.under(""),
     )  # fmt: skip

@@ -1,0 +1,255 @@
+"""Effect keys: what a call does in the world is done once, whoever asks and however it is worded.
+
+A key of a server is free (no row), taken while a call does it, done for as long as its rule says,
+or unknown until a person settles it. Only the call that took a key changes it; a person may settle
+what is unknown. What becomes of the calls that are held for the same key is told by `moves`.
+Plain functions of a `Transaction`. Not pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import Connection, Table, and_, delete, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import SQLModel
+
+from approvals.model import Approval, Call, EffectClaim, Execution, Millis, Settlement, State, Terms
+from approvals.processes import PROCESS
+from approvals.rows import APPROVAL, LISTED, approval_of, read_terms, write_terms
+from approvals.tables import EffectRow
+from approvals.transaction import Transaction
+
+EFFECT: Final[Table] = SQLModel.metadata.tables[str(EffectRow.__tablename__)]
+
+_BATCH: Final = 500
+
+
+class EffectState(StrEnum):
+    """Where a key stands that is not free."""
+
+    TAKEN = "taken"  # a call is doing it
+    DONE = "done"  # a call did it
+    UNKNOWN = "unknown"  # a call may have done it; nobody knows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A key that is not free, and the call that took it."""
+
+    server: str
+    key: str
+    state: EffectState
+    holder: str  # an approval ("apr_…") or an allowed call ("call_…")
+    grant: str
+    grant_label: str
+    tool: str
+    terms: Terms
+    keep: int
+    again: bool
+    taken_at: Millis
+    until: Millis | None
+    owner: str | None
+
+
+def look(tx: Transaction, server: str, key: str) -> Mark | None:
+    """Where the key stands now; None: it is free."""
+    return mark_of(tx.connection, server, key, now=tx.now)
+
+
+def mark_of(connection: Connection, server: str, key: str, *, now: Millis) -> Mark | None:
+    """The same, for readers. What a dead process was doing is unknown, also before it is swept."""
+    row = (
+        connection.execute(
+            select(*EFFECT.c, PROCESS.c.lease_until)
+            .outerjoin(PROCESS, PROCESS.c.id == EFFECT.c.owner)
+            .where(EFFECT.c.server == server, EFFECT.c.key == key)
+        )
+        .mappings()
+        .first()
+    )
+    if row is None:
+        return None
+    state = EffectState(row["state"])
+    ended = row["until"] is not None and row["until"] <= now
+    if state is EffectState.DONE and ended:
+        return None
+    orphan = row["owner"] is not None and (row["lease_until"] or 0) <= now
+    if state is EffectState.TAKEN and (ended or orphan):
+        state = EffectState.UNKNOWN
+    return _mark(row, state)
+
+
+def held_by(connection: Connection, holder: str) -> Mark | None:
+    """The key this call has taken, done, or perhaps done."""
+    row = (
+        connection.execute(select(*EFFECT.c).where(EFFECT.c.holder == holder).limit(1))
+        .mappings()
+        .first()
+    )
+    return None if row is None else _mark(row, EffectState(row["state"]))
+
+
+def take(
+    tx: Transaction, claim: EffectClaim, call: Call, *, holder: str, terms: Terms, owner: str | None
+) -> Mark:
+    """The call does it from now on: whatever stood there, the caller has looked at.
+
+    With `owner` the key is this process's to give back; without, the approval's row tells.
+    """
+    values: dict[str, Any] = {
+        "state": str(EffectState.TAKEN),
+        "holder": holder,
+        "grant_id": call.grant,
+        "grant_label": call.grant_label,
+        "tool": call.tool,
+        "terms": write_terms(terms),
+        "keep": claim.keep,
+        "again": claim.again,
+        "taken_at": tx.now,
+        "until": None,
+        "owner": owner,
+    }
+    dialect = sqlite if tx.connection.dialect.name == "sqlite" else postgresql
+    made = dialect.insert(EFFECT).values(server=call.server, key=claim.key, **values)
+    row = (
+        tx.connection.execute(
+            made.on_conflict_do_update(
+                index_elements=[EFFECT.c.server, EFFECT.c.key], set_=values
+            ).returning(*EFFECT.c)
+        )
+        .mappings()
+        .one()
+    )
+    return _mark(row, EffectState.TAKEN)
+
+
+def ask_back(tx: Transaction, holder: str, *, until: Millis | None) -> None:
+    """The server asked back: the key stays the call's, until then if it is no approval's."""
+    tx.connection.execute(
+        update(EFFECT)
+        .where(EFFECT.c.holder == holder, EFFECT.c.state != str(EffectState.DONE))
+        .values(state=str(EffectState.TAKEN), owner=None, until=until)
+    )
+
+
+def end(tx: Transaction, holder: str, state: EffectState | None) -> Mark | None:
+    """What became of the key this call took: done, unknown, or (None) free again. The mark as it
+    is now, or was before it was freed; None if the call holds none, or a person settled it.
+    """
+    found = held_by(tx.connection, holder)
+    if found is None or found.state is EffectState.DONE:
+        return None
+    mine = and_(EFFECT.c.server == found.server, EFFECT.c.key == found.key)
+    if state is None:
+        tx.connection.execute(delete(EFFECT).where(mine))
+        return found
+    until = tx.now + found.keep * 1000 if state is EffectState.DONE else None
+    row = (
+        tx.connection.execute(
+            update(EFFECT)
+            .where(mine)
+            .values(state=str(state), until=until, owner=None)
+            .returning(*EFFECT.c)
+        )
+        .mappings()
+        .one()
+    )
+    return _mark(row, state)
+
+
+def orphaned(
+    tx: Transaction, *, process: str, sending: Collection[str], limit: int = _BATCH
+) -> tuple[str, ...]:
+    """Allowed calls whose end nobody will tell any more: of dead processes, of this one but not
+    among those it is `sending`, or asked back and not answered in time.
+    """
+    alive = select(PROCESS.c.id).where(PROCESS.c.lease_until > tx.now)
+    dead = EFFECT.c.owner.not_in(alive)
+    given_up = and_(EFFECT.c.owner == process, EFFECT.c.holder.not_in(sending))
+    lapsed = and_(EFFECT.c.owner.is_(None), EFFECT.c.until <= tx.now)
+    rows = tx.connection.execute(
+        select(EFFECT.c.holder)
+        .where(EFFECT.c.state == str(EffectState.TAKEN), or_(dead, given_up, lapsed))
+        .limit(limit)
+    )
+    return tuple(rows.scalars())
+
+
+def outcome(execution: Execution) -> EffectState | None:
+    """What an end says of the key. Only the server's own error, or nothing sent, frees it."""
+    match execution:
+        case Execution.SUCCEEDED:
+            return EffectState.DONE
+        case Execution.TOOL_ERROR | Execution.UPSTREAM_ERROR | Execution.NOT_EXECUTED:
+            return None
+        case _:
+            return EffectState.UNKNOWN
+
+
+def settled(settlement: Settlement) -> EffectState | None:
+    """What a person's finding says of the key."""
+    return EffectState.DONE if settlement is Settlement.DONE else None
+
+
+def unknown(
+    connection: Connection, *, after: tuple[Millis, str] | None = None, limit: int
+) -> tuple[tuple[Mark, ...], int]:
+    """Keys nobody knows about, the oldest first, from behind `after`; and how many there are."""
+    where = [EFFECT.c.state == str(EffectState.UNKNOWN)]
+    total = len(connection.execute(select(EFFECT.c.holder).where(*where)).all())
+    if after is not None:
+        at, holder = after
+        later = and_(EFFECT.c.taken_at == at, EFFECT.c.holder > holder)
+        where.append(or_(EFFECT.c.taken_at > at, later))
+    rows = connection.execute(
+        select(*EFFECT.c).where(*where).order_by(EFFECT.c.taken_at, EFFECT.c.holder).limit(limit)
+    ).mappings()
+    return tuple(_mark(row, EffectState.UNKNOWN) for row in rows), total
+
+
+def prune(tx: Transaction) -> None:
+    """Drop what counts no longer."""
+    tx.connection.execute(
+        delete(EFFECT).where(EFFECT.c.state == str(EffectState.DONE), EFFECT.c.until <= tx.now)
+    )
+
+
+def held_beside(
+    connection: Connection, server: str, key: str, *, but: str, limit: int = 100
+) -> tuple[Approval, ...]:
+    """Approvals for the same key of which nothing ran yet, oldest first."""
+    rows = connection.execute(
+        select(*LISTED)
+        .where(
+            APPROVAL.c.server == server,
+            APPROVAL.c.effect == key,
+            APPROVAL.c.id != but,
+            APPROVAL.c.state.in_([str(State.PENDING), str(State.APPROVED)]),
+            APPROVAL.c.execution.in_([str(Execution.NONE), str(Execution.NOT_EXECUTED)]),
+        )
+        .order_by(APPROVAL.c.created_at, APPROVAL.c.id)
+        .limit(limit)
+    ).mappings()
+    return tuple(approval_of(row) for row in rows)
+
+
+def _mark(row: Any, state: EffectState) -> Mark:
+    return Mark(
+        server=row["server"],
+        key=row["key"],
+        state=state,
+        holder=row["holder"],
+        grant=row["grant_id"],
+        grant_label=row["grant_label"],
+        tool=row["tool"],
+        terms=read_terms(row["terms"]),
+        keep=row["keep"],
+        again=bool(row["again"]),
+        taken_at=row["taken_at"],
+        until=row["until"],
+        owner=row["owner"],
+    )

@@ -1,0 +1,75 @@
+"""Effect keys of which nobody knows whether their call did it, in the reviewers' JSON API."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, assert_never
+
+from fastapi import APIRouter, Depends, Query, Request
+
+from approvals.effects import Mark
+from approvals.model import EffectKnown, EffectSettled, NotAllowed, NotFound, Settlement
+from web.api import Settle, pressing, via_of
+from web.cursor import cursor_of, written
+from web.office import Office
+from web.problems import Problem
+
+
+def router(office: Office) -> APIRouter:
+    # Asked of every route before its body is read: nothing here answers strangers.
+    known = [Depends(office.sessions.of_api)]
+    routes = APIRouter(prefix="/api/v1", tags=["reviewers"], dependencies=known)
+
+    @routes.get("/effects")
+    async def unknown(
+        limit: Annotated[int, Query(ge=1, le=500)] = 200,
+        cursor: Annotated[str, Query(max_length=200)] = "",
+    ) -> dict[str, Any]:
+        """Keys whose call may have done what they name, the oldest first."""
+        after = cursor_of(cursor, int, str)
+        found, total = await office.approvals.unknown_effects(after=after, limit=limit)
+        last = found[-1] if len(found) == limit else None
+        return {
+            "schema": "signoff.effects/1",
+            "items": [item_of(mark) for mark in found],
+            "total": total,
+            "next": None if last is None else written(last.taken_at, last.holder),
+        }
+
+    @routes.post("/effects/{holder}/settle")
+    async def settle(request: Request, holder: str, body: Settle) -> dict[str, Any]:
+        """Say whether a call ("call_…" or "apr_…") did what its key names."""
+        viewer = pressing(office, request)
+        if not body.note.strip():
+            raise Problem(422, "note_needed", "Say what was found.")
+        settled = await office.approvals.settle_effect(
+            holder,
+            reviewer=viewer.reviewer,
+            settlement=Settlement(body.settlement),
+            note=body.note.strip(),
+            via=via_of(viewer),
+        )
+        match settled:
+            case EffectSettled(holder=who, settlement=settlement):
+                return {"outcome": "settled", "holder": who, "settlement": settlement}
+            case EffectKnown(state=state):
+                raise Problem(409, "already_known", f"There is nothing to settle: it is {state}.")
+            case NotAllowed(why=why):
+                raise Problem(403, "not_allowed", why, reviewer=viewer.reviewer.id)
+            case NotFound():
+                raise Problem(404, "not_found", "No effect of this call is unknown.")
+        assert_never(settled)
+
+    return routes
+
+
+def item_of(mark: Mark) -> dict[str, Any]:
+    """One key as lists show it."""
+    return {
+        "holder": mark.holder,
+        "effect": mark.key,
+        "state": mark.state,
+        "server": mark.server,
+        "tool": mark.tool,
+        "grant": {"id": mark.grant, "label": mark.grant_label},
+        "taken_at": mark.taken_at,
+    }
