@@ -31,9 +31,9 @@ def face(text: str, blocks: Sequence[Json | None], *, approvable: bool = False) 
     return Face(fit(text, FALLBACK), tuple(one for one in blocks if one is not None), approvable)
 
 
-def plain(text: str, most: int = TEXT) -> Json:
-    """Text of anybody's; its lines stay lines."""
-    shown = "\n".join(visible(line) for line in text.split("\n"))
+def plain(*lines: str, most: int = TEXT) -> Json:
+    """Text of anybody's, in as many lines as are given: none of them holds another line."""
+    shown = "\n".join(map(visible, lines))
     return {"type": "plain_text", "text": fit(shown, most).strip() or NOTHING, "emoji": False}
 
 
@@ -43,7 +43,7 @@ def ours(text: str, most: int = TEXT) -> Json:
 
 
 def header(text: str) -> Json:
-    return {"type": "header", "block_id": "what", "text": plain(visible(text), HEADER)}
+    return {"type": "header", "block_id": "what", "text": plain(text, most=HEADER)}
 
 
 def section(block_id: str, text: Json) -> Json:
@@ -96,7 +96,7 @@ def button(
     confirm: Json | None = None,
 ) -> Json:
     """A button; `spoken` is what screen readers say of it."""
-    made: Json = {"type": "button", "action_id": action_id, "text": plain(label, BUTTON)}
+    made: Json = {"type": "button", "action_id": action_id, "text": plain(label, most=BUTTON)}
     if value:
         made["value"] = value
     if url:
@@ -112,8 +112,8 @@ def button(
 
 def confirm(title: str, text: str, yes: str, no: str) -> Json:
     return {
-        "title": plain(title, CONFIRM["title"]),
-        "text": plain(text, CONFIRM["text"]),
-        "confirm": plain(yes, CONFIRM["confirm"]),
-        "deny": plain(no, CONFIRM["deny"]),
+        "title": plain(title, most=CONFIRM["title"]),
+        "text": plain(text, most=CONFIRM["text"]),
+        "confirm": plain(yes, most=CONFIRM["confirm"]),
+        "deny": plain(no, most=CONFIRM["deny"]),
     }

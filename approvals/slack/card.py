@@ -6,7 +6,7 @@ every byte of them is on the card there is no Approve button, only the way to th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from approvals.model import Approval, Execution, Millis, Settlement, State, short_id
@@ -31,13 +31,16 @@ from approvals.slack.blocks import (
     said,
     section,
 )
-from approvals.slack.look import Look, mentions, name_of, person
-from approvals.slack.text import escape, fit, harmless, utc, visible, when
-from approvals.view import FieldChange, Since, View, approvers
+from approvals.slack.look import Look, name_of, person
+from approvals.slack.text import escape, fit, harmless, quoted, utc, visible, when
+from approvals.view import Edit, FieldChange, Since, View, approvers
 
 _NAMED: Final = 5  # of those who approved
 _CHANGES: Final = 5  # shown of one comparison
 _CHANGED: Final = 120  # characters of one side of a change
+_EDITS: Final = 3  # told in the line that says who edited
+_EDITED: Final = 60  # characters of one side there
+_REVIEWERS: Final = 8
 _DIGEST: Final = 12
 RISK_WORDS: Final = {
     "low": "⚪ Low",
@@ -47,11 +50,13 @@ RISK_WORDS: Final = {
 }
 
 
-def card(view: View, look: Look, *, now: Millis) -> Face:
-    """The message that shows the approval as it stands."""
+def card(view: View, look: Look, *, now: Millis, called: Sequence[str] = ()) -> Face:
+    """The message that shows the approval as it stands; `called` are mentions, for a message that
+    is new: a change of one calls nobody.
+    """
     approval = view.approval
     if approval.state is State.PENDING and approval.expires_at > now:
-        return _asking(view, look)
+        return _asking(view, look, called)
     return _told(view, look, now=now)
 
 
@@ -109,7 +114,7 @@ _OUTCOMES: Final = {
 }
 
 
-def _asking(view: View, look: Look) -> Face:
+def _asking(view: View, look: Look, called: Sequence[str]) -> Face:
     approval = view.approval
     shown = arguments(view, look)
     here = shown.whole and not approval.terms.web_only
@@ -118,13 +123,16 @@ def _asking(view: View, look: Look) -> Face:
         f"Approval needed: {escape(named)} at the latest.",
         [
             header(f"Approve {name_of(approval)}?"),
-            *(section(f"alarm{n}", plain(text, 500)) for n, text in enumerate(_alarms(view))),
-            section("why", plain(_why(view, look), 1_000)),
+            *(
+                section(f"alarm{n}", plain(text, most=500))
+                for n, text in enumerate(_alarms(view, look))
+            ),
+            section("why", plain(*_why(view, look), most=1_000)),
             fields("facts", list(_facts(view, look))),
             _changed(view) if look.show_arguments else None,
             rich("arguments", list(_arguments(shown))),
             actions(words.block_of(approval), list(_buttons(view, look, here=here))),
-            context("about", list(_about(view, look))),
+            context("about", list(_about(view, called))),
         ],
         approvable=here,
     )
@@ -135,18 +143,18 @@ def _told(view: View, look: Look, *, now: Millis) -> Face:
     word, sentence = outcome(approval, now)
     said_ = [sentence]
     if approval.reason.strip():
-        said_.append(f"Reason: {approval.reason.strip()}")
+        said_.append(f"Reason: {quoted(approval.reason.strip(), 1_000)}")
     if approval.settlement is not None:
         ran = "it ran" if approval.settlement is Settlement.DONE else "it did not run"
         said_.append(f"Settled since: {ran}.")
-    said_.append(_about_what(view, look))
+    said_.extend(_about_what(view, look))
     size = len(approval.masked)
     who = f", by {approval.decided_by}" if harmless(approval.decided_by) else ""
     return face(
         f"{word}: {escape(name_of(approval))}{who}.",
         [
             header(f"{word}: {name_of(approval)}"),
-            section("why", plain("\n".join(said_), 1_500)),
+            section("why", plain(*said_, most=1_500)),
             fields("facts", list(_facts(view, look))),
             context(
                 "ending",
@@ -173,10 +181,12 @@ def _ending(approval: Approval, look: Look) -> Json:
     known = person(approval.decided_by, look)
     if known:
         return ours(f"{word} by {known}{via} · {when(at)}")
-    return plain(f"{word} by {approval.decided_by}{via} · {utc(at)}", 300)
+    return plain(f"{word} by {approval.decided_by}{via} · {utc(at)}", most=300)
 
 
-def _alarms(view: View) -> Iterator[str]:
+def _alarms(view: View, look: Look) -> Iterator[str]:
+    if view.edit is not None:
+        yield f"⚠ {edited(view.edit, look)}"
     if view.unknown_outcome:
         yield (
             f"⚠ A call like this ({short_id(view.unknown_outcome)}) may already have run: its "
@@ -187,23 +197,41 @@ def _alarms(view: View) -> Iterator[str]:
         yield f"⚠ It was edited. Earlier approvals no longer count: {people}."
 
 
-def _why(view: View, look: Look) -> str:
+def edited(edit: Edit, look: Look) -> str:
+    """Who changed what the agent asked for, from what to what, in one line."""
+    people = " and ".join(visible(one) for one in edit.by)
+    if not look.show_arguments or not edit.changes:
+        return f"{people} changed the arguments."
+    told = [_edit(one) for one in edit.changes[:_EDITS]]
+    left = len(edit.changes) - _EDITS
+    more = f", and {left:,} more" if left > 0 else ""
+    return f"{people} changed {'; '.join(told)}{more}."
+
+
+def _edit(one: FieldChange) -> str:
+    sides = [
+        "nothing" if text is None else text if value.type == "number" else quoted(text, _EDITED)
+        for text, value in zip(one.brief(_EDITED), (one.before, one.after), strict=True)
+    ]
+    return f"{fit(visible(one.path.removeprefix('args.')), 60)}: {sides[0]} → {sides[1]}"
+
+
+def _why(view: View, look: Look) -> Iterator[str]:
     ruling = view.approval.ruling
     because = f": {ruling.matched}" if ruling.matched and look.show_arguments else ""
-    text = f"Held by a rule{because}."
+    yield f"Held by a rule{because}."
     if ruling.reason:
-        text += f"\n{ruling.reason}"
+        yield ruling.reason
     if view.unable:
-        text += f"\n{view.unable}"
-    about = _about_what(view, look)
-    return f"{text}\n{about}" if about else text
+        yield view.unable
+    yield from _about_what(view, look)
 
 
-def _about_what(view: View, look: Look) -> str:
-    """The argument that the call is mostly about; "" when it is long or kept off Slack."""
-    if view.target is None or view.target.cut or not look.show_arguments:
-        return ""
-    return f"About {view.target.path.removeprefix('args.')}: {view.target.text}"
+def _about_what(view: View, look: Look) -> Iterator[str]:
+    """The argument that the call is mostly about, unless it is long or kept off Slack."""
+    if view.target is not None and not view.target.cut and look.show_arguments:
+        path = fit(visible(view.target.path.removeprefix("args.")), 60)
+        yield f"About {path}: {quoted(view.target.text)}"
 
 
 def _facts(view: View, look: Look) -> Iterator[Json]:
@@ -220,7 +248,7 @@ def _facts(view: View, look: Look) -> Iterator[Json]:
         yield _approvals(view, look)
     if call.client.name:
         program = f"{call.client.name} {call.client.version}".strip()
-        yield plain(f"Program, as it says\n{program}", 300)
+        yield plain("Program, as it says", quoted(program), most=300)
     if approval.attempts > 1:
         yield ours(f"*Asked*\n{approval.attempts} times")
 
@@ -229,7 +257,7 @@ def _fact(label: str, value: str) -> Json:
     """Bold where the value can do no harm in `mrkdwn`, plain where it might."""
     if harmless(value) or value.startswith(tuple(RISK_WORDS.values())):
         return ours(f"*{label}*\n{value}", 300)
-    return plain(f"{label}\n{value}", 300)
+    return plain(label, value, most=300)
 
 
 def _approvals(view: View, look: Look) -> Json:
@@ -242,20 +270,27 @@ def _approvals(view: View, look: Look) -> Json:
 
 def _changed(view: View) -> Json:
     elements: list[Json] = []
+    if view.edit is not None:
+        by = " and ".join(visible(one) for one in view.edit.by)
+        told = f"  since the agent asked, by {fit(by, 60)} ({utc(view.edit.at)})"
+        elements.append(line(said("What changed", bold=True), said(told)))
+        elements.append(bullets(_changes(view.edit.changes)))
     for word, since in (("approved", view.since_approved), ("denied", view.since_denied)):
         if since is None:
             continue
         elements.append(line(said("What changed", bold=True), said(_since(word, since))))
         if since.changes:
-            items = [_change(one) for one in since.changes[:_CHANGES]]
-            left = len(since.changes) - _CHANGES
-            if left > 0:
-                items.append(line(said(f"and {left:,} more", italic=True)))
-            elements.append(bullets(items))
+            elements.append(bullets(_changes(since.changes)))
     if not elements:
         words_ = "Nothing to compare with: no call of this tool by this agent was decided before."
         elements.append(line(said("What changed", bold=True), said(f"  {words_}")))
     return rich("changed", elements)
+
+
+def _changes(changes: Sequence[FieldChange]) -> list[Json]:
+    items = [_change(one) for one in changes[:_CHANGES]]
+    left = len(changes) - _CHANGES
+    return [*items, line(said(f"and {left:,} more", italic=True))] if left > 0 else items
 
 
 def _since(word: str, since: Since) -> str:
@@ -319,18 +354,20 @@ def _sure(view: View) -> Json:
     )
 
 
-def _about(view: View, look: Look) -> Iterator[Json]:
+def _about(view: View, called: Sequence[str]) -> Iterator[Json]:
     approval = view.approval
-    reviewers = mentions(approval, look)
-    if reviewers:
-        yield ours("Reviewers: " + " ".join(reviewers))
+    named = [one for one in approval.terms.reviewers if harmless(one)][:_REVIEWERS]
+    if called:
+        yield ours("Reviewers: " + " ".join(called))
+    elif named:
+        yield ours("Reviewers: " + ", ".join(named))
     if approval.terms.web_only:
         yield ours("Its rule has it approved on the page, not in Slack")
     yield from _ids(approval)
-    yield plain(f"Rule {approval.ruling.rule}", 200)
+    yield plain(f"Rule {approval.ruling.rule}", most=200)
     if view.similar:
         before = (f"{one.state} by {one.by}, {utc(one.at)}" for one in view.similar[:3])
-        yield plain("Before: " + "; ".join(before), 400)
+        yield plain("Before: " + "; ".join(before), most=400)
 
 
 def _ids(approval: Approval) -> Iterator[Json]:

@@ -36,9 +36,16 @@ class Finding:
 
 
 async def checkup(
-    config: SlackConfig, people: Iterable[Reviewer], named: frozenset[str], *, post: bool
+    config: SlackConfig,
+    people: Iterable[Reviewer],
+    named: frozenset[str],
+    *,
+    post: bool,
+    direct: bool = False,
 ) -> AsyncIterator[Finding]:
-    """Every check, in the order in which one fault causes the next. `named`: whom rules name."""
+    """Every check, in the order in which one fault causes the next. `named`: whom rules name;
+    `direct`: a rule announces its calls in direct messages.
+    """
     pin = Pin(config)
     async with opened(config.bot_token, config.api_url, seconds=SECONDS) as api:
         try:
@@ -58,6 +65,8 @@ async def checkup(
         if config.signing_secret:
             yield _door(config)
         yield await _channel(api, config)
+        if direct or config.channel is None:
+            yield _direct()
         async for finding in _people(api, config, people, team, named):
             yield finding
         if post:
@@ -141,6 +150,13 @@ async def _channel(api: SlackApi, config: SlackConfig) -> Finding:
         found = f"{channel}: the app is no member; it posts only with chat:write.public"
         return Finding("channel", "warning", found, "In the channel: /invite @signoff")
     return Finding("channel", "ok", channel)
+
+
+def _direct() -> Finding:
+    """Slack tells nobody whether the tab is there: a message without it is not found again."""
+    found = "rules write to people directly: that needs the app's Messages tab"
+    do = "Under App Home, switch the Messages Tab on; users need not write there."
+    return Finding("direct messages", "warning", found, do)
 
 
 async def _people(

@@ -66,7 +66,8 @@ def listing(waiting: Sequence[Approval], *, public_url: str) -> Json:
 
 
 def sentence(words: str) -> Json:
-    """A message for the asker alone, of nothing but our words."""
+    """A message for the asker alone: one line of our words, whoever's names are in it."""
+    words = visible(words)
     return {"response_type": "ephemeral", "text": words, "blocks": [_section("said", words)]}
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from approvals.model import Approval
+from approvals.model import Approval, Reviewer
+from approvals.permission import refusal
 from approvals.slack.text import harmless, visible
+from approvals.view import View
 
 _NAMES: Final = 8  # reviewers mentioned in one message
 _GROUP: Final = re.compile(r"slack-group:([TE][A-Z0-9]{1,63})/(S[A-Z0-9]{1,63})")
@@ -39,13 +42,33 @@ def person(reviewer: str, look: Look) -> str:
     return reviewer if harmless(reviewer) else ""
 
 
-def mentions(approval: Approval, look: Look) -> list[str]:
-    """The rule's reviewers that Slack knows, as mentions."""
-    found = []
+def mentions(view: View, look: Look, people: Iterable[Reviewer]) -> list[str]:
+    """Those who still have to decide and whom Slack knows, as mentions: the accounts and groups the
+    rule names, and the accounts of the people on record whom it names, or whom it lets decide by
+    naming nobody. Who has voted is left out.
+    """
+    approval = view.approval
+    voted = frozenset(vote.reviewer for vote in view.votes)
+    found: dict[str, None] = {}
     for one in approval.terms.reviewers:
-        group, person = _GROUP.fullmatch(one), _PERSON.fullmatch(one)
+        group = _GROUP.fullmatch(one)
         if group is not None and group[1] == look.team:
-            found.append(f"<!subteam^{group[2]}>")
-        elif person is not None and person[1] == look.team:
-            found.append(f"<@{person[2]}>")
-    return found[:_NAMES]
+            found[f"<!subteam^{group[2]}>"] = None
+        elif one not in voted:
+            found.update(dict.fromkeys(_accounts((one,), look)))
+    for each in people:
+        names = each.names()
+        may = refusal(approval.terms, each, grant=approval.call.grant, owner="", approving=True)
+        accounts = dict.fromkeys(_accounts(sorted(names), look))
+        if may is not None or not voted.isdisjoint(names):
+            found = {one: None for one in found if one not in accounts}
+        else:
+            found.update(accounts)
+    return list(found)[:_NAMES]
+
+
+def _accounts(names: Iterable[str], look: Look) -> Iterator[str]:
+    for name in names:
+        account = _PERSON.fullmatch(name)
+        if account is not None and account[1] == look.team:
+            yield f"<@{account[2]}>"

@@ -15,7 +15,7 @@ from typing import Any, Final
 from approvals.editing import Edited, Field, edited
 from approvals.model import Approval
 from approvals.phrases import PRESETS
-from approvals.redact import visible
+from approvals.slack.text import visible
 from approvals.slack.words import ASK, DENY, EDIT, Pressed, parse_value, value_of
 
 Json = dict[str, Any]

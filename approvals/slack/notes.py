@@ -24,8 +24,8 @@ from approvals.slack.blocks import (
     said,
     section,
 )
-from approvals.slack.card import RISK_WORDS, outcome
-from approvals.slack.look import Look, mentions
+from approvals.slack.card import RISK_WORDS, edited, outcome
+from approvals.slack.look import Look
 from approvals.slack.text import fit, harmless, utc, visible, when
 from approvals.view import View
 
@@ -38,7 +38,7 @@ _OUTCOMES: Final = frozenset(
 )
 
 
-def note(kind: str, view: View, *, at: Millis) -> Face | None:
+def note(kind: str, view: View, look: Look, *, at: Millis) -> Face | None:
     """What the thread is told of a change at that time; None where the card says enough."""
     approval = view.approval
     if kind in _OUTCOMES:
@@ -50,7 +50,8 @@ def note(kind: str, view: View, *, at: Millis) -> Face | None:
             who = given[-1].reviewer if given else "Somebody"
             return _note(f"{who} approved: {len(given)} of {approval.terms.quorum}.")
         case "edited":
-            text = f"The arguments were changed: this is revision {approval.revision}."
+            told = edited(view.edit, look) if view.edit else "The arguments were changed."
+            text = f"{told} This is revision {approval.revision}."
             people = ", ".join(sorted({vote.reviewer for vote in view.voided}))
             return _note(f"{text} Approvals that no longer count: {people}." if people else text)
         case "extended":
@@ -62,10 +63,10 @@ def note(kind: str, view: View, *, at: Millis) -> Face | None:
             return None
 
 
-def reminder(approval: Approval, number: int, look: Look) -> Face:
-    """That it still waits: in words of ours alone. The last one calls the rule's reviewers."""
+def reminder(approval: Approval, number: int, mentions: Sequence[str] = ()) -> Face:
+    """That it still waits: in words of ours alone. The last one calls those who have to decide."""
     first = number <= 1
-    called = "" if first else " ".join(mentions(approval, look))
+    called = "" if first else " ".join(mentions)
     start = "Still waiting: half of the time is over." if first else "Last reminder: still waiting."
     text = f"{start} It expires {when(approval.expires_at)}, which counts as a denial."
     short = f"{start} It expires at {utc(approval.expires_at)}, which counts as a denial."
@@ -78,7 +79,7 @@ def digest(approvals: Sequence[Approval], look: Look, *, now: Millis) -> Face:
     agent = approvals[0].call.grant_label or approvals[0].call.grant if approvals else ""
     if not waiting:
         text = f"None of these {len(approvals):,} calls waits any more."
-        return face(text, [header(text), context("who", [plain(f"Agent {agent}", 200)])])
+        return face(text, [header(text), context("who", [plain(f"Agent {agent}", most=200)])])
     count = len(waiting)
     title = f"{count:,} more {'call waits' if count == 1 else 'calls wait'} for a decision"
     worst = max((one.risk for one in waiting), key=RISKS.index)
@@ -93,7 +94,7 @@ def digest(approvals: Sequence[Approval], look: Look, *, now: Millis) -> Face:
                 plain(
                     f"{agent} asks faster than cards can be read. "
                     "These calls are in the queue on the page.",
-                    500,
+                    most=500,
                 ),
             ),
             rich("calls", [bullets([line(*item) for item in _tools(waiting)])]),
@@ -138,4 +139,4 @@ def _note(text: str) -> Face:
     """A note whose words may hold a reviewer's name; the notification leaves that to the blocks."""
     shown = visible(text)
     short = shown if harmless(shown.rstrip(".")) else "There is news about this call."
-    return face(short, [section("note", plain(shown, 600))])
+    return face(short, [section("note", plain(shown, most=600))])

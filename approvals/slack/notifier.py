@@ -28,7 +28,7 @@ from approvals.slack.card import bare, card
 from approvals.slack.config import SlackConfig
 from approvals.slack.health import OUTBOUND, Health
 from approvals.slack.lanes import Lanes
-from approvals.slack.look import Look
+from approvals.slack.look import Look, mentions
 from approvals.slack.messages import COLLAPSED, Sent
 from approvals.slack.sending import Closed, Sending, Wanted
 from approvals.store import Clock, Database
@@ -203,10 +203,17 @@ class Slack:
             number = f"{top.id}/reminder-{delivery.reminder}"
             approval = scene.view.approval
             await self._note(
-                number, top, approval, notes.reminder(approval, delivery.reminder, self._look)
+                number,
+                top,
+                approval,
+                notes.reminder(
+                    approval,
+                    delivery.reminder,
+                    mentions(scene.view, self._look, scene.people),
+                ),
             )
         elif sent.kind != COLLAPSED:
-            said = notes.note(delivery.kind, scene.view, at=delivery.at)
+            said = notes.note(delivery.kind, scene.view, self._look, at=delivery.at)
             if said is not None:
                 await self._note(f"{delivery.id}/{top.id}", top, scene.view.approval, said)
 
@@ -233,14 +240,14 @@ class Slack:
     async def _card(self, sent: Sent, *, anyway: bool = False) -> Sent | None:
         async def draw() -> Wanted:
             now = self._clock.now()
-            view = await self._database.read(
-                partial(view_of, approval_id=sent.approval_id, now=now)
-            )
-            if view is None:
+            scene = await self._scene(sent.approval_id)
+            if scene is None:
                 raise GiveUp("the approval is gone")
+            view, called = scene.view, mentions(scene.view, self._look, scene.people)
             return Wanted(
                 card(view, self._look, now=now),
                 view.approval,
+                new=card(view, self._look, now=now, called=called) if not sent.ts else None,
                 wanted=self._matters(view.approval),
                 bare=partial(bare, view, self._look, now=now),
                 anyway=anyway and self._waits(view.approval),

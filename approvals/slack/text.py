@@ -19,6 +19,9 @@ _HARMLESS: Final = re.compile(
     r"[A-Za-z0-9](?:[A-Za-z0-9.+/-]|(?<=[A-Za-z0-9])[_@ ](?=[A-Za-z0-9]))*"
 )
 
+_SPACES: Final = re.compile(r" {4,}")
+_QUOTES: Final = str.maketrans("“”„«»", '"' * 5)
+
 GUTTER: Final = "  ┃ "
 """Begins each line of a text of several lines: no such line can pass for another argument."""
 
@@ -29,8 +32,16 @@ def escape(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """On one line, every character shown that a reader would not see."""
-    return spelled(" ".join(text.split("\n")))
+    """On one line, every character shown that a reader would not see, and spaces counted that would
+    look like the end of it.
+    """
+    shown = spelled(" ".join(text.split("\n")))
+    return _SPACES.sub(lambda run: f" …{len(run.group())} spaces… ", shown)
+
+
+def quoted(text: str, most: int = 80) -> str:
+    """Somebody else's words inside a sentence of ours: one line, cut, in quotes they cannot end."""
+    return f"“{fit(visible(text).translate(_QUOTES), most)}”"
 
 
 def fit(text: str, most: int) -> str:

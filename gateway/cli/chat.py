@@ -23,11 +23,14 @@ def examine_slack(configured: Settings, *, card: bool) -> list[Check]:
 
 async def _examine(configured: Settings, *, card: bool) -> list[Check]:
     from approvals.slack.checkup import checkup
+    from approvals.slack.notifier import DIRECT
 
     config = configured.slack()
     assert config is not None  # noqa: S101 - `examine_slack` looked
     people = await _people(configured)
-    findings = checkup(config, people, _named(configured), post=card)
+    named, channels = _stated(configured)
+    direct = DIRECT in channels
+    findings = checkup(config, people, named, post=card, direct=direct)
     return [Check(one.name, one.state, one.found, one.do) async for one in findings]
 
 
@@ -40,12 +43,13 @@ async def _people(configured: Settings) -> tuple[Reviewer, ...]:
         return await record.people.reviewers()
 
 
-def _named(configured: Settings) -> frozenset[str]:
-    """Whom the policy names; what is wrong with the file is another check's."""
+def _stated(configured: Settings) -> tuple[frozenset[str], frozenset[str]]:
+    """Whom the policy names, and which channels; what is wrong with the file is another check's."""
     from gateway.policy.document import PolicyInvalid, load
-    from gateway.policy.staffing import named
+    from gateway.policy.staffing import channels, named
 
     try:
-        return named(load(configured.policy.read_bytes(), name=configured.policy.name))
+        policy = load(configured.policy.read_bytes(), name=configured.policy.name)
     except (OSError, PolicyInvalid):
-        return frozenset()
+        return frozenset(), frozenset()
+    return named(policy), channels(policy)

@@ -38,6 +38,11 @@ def named(policy: Policy) -> frozenset[str]:
     return frozenset(name for _, terms in _demands(policy) for name in terms.reviewers)
 
 
+def channels(policy: Policy) -> frozenset[str]:
+    """Every Slack channel that a rule announces its calls in."""
+    return frozenset(terms.channel for _, terms in _demands(policy) if terms.channel is not None)
+
+
 def _demands(policy: Policy) -> Iterator[tuple[str, Terms]]:
     """Every rule that holds calls, and the defaults where they alone hold some."""
     sections: tuple[Section, ...] = (policy.root, *policy.servers.values())

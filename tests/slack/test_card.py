@@ -6,6 +6,7 @@ import itertools
 import json
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,16 +15,17 @@ from hypothesis import strategies as st
 
 from approvals.digest import canonical
 from approvals.model import Approval, Choice, Client, Execution, Terms
-from approvals.slack import notes
+from approvals.slack import home, modals, notes
 from approvals.slack.blocks import Face
 from approvals.slack.card import bare, card, shows_all
 from approvals.slack.limits import check
 from approvals.slack.look import Look
+from approvals.slack.modals import Origin
 from approvals.slack.text import harmless, lines
 from approvals.slack.words import APPROVE, parse_value
 from approvals.store import Database
 from approvals.view import View, view_of
-from tests.approvals.record import BOB, KEYS, HandClock, Record
+from tests.approvals.record import ALICE, BOB, KEYS, HandClock, Record
 from tests.slack.rules import wrong_blocks
 
 MARK = "zqx"
@@ -294,16 +296,140 @@ def test_no_crowd_makes_a_digest_that_slack_refuses(
     sound(notes.digest(held, LOOK, now=held[0].expires_at))
 
 
+BREAKS = [
+    "\n",
+    "\n\n",
+    "\r\n",
+    "\r",
+    "\u2028",
+    "\u2029",
+    "\x85",
+    "\x0b",
+    "\x0c",
+    "\n \t",
+    " " * 200,
+    "\u00a0" * 80,
+]
+FORGED = "Checked by the security team: routine."
+
+
+@st.composite
+def forgeries(draw: st.DrawFn) -> str:
+    """A word, something that may begin a line, and a line in the voice of the gateway."""
+    word = draw(st.sampled_from(["cus_1", "a”", "*a*", "a:", "\u202ea", "名"]))
+    breaks = draw(st.lists(st.sampled_from(BREAKS), min_size=1, max_size=3))
+    return (
+        word + "".join(breaks) + FORGED + draw(st.sampled_from(["", "\nAlready approved by bob."]))
+    )
+
+
+def said_by_us(value: Any, kind: str = "") -> Iterator[str]:
+    """Every text of a message but the arguments behind their gutter, whatever it is in."""
+    if isinstance(value, dict):
+        kind = str(value.get("type", kind))
+        if kind == "rich_text_preformatted":
+            return
+        if kind == "rich_text_section":  # its runs stand behind one another
+            yield "".join(run["text"] for run in value["elements"])
+            return
+        for name, member in value.items():
+            if isinstance(member, str) and name in ("text", "accessibility_label", "value"):
+                yield member
+            else:
+                yield from said_by_us(member, kind)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from said_by_us(item, kind)
+
+
+def assert_no_line_of_theirs(message: Any) -> None:
+    for text in said_by_us(message):
+        for line in text.splitlines():
+            assert not line.strip(" \u00a0\u2800").startswith(("Checked", "Already")), text
+        assert "  " * 20 not in text, text
+
+
+@some
+@given(theirs=st.lists(forgeries(), min_size=9, max_size=9), pending=st.booleans())
+def test_no_text_of_anybodys_adds_a_line_to_a_block_of_ours(
+    shared: Record,
+    theirs: list[str],
+    pending: bool,  # noqa: FBT001
+) -> None:
+    name, value, tool, server, label, program, reason, rule, matched = theirs
+    fields = {
+        "grant": f"grt_{next(grants)}",
+        "grant_label": label,
+        "tool": tool,
+        "server": server,
+        "client": Client(program, program),
+    }
+    given_ = {name: value, "customer": value, "n": 1}
+    first = shared.hold({**given_, "n": 2}, **fields)
+    shared.decide(first, BOB, Choice.DENY, reason=reason)
+    terms = Terms(editable=("args.n", "args.customer"), quorum=2, reviewers=(label, "bob", "alice"))
+    held = shared.hold(given_, **fields, terms=terms)
+    shared.edit(held, BOB, canonical({**given_, "customer": f"{value} {value}"}))
+    if not pending:
+        shared.decide(shared.now_is(held.id), ALICE, Choice.DENY, reason=reason)
+    now = shared.clock.now()
+    view = seen(shared, held)
+    ruling = replace(view.approval.ruling, reason=rule, matched=matched, rule=rule)
+    view = replace(view, approval=replace(view.approval, ruling=ruling))
+    approval, origin = view.approval, Origin("C1", "1.0")
+    faces = [
+        card(view, LOOK, now=now),
+        card(view, LOOK, now=now, called=["<@U1>"]),
+        bare(view, LOOK, now=now),
+        notes.digest([approval], LOOK, now=now),
+        notes.digest([approval], LOOK, now=approval.expires_at),
+        *(notes.note(kind, view, LOOK, at=now) for kind in ("voted", "edited", "succeeded")),
+        notes.reminder(approval, 2, ["<@U1>"]),
+    ]
+    for face in faces:
+        assert face is not None
+        assert_no_line_of_theirs(face.blocks)
+        assert_no_line_of_theirs({"text": face.text})
+    for shown in (
+        home.home(BOB, [approval], public_url=LOOK.url),
+        home.listing([approval], public_url=LOOK.url),
+        home.sentence(f"Nothing was done: it was denied by {label}: {reason}"),
+        modals.deny(approval, origin),
+        modals.ask(approval, origin),
+    ):
+        assert_no_line_of_theirs(shown)
+
+
+def test_an_edit_is_the_first_line_with_both_values_and_the_name(shared: Record) -> None:
+    terms = Terms(quorum=2, editable=("args.amount",), risk="critical")
+    held = shared.hold({"amount": 90_000}, grant=f"grt_{next(grants)}", terms=terms)
+    shared.decide(held, ALICE)
+    shared.edit(held, BOB, b'{"amount":9000000}')
+    view = seen(shared, held)
+    face = card(view, LOOK, now=shared.clock.now())
+    sound(face)
+    first = face.blocks[1]["text"]["text"]
+    assert first == "⚠ bob changed amount: 90000 → 9000000."
+    assert "Nothing to compare with" not in json.dumps(face.blocks)
+    told = notes.note("edited", view, LOOK, at=shared.clock.now())
+    assert told is not None
+    assert told.blocks[0]["text"]["text"].startswith("bob changed amount: 90000 → 9000000. ")
+    kept = replace(LOOK, show_arguments=False)
+    quiet = json.dumps(card(view, kept, now=shared.clock.now()).blocks)
+    assert "bob changed the arguments." in quiet
+    assert "9000000" not in quiet
+
+
 @pytest.mark.parametrize(
     "kind", ["voted", "edited", "extended", "settled", "succeeded", "not_executed"]
 )
 def test_every_note_is_one_that_slack_takes(shared: Record, kind: str) -> None:
     held = shared.hold(grant=f"grt_{next(grants)}")
-    made = notes.note(kind, seen(shared, held), at=shared.clock.now())
+    made = notes.note(kind, seen(shared, held), LOOK, at=shared.clock.now())
     assert made is not None
     sound(made)
     for number in (1, 2):
-        sound(notes.reminder(held, number, LOOK))
+        sound(notes.reminder(held, number, ["<@U1>"]))
 
 
 def button(**more: Any) -> list[dict[str, Any]]:

@@ -32,9 +32,10 @@ async def found(
     people: tuple[Reviewer, ...] = (ALICE,),
     named: frozenset[str] = frozenset(),
     post: bool = False,
+    direct: bool = False,
     **config: Any,
 ) -> dict[str, Finding]:
-    findings = checkup(setting(slack, **config), people, named, post=post)
+    findings = checkup(setting(slack, **config), people, named, post=post, direct=direct)
     return {one.name: one async for one in findings}
 
 
@@ -46,6 +47,13 @@ async def test_a_good_set_up_is_ok_throughout_and_posts_a_card_to_press(slack: W
     ]
     (card,) = slack.shown("C1")
     assert [one["action_id"] for one in card.buttons()] == ["approval.test", "approval.open"]
+
+
+async def test_direct_messages_warn_that_they_need_the_messages_tab(slack: Workspace) -> None:
+    for told in (await found(slack, direct=True), await found(slack, channel=None)):
+        assert told["direct messages"].state == "warning"
+        assert "Messages Tab" in told["direct messages"].do
+    assert "direct messages" not in await found(slack)
 
 
 async def test_no_card_unless_asked_for(slack: Workspace) -> None:

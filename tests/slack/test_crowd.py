@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from functools import partial
 
 import pytest
 
@@ -137,6 +138,33 @@ async def test_reviewers_are_reminded_in_the_thread_at_half_time_and_once_near_t
         assert {one.thread_ts for one in here.slack.shown(thread=True)} == {here.card().ts}
 
 
+async def test_the_people_a_rule_names_are_called_once_and_again_at_the_end(
+    sqlite_record: Record,
+) -> None:
+    """By the accounts on record: rules name people, not accounts."""
+    record = sqlite_record
+    for name, account in (("alice", "U1"), ("bob", "U2"), ("carol", "U3")):
+        record.write(
+            partial(add, reviewer_id=name, role="approver", identities=(f"slack:T1/{account}",))
+        )
+    terms = Terms(expires=1_000, quorum=2, reviewers=("alice", "bob", "nobody"))
+    async with desk(record) as here:
+        held = record.hold(terms=terms)
+        await here.now_told()
+        card = here.card()
+        assert "<@U1> <@U2>" in str(card.blocks)
+        assert "<@U3>" not in str(card.blocks)
+        record.decide(held)  # alice
+        await here.now_told()
+        assert "<@" not in str(here.card().blocks[-1])
+        record.clock.pass_(seconds=800)
+        await here.now_told()
+        last = here.notes()[-1]
+        assert last.startswith("Last reminder")
+        assert "<@U2>" in last
+        assert "<@U1>" not in last
+
+
 async def test_nobody_is_reminded_of_what_is_decided(sqlite_record: Record) -> None:
     record = sqlite_record
     async with desk(record) as here:
@@ -251,7 +279,7 @@ async def test_an_edit_gets_new_buttons_and_says_whose_votes_are_void(record: Re
         assert blocks.isdisjoint(block["block_id"] for block in card.blocks)
         assert "Earlier approvals no longer count: bob." in json.dumps(card.blocks)
         assert here.notes()[-1] == (
-            "The arguments were changed: this is revision 2. Approvals that no longer count: bob."
+            "alice changed amount: 5 → 4. This is revision 2. Approvals that no longer count: bob."
         )
         assert card.metadata is not None
         assert card.metadata["event_payload"]["revision"] == 2

@@ -27,6 +27,7 @@ _WORTH_COUNTING = 80  # characters from which a text's length is told
 _BRIEF = 160  # characters of a changed text in the queue: all of it stands among the arguments
 _WHOLE = 10_000  # more than a view ever shows of a value
 _MARK = "[redacted, "
+EDITED = "Edited since the agent asked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +272,9 @@ def _quoted(reason: str) -> str:
 
 
 def _changes(view: View, *, full: bool) -> Iterator[Changed]:
+    if view.edit is not None:
+        rows = tuple(_change(change, full=full) for change in view.edit.changes)
+        yield Changed(EDITED, " and ".join(view.edit.by), view.edit.at, rows)
     found: list[tuple[str, Since | None]] = [
         ("Since the last approved call", view.since_approved),
         ("Since the last denied call", view.since_denied),
