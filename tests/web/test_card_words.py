@@ -42,6 +42,21 @@ async def test_a_first_call_is_not_said_to_be_compared(scene: Scene, door: Door)
     assert "Others decided Denied" in said  # later than this one
 
 
+async def test_an_edit_is_compared_with_what_the_agent_asked(scene: Scene, door: Door) -> None:
+    terms = Terms(editable=("args.amount",), quorum=2)
+    held = scene.held("pay", {"amount": 90_000}, terms=terms)
+    bob = await scene.people.add("bob", role="approver")
+    await scene.approvals.edit(
+        held.id, revision=1, reviewer=bob, arguments=b'{"amount":9000000}', via="slack",
+        judge_again=lambda _tx, _call: None,
+    )  # fmt: skip
+    visit = await door.signed_in("alice")
+    said = await words(visit, f"/approvals/{held.id}")
+    assert "Edited since the agent asked by bob" in said
+    assert "amount 90000 → 9000000" in said
+    assert "Nothing to compare with" not in said
+
+
 async def test_how_often_an_agent_came_back(scene: Scene, door: Door) -> None:
     held = scene.held("git_commit", {"message": "x"})
     visit = await door.signed_in("alice")
