@@ -146,14 +146,15 @@ PROOFS: Final[Mapping[str, Proof]] = MappingProxyType(
                 *("used_at", "revoked_at"),
             )
         ),
-        "tool": Proof(
+        "pin": Proof(
             signed=(
-                *("server", "name", "hash", "definition", "seen_hash", "seen_definition"),
-                "accepted_by",
+                *("server", "kind", "name", "hash", "call_hash", "definition"),
+                *("seen_hash", "seen_definition", "volatile", "carried", "accepted_by"),
             ),
             free={
                 "first_seen": _SEEN,
                 "changed_at": _SEEN,
+                "back_at": _SEEN,
                 "present": "whether the server lists it now; a call of what it lacks only fails",
             },
         ),

@@ -107,6 +107,13 @@ def versions(connection: Connection, table: Table) -> dict[tuple[Any, ...], Vers
     }
 
 
+def known(connection: Connection, table: Table, key: Mapping[Any, Any]) -> bool:
+    """Whether there must be a row of this key by the history's word. Of tables with a ledger."""
+    view, _ = ledger_of(connection)
+    version = view.version(subject(table, key))
+    return version is not None and version.mac is not None
+
+
 def put(tx: Transaction, table: Table, values: Mapping[Any, Any], *, event: Event) -> None:
     """Make the row, or change the one that is there: `values` are the primary key and what is new.
     Columns left out keep their value, or get their default. The event tells it.

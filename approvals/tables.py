@@ -92,7 +92,7 @@ class ApprovalRow(SQLModel, table=True):
         Index("approval_asked", "asked", "created_at"),
         Index("approval_digest", "digest"),
         Index("approval_open", "state", "execution", "expires_at"),
-        Index("approval_pending", "grant_id", "state"),
+        Index("approval_pending", "grant_id", "state", "created_at"),
         Index("approval_effect", "server", "effect"),
         Index("approval_similar", "grant_id", "server", "tool", "created_at"),
     )
@@ -299,19 +299,26 @@ class CredentialRow(SQLModel, table=True):
     mac: str = Field(default="", sa_column=_mac())
 
 
-class ToolRow(SQLModel, table=True):
-    """The pinned definition of one tool of one server."""
+class PinRow(SQLModel, table=True):
+    """What one server said of one tool, prompt, template or itself, pinned: agents see nothing
+    else of it. Permits: a tool is called only while `hash` is `seen_hash`.
+    """
 
-    __tablename__ = "tool"
+    __tablename__ = "pin"
 
     server: str = Field(primary_key=True)
-    name: str = Field(primary_key=True)
-    hash: str
+    kind: str = Field(primary_key=True)  # "tool", "prompt", "template", "instructions"
+    name: str = Field(primary_key=True)  # of a template its uriTemplate; of instructions ""
+    hash: str  # fingerprint of `definition` without its volatile keys
+    call_hash: str  # names this pin in the identity of calls; moves on when another is accepted
     definition: str = Field(sa_column=Column(Text, nullable=False))  # canonical JSON
-    seen_hash: str  # what the server says now; differs from `hash` while quarantined
+    seen_hash: str  # of what the server last said otherwise; `hash` when it is not in quarantine
     seen_definition: str = Field(sa_column=Column(Text, nullable=False))
+    volatile: str = "[]"  # JSON list of the keys that may change freely
+    carried: bool = False  # pinned when not every key was: the others are taken up once
     first_seen: int = Field(sa_column=_big())
     changed_at: int | None = Field(default=None, sa_column=_big(nullable=True))
+    back_at: int | None = Field(default=None, sa_column=_big(nullable=True))  # said as pinned again
     accepted_by: str = ""
     present: bool = True
     row_version: int = Field(default=0, sa_column=_version())
@@ -328,7 +335,7 @@ class ToolClassRow(SQLModel, table=True):
 
     server: str = Field(primary_key=True)
     name: str = Field(primary_key=True)
-    definition_hash: str  # of the pin it was settled for
+    definition_hash: str  # call_hash of the pin it was settled for
     category: str  # of gateway.risk.Category
     settled_by: str
     settled_at: int = Field(sa_column=_big())

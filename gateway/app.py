@@ -138,7 +138,7 @@ async def open_gateway(
         await staff.look(quiet=True)  # whoever starts us is told by the exception
         if staff.problems:
             raise PolicyInvalid(staff.problems, settings.policy.name)
-        catalogue = Catalogue(database)
+        catalogue = Catalogue(database, most_names=settings.max_tools)
         await catalogue.load()
         grants = Grants(database, clock)
         freezes = Freezes(database)
@@ -167,8 +167,8 @@ async def open_gateway(
         listing = Listing(
             guard=guard,
             catalogue=catalogue,
-            clock=clock,
             max_result=settings.max_result,
+            max_listing=settings.max_listing,
             refresh_seconds=settings.list_refresh,
         )
         executions = Executions(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, get_args
 
@@ -11,7 +12,7 @@ from approvals.model import Reviewer
 from approvals.store import Database
 from gateway import freeze, toolclass
 from gateway import grants as tokens
-from gateway.catalogue import Catalogue, Tool
+from gateway.catalogue import Catalogue, Pin, Tool, pins_digest
 from gateway.freeze import Freezes
 from gateway.grants import Grants
 from gateway.policy.fate import fate
@@ -20,7 +21,16 @@ from gateway.reload import Policies
 from gateway.risk.assessment import Category, Signal
 from gateway.risk.attacks import attacks_for
 from gateway.servers import CommandServer, Servers
-from web.deps import ChangedTool, FieldDiff, GrantLine, PolicyText, ServerLine, ToolLine
+from web.deps import (
+    ChangedPin,
+    ChangedServer,
+    Changes,
+    FieldDiff,
+    GrantLine,
+    PolicyText,
+    ServerLine,
+    ToolLine,
+)
 
 _DAY = 86_400_000
 
@@ -107,7 +117,7 @@ class Desk:
                 address=(
                     server.written[0] if isinstance(server, CommandServer) else server.written
                 ),
-                state="ready" if self._catalogue.listed_at(name) is not None else "idle",
+                state="ready" if self._catalogue.listed(name) else "idle",
                 tools=counts.get(name, 0),
                 frozen=self._freezes.is_frozen("server", name),
             )
@@ -128,31 +138,39 @@ class Desk:
     async def tools(self) -> Sequence[ToolLine]:
         return [self._line(tool) for tool in self._catalogue.tools()]
 
-    async def changed(self, server: str, tool: str) -> ChangedTool | None:
-        """How a quarantined tool differs from its pin."""
-        await self._catalogue.load()  # another process may have listed or accepted it
-        found = self._catalogue.tool(server, tool)
-        if found is None or not found.quarantined:
+    async def changed_servers(self) -> Sequence[ChangedServer]:
+        found = self._catalogue.quarantined()
+        tools = Counter(pin.server for pin in found if pin.kind == "tool")
+        everything = Counter(pin.server for pin in found)
+        return [
+            ChangedServer(server, tools[server], number - tools[server])
+            for server, number in sorted(everything.items())
+        ]
+
+    async def changes(self, server: str, tool: str = "") -> Changes | None:
+        """How a quarantined tool differs from its pin, or all that the server changed."""
+        await self._catalogue.load(server)  # another process may have listed or accepted it
+        found = self._quarantined(server, tool)
+        if not found:
             return None
-        return ChangedTool(
-            server=found.server,
-            name=found.name,
-            changed_at=found.changed_at,
-            pinned_hash=found.hash,
-            seen_hash=found.seen_hash,
-            fields=tuple(
-                FieldDiff(
-                    text(change.path).removeprefix("args."),
-                    _written(change.before),
-                    _written(change.after),
-                )
-                for change in changes(dict(found.definition), dict(found.seen))
-            ),
+        return Changes(
+            server=server, pins=tuple(_changed(pin) for pin in found), digest=pins_digest(found)
         )
 
-    async def accept(self, server: str, tool: str, seen_hash: str, by: Reviewer) -> bool:
-        """Pin the definition with this hash, if that is still what the server says."""
-        return await self._catalogue.accept(server, tool, seen_hash=seen_hash, by=by.id)
+    async def settle(
+        self, server: str, tool: str, digest: str, *, keep: bool, by: Reviewer
+    ) -> bool:
+        """Accept or keep what the digest names, if that is still what the server says."""
+        found = self._quarantined(server, tool)
+        if not found or pins_digest(found) != digest:
+            return False
+        settle = self._catalogue.keep if keep else self._catalogue.accept
+        return await settle(server, {pin.subject: pin.seen_hash for pin in found}, by=by.id)
+
+    def _quarantined(self, server: str, tool: str) -> list[Pin]:
+        """A tool, if it is in quarantine; with no name, all that is of the server."""
+        found = self._catalogue.quarantined(server)
+        return [pin for pin in found if not tool or pin.subject == ("tool", tool)]
 
     async def classify(
         self, server: str, tool: str, kind: str, seen_hash: str, by: Reviewer
@@ -198,7 +216,27 @@ class Desk:
             attacks=tuple(attack.name for attack in attacks_for(tool.assessment)),
             settled_by=tool.settled.settled_by if tool.settled is not None else "",
             habit=Signal.HABIT in tool.assessment.signals,
+            volatile=tool.volatile,
         )
+
+
+def _changed(pin: Pin) -> ChangedPin:
+    return ChangedPin(
+        kind=pin.kind,
+        name=pin.name,
+        changed_at=pin.changed_at,
+        back_at=pin.back_at,
+        pinned_hash=pin.hash,
+        seen_hash=pin.seen_hash,
+        fields=tuple(
+            FieldDiff(
+                text(change.path).removeprefix("args."),
+                _written(change.before),
+                _written(change.after),
+            )
+            for change in changes(dict(pin.definition), dict(pin.seen))
+        ),
+    )
 
 
 def _written(value: Any) -> str | None:

@@ -156,8 +156,8 @@ class Guard:
         """
         tool = self._catalogue.tool(call.server, call.tool)
         if tool is not None and tool.quarantined:
-            # Rare, and worth a look: a reviewer may have accepted it by the command line.
-            await self._catalogue.accepted_elsewhere(call.server, call.tool)
+            # Rare, and worth a look: somebody may have settled it by the command line.
+            await self._catalogue.settled_elsewhere(call.server, call.tool)
             tool = self._catalogue.tool(call.server, call.tool)
         if retried is not None:
             given = retried.answers
@@ -271,7 +271,7 @@ class Guard:
         """
         arguments = loads(call.arguments)
         tool = self._catalogue.tool(call.server, call.tool)
-        if tool is None or tool.hash != call.tool_hash:
+        if tool is None or tool.call_hash != call.tool_hash:
             return "The definition of the tool changed."
         misfit = inputschema.fault(tool.definition.get("inputSchema"), arguments)
         if misfit is not None:
@@ -480,7 +480,7 @@ class Guard:
     def _pinned(self, call: Call) -> str:
         """The hash of the tool's pinned definition; "" when the server never listed it."""
         tool = self._catalogue.tool(call.server, call.tool)
-        return tool.hash if tool is not None else ""
+        return tool.call_hash if tool is not None else ""
 
     def _claim(
         self, tx: Transaction, approval_id: str, *, owner: str, answering: queue.Answers | None

@@ -83,7 +83,15 @@ class Settings(BaseSettings):
         description="After how long a call that ran in a gateway that died counts as unknown.",
     )
     list_refresh: float = Field(
-        default=60.0, gt=0, description="Seconds after which a server's tools are listed again."
+        default=60.0, ge=5, description="Seconds after which a server's tools are listed again."
+    )
+    max_tools: int = Field(
+        default=1_000,
+        ge=1,
+        description="Most tools (prompts, templates) pinned for one server, gone ones included.",
+    )
+    max_listing: int = Field(
+        default=8 << 20, ge=1_024, description="Largest list of one server's tools, bytes."
     )
     retention_days: int = Field(default=30, ge=0, description="Days until arguments are dropped.")
     webhook_url: SecretStr | None = Field(

@@ -10,18 +10,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from approvals import signed
 from approvals.digest import canonical
 from approvals.model import Event, Millis
+from approvals.pins import PIN
 from approvals.store import Transaction
-from approvals.tables import ToolClassRow, ToolRow
+from approvals.tables import ToolClassRow
 from gateway.risk.assessment import Category
 
 EVENT: Final = "tool_classified"
 _TABLE = ToolClassRow.__table__  # type: ignore[attr-defined]
-_PIN = ToolRow.__table__  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class ToolClass:
 
     server: str
     name: str
-    definition_hash: str  # of the pin it was settled for: it counts for no other
+    definition_hash: str  # call_hash of the pin it was settled for: it counts for no other
     category: Category
     settled_by: str
     settled_at: Millis
@@ -42,15 +42,16 @@ def settle(
     """Say what a tool is, as long as it is pinned with this hash; None takes back what was said.
     False: it is not pinned so, or nothing was said to take back.
     """
-    where = (_PIN.c.server == server, _PIN.c.name == name, _PIN.c.hash == pinned)
-    if tx.connection.execute(select(_PIN.c.hash).where(*where)).first() is None:
+    where = (PIN.c.server == server, PIN.c.kind == "tool", PIN.c.name == name)
+    row = signed.row(tx.connection, PIN, *where, PIN.c.hash == pinned)
+    if row is None:
         return False
     event = _event(server, name, pinned, category, kind="reviewer", by=by)
     key = {"server": server, "name": name}
     if category is None:
         return signed.drop(tx, _TABLE, key, event=event)
     said = {
-        "definition_hash": pinned,
+        "definition_hash": row["call_hash"],
         "category": str(category),
         "settled_by": by,
         "settled_at": tx.now,

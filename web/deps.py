@@ -36,6 +36,7 @@ class ToolLine:
     attacks: tuple[str, ...] = ()  # names of the attack patterns its class lends itself to
     settled_by: str = ""  # who settled its class; "": it is a guess
     habit: bool = False  # most tools of its server claim to be destructive, as it does
+    volatile: tuple[str, ...] = ()  # keys of its definition that may change freely
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,15 +73,36 @@ class FieldDiff:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChangedTool:
-    """A tool whose server now describes it differently from what was accepted."""
+class ChangedPin:
+    """A tool, prompt, template or instructions that the server described differently from what was
+    accepted.
+    """
 
-    server: str
+    kind: str  # "tool", "prompt", "template", "instructions"
     name: str
     changed_at: Millis | None
+    back_at: Millis | None  # since then the server says again what is pinned
     pinned_hash: str
-    seen_hash: str  # what an acceptance names
+    seen_hash: str
     fields: tuple[FieldDiff, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What of one server waits for a person to settle it, as shown together."""
+
+    server: str
+    pins: tuple[ChangedPin, ...]
+    digest: str  # of all the new definitions: what somebody who saw them names
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedServer:
+    """How much of a server waits for a person."""
+
+    server: str
+    tools: int
+    others: int
 
 
 class Desk(Protocol):
@@ -102,8 +124,12 @@ class Desk(Protocol):
 
     async def servers(self) -> Sequence[ServerLine]: ...
 
-    async def changed(self, server: str, tool: str) -> ChangedTool | None:
-        """How a quarantined tool differs from its pin; None if it does not, or is unknown."""
+    async def changed_servers(self) -> Sequence[ChangedServer]: ...
+
+    async def changes(self, server: str, tool: str = "") -> Changes | None:
+        """How a quarantined tool differs from its pin, or all that the server changed; None if
+        nothing does.
+        """
         ...
 
     async def classify(
@@ -114,8 +140,12 @@ class Desk(Protocol):
         """
         ...
 
-    async def accept(self, server: str, tool: str, seen_hash: str, by: Reviewer) -> bool:
-        """Pins the definition with this hash; False if that is not what the server says now."""
+    async def settle(
+        self, server: str, tool: str, digest: str, *, keep: bool, by: Reviewer
+    ) -> bool:
+        """Pins what the digest of `changes` names, or stays with what is pinned; False if that is
+        not what the server says now.
+        """
         ...
 
 

@@ -1,4 +1,4 @@
 """Schema revisions, run by approvals.migrate."""
 
-HEAD = "0007"
+HEAD = "0008"
 """The newest of them."""

@@ -1,10 +1,12 @@
-"""`signoff tools`: everything the agents can call, and accepting a definition that changed."""
+"""`signoff tools`: everything the agents can call, and settling what their servers changed."""
 
 from __future__ import annotations
 
 import re
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,13 +16,22 @@ from gateway.cli.groups import ListFirst
 
 if TYPE_CHECKING:
     from approvals.model import Reviewer
-    from gateway.catalogue import Catalogue, Tool
+    from approvals.pins import Subject
+    from gateway.catalogue import Catalogue, Pin, Tool
     from gateway.cli.record import Record
     from web.deps import ToolLine
 
 app = typer.Typer(cls=ListFirst, help="Everything the agents can call; bare: the same as list.")
 
 _HASH = re.compile(r"[0-9a-f]{12,64}")
+
+Kind = Literal["tool", "prompt", "template", "instructions"]
+_Server = Annotated[str, typer.Argument(help="The server's name.")]
+_Tool = Annotated[str, typer.Argument(help="The tool's name (of a template: its uriTemplate).")]
+_Which = Annotated[Kind, typer.Option("--kind", help="What it is, where it is no tool.")]
+_All = Annotated[bool, typer.Option("--all", help="Everything that this server changed.")]
+_Yes = Annotated[bool, typer.Option("--yes", help="Do not ask. Only together with --hash.")]
+_Hash = Annotated[str, typer.Option("--hash", help="The beginning (12 or more) of the new sha256.")]
 
 
 @app.command("list")
@@ -31,10 +42,12 @@ def list_(
     """Server, tool, class, risk, what the policy says of it, and whether it changed."""
     from gateway.cli.record import run
 
-    async def work(record: Record) -> list[ToolLine]:
-        return [line for line in await _lines(record) if server in ("", line.server)]
+    async def work(record: Record) -> tuple[list[ToolLine], list[Pin]]:
+        lines, changed = await _lines(record)
+        others = [one for one in changed if one.kind != "tool" and server in ("", one.server)]
+        return [line for line in lines if server in ("", line.server)], others
 
-    found = run(work)
+    found, others = run(work)
     if json:
         items = [
             {
@@ -49,6 +62,7 @@ def list_(
                 "attacks": list(line.attacks),
                 "state": _state(line),
                 "hash": line.seen_hash,
+                "without": list(line.volatile),
                 "description": line.description,
             }
             for line in found
@@ -71,24 +85,116 @@ def list_(
     ]
     show.table(("SERVER", "TOOL", "CLASS", "RISK", "VERDICT", "RULE", "STATE"), rows)
     if any(line.changed for line in found):
-        show.note("A changed tool is refused until: signoff tools accept SERVER TOOL")
+        show.note("A changed tool is refused until: signoff tools accept SERVER TOOL (or --all)")
+    for line in found:
+        if line.volatile:
+            keys = ", ".join(show.line(key) for key in line.volatile)
+            show.note(f"{show.line(line.name)} on {show.line(line.server)}: pinned without {keys}")
+    for other in others:
+        show.note(
+            f"{_called(other.subject)} on {show.line(other.server)} changed, and is shown to "
+            f"agents as pinned: signoff tools accept {show.line(other.server)} --all"
+        )
 
 
 @app.command()
 def accept(
-    server: Annotated[str, typer.Argument(help="The server's name.")],
-    tool: Annotated[str, typer.Argument(help="The tool's name.")],
+    server: _Server,
+    tool: _Tool = "",
+    kind: _Which = "tool",
+    all_: _All = False,
     as_: Annotated[str | None, typer.Option("--as", help="Who accepts.")] = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask. Only together with --hash.")
-    ] = False,
-    hash_: Annotated[
-        str, typer.Option("--hash", help="The beginning (12 or more) of the new sha256.")
-    ] = "",
+    yes: _Yes = False,
+    hash_: _Hash = "",
 ) -> None:
-    """Show how a tool's definition changed, and accept it as it is now."""
-    from gateway import catalogue
+    """Show how a definition changed, and accept it as the server says it now."""
+    _settle(server, _wanted(server, tool, kind, everything=all_), as_, yes, hash_, _ACCEPT)
+
+
+@app.command()
+def keep(
+    server: _Server,
+    tool: _Tool = "",
+    kind: _Which = "tool",
+    all_: _All = False,
+    as_: Annotated[str | None, typer.Option("--as", help="Who decides.")] = None,
+    yes: _Yes = False,
+    hash_: _Hash = "",
+) -> None:
+    """Show how a definition changed, and stay with the pinned one. Should the server still say
+    otherwise, it is refused again at the next listing.
+    """
+    _settle(server, _wanted(server, tool, kind, everything=all_), as_, yes, hash_, _KEEP)
+
+
+@app.command()
+def pin(
+    server: _Server,
+    tool: _Tool = "",
+    kind: _Which = "tool",
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--without", metavar="KEY", help="A key that may change freely; may be given again."
+        ),
+    ] = None,
+    as_: Annotated[str | None, typer.Option("--as", help="Which administrator.")] = None,
+) -> None:
+    """Pin a definition without the keys named here, and with all others. Agents go on seeing the
+    pinned text, whatever the server writes there. Without --without, every key is pinned.
+    """
+    from approvals import pins
     from gateway.cli.acting import reviewer
+    from gateway.cli.record import run
+
+    keys = without or []
+    if "name" in keys or "uriTemplate" in keys:
+        raise Stop(Exit.USAGE, "A name cannot be volatile: it is what is pinned.")
+    subject = _wanted(server, tool, kind, everything=False)
+    if subject is None:
+        raise Stop(Exit.USAGE, f"Name the {kind}.")
+
+    async def work(record: Record) -> bool:
+        who = await reviewer(record, as_)
+        if who.role != "admin":
+            raise Stop(Exit.DENIED, f"{who.id} is {who.role}: only an administrator may do this.")
+        return await record.database.journal.write(
+            lambda tx: pins.set_volatile(tx, server, subject, keys, by=who.id)
+        )
+
+    if not run(work):
+        raise Stop(
+            Exit.NOT_FOUND,
+            f"{show.line(server)} never listed a {kind} {show.line(tool)}: see `signoff tools`.",
+        )
+    named = ", ".join(show.line(key) for key in sorted(set(keys)))
+    print(
+        f"{_called(subject)} on {show.line(server)} is pinned without {named}."
+        if keys
+        else f"{_called(subject)} on {show.line(server)} is pinned with every key."
+    )
+
+
+def _wanted(server: str, tool: str, kind: Kind, *, everything: bool) -> Subject | None:
+    """What is meant; None: all that the server changed."""
+    if everything:
+        if tool:
+            raise Stop(Exit.USAGE, "Either a tool, or --all.")
+        return None
+    if kind == "instructions":
+        return ("instructions", "")
+    if not tool:
+        raise Stop(
+            Exit.USAGE, f"Name the {kind}, or settle all that {show.line(server)} changed: --all."
+        )
+    return (kind, tool)
+
+
+def _settle(
+    server: str, wanted: Subject | None, as_: str | None, yes: bool, hash_: str, way: _Way
+) -> None:
+    """Show what differs, ask, and settle exactly what was shown."""
+    from gateway.catalogue import pins_digest
     from gateway.cli.record import run
 
     if yes and not _HASH.fullmatch(hash_.lower()):
@@ -96,25 +202,68 @@ def accept(
     if not yes and not show.interactive():
         raise Stop(Exit.USAGE, "Nobody can be asked here: write --yes --hash DIGEST.")
 
-    async def look(record: Record) -> tuple[Reviewer, Tool]:
-        found = await _changed(record, server, tool)
-        return await reviewer(record, as_), found
+    async def look(record: Record) -> tuple[Reviewer, list[Pin]]:
+        found = await _changed(record, server, wanted)
+        return await _approver(record, as_), found
 
     who, found = run(look)
-    _draw(found)
-    if hash_ and not found.seen_hash.startswith(hash_.lower()):
-        raise Stop(Exit.DENIED, "Not accepted: --hash names another definition.")
-    if not yes and not show.asked("Accept this definition?"):
-        raise Stop(Exit.DENIED, "Not accepted. The tool stays refused.")
-
-    async def pin(record: Record) -> bool:
-        return await record.database.journal.write(
-            lambda tx: catalogue.accept(tx, server, tool, seen_hash=found.seen_hash, by=who.id)
-        )
-
-    if not run(pin):
+    for one in found:
+        _draw(one)
+    digest = pins_digest(found)
+    if len(found) > 1:
+        print(f"sha256 of all {len(found)}: {digest}")
+    sys.stdout.flush()
+    if hash_ and not digest.startswith(hash_.lower()):
+        raise Stop(Exit.DENIED, "Not settled: --hash names another definition.")
+    these = "this definition" if len(found) == 1 else f"these {len(found)} definitions"
+    if not yes and not show.asked(way.question.format(these=these)):
+        raise Stop(Exit.DENIED, "Nothing was settled: what changed stays refused.")
+    seen = {one.subject: one.seen_hash for one in found}
+    if not run(lambda record: way.settle(record, server, seen, who.id)):
         raise Stop(Exit.NOT_FOUND, "It changed again meanwhile: look at it once more.")
-    print(f"{show.line(tool)} on {show.line(server)} is accepted.")
+    for one in found:
+        print(f"{_called(one.subject)} on {show.line(server)} is {way.done}.")
+
+
+async def _approver(record: Record, name: str | None) -> Reviewer:
+    from gateway.cli.acting import reviewer
+
+    who = await reviewer(record, name)
+    if who.role not in ("approver", "admin"):
+        raise Stop(Exit.DENIED, f"{who.id} is {who.role}, who may look and not decide.")
+    return who
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """One of the two ways to settle a change."""
+
+    question: str
+    done: str
+    settle: Callable[[Record, str, Mapping[Subject, str], str], Awaitable[bool]]
+
+
+async def _accept(record: Record, server: str, seen: Mapping[Subject, str], by: str) -> bool:
+    from gateway import catalogue
+
+    return await record.database.journal.write(lambda tx: catalogue.accept(tx, server, seen, by=by))
+
+
+async def _keep(record: Record, server: str, seen: Mapping[Subject, str], by: str) -> bool:
+    from approvals import pins
+
+    return await record.database.journal.write(lambda tx: pins.keep(tx, server, seen, by=by))
+
+
+_ACCEPT = _Way("Accept {these} as the server says it now?", "accepted", _accept)
+_KEEP = _Way("Stay with what was pinned before {these}?", "kept as it was pinned", _keep)
+
+
+def _called(subject: Subject) -> str:
+    kind, name = subject
+    if kind == "tool":
+        return show.line(name)
+    return "The text of instructions" if kind == "instructions" else f"{kind} {show.line(name)}"
 
 
 @app.command("class")
@@ -179,30 +328,42 @@ def _known(catalogue: Catalogue, server: str, tool: str) -> Tool:
     return found
 
 
-async def _changed(record: Record, server: str, tool: str) -> Tool:
+async def _changed(record: Record, server: str, wanted: Subject | None) -> list[Pin]:
     from gateway.catalogue import Catalogue
 
     catalogue = Catalogue(record.database)
-    await catalogue.load()
-    found = _known(catalogue, server, tool)
-    if not found.quarantined:
-        raise Stop(Exit.NOT_FOUND, f"{show.line(tool)} has not changed since it was accepted.")
-    return found
+    await catalogue.load(server)
+    if wanted is None:
+        found = catalogue.quarantined(server)
+        if not found:
+            raise Stop(Exit.NOT_FOUND, f"Nothing of {show.line(server)} has changed.")
+        return found
+    pin = catalogue.pin(server, *wanted)
+    if pin is None:
+        raise Stop(
+            Exit.NOT_FOUND,
+            f"{show.line(server)} never listed a {wanted[0]} {show.line(wanted[1])}: "
+            "see `signoff tools`.",
+        )
+    if not pin.quarantined:
+        raise Stop(Exit.NOT_FOUND, f"{_called(wanted)} has not changed since it was accepted.")
+    return [pin]
 
 
-def _draw(found: Tool) -> None:
+def _draw(found: Pin) -> None:
     """Print what differs, each side in full, with nothing hidden in it."""
     from approvals.fields import ABSENT, changes, text
 
-    print(f"{show.line(found.name)} on {show.line(found.server)}, changed", end=" ")
+    print(f"{_called(found.subject)} on {show.line(found.server)}, changed", end=" ")
     print(show.moment(found.changed_at))
     for change in changes(_plain(found.definition), _plain(found.seen)):
         print(show.line(text(change.path).removeprefix("args.")))
         for mark, value in (("-", change.before), ("+", change.after)):
             if value is not ABSENT:
                 print(show.block(_written(value), f"  {mark} "))
+    if found.back_at is not None:
+        print(f"since {show.moment(found.back_at)} the server says again what is pinned")
     print(f"sha256       {found.seen_hash}")
-    sys.stdout.flush()
 
 
 def _plain(definition: Any) -> Any:
@@ -215,8 +376,8 @@ def _written(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
 
 
-async def _lines(record: Record) -> list[ToolLine]:
-    """The page's own lines: catalogue and policy joined by the desk."""
+async def _lines(record: Record) -> tuple[list[ToolLine], list[Pin]]:
+    """The page's own lines: catalogue and policy joined by the desk; and all that changed."""
     from gateway.catalogue import Catalogue
     from gateway.desk import Desk
     from gateway.freeze import Freezes
@@ -243,4 +404,4 @@ async def _lines(record: Record) -> list[ToolLine]:
         policies=policies,
         servers=Servers(servers={}),
     )
-    return list(await desk.tools())
+    return list(await desk.tools()), catalogue.quarantined()

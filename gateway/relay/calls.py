@@ -167,7 +167,7 @@ class Calls:
             server=visit.backend.name,
             tool=call.name,
             arguments=call.canonical,
-            tool_hash=tool.hash if tool is not None else "",
+            tool_hash=tool.call_hash if tool is not None else "",
             client=visit.client,
             session=session,
             session_calls=made,

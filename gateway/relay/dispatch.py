@@ -24,7 +24,7 @@ from gateway.jsonrpc import ErrorCode, Message, client_of, encode, error_body, r
 from gateway.relay.calls import Calls
 from gateway.relay.exchange import Garbage, Response, handed_down, read_json, read_response
 from gateway.relay.holding import Holding
-from gateway.relay.listing import TOOLS_CHANGED, Listing
+from gateway.relay.listing import LISTS, TOOLS_CHANGED, Listing
 from gateway.relay.response import Receive, Send, reply
 from gateway.relay.sessions import Session, Sessions
 from gateway.relay.sieve import Passed, Sieve, resumed, sign_of_life
@@ -42,11 +42,9 @@ _PASSED = frozenset(
     {
         "ping",
         "resources/list",
-        "resources/templates/list",
         "resources/read",
         "resources/subscribe",
         "resources/unsubscribe",
-        "prompts/list",
         "prompts/get",
         "completion/complete",
         "logging/setLevel",
@@ -127,7 +125,7 @@ class Dispatch:
         method = visit.message.method
         if method == "tools/call":
             await self._calls.serve(visit)
-        elif method == "tools/list":
+        elif method in LISTS:
             await self._listing.serve(visit)
         elif method == "initialize" and not visit.modern:
             await self._initialize(visit)
@@ -291,7 +289,8 @@ class Dispatch:
         answer, response = found
         result, body = response.message.get("result"), response.body
         if isinstance(result, dict) and message.id is not None:
-            body = result_body(message.id, advertised(result))
+            told = await self._listing.instructed(visit.backend.name, advertised(result))
+            body = result_body(message.id, told)
         await reply(visit.send, 200, body, headers=_headers(answer))
 
     async def _initialize(self, visit: Visit) -> None:
@@ -300,10 +299,14 @@ class Dispatch:
             return
         answer, response = found
         headers = _headers(answer)
+        body, result = response.body, response.message.get("result")
         if "result" in response.message:
             sealed = self._seal(visit, answer.session, response.message)
             headers.append((b"mcp-session-id", sealed.encode("ascii")))
-        await reply(visit.send, 200, response.body, headers=headers)
+        if isinstance(result, dict) and visit.message.id is not None:
+            told = await self._listing.instructed(visit.backend.name, result)
+            body = result_body(visit.message.id, told)
+        await reply(visit.send, 200, body, headers=headers)
 
     async def _asked(self, visit: Visit, request: Request) -> tuple[Answer, Response] | None:
         """The server's whole response, to look into. None: the agent was told why there is none."""

@@ -124,6 +124,9 @@ class HttpUpstream:
             raise NotSent(type(error).__name__) from error
         return HttpAnswer(response)
 
+    async def ready(self, request: Request) -> None:
+        """There is nothing to open: sessions are the agent's, or the bridge's."""
+
     async def aclose(self) -> None:
         """Nothing of its own to close: the session is the gateway's."""
 

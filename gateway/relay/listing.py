@@ -1,33 +1,37 @@
-"""tools/list: what this agent may see, and how the gateway itself learns which tools there are.
+"""Lists of tools, prompts and resource templates: what this agent may see, and how the gateway
+itself learns which tools there are.
 
-Hidden tools are taken out, the gateway's own tool is put in where a call may be held, and every
-whole listing is shown to the catalogue. The gateway asks by itself, in the agent's own session,
-before the first call and again before an approved call runs.
+Whatever the server says, an agent sees what is pinned: a changed definition reaches nobody before
+a person accepted it. Hidden tools are taken out, the gateway's own is put in where a call may be
+held. The gateway asks by itself, in the agent's own session, when what it knows is stale and
+again before an approved call runs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import structlog
 
-from approvals.clock import Clock
 from approvals.digest import canonical
-from gateway.catalogue import Catalogue
+from approvals.pins import Kind
+from gateway.catalogue import Catalogue, TooManyNames, named
 from gateway.guard import Guard
 from gateway.headers import outbound_headers
 from gateway.jsonrpc import encode, error_body
-from gateway.message import CAPABILITIES_KEY, VERSION_KEY
+from gateway.message import CAPABILITIES_KEY, CLIENT_KEY, VERSION_KEY
 from gateway.refusals import AWAIT_TOOL
 from gateway.relay.exchange import Garbage, handed_down, read_json, read_response
 from gateway.relay.response import EventStream, reply
 from gateway.relay.sieve import Passed, Sieve
 from gateway.relay.sse import EventTooLarge
-from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown
+from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request
 from gateway.relay.visit import Visit
 from gateway.relay.watch import Gone, raising_gone
 from gateway.strictjson import BadJson, strict_loads
@@ -37,10 +41,21 @@ log = structlog.get_logger()
 TOOLS_CHANGED = b"notifications/tools/list_changed"
 """Stands in what a server says when its tools changed (server/tools)."""
 
-_LISTING_SECONDS = 10.0
-_MOST_CHANGES = 3  # during one listing; a server may say so without end
+WAIT_SECONDS = 5.0
+"""For which a call that found its server's tools stale waits for them to be listed."""
+
+_LISTING_SECONDS = 30.0  # then the listing itself is given up; later calls may find it made
+_OTHERS_SECONDS = 1.0  # for a listing in another agent's session, before one in the own begins
 _MOST_PAGES = 100
+_LARGE = 16 * 1024  # bytes of foreign text; more is not read on the event loop
 _DEPTH = 128  # schemas nest deeper than arguments do
+
+LISTS: Mapping[str, tuple[Kind, str]] = {
+    "tools/list": ("tool", "tools"),
+    "prompts/list": ("prompt", "prompts"),
+    "resources/templates/list": ("template", "resourceTemplates"),
+}
+"""Method of a pinned list to what it lists and the member of its result that holds it."""
 
 AWAIT_DEFINITION: Mapping[str, Any] = {
     "name": AWAIT_TOOL,
@@ -62,9 +77,36 @@ AWAIT_DEFINITION: Mapping[str, Any] = {
 class ListingFailed(Exception):
     """The server did not say which tools it has; carries the HTTP status it gave, or 0."""
 
-    def __init__(self, status: int = 0) -> None:
-        super().__init__(f"HTTP {status}")
+    def __init__(self, status: int = 0, why: str = "") -> None:
+        super().__init__(why or f"HTTP {status}")
         self.status = status
+
+
+class _Asking:
+    """One listing under way, in one session."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()  # the process or session it needs is there
+        self.task: asyncio.Task[list[Any]] | None = None
+
+    async def over(self, seconds: float) -> bool:
+        """Whether it is made, waiting so long once what it needs is open.
+
+        Raises:
+            ListingFailed: it came to nothing.
+        """
+        task = self.task
+        if task is None:
+            raise RuntimeError("a listing has a task")
+        opened = asyncio.create_task(self.open.wait())
+        try:
+            await asyncio.wait({task, opened}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            opened.cancel()
+        await asyncio.wait({task}, timeout=seconds)
+        if task.done():
+            task.result()
+        return task.done()
 
 
 class Listing:
@@ -75,24 +117,27 @@ class Listing:
         *,
         guard: Guard,
         catalogue: Catalogue,
-        clock: Clock,
         max_result: int,
+        max_listing: int,
         refresh_seconds: float,
     ) -> None:
+        """`max_listing`: bytes of all pages of one listing together."""
         self._guard = guard
         self._catalogue = catalogue
-        self._clock = clock
         self._max_result = max_result
-        self._refresh_ms = int(refresh_seconds * 1000)
-        self._asking: dict[str, asyncio.Task[None]] = {}
-        self._changes: dict[str, int] = {}  # how often a server said that its tools changed
+        self._max_listing = max_listing
+        self._refresh_seconds = refresh_seconds
+        self._asking: dict[tuple[str, str, str], _Asking] = {}  # by server, grant and session
+        self._made_at: dict[str, float] = {}  # when a server's last whole listing began; monotonic
+        self._background: dict[str, asyncio.Task[None]] = {}
 
     async def serve(self, visit: Visit) -> None:
-        """Answer an agent's tools/list."""
+        """Answer an agent's request for one of the pinned lists."""
         message = visit.message
         if message.id is None:
             raise RuntimeError("a request has an id")
-        headers = dict(outbound_headers(visit.protocol, "tools/list", message.params or {}))
+        changes, began = self._catalogue.changes(visit.backend.name), time.monotonic()
+        headers = dict(outbound_headers(visit.protocol, message.method, message.params or {}))
         request = visit.request(encode(message), headers=headers if visit.modern else {})
         try:
             answer = await visit.backend.upstream.send(request)
@@ -107,16 +152,17 @@ class Listing:
                 response = await read_response(answer, message.id, limit=self._max_result)
             finally:
                 await answer.aclose()
-            listed = _tools(response.body)
+            listed = await _read(response.body, message.method)
+            if listed is None:  # an error of the server's own
+                await reply(visit.send, 200, response.body)
+                return
+            told = await self._told(visit, message.id, listed, changes=changes, began=began)
         except (NotSent, OutcomeUnknown, ListingFailed) as error:
             log.warning("server.listing_failed", server=visit.backend.name, error=str(error))
-            text = "The server behind the gateway did not list its tools"
+            text = f"The server behind the gateway did not list its {_plural(message.method)}"
             await reply(visit.send, 502, error_body(message.id, -32603, text))
             return
-        if listed is None:  # an error of the server's own
-            await reply(visit.send, 200, response.body)
-            return
-        await reply(visit.send, 200, await self._told(visit, message.id, listed))
+        await reply(visit.send, 200, told)
 
     async def _serve_stream(self, visit: Visit, answer: Answer) -> None:
         """Hand a listing down as a stream, since that is what the server made of it: what it says
@@ -124,6 +170,7 @@ class Listing:
 
         Raises:
             Garbage: the stream had nothing in it, or nothing that can be read.
+            ListingFailed: the list in it is none that counts.
         """
         stream = EventStream(visit.send)
         sieve = Sieve(
@@ -139,9 +186,9 @@ class Listing:
                         await stream.raw(await self._listed(visit, passed))
         except Gone:
             return
-        except (OutcomeUnknown, EventTooLarge) as error:
+        except (OutcomeUnknown, EventTooLarge, ListingFailed) as error:
             if not stream.started:
-                raise Garbage("tools/list as a stream") from error
+                raise Garbage("a list as a stream") from error
             log.warning("server.listing_failed", server=visit.backend.name, error=str(error))
         if not stream.started:
             raise Garbage("an empty stream")
@@ -150,73 +197,151 @@ class Listing:
     async def _listed(self, visit: Visit, passed: Passed) -> bytes:
         """One event of the stream; the response's comes back filtered."""
         rpc_id, data = visit.message.id, passed.event.data
-        listed = _tools(data) if passed.own and data is not None else None
-        if rpc_id is None or listed is None:
+        if rpc_id is None or data is None or not passed.own:
+            return passed.encoded()
+        listed = await _read(data, visit.message.method)
+        if listed is None:
             return passed.encoded()
         told = replace(passed.event, data=await self._told(visit, rpc_id, listed))
         return replace(passed, event=told).encoded()
 
-    async def _told(self, visit: Visit, rpc_id: str | int, listed: dict[str, Any]) -> bytes:
-        """The response an agent gets for a listing, which is taken note of."""
-        first = not (visit.message.params or {}).get("cursor")
-        await self._observe(visit, listed, complete=first and "nextCursor" not in listed)
-        shown = self._shown(visit.backend.name, listed, modern=visit.modern)
+    async def _told(
+        self,
+        visit: Visit,
+        rpc_id: str | int,
+        listed: dict[str, Any],
+        *,
+        changes: int | None = None,
+        began: float | None = None,
+    ) -> bytes:
+        """The response an agent gets for a listing, which is taken note of.
+
+        Raises:
+            ListingFailed: it lists more than the gateway takes up.
+        """
+        kind, member = LISTS[visit.message.method]
+        first = (visit.message.params or {}).get("cursor") is None
+        whole = first and not isinstance(listed.get("nextCursor"), str)
+        name = visit.backend.name
+        await self._observe(name, kind, listed[member], complete=whole, changes=changes)
+        if whole and kind == "tool" and began is not None:
+            self._made_at[name] = began
+        shown = self._shown(name, visit.message.method, listed, modern=visit.modern)
         return canonical({"jsonrpc": "2.0", "id": rpc_id, "result": shown})
 
     def resumed(self, server: str, passed: Passed) -> bytes:
-        """One event of a stream that an agent came back to: a listing in it is filtered too."""
+        """One event of a stream that an agent came back to: a list in it is shown as pinned, and so
+        are the server's instructions.
+        """
         result = passed.message.get("result") if passed.message is not None else None
-        if not isinstance(result, dict) or not isinstance(result.get("tools"), list):
+        if not isinstance(result, dict) or self._as_pinned(server, result) is None:
             return passed.encoded()
         try:
             message = strict_loads(passed.event.data or b"{}", max_depth=_DEPTH)
-            message["result"] = self._shown(server, message["result"], modern=False)
         except BadJson:
             return b""  # what cannot be read cannot be filtered
+        message["result"] = self._as_pinned(server, message["result"])
         told = replace(passed.event, data=canonical(message))
         return replace(passed, event=told).encoded()
 
-    async def ensure(self, visit: Visit, *, fresh: bool = False) -> None:
-        """Make sure the server's tools are known; with `fresh`, ask now.
+    def _as_pinned(self, server: str, result: dict[str, Any]) -> dict[str, Any] | None:
+        """A result with what is pinned in place of what the server says; None: nothing in it is."""
+        for method, (_, member) in LISTS.items():
+            if isinstance(result.get(member), list):
+                return self._shown(server, method, result, modern=False)
+        if "serverInfo" in result or "supportedVersions" in result:
+            return _instructed(result, self._pinned_instructions(server, result))
+        return None
+
+    async def instructed(self, server: str, result: dict[str, Any]) -> dict[str, Any]:
+        """What a server says of itself (`initialize`, `server/discover`), with its instructions as
+        they are pinned, which are taken note of.
+        """
+        words = result.get("instructions")
+        said = words if isinstance(words, str) else ""
+        if said or self._catalogue.pin(server, "instructions", "") is None:
+            # Silence is pinned too: words that come later are a change.
+            await self._observe(server, "instructions", [{"instructions": said}], complete=False)
+        return _instructed(result, self._pinned_instructions(server, result))
+
+    def _pinned_instructions(self, server: str, result: dict[str, Any]) -> str:
+        pin = self._catalogue.pin(server, "instructions", "")
+        words = pin.definition.get("instructions") if pin and result.get("instructions") else ""
+        return words if isinstance(words, str) else ""
+
+    async def pinned(
+        self, server: str, method: str, items: list[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """A whole list of prompts or templates as agents may see it, which is taken note of.
 
         Raises:
-            ListingFailed: they are not known and the server did not say.
+            ListingFailed: it lists more than the gateway takes up.
+        """
+        kind, _ = LISTS[method]
+        await self._observe(server, kind, items, complete=True)
+        return self._visible(server, kind, items)
+
+    async def ensure(self, visit: Visit, *, fresh: bool = False) -> None:
+        """Make sure the server's tools are known as they are now; with `fresh`, ask now. Who finds
+        them stale waits for one listing with all others who do.
+
+        Raises:
+            ListingFailed: they are not, and the server did not say in time.
         """
         name = visit.backend.name
-        listed_at = self._catalogue.listed_at(name)
-        if fresh or listed_at is None:
-            await self._ask(visit)
-        elif self._clock.now() - listed_at > self._refresh_ms:
-            self._soon(visit)
+        if fresh:
+            await _made(self._asked(visit, shared=False))
+        elif not self._fresh(name, self._catalogue.changes(name)):
+            await self._catch_up(visit)
+
+    def _fresh(self, name: str, changes: int) -> bool:
+        """Whether a listing that began after so many changes is young enough."""
+        made_at = self._made_at.get(name)
+        return (
+            made_at is not None
+            and time.monotonic() - made_at <= self._refresh_seconds
+            and self._catalogue.fresh(name, changes)
+        )
+
+    async def _catch_up(self, visit: Visit) -> None:
+        """Wait for a listing that began after every change known now. One in another session is
+        waited for first, but not long: whose it is may be slow on purpose.
+        """
+        name = visit.backend.name
+        changes = self._catalogue.changes(name)
+        other = next((one for key, one in self._asking.items() if key[0] == name), None)
+        if other is not None and self._key(visit) not in self._asking:
+            with contextlib.suppress(ListingFailed):
+                await other.over(_OTHERS_SECONDS)
+        for _ in range(2):  # the first may have begun before the last change
+            if self._fresh(name, changes):
+                return
+            await _made(self._asked(visit))
+        if not self._fresh(name, changes):
+            raise ListingFailed(why="its tools change while they are listed")
 
     def changed(self, visit: Visit) -> None:
-        """The server says that its tools changed: they are listed now, by ourselves, and no call is
-        judged before they are.
+        """The server says that its tools changed: no call is judged before they are listed anew.
+        They are at once, by ourselves, so that people see it; but not without a pause.
         """
         name = visit.backend.name
-        self._changes[name] = self._changes.get(name, 0) + 1
         self._catalogue.outdated(name)
-        self._soon(visit)
-
-    def _soon(self, visit: Visit) -> None:
-        """List the server's tools in a task of the gateway's own, one for each server."""
-        name = visit.backend.name
-        if name not in self._asking:
+        if name not in self._background:
             task = asyncio.create_task(self._refresh(visit), name=f"listing {name}")
-            self._asking[name] = task
-            task.add_done_callback(lambda _: self._asking.pop(name, None))
+            self._background[name] = task
+            task.add_done_callback(lambda _: self._background.pop(name, None))
 
     async def _refresh(self, visit: Visit) -> None:
-        name = visit.backend.name
         try:
-            for _ in range(_MOST_CHANGES):
-                changes = self._changes.get(name, 0)
-                await self._ask(visit)
-                if self._changes.get(name, 0) == changes:
-                    return
-                self._catalogue.outdated(name)
+            await self._catch_up(visit)
         except ListingFailed as error:
             log.warning("server.listing_failed", server=visit.backend.name, error=str(error))
+        await asyncio.sleep(WAIT_SECONDS)
+        if not self._catalogue.fresh(
+            visit.backend.name, self._catalogue.changes(visit.backend.name)
+        ):
+            with contextlib.suppress(ListingFailed):
+                await self._catch_up(visit)
 
     async def offered(self, visit: Visit) -> list[dict[str, Any]]:
         """The server's tools as its agents may see them, asked for now; the gateway's own is not
@@ -225,82 +350,193 @@ class Listing:
         Raises:
             ListingFailed: the server did not say.
         """
-        listed = await self._ask(visit)
-        return self._visible(visit.backend.name, listed)
+        asking = self._asked(visit)
+        await _made(asking)
+        listed = asking.task.result() if asking.task is not None else []
+        return self._visible(visit.backend.name, "tool", listed)
 
-    async def _ask(self, visit: Visit) -> list[Any]:
-        tools: list[Any] = []
-        cursor: str | None = None
+    def _asked(self, visit: Visit, *, shared: bool = True) -> _Asking:
+        """The listing under way in this visit's session, begun where there is none. One that is
+        not `shared` begins now, whatever is under way.
+        """
+        key = self._key(visit)
+        if shared and key in self._asking:
+            return self._asking[key]
+        asking = _Asking()
+        asking.task = task = asyncio.create_task(
+            self._ask(visit, asking), name=f"listing {visit.backend.name}"
+        )
+        if key not in self._asking:
+            self._asking[key] = asking
+            task.add_done_callback(lambda _: self._asking.pop(key, None))
+        task.add_done_callback(_heard)
+        return asking
+
+    def _key(self, visit: Visit) -> tuple[str, str, str]:
+        session = visit.session.mark if visit.session is not None else ""
+        return (visit.backend.name, visit.grant.id, session)
+
+    async def _ask(self, visit: Visit, asking: _Asking) -> list[Any]:
+        """Every tool the server lists, which is taken note of.
+
+        Raises:
+            ListingFailed: it does not list them, or more than the gateway takes up.
+        """
+        name = visit.backend.name
+        first = self._request(visit, None)
+        await visit.backend.upstream.ready(first)
+        asking.open.set()
+        changes, began = self._catalogue.changes(name), time.monotonic()
         try:
             async with asyncio.timeout(_LISTING_SECONDS):
-                for _ in range(_MOST_PAGES):
-                    page = await self._page(visit, cursor)
-                    tools += page["tools"]
-                    cursor = page.get("nextCursor")
-                    if not isinstance(cursor, str):
-                        break
+                tools = await self._pages(visit, first)
         except (NotSent, OutcomeUnknown, TimeoutError) as error:
-            raise ListingFailed from error
-        await self._observe(visit, {"tools": tools}, complete=True)
+            raise ListingFailed(why=f"{type(error).__name__}: {error}") from error
+        await self._observe(name, "tool", tools, complete=True, changes=changes)
+        # Another process may have settled, or quarantined, what this one saw nothing of.
+        await self._catalogue.load(name)
+        self._made_at[name] = began
         return tools
 
-    async def _page(self, visit: Visit, cursor: str | None) -> dict[str, Any]:
+    async def _pages(self, visit: Visit, request: Request) -> list[Any]:
+        tools: list[Any] = []
+        cursors: set[str] = set()
+        room = self._max_listing
+        for _ in range(_MOST_PAGES):
+            page, size = await self._page(visit, request, min(room, self._max_result))
+            tools += page["tools"]
+            room -= size
+            cursor = page.get("nextCursor")
+            if not isinstance(cursor, str) or cursor in cursors:  # it goes round in a circle
+                return tools
+            cursors.add(cursor)
+            request = self._request(visit, cursor)
+        raise ListingFailed(why=f"more than {_MOST_PAGES} pages")
+
+    def _request(self, visit: Visit, cursor: str | None) -> Request:
         rpc_id = f"signoff-{secrets.token_hex(8)}"  # never one the agent would choose
         params: dict[str, Any] = {} if cursor is None else {"cursor": cursor}
         headers: dict[str, str] = {}
         if visit.modern:
             meta = visit.message.meta
             params["_meta"] = {
-                key: meta[key] for key in (VERSION_KEY, CAPABILITIES_KEY) if key in meta
+                key: meta[key] for key in (VERSION_KEY, CAPABILITIES_KEY, CLIENT_KEY) if key in meta
             }
             headers = dict(outbound_headers(visit.protocol, "tools/list", params))
         body = canonical({"jsonrpc": "2.0", "id": rpc_id, "method": "tools/list", "params": params})
-        request = visit.request(body, rpc_method="tools/list", rpc_id=rpc_id, headers=headers)
+        return visit.request(body, rpc_method="tools/list", rpc_id=rpc_id, headers=headers)
+
+    async def _page(self, visit: Visit, request: Request, limit: int) -> tuple[dict[str, Any], int]:
+        """One page, and its size in bytes."""
+        if request.rpc_id is None:
+            raise RuntimeError("a request has an id")
         answer = await visit.backend.upstream.send(request)
         try:
             if answer.status != 200:  # noqa: PLR2004 - HTTP
                 raise ListingFailed(answer.status)
-            response = await read_response(answer, rpc_id, limit=self._max_result)
-            listed = _tools(response.body)
+            response = await read_response(answer, request.rpc_id, limit=limit)
+            listed = await _read(response.body, "tools/list")
         finally:
             await answer.aclose()
         if listed is None:
-            raise ListingFailed(answer.status)
-        return listed
+            raise ListingFailed(answer.status, "it answered with an error")
+        return listed, len(response.body)
 
-    async def _observe(self, visit: Visit, listed: dict[str, Any], *, complete: bool) -> None:
-        tools = [tool for tool in listed["tools"] if isinstance(tool, dict)]
-        await self._catalogue.observe(
-            visit.backend.name, tools, complete=complete, now=self._clock.now()
-        )
+    async def _observe(
+        self,
+        server: str,
+        kind: Kind,
+        items: list[Any],
+        *,
+        complete: bool,
+        changes: int | None = None,
+    ) -> None:
+        try:
+            await self._catalogue.observe(
+                server,
+                [item for item in items if isinstance(item, dict)],
+                kind=kind,
+                complete=complete,
+                changes=changes,
+            )
+        except TooManyNames as error:
+            log.warning("server.too_many_names", server=server, kind=kind, error=str(error))
+            raise ListingFailed(why=str(error)) from error
 
-    def _shown(self, server: str, listed: dict[str, Any], *, modern: bool) -> dict[str, Any]:
-        shown = {**listed, "tools": self._visible(server, listed["tools"])}
-        if "nextCursor" not in listed and self._guard.can_hold(server):
+    def _shown(
+        self, server: str, method: str, listed: dict[str, Any], *, modern: bool
+    ) -> dict[str, Any]:
+        kind, member = LISTS[method]
+        shown = {**listed, member: self._visible(server, kind, listed[member])}
+        last = not isinstance(listed.get("nextCursor"), str)
+        if last:
+            shown.pop("nextCursor", None)  # some write null, which is no cursor
+        if kind == "tool" and last and self._guard.can_hold(server):
             shown["tools"].append(dict(AWAIT_DEFINITION))
-        if modern:
+        if kind == "tool" and modern:
             # What is listed depends on the grant and on a policy that may change at any moment.
             shown["cacheScope"] = "private"
             shown["ttlMs"] = 0
         return shown
 
-    def _visible(self, server: str, tools: list[Any]) -> list[dict[str, Any]]:
-        return [
-            tool
-            for tool in tools
-            if isinstance(tool, dict) and not self._guard.hidden(server, tool.get("name"))
-        ]
+    def _visible(self, server: str, kind: Kind, items: list[Any]) -> list[dict[str, Any]]:
+        """What agents may see of these items: their pins, whatever the server says now."""
+        shown: list[dict[str, Any]] = []
+        for item in items:
+            name = named(kind, item) if isinstance(item, dict) else None
+            if name is None or (kind == "tool" and self._guard.hidden(server, name)):
+                continue
+            pin = self._catalogue.pin(server, kind, name)
+            if pin is not None:
+                shown.append(dict(pin.definition))
+        return shown
 
 
-def _tools(body: bytes) -> dict[str, Any] | None:
-    """The result of tools/list, strictly read; None: the server answered with an error."""
+async def _made(asking: _Asking) -> None:
+    """Wait until the listing is made.
+
+    Raises:
+        ListingFailed: it came to nothing, or not in time.
+    """
+    if not await asking.over(WAIT_SECONDS):
+        raise ListingFailed(why=f"no list of tools within {WAIT_SECONDS:g} s")
+
+
+def _plural(method: str) -> str:
+    return "resource templates" if LISTS[method][0] == "template" else method.partition("/")[0]
+
+
+def _instructed(result: dict[str, Any], words: str) -> dict[str, Any]:
+    """A server's account of itself with these instructions, or none."""
+    told = {key: value for key, value in result.items() if key != "instructions"}
+    return {**told, "instructions": words} if words else told
+
+
+def _heard(task: asyncio.Task[list[Any]]) -> None:
+    """Everybody who waited may be gone: an exception then is nobody's to hear."""
+    if not task.cancelled():
+        task.exception()
+
+
+async def _read(body: bytes, method: str) -> dict[str, Any] | None:
+    """The result of a list, strictly read; None: the server answered with an error.
+
+    Raises:
+        Garbage: it is neither.
+    """
+    if len(body) > _LARGE:
+        return await asyncio.to_thread(_result, body, method)
+    return _result(body, method)
+
+
+def _result(body: bytes, method: str) -> dict[str, Any] | None:
     try:
         message = strict_loads(body, max_depth=_DEPTH)
     except BadJson as bad:
-        raise Garbage(f"tools/list: {bad.kind}") from bad
+        raise Garbage(f"{method}: {bad.kind}") from bad
     result = message.get("result")
     if result is None:
         return None
-    if not isinstance(result, dict) or not isinstance(result.get("tools"), list):
-        raise Garbage("tools/list without tools")
+    if not isinstance(result, dict) or not isinstance(result.get(LISTS[method][1]), list):
+        raise Garbage(f"{method} without a list")
     return result

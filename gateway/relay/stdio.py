@@ -7,6 +7,7 @@ stdio process serves the era of its first request only. Knows ids and sessions, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import secrets
@@ -106,6 +107,20 @@ class StdioUpstream:
         if inbox.reading:
             return refused(409, "Conflict: Only one SSE stream is allowed per session")
         return Inbox(inbox, self._limits)
+
+    async def ready(self, request: Request) -> None:
+        """See `upstream.Upstream.ready`."""
+        if self._closed:
+            return
+        if request.protocol in MODERN_PROTOCOL_VERSIONS:
+            owner = "" if self._shared else request.grant
+            lane = self._lane((_MODERN, owner), request.grant, None)
+        else:
+            session = self._session(request)
+            lane = session.lane if isinstance(session, _Session) else None
+        if lane is not None:
+            with contextlib.suppress(NotSent, OutcomeUnknown, Refused):
+                await lane.open()
 
     async def aclose(self) -> None:
         """Stop every process and wait until its tree is gone; under six seconds."""

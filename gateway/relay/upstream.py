@@ -63,4 +63,9 @@ class Upstream(Protocol):
             OutcomeUnknown: it may have left; no answer came. Also raised by `Answer.body`.
         """
 
+    async def ready(self, request: Request) -> None:
+        """Return once the process or session that would take this request is open, or cannot be
+        opened, which `send` then says. Bounded by the opening's own time-out.
+        """
+
     async def aclose(self) -> None: ...

@@ -95,6 +95,8 @@ def test_every_row_of_it_is_there_unchanged(upgraded: Record) -> None:
     with engine.connect() as connection:
         now.reflect(connection)
         for name, rows in TABLES.items():
+            if name == "tool":  # became `pin`: see test_pins_upgraded.py
+                continue
             table = now.tables[name]
             kept = (
                 connection.execute(select(*(table.c[column] for column in rows[0]))) if rows else ()
@@ -204,7 +206,13 @@ def set_back(url: str) -> None:
         intruder.says("DROP INDEX history_ledger")
         intruder.opens_the_history()
         intruder.says("ALTER TABLE history DROP COLUMN subject")
-    for table in ("credential", "decision", '"grant"', "reviewer", "setting", "tool", "tool_class"):
+    intruder.says(
+        "DROP TABLE pin",
+        "CREATE TABLE tool (server TEXT, name TEXT, hash TEXT, definition TEXT, seen_hash TEXT, "
+        "seen_definition TEXT, first_seen BIGINT, changed_at BIGINT, accepted_by TEXT, "
+        "present BOOLEAN)",
+    )
+    for table in ("credential", "decision", '"grant"', "reviewer", "setting", "tool_class"):
         intruder.says(
             f"ALTER TABLE {table} DROP COLUMN row_version", f"ALTER TABLE {table} DROP COLUMN mac"
         )

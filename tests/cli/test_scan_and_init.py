@@ -161,8 +161,8 @@ def _listed(folder: Folder, *definitions: Mapping[str, object]) -> None:
         try:
             catalogue = Catalogue(database)
             await catalogue.load()
-            for number, definition in enumerate(definitions):
-                await catalogue.observe("crm", [definition], complete=True, now=number)
+            for definition in definitions:
+                await catalogue.observe("crm", [definition], complete=True)
         finally:
             await database.close()
 

@@ -24,7 +24,7 @@ async def listed(database: Database, clock: HandClock, *tools: dict[str, Any]) -
     """The catalogue after the server listed these."""
     catalogue = Catalogue(database)
     await catalogue.load()
-    await catalogue.observe("srv", tools, complete=True, now=clock.now())
+    await catalogue.observe("srv", tools, complete=True)
     return catalogue
 
 
@@ -88,12 +88,12 @@ async def test_a_changed_definition_that_is_accepted_takes_the_class_away(
     await catalogue.load()
     assert wipe(catalogue).quarantined
     changed = wipe(catalogue).seen_hash
-    assert await catalogue.accept("srv", "wipe", seen_hash=changed, by="bob")
+    assert await catalogue.accept("srv", {("tool", "wipe"): changed}, by="bob")
     assert wipe(catalogue).settled is None
     assert wipe(catalogue).assessment.risk == "high"
     assert told(database) == [("alice", "Read"), ("", None)]
     # Back to the first definition: what was said of it then is not remembered either.
-    await catalogue.observe("srv", [WIPE], complete=True, now=clock.now())
+    await catalogue.observe("srv", [WIPE], complete=True)
     assert await catalogue.accept("srv", "wipe", seen_hash=wipe(catalogue).seen_hash, by="bob")
     assert wipe(catalogue).settled is None
 

@@ -120,7 +120,7 @@ async def open_place(scene: Scene, folder: Path, rules: str = RULES) -> Place:
     policies = Policies(file, scene.clock)
     catalogue = Catalogue(scene.database)
     for server, definitions in DEFINITIONS.items():
-        await catalogue.observe(server, definitions, complete=True, now=scene.clock.now())
+        await catalogue.observe(server, definitions, complete=True)
     freezes = Freezes(scene.database)
     guard = Guard(
         database=scene.database,

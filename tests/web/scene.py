@@ -4,6 +4,7 @@ looking at the page by hand (`serve.py`); the calls come in by the same function
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +21,17 @@ from approvals.reviewers import People
 from approvals.service import Approvals
 from approvals.store import Database, Transaction
 from approvals.wakeup import Wakeup
-from web.deps import ChangedTool, Deps, FieldDiff, GrantLine, PolicyText, ServerLine, ToolLine
+from web.deps import (
+    ChangedPin,
+    ChangedServer,
+    Changes,
+    Deps,
+    FieldDiff,
+    GrantLine,
+    PolicyText,
+    ServerLine,
+    ToolLine,
+)
 from web.guard import Border
 
 HOSTILE = {
@@ -220,10 +231,11 @@ TOOLS = (
 """What a catalogue might hold: one tool of each fate."""
 
 
-CHANGED = ChangedTool(
-    server="crm",
+CHANGED = ChangedPin(
+    kind="tool",
     name="delete_customer",
     changed_at=1_764_000_000_000,
+    back_at=None,
     pinned_hash="aa" * 32,
     seen_hash="bb" * 32,
     fields=(
@@ -243,9 +255,10 @@ class MemoryDesk:
     def __init__(self) -> None:
         self.lines: dict[str, GrantLine] = {}
         self.frozen: set[tuple[str, str]] = set()
-        self.changes = {("crm", "delete_customer"): CHANGED}
+        self.changed = {("crm", "delete_customer"): CHANGED}
         self.accepted: list[tuple[str, str, str, str]] = []
         self.classes: dict[tuple[str, str], tuple[str, str, str]] = {}
+        self.kept: list[tuple[str, str, str, str]] = []
 
     async def grants(self) -> list[GrantLine]:
         return list(self.lines.values())
@@ -295,8 +308,8 @@ class MemoryDesk:
             ),
         ]
 
-    async def changed(self, server: str, tool: str) -> ChangedTool | None:
-        return self.changes.get((server, tool))
+    async def changed_servers(self) -> list[ChangedServer]:
+        return [ChangedServer(server, 1, 0) for server, _ in self.changed]
 
     async def classify(
         self, server: str, tool: str, kind: str, seen_hash: str, by: Reviewer
@@ -304,13 +317,29 @@ class MemoryDesk:
         self.classes[server, tool] = (kind, seen_hash, by.id)
         return True
 
-    async def accept(self, server: str, tool: str, seen_hash: str, by: Reviewer) -> bool:
-        change = self.changes.get((server, tool))
-        if change is None or change.seen_hash != seen_hash:
+    async def changes(self, server: str, tool: str = "") -> Changes | None:
+        found = [
+            pin for (of, name), pin in self.changed.items() if of == server and tool in ("", name)
+        ]
+        return Changes(server=server, pins=tuple(found), digest=_digest(found)) if found else None
+
+    async def settle(
+        self, server: str, tool: str, digest: str, *, keep: bool, by: Reviewer
+    ) -> bool:
+        found = await self.changes(server, tool)
+        if found is None or found.digest != digest:
             return False
-        del self.changes[server, tool]
-        self.accepted.append((server, tool, seen_hash, by.id))
+        for pin in found.pins:
+            del self.changed[server, pin.name]
+            settled = self.kept if keep else self.accepted
+            settled.append((server, pin.name, pin.seen_hash, by.id))
         return True
+
+
+def _digest(found: list[ChangedPin]) -> str:
+    if len(found) == 1:
+        return found[0].seen_hash
+    return hashlib.sha256("".join(pin.seen_hash for pin in found).encode()).hexdigest()
 
 
 async def tools() -> tuple[ToolLine, ...]:

@@ -57,12 +57,37 @@ async def test_a_definition_that_changed_again_is_shown_again(
     office: Door, desk: MemoryDesk
 ) -> None:
     visit = await office.signed_in("alice")
-    desk.changes["crm", "delete_customer"] = replace(CHANGED, seen_hash="cc" * 32)
+    desk.changed["crm", "delete_customer"] = replace(CHANGED, seen_hash="cc" * 32)
     answer = await accept(visit, CHANGED.seen_hash)
     assert answer.status_code == 409
     assert "Nothing was accepted" in answer.text
     assert f'name="seen" value="{"cc" * 32}"' in answer.text
     assert desk.accepted == []
+
+
+async def test_all_that_a_server_changed_is_shown_and_settled_on_one_page(
+    office: Door, desk: MemoryDesk
+) -> None:
+    prompt = replace(CHANGED, kind="prompt", name="sum", seen_hash="dd" * 32)
+    desk.changed["crm", "sum"] = prompt
+    visit = await office.signed_in("alice")
+    assert 'href="/tools/changed?server=crm"' in (await visit.get("/tools")).text
+    page = (await visit.get("/tools/changed?server=crm")).text
+    assert stray(page) == ""
+    assert "2 definitions changed" in page
+    changes = await desk.changes("crm")
+    assert changes is not None
+    assert f'name="seen" value="{changes.digest}"' in page
+    assert (await accept(visit, CHANGED.seen_hash, tool="")).status_code == 409
+    assert (await accept(visit, changes.digest, tool="")).status_code == 303
+    assert [name for _, name, _, _ in desk.accepted] == ["delete_customer", "sum"]
+
+
+async def test_an_approver_stays_with_what_is_pinned(office: Door, desk: MemoryDesk) -> None:
+    visit = await office.signed_in("alice")
+    assert (await accept(visit, CHANGED.seen_hash, choice="keep")).status_code == 303
+    assert desk.accepted == []
+    assert desk.kept == [("crm", "delete_customer", CHANGED.seen_hash, "alice")]
 
 
 async def test_a_viewer_sees_the_difference_and_accepts_nothing(
@@ -94,7 +119,7 @@ async def test_the_gateways_desk_compares_and_pins(scene: Scene, tmp_path: Path)
     first = {"name": "pay", "description": "Pays", "inputSchema": {"type": "object"}}
     later = {**first, "description": "Pays twice", "annotations": {"readOnlyHint": True}}
     for definition in (first, later):
-        await catalogue.observe("bank", [definition], complete=True, now=scene.clock.now())
+        await catalogue.observe("bank", [definition], complete=True)
     desk = Desk(
         database=scene.database,
         grants=Grants(scene.database, scene.clock),
@@ -104,16 +129,17 @@ async def test_the_gateways_desk_compares_and_pins(scene: Scene, tmp_path: Path)
         servers=Servers(servers={}),
     )
     alice = Reviewer(id="alice", role="approver")
-    shown = await desk.changed("bank", "pay")
-    assert shown is not None
+    changes = await desk.changes("bank", "pay")
+    assert changes is not None
+    shown = changes.pins[0]
     assert [(one.path, one.before, one.after) for one in shown.fields] == [
         ("annotations", None, '{"readOnlyHint": true}'),
         ("description", "Pays", "Pays twice"),
     ]
-    assert not await desk.accept("bank", "pay", shown.pinned_hash, alice)
-    assert await desk.accept("bank", "pay", shown.seen_hash, alice)
-    assert await desk.changed("bank", "pay") is None
-    assert await desk.changed("bank", "nothing") is None
+    assert not await desk.settle("bank", "pay", shown.pinned_hash, keep=False, by=alice)
+    assert await desk.settle("bank", "pay", shown.seen_hash, keep=False, by=alice)
+    assert await desk.changes("bank", "pay") is None
+    assert await desk.changes("bank", "nothing") is None
     tool = catalogue.tool("bank", "pay")
     assert tool is not None
     assert (tool.quarantined, tool.accepted_by) == (False, "alice")

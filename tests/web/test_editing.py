@@ -15,10 +15,11 @@ from sqlalchemy import update
 
 from approvals.digest import canonical
 from approvals.editing import Edited, edited, fields_of
+from approvals.fingerprint import fingerprint
 from approvals.model import Approval, State, Terms
 from approvals.redact import masked
 from approvals.rows import APPROVAL
-from gateway.catalogue import Catalogue, definition_hash
+from gateway.catalogue import Catalogue
 from gateway.freeze import Freezes
 from gateway.guard import Guard
 from gateway.inputschema import fault
@@ -89,9 +90,7 @@ class Place:
         made = self.scene.held("pay", arguments, server="bank", terms=given, effect=effect)
         self.scene.database.journal.write_now(
             lambda tx: tx.connection.execute(
-                update(APPROVAL)
-                .where(APPROVAL.c.id == made.id)
-                .values(tool_hash=definition_hash(PAY))
+                update(APPROVAL).where(APPROVAL.c.id == made.id).values(tool_hash=fingerprint(PAY))
             )
         )
         return made
@@ -107,7 +106,7 @@ async def place(scene: Scene, tmp_path: Path) -> Place:
     file = tmp_path / "policy.json"
     file.write_text(json.dumps(POLICY))
     catalogue = Catalogue(scene.database)
-    await catalogue.observe("bank", [PAY], complete=True, now=scene.clock.now())
+    await catalogue.observe("bank", [PAY], complete=True)
     guard = Guard(
         database=scene.database,
         policies=Policies(file, scene.clock),

@@ -70,6 +70,7 @@ def router(office: Office) -> APIRouter:
             viewer,
             "tools.html",
             groups=groups,
+            changed=await deps.desk.changed_servers() if deps.desk is not None else (),
             summary=summary,
             reviewable=deps.desk is not None,
             classes=CLASSES if viewer.reviewer.role == "admin" and deps.desk is not None else (),

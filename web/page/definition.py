@@ -1,11 +1,12 @@
-"""A tool whose definition changed: the difference, and the form that accepts what was shown.
+"""What a server changed: the difference, of one tool or of all at once, and the form that accepts
+what was shown, or stays with what was pinned.
 
-The tool stays refused until then. The desk compares and pins; this page shows and asks.
+A changed tool stays refused until then. The desk compares and pins; this page shows and asks.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
@@ -21,7 +22,7 @@ _Asked = Annotated[str, Query(max_length=400)]
 
 def add(routes: APIRouter, office: Office, desk: Desk) -> None:
     @routes.get("/tools/changed")
-    async def changed(request: Request, server: _Asked, tool: _Asked) -> Response:
+    async def changed(request: Request, server: _Asked, tool: _Asked = "") -> Response:
         viewer = await office.sessions.of_page(request)
         return await _difference(office, desk, request, viewer, server, tool)
 
@@ -29,8 +30,9 @@ def add(routes: APIRouter, office: Office, desk: Desk) -> None:
     async def accept(
         request: Request,
         server: _Name,
-        tool: _Name,
         seen: Annotated[str, Form(min_length=64, max_length=64)],
+        tool: _Name = "",
+        choice: Annotated[Literal["accept", "keep"], Form()] = "accept",
         csrf: _Name = "",
     ) -> Response:
         viewer = await office.sessions.of_page(request)
@@ -38,7 +40,8 @@ def add(routes: APIRouter, office: Office, desk: Desk) -> None:
         if not _may(viewer):
             notice = Notice("Your role may look, but not decide. Nothing was accepted.", "bad")
             return await _difference(office, desk, request, viewer, server, tool, notice, 403)
-        if await desk.accept(server, tool, seen, viewer.reviewer):
+        keep = choice == "keep"
+        if await desk.settle(server, tool, seen, keep=keep, by=viewer.reviewer):
             return RedirectResponse("/tools", 303)
         notice = Notice(
             "Nothing was accepted: this is not what the server says now. Look at it again.", "bad"
@@ -60,16 +63,17 @@ async def _difference(
     notice: Notice | None = None,
     status: int = 200,
 ) -> Response:
-    found = await desk.changed(server, tool)
+    found = await desk.changes(server, tool)
     if found is None and notice is None:
-        sentence = "Its definition is the one that was accepted, or no server listed it."
+        sentence = "What is pinned is what was accepted, or no server listed it."
         return await office.message(request, viewer, 404, "Nothing to accept", sentence)
     return await office.page(
         request,
         viewer,
         "definition.html",
         status,
-        changed=found,
+        changes=found,
+        tool=tool,
         notice=notice,
         may=_may(viewer),
     )

@@ -6,7 +6,9 @@ the same call on both sides: one request, whatever it takes to have it answered.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
@@ -18,6 +20,7 @@ from gateway.relay.bridge.modern_agent import ModernAgents
 from gateway.relay.bridge.opening import WrongEra
 from gateway.relay.bridge.pool import Pool
 from gateway.relay.bridge.talk import Answered, NotModern
+from gateway.relay.bridge.translate import MODERN
 from gateway.relay.bridge.wire import decoded, whole
 from gateway.relay.exchange import read_json, read_response
 from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request, Upstream
@@ -82,6 +85,17 @@ class Bridge:
         if request.rpc_method == "initialize":
             return await self._initialize(request)
         return await self._upstream.send(request)
+
+    async def ready(self, request: Request) -> None:
+        """See `upstream.Upstream.ready`."""
+        if request.protocol in MODERN_VERSIONS:
+            with contextlib.suppress(NotSent, OutcomeUnknown):
+                if await self._eras.learn(request.grant) is False:
+                    await self._modern_agents.ready(request)
+                    return
+        elif request.session.startswith(MARK):  # its requests travel as a modern agent's
+            request = replace(request, protocol=MODERN)
+        await self._upstream.ready(request)
 
     async def aclose(self) -> None:
         self._modern_agents.close()

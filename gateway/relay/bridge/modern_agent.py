@@ -15,7 +15,7 @@ from approvals.digest import canonical, sha256
 from gateway.jsonrpc import encode_call
 from gateway.message import CAPABILITIES_KEY, CLIENT_KEY, ErrorCode
 from gateway.relay.bridge.flight import Flight
-from gateway.relay.bridge.line import SessionGone
+from gateway.relay.bridge.line import Line, SessionGone
 from gateway.relay.bridge.listen import Listening
 from gateway.relay.bridge.pool import Pool
 from gateway.relay.bridge.seal import Bound, States
@@ -93,6 +93,14 @@ class ModernAgents:
             return await self._resume(request, method, rpc_id, params)
         return await self._on_a_session(request, method, rpc_id, params)
 
+    async def ready(self, request: Request) -> None:
+        """Open the session this request would travel on.
+
+        Raises:
+            NotSent: it cannot be opened.
+        """
+        await self._line(request, whole((decoded(request.body) or {}).get("params")))
+
     def close(self) -> None:
         """Cancel what waits for answers that will not come any more."""
         for parked in list(self._parked.values()):
@@ -114,7 +122,7 @@ class ModernAgents:
         meta = whole(params.get("_meta"))
         declared = client_capabilities(whole(meta.get(CAPABILITIES_KEY)))
         program = whole(meta.get(CLIENT_KEY))
-        line = await self._pool.line(request.grant, declared, program)
+        line = await self._line(request, params)
         match method:
             case "server/discover":
                 result = discovered(line.opened, notices=line.notices)
@@ -139,6 +147,11 @@ class ModernAgents:
         )
         flight.depart(_body(flight.own_id, method, params))
         return await flight.round(rpc_id, identifier(meta.get("progressToken")), level)
+
+    async def _line(self, request: Request, params: Json) -> Line:
+        meta = whole(params.get("_meta"))
+        declared = client_capabilities(whole(meta.get(CAPABILITIES_KEY)))
+        return await self._pool.line(request.grant, declared, whole(meta.get(CLIENT_KEY)))
 
     # Calls that wait for an answer.
 

@@ -26,7 +26,7 @@ from gateway.paramheaders import HeaderParam
 from gateway.refusals import AWAIT_TOOL
 from gateway.relay.dispatch import Dispatch
 from gateway.relay.holding import Holding
-from gateway.relay.listing import AWAIT_DEFINITION, Listing, ListingFailed
+from gateway.relay.listing import AWAIT_DEFINITION, LISTS, Listing, ListingFailed
 from gateway.relay.response import reply
 from gateway.relay.together.arrival import Arrival, Down, nowhere
 from gateway.relay.together.bundle import Bundles, NotOpened
@@ -134,7 +134,7 @@ class Together:
     async def _modern(self, arrival: Arrival, method: str) -> None:
         """What only 2026-07-28 has."""
         if method == "server/discover":
-            await discover(arrival, self._max_result)
+            await discover(arrival, self._max_result, self._listing)
         elif method == "subscriptions/listen":
             await self.streams.listen(arrival)
         elif method.startswith("tasks/"):
@@ -145,7 +145,7 @@ class Together:
     async def _legacy(self, arrival: Arrival, method: str) -> None:
         """What only the revisions with sessions have."""
         if method == "initialize":
-            await initialize(arrival, self.bundles)
+            await initialize(arrival, self.bundles, self._listing)
         elif method == "ping":
             await arrival.answer({})
         elif method == "logging/setLevel":
@@ -225,10 +225,11 @@ class Together:
         if not await self._offers(arrival, server, method):
             return []
         visit = await arrival.visit(server)
-        if method != "tools/list":
-            return await pages(visit, method, self._max_result)
         try:
-            return await self._listing.offered(visit)
+            if method == "tools/list":
+                return await self._listing.offered(visit)
+            items = await pages(visit, method, self._max_result)
+            return await self._listing.pinned(server, method, items) if method in LISTS else items
         except ListingFailed as error:
             lost = error.status == 404 and visit.session is not None  # noqa: PLR2004 - HTTP
             raise (SessionLost if lost else Unlisted)(str(error)) from error

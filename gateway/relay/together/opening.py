@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gateway.jsonrpc import LEGACY_VERSIONS, MODERN_VERSIONS, ErrorCode, client_of
+from gateway.relay.listing import Listing
 from gateway.relay.tasks import advertised
 from gateway.relay.together.arrival import IDENTITY, Arrival
 from gateway.relay.together.bundle import Bundles, Opened
@@ -22,7 +23,7 @@ _LISTS = ("tools", "prompts", "resources")
 _PASSED = ("completions", "logging")
 
 
-async def initialize(arrival: Arrival, bundles: Bundles) -> None:
+async def initialize(arrival: Arrival, bundles: Bundles, listing: Listing) -> None:
     """Open a legacy session (2025-11-25, basic/lifecycle) and with it, as far as they are there,
     one of each server.
     """
@@ -46,12 +47,13 @@ async def initialize(arrival: Arrival, bundles: Bundles) -> None:
         "capabilities": merged([one.capabilities for one in opened.values()]),
         "serverInfo": dict(IDENTITY),
     }
-    words = instructions({server: one.instructions for server, one in opened.items()})
+    said = {server: {"instructions": one.instructions} for server, one in opened.items()}
+    words = instructions(await _pinned(listing, said))
     sealed = bundles.sealed(arrival.grant, bundle, capabilities)
     await _answer(arrival, result, words, found.missing, sealed)
 
 
-async def discover(arrival: Arrival, limit: int) -> None:
+async def discover(arrival: Arrival, limit: int, listing: Listing) -> None:
     """Answer `server/discover` (2026-07-28, basic/discovery)."""
 
     async def ask(server: str) -> dict[str, Any]:
@@ -64,8 +66,8 @@ async def discover(arrival: Arrival, limit: int) -> None:
     found = await gather(arrival.backends, ask, seconds=OPENING_SECONDS)
     capabilities = merged([one.get("capabilities") for one in found.answers.values()])
     result = advertised({"supportedVersions": list(MODERN_VERSIONS), "capabilities": capabilities})
-    words = {server: one.get("instructions") for server, one in found.answers.items()}
-    await _answer(arrival, result, instructions(words), found.missing)
+    words = instructions(await _pinned(listing, found.answers))
+    await _answer(arrival, result, words, found.missing)
 
 
 def merged(capabilities: Iterable[Any]) -> dict[str, Any]:
@@ -87,6 +89,12 @@ def instructions(words: Mapping[str, Any]) -> str:
     """Each server's instructions under its name."""
     parts = [f"## {server}\n{text}" for server, text in words.items() if text]
     return "\n\n".join(parts)
+
+
+async def _pinned(listing: Listing, said: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Each server's instructions as agents may see them."""
+    told = {server: await listing.instructed(server, one) for server, one in said.items()}
+    return {server: one.get("instructions") for server, one in told.items()}
 
 
 async def _answer(
