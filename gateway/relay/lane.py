@@ -16,6 +16,7 @@ from typing import Any
 from gateway.relay.channel import Channel, Limits, Message
 from gateway.relay.mailbox import Ended, Letter, Mailbox
 from gateway.relay.process import Command, End
+from gateway.relay.room import Use
 from gateway.relay.upstream import NotSent, OutcomeUnknown
 
 LONGEST_DELAY = 30.0
@@ -70,11 +71,13 @@ class Lane:
         command: Command,
         limits: Limits,
         *,
+        owner: str,
         pace: Pace,
         greeting: Greeting | None,
         own: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
-        """`own` takes a process's task over until it is done."""
+        """`owner`: the grant it is for. `own` takes a process's task over until it is done."""
+        self.owner = owner
         self._command = command
         self._limits = limits
         self._pace = pace
@@ -98,12 +101,19 @@ class Lane:
         return self._made if self._channel is None else max(self._made, self._channel.touched)
 
     @property
+    def use(self) -> Use:
+        """Whether something is in flight, or somebody listens."""
+        if self._opening is not None and not self._opening.done():
+            return Use.BUSY
+        if self._channel is not None and self._channel.process.alive and self._channel.busy:
+            return Use.BUSY
+        reading = any(inbox.reading for inbox in self.inboxes.values())
+        return Use.LISTENING if reading else Use.IDLE
+
+    @property
     def idle(self) -> bool:
         """Nothing in flight and nobody listening."""
-        if self._opening is not None and not self._opening.done():
-            return False
-        busy = self._channel is not None and self._channel.process.alive and self._channel.busy
-        return not busy and not any(inbox.reading for inbox in self.inboxes.values())
+        return self.use is Use.IDLE
 
     async def open(self) -> Channel:
         """The living process, started (again) where there is none.

@@ -22,6 +22,7 @@ from gateway.relay.channel import Channel, Limits, Message, encode
 from gateway.relay.lane import Greeting, Lane, Pace, Refused
 from gateway.relay.mailbox import Mailbox
 from gateway.relay.process import Command
+from gateway.relay.room import Place, Use, first_to_go
 from gateway.relay.stdio_answer import Inbox, Stream, refused
 from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request
 from gateway.relay.whole import Whole, accepted
@@ -142,7 +143,7 @@ class StdioUpstream:
         lane = self._lane(key, grant, Greeting(message))
         if lane is None:
             return refused(503, "Too many processes of this server are in use")
-        self._make_room_for_a_session()
+        self._make_room_for_a_session(grant)
         lane.inboxes[identifier] = Mailbox(limit=self._limits.line)
         session = self._sessions[identifier] = _Session(grant, lane, time.monotonic())
         try:
@@ -206,11 +207,16 @@ class StdioUpstream:
         if self._lanes.get(key) is session.lane and not session.lane.inboxes:
             self._drop(key)
 
-    def _make_room_for_a_session(self) -> None:
-        """Of a shared process; the least recently used goes, and is told 404 when it returns."""
-        if len(self._sessions) >= self._limits.sessions:
-            oldest = min(self._sessions, key=lambda each: self._sessions[each].used)
-            self._end(oldest, self._sessions[oldest])
+    def _make_room_for_a_session(self, grant: str) -> None:
+        """Of a shared process; whose session goes is told 404 when it returns."""
+        most = self._limits.sessions
+        if len(self._sessions) >= most:
+            places = {
+                key: Place(each.grant, Use.IDLE, each.used) for key, each in self._sessions.items()
+            }
+            gone = first_to_go(places, grant, most=most)
+            if gone is not None:
+                self._end(gone, self._sessions[gone])
 
     # The modern era: grants.
 
@@ -243,14 +249,19 @@ class StdioUpstream:
         if (lane := self._lanes.get(key)) is not None:
             return lane
         if len(self._lanes) >= self._limits.processes:
-            idle = [each for each, lane in self._lanes.items() if lane.idle]
-            if not idle:
+            places = {
+                each: Place(lane.owner, lane.use, lane.touched)
+                for each, lane in self._lanes.items()
+            }
+            gone = first_to_go(places, grant, most=self._limits.processes)
+            if gone is None:
                 return None
-            self._drop(min(idle, key=lambda each: self._lanes[each].touched))
+            log.info("stdio.evicted", extra={"server": self.name, "use": places[gone].use.name})
+            self._drop(gone)
         # A grant that makes its processes crash slows down nobody else.
         pace = self._paces.setdefault("" if self._shared else grant, Pace())
         lane = self._lanes[key] = Lane(
-            self._command, self._limits, pace=pace, greeting=greeting, own=self._own
+            self._command, self._limits, owner=grant, pace=pace, greeting=greeting, own=self._own
         )
         if self._sweeper is None:
             self._sweeper = asyncio.create_task(self._sweep(), name=f"stdio {self.name} sweep")

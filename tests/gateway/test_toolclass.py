@@ -94,7 +94,7 @@ async def test_a_changed_definition_that_is_accepted_takes_the_class_away(
     assert told(database) == [("alice", "Read"), ("", None)]
     # Back to the first definition: what was said of it then is not remembered either.
     await catalogue.observe("srv", [WIPE], complete=True)
-    assert await catalogue.accept("srv", "wipe", seen_hash=wipe(catalogue).seen_hash, by="bob")
+    assert await catalogue.accept("srv", {("tool", "wipe"): wipe(catalogue).seen_hash}, by="bob")
     assert wipe(catalogue).settled is None
 
 

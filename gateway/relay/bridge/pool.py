@@ -15,6 +15,7 @@ from approvals.digest import canonical, sha256
 from gateway.relay.bridge.line import Line
 from gateway.relay.bridge.opening import open_line
 from gateway.relay.bridge.wire import Json
+from gateway.relay.room import Place, Use, first_to_go
 from gateway.relay.upstream import NotSent, Upstream
 
 log = structlog.get_logger()
@@ -53,7 +54,7 @@ class Pool:
             self._close(key)
         opening = self._opening.get(key)
         if opening is None:
-            self._make_room()
+            self._make_room(grant)
             # A task of its own: whoever waits may go away, others wait for the same opening.
             opening = asyncio.create_task(
                 self._open(key, capabilities, client), name=f"{self._upstream.name} opening"
@@ -88,13 +89,17 @@ class Pool:
         if not task.cancelled():
             task.exception()  # everybody who waited may be gone
 
-    def _make_room(self) -> None:
+    def _make_room(self, grant: str) -> None:
         if len(self._lines) + len(self._opening) < MOST_LINES:
             return
-        idle = [key for key, line in self._lines.items() if line.idle]
-        if not idle:
+        places = {
+            key: Place(key[0], Use.IDLE if line.idle else Use.BUSY, line.used)
+            for key, line in self._lines.items()
+        }
+        gone = first_to_go(places, grant, most=MOST_LINES)
+        if gone is None:
             raise NotSent(f"{self._upstream.name}: too many sessions are in use")
-        self._close(min(idle, key=lambda each: self._lines[each].used))
+        self._close(gone)
 
     def _close(self, key: Key) -> None:
         task = asyncio.create_task(self._lines.pop(key).close(), name="session end")
