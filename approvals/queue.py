@@ -87,6 +87,7 @@ __all__ = [
     "unsettled",
     "unsettled_like",
     "withdraw",
+    "withdrawn_since",
 ]
 
 _TOLD_ATTACHES: Final = 3  # attaches the history tells; a poller would fill it otherwise
@@ -153,10 +154,13 @@ def is_open(approval: Approval) -> bool:
     return claimable or approval.delivery is Delivery.UNDELIVERED
 
 
-def remembered_denial(tx: Transaction, digest: str, now: Millis) -> Approval | None:
+def remembered_denial(
+    tx: Transaction, digest: str, now: Millis, *, told: bool = True
+) -> Approval | None:
     """The denial that still answers this call, its attempts counted one up; None if there is none.
 
-    Only the latest approval of the call speaks: what was approved since is not denied.
+    Only the latest approval of the call speaks: what was approved since is not denied. Not `told`,
+    the repetition is neither counted nor recorded.
     """
     row = (
         tx.connection.execute(
@@ -173,6 +177,8 @@ def remembered_denial(tx: Transaction, digest: str, now: Millis) -> Approval | N
     denial = approval_of(row)
     if (denial.decided_at or 0) + denial.terms.deny_memory * 1000 <= now:
         return None
+    if not told:
+        return denial
     return change(
         tx,
         denial,
@@ -193,6 +199,18 @@ def count_open(tx: Transaction, grant: str) -> int:
         )
     ).scalar_one()
     return int(found)
+
+
+def withdrawn_since(tx: Transaction, grant: str, since: Millis) -> list[Millis]:
+    """When the grant's calls were held that were so since then, and were withdrawn."""
+    found = tx.connection.execute(
+        select(APPROVAL.c.created_at).where(
+            APPROVAL.c.grant_id == grant,
+            APPROVAL.c.state == str(State.WITHDRAWN),
+            APPROVAL.c.created_at > since,
+        )
+    )
+    return list(found.scalars())
 
 
 def open_approval(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from json import loads
 from typing import Any, Final
 
 from approvals import effects, queue, tasks
@@ -27,6 +28,12 @@ from gateway.requeststate import ANSWER_SECONDS
 
 _ID_BYTES: Final = 12
 _IDS_AT_ONCE: Final = 64
+
+_WHOLE: Final = 4_096  # characters of a refused call's arguments that its row keeps whole
+_HEAD: Final = 1_024  # characters kept of longer ones
+
+WITHDRAWN_WITHIN: Final[Millis] = 600_000
+"""The time in which a grant may take back `max_withdrawn` of its held calls."""
 
 RETRY_PENDING: Final = 30
 """Seconds; a person decides one of several waiting calls in about that time."""
@@ -92,6 +99,8 @@ class Admission:
     follow: Mapping[str, Any] | None
     retried: Retried | None
     call_id: str  # should it be allowed
+    told: bool  # a refusal has a row of its own
+    max_withdrawn: int
 
     def event(self, event: str, ruling: Ruling, **fields: Any) -> Event:
         call = self.call
@@ -113,6 +122,14 @@ class Admission:
             **fields,
         )
 
+    def refusal(self, event: str, ruling: Ruling, **fields: Any) -> Event:
+        """The row of a refused call: of large arguments it keeps the digest and a head."""
+        row = self.event(event, ruling, **fields)
+        if len(self.masked) <= _WHOLE:
+            return row
+        kept = {"head": self.masked[:_HEAD], "characters": len(self.masked)}
+        return row._replace(arguments=None, data=canonical({"arguments": kept}).decode())
+
 
 def call_ids() -> Iterator[str]:
     """Ids for allowed calls: 96 random bits each. Never ends; for one thread.
@@ -128,16 +145,16 @@ def call_ids() -> Iterator[str]:
 
 def record_denial(admission: Admission, ruling: Ruling, tx: Transaction) -> Refused:
     """The policy says no."""
-    tx.append(admission.event("denied", ruling, verdict="deny"))
+    tx.append(admission.refusal("denied", ruling, verdict="deny"))
     return Refused(answers.denied(ruling))
 
 
 def _limited(
     admission: Admission, ruling: Ruling, full: limits.OverLimit, tx: Transaction
 ) -> Refused:
-    tx.append(
-        admission.event("limited", replace(ruling, rule=full.limit.pointer), verdict="limited")
-    )
+    if admission.told:
+        ruled = replace(ruling, rule=full.limit.pointer)
+        tx.append(admission.refusal("limited", ruled, verdict="limited"))
     return Refused(answers.limited(ruling, full.limit, full.retry_after))
 
 
@@ -217,10 +234,12 @@ def _taken(
         return None
     was = "hold" if isinstance(verdict, Hold) else "allow"
     told = {"after": f"{mark.state}:{mark.holder}", "effect": mark.key, "was": was}
-    event = admission.event(
-        "limited", verdict.ruling, verdict="limited", outcome=f"effect_{mark.state}"
-    )
-    tx.append(event._replace(data=canonical(told).decode()))
+    if admission.told:
+        row = admission.refusal(
+            "limited", verdict.ruling, verdict="limited", outcome=f"effect_{mark.state}"
+        )
+        kept = loads(row.data) if row.data is not None else {}
+        tx.append(row._replace(data=canonical({**kept, **told}).decode()))
     if mark.state is EffectState.TAKEN:
         return Refused(answers.effect_taken(verdict.ruling, mark, queue.EFFECT_RETRY))
     return Refused(answers.effect_done(verdict.ruling, mark))
@@ -253,7 +272,7 @@ def record_held(admission: Admission, verdict: Hold, tx: Transaction) -> Held | 
     if found is not None:
         attached = queue.attach(tx, found.id, until=until, to=admission.process)
         return Held(_followed(admission, attached, tx), hold)
-    denial = queue.remembered_denial(tx, admission.digest, tx.now)
+    denial = queue.remembered_denial(tx, admission.digest, tx.now, told=admission.told)
     if denial is not None:
         return Refused(answers.denied_by(denial))
     mark = _other(admission, verdict, tx)
@@ -264,8 +283,16 @@ def record_held(admission: Admission, verdict: Hold, tx: Transaction) -> Held | 
     if full is not None:
         return _limited(admission, ruling, full, tx)
     if queue.count_open(tx, call.grant) >= admission.max_pending:
-        tx.append(admission.event("limited", ruling, verdict="limited", outcome="max_pending"))
+        if admission.told:
+            row = admission.refusal("limited", ruling, verdict="limited", outcome="max_pending")
+            tx.append(row)
         return Refused(answers.too_many_pending(ruling, admission.max_pending, RETRY_PENDING))
+    again = _withdrew_too_much(admission, tx)
+    if again is not None:
+        if admission.told:
+            row = admission.refusal("limited", ruling, verdict="limited", outcome="max_withdrawn")
+            tx.append(row)
+        return Refused(answers.too_many_withdrawn(ruling, admission.max_withdrawn, again))
     approval = queue.open_approval(
         tx,
         call=call,
@@ -278,6 +305,17 @@ def record_held(admission: Admission, verdict: Hold, tx: Transaction) -> Held | 
         attached_to=admission.process,
     )
     return Held(_followed(admission, approval, tx), hold)
+
+
+def _withdrew_too_much(admission: Admission, tx: Transaction) -> int | None:
+    """Seconds until the grant may have another call held; None: now. Each one is a card for
+    people, and an agent that has calls held and takes them back only costs their time.
+    """
+    opened = queue.withdrawn_since(tx, admission.call.grant, tx.now - WITHDRAWN_WITHIN)
+    if len(opened) < admission.max_withdrawn:
+        return None
+    frees = sorted(opened)[-admission.max_withdrawn]  # when this one is old enough, there is room
+    return max(1, -(-(frees + WITHDRAWN_WITHIN - tx.now) // 1000))
 
 
 def _followed(admission: Admission, approval: Approval, tx: Transaction) -> Approval:

@@ -82,6 +82,12 @@ def too_many_pending(ruling: Ruling, pending: int, retry_after: int) -> Refusal:
     return Refusal(refusals.text_for_busy(pending, retry_after), meta)
 
 
+def too_many_withdrawn(ruling: Ruling, withdrawn: int, retry_after: int) -> Refusal:
+    """The grant took back as many held calls as it may."""
+    meta = decision_meta(verdict="limited", ruling=ruling, retry_after=retry_after)
+    return Refusal(refusals.text_for_withdrawn(withdrawn, retry_after), meta)
+
+
 def pending(approval: Approval, *, url: str) -> Refusal:
     """Nobody has decided yet, and the agent must be let go."""
     text = refusals.text_for_pending(approval.id, approval.ruling.reason, approval.expires_at)

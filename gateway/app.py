@@ -153,6 +153,7 @@ async def open_gateway(
             catalogue=catalogue,
             default_hold=settings.hold,
             max_pending=settings.max_pending,
+            max_withdrawn=settings.max_withdrawn,
             lease_seconds=settings.lease_seconds,
             process=process,
         )

@@ -59,6 +59,7 @@ from gateway.policy.limit import Charge
 from gateway.policy.rules import Policy
 from gateway.refusals import reads_as_ours
 from gateway.reload import Policies
+from gateway.tally import Tally
 
 UNKNOWN = "(unknown argument)"
 """The rule that refuses a name which the tool's definition does not know and does not allow."""
@@ -96,6 +97,7 @@ class Guard:
         trusted: frozenset[str],
         default_hold: int,
         max_pending: int,
+        max_withdrawn: int = 60,
         lease_seconds: float,
         process: str,
     ) -> None:
@@ -112,6 +114,9 @@ class Guard:
         self._causing: set[str] = set()  # allowed calls with an effect that this process sends
         self._owners: set[str] = set()  # of the claims this process is sending
         self._call_ids = call_ids()
+        self._clock = database.clock
+        self._tally = Tally()
+        self._max_withdrawn = max_withdrawn
         self.lease_ms = int(lease_seconds * 1000)
         """For how long a claim stands without a sign of life of the gateway that made it."""
 
@@ -184,18 +189,39 @@ class Guard:
             follow=follow,
             retried=retried,
             call_id=next(self._call_ids),
+            told=not self._tally.full(call.grant, self._clock.now()),
+            max_withdrawn=self._max_withdrawn,
         )
+        ruled: Allowed | Held | Refused | Spent
         match verdict:
             case Deny(ruling=ruling):
-                return await self._journal.write(partial(record_denial, admission, ruling))
+                if admission.told:
+                    ruled = await self._journal.write(partial(record_denial, admission, ruling))
+                else:  # told later, together with others
+                    ruled = Refused(answers.denied(ruling))
             case Allow(claim=None):
-                return await self._journal.write(
+                ruled = await self._journal.write(
                     partial(record_allowed, admission, verdict, policy)
                 )
             case Allow():
-                return await self._admit_once(admission, verdict, policy)
+                ruled = await self._admit_once(admission, verdict, policy)
             case Hold():
-                return await self._journal.write(partial(record_held, admission, verdict))
+                ruled = await self._journal.write(partial(record_held, admission, verdict))
+        return self._refused(admission, ruled) if isinstance(ruled, Refused) else ruled
+
+    def _refused(self, admission: Admission, refused: Refused) -> Refused:
+        """Count a refusal."""
+        now = self._clock.now()
+        rule = str(refused.refusal.meta.get("rule", ""))
+        over = self._tally.refused(admission.call, rule, now, told=admission.told)
+        if over is not None:
+            self._journal.post(partial(_append, over))
+        return refused
+
+    def sum_up(self, *, stopping: bool = False) -> None:
+        """Put the refusals on record that were only counted, as soon as their minute is over."""
+        for row in self._tally.rest() if stopping else self._tally.due(self._clock.now()):
+            self._journal.post(partial(_append, row))
 
     async def _admit_once(
         self, admission: Admission, verdict: Allow, policy: Policy
@@ -541,6 +567,10 @@ def _unknown(policy: Policy, place: Path) -> Deny:
     name = visible(text(place).removeprefix("args."))[:_NAME_ROOM]
     reason = f'The definition of this tool has no argument "{name}".'
     return Deny(ruling=Ruling(rule=UNKNOWN, reason=reason, policy_hash=policy.hash))
+
+
+def _append(row: Event, tx: Transaction) -> None:
+    tx.append(row)
 
 
 def _finish(

@@ -92,6 +92,7 @@ class Housekeeping:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self._guard.sum_up(stopping=True)
 
     def _reload(self) -> None:
         if self._policies.refresh():
@@ -128,6 +129,7 @@ class Housekeeping:
         try:
             await self._freezes.load()
             await self._catalogue.load_classes()
+            self._guard.sum_up()
             now = asyncio.get_running_loop().time()
             renew = now >= self._renew_at
             await self._journal.write(partial(self._round, renew=renew))

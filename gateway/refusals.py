@@ -55,6 +55,14 @@ def text_for_busy(pending: int, retry_after: int) -> str:
     )
 
 
+def text_for_withdrawn(withdrawn: int, retry_after: int) -> str:
+    """This grant had calls held and took them back, again and again."""
+    return (
+        f"Not queued: this agent took back {withdrawn} held calls in ten minutes. "
+        f"Try again in {max(1, retry_after)} s."
+    )
+
+
 def text_for_pending(approval_id: str, reason: str, expires_at: Millis) -> str:
     handle = json.dumps({"approval_id": approval_id})
     return (

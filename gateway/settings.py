@@ -73,6 +73,11 @@ class Settings(BaseSettings):
     max_body: int = Field(default=1 << 20, ge=1_024, description="Largest request, bytes.")
     max_result: int = Field(default=4 << 20, ge=1_024, description="Largest answer, bytes.")
     max_pending: int = Field(default=50, ge=1, description="Open approvals per grant.")
+    max_withdrawn: int = Field(
+        default=60,
+        ge=1,
+        description="Held calls a grant may take back within ten minutes before it has to wait.",
+    )
     server_timeout: float = Field(
         default=300.0, gt=0, description="Seconds a server may stay silent on a call."
     )

@@ -23,6 +23,7 @@ PAGE = 100
 _NAMES = ("text", "event", "tool", "server", "grant", "actor", "since", "until")
 _MORE = ("rule", "verdict", "outcome", "digest", "approval_id")
 _SPANS = (("Last hour", 1), ("Last day", 24), ("Last week", 168))
+_REFUSED = ("denied", "limited")
 _PREVIEW = 160  # characters of arguments a list shows
 _DIGITS = 18  # of the largest cursor
 _LONGEST = 300  # characters of one filter
@@ -33,7 +34,8 @@ EVENTS = (
     *("claimed", "succeeded", "tool_error", "upstream_error", "outcome_unknown", "settled"),
     *("input_required", "continued", "effect_changed", "effect_unknown"),
     *("allowed", "limited", "grant_created", "grant_revoked", "frozen", "thawed"),
-    *("policy_changed", "policy_loaded", "policy_refused"),
+    *("policy_changed", "policy_loaded", "policy_refused", "refusals_summed"),
+    *("tool_pinned", "tool_changed", "tool_accepted", "tool_kept", "tool_pinned_without"),
 )
 
 
@@ -127,6 +129,14 @@ def _preview(arguments: str) -> str:
     return f"{arguments[:_PREVIEW]} … {more} more" if more > 0 else arguments
 
 
+def _head(event: Event) -> str:
+    """What is kept of a refused call's large arguments."""
+    if event.event not in _REFUSED or not event.data:
+        return ""
+    kept = json.loads(event.data).get("arguments")
+    return f"{kept['head']} … {kept['characters']} characters" if isinstance(kept, dict) else ""
+
+
 def line_of(row: HistoryRow, names: Mapping[str, str]) -> Line:
     """A row as the page lists it; `names` are what people call the grants."""
     event = row.event
@@ -138,7 +148,7 @@ def line_of(row: HistoryRow, names: Mapping[str, str]) -> Line:
         approval_id=event.approval_id or "",
         tool=event.tool,
         server=event.server,
-        arguments=_preview(event.arguments or ""),
+        arguments=_preview(event.arguments or _head(event)),
         who="the gateway" if event.actor_kind == "gateway" else names.get(event.actor, event.actor),
         via=event.via if event.actor_kind == "reviewer" else "",
         reason=event.reason,
