@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -50,14 +51,9 @@ def test_who_makes_room(taken: dict[str, str], asking: str, gone: str | None) ->
 
 async def opened(server: StdioUpstream, grant: str) -> str:
     """A new session of this grant; "": it got none."""
-    asked = post("initialize", OPENING)
-    answer = await server.send(Request(**{**fields(asked), "grant": grant}))
+    answer = await server.send(replace(post("initialize", OPENING), grant=grant))
     assert answer.status in (200, 503)
     return answer.session
-
-
-def fields(request: Request) -> dict[str, object]:
-    return {name: getattr(request, name) for name in Request.__dataclass_fields__}
 
 
 async def listening(server: StdioUpstream, session: str, grant: str) -> Inbox:
