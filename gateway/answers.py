@@ -135,6 +135,11 @@ def too_large(approval: Approval | None = None) -> Refusal:
     return _outcome(refusals.too_large(), "outcome_unknown", approval)
 
 
+def unreadable(approval: Approval | None = None) -> Refusal:
+    """It ran, and its answer is nested deeper than anybody reads."""
+    return _outcome(refusals.unreadable(), "outcome_unknown", approval)
+
+
 def not_sent(approval: Approval | None = None) -> Refusal:
     """Certainly nothing reached the server; an approval stands for a repeat."""
     text = refusals.not_sent()

@@ -234,6 +234,13 @@ def too_large() -> str:
     return "Outcome unknown: the result is too large to pass on. It was not sent again."
 
 
+def unreadable() -> str:
+    return (
+        "Outcome unknown: the server answered, but nested too deeply to be read. "
+        "It was not sent again."
+    )
+
+
 def permit_stands(use_by: Millis) -> str:
     """After `not_sent`: the approval is not used up."""
     return f"The approval stands until {clock(use_by)}: repeat the identical call."

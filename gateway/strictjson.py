@@ -47,8 +47,8 @@ def strict_loads(body: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
             object, however it is spelled; NaN, Infinity, a float beyond range, an int of more
             than MAX_INT_DIGITS; nesting beyond `max_depth`; a surrogate without its other half.
     """
-    if body.count(b"[") + body.count(b"{") > max_depth:
-        _refuse_deep(body, max_depth)
+    if deeper_than(body, max_depth):
+        raise BadJson("nesting")
     if _LONG_NUMBER in body.translate(_DIGITS_TO_ZERO):
         return _loads_exact(body)
     try:
@@ -79,10 +79,12 @@ def _outside_strings(text: bytes) -> bytes:
     return b"".join(text.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
 
 
-def _refuse_deep(body: bytes, max_depth: int) -> None:
+def deeper_than(body: bytes, depth: int) -> bool:
+    """Whether arrays and objects stand in each other deeper than that, as far as it is JSON."""
+    if body.count(b"[") + body.count(b"{") <= depth:
+        return False
     steps = _outside_strings(body).translate(_STEPS, _NOT_BRACKETS)
-    if any(map(max_depth.__lt__, accumulate(array("b", steps)))):
-        raise BadJson("nesting")
+    return any(map(depth.__lt__, accumulate(array("b", steps))))
 
 
 def _loads_exact(body: bytes) -> Any:

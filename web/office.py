@@ -243,7 +243,10 @@ class Office:
             return masked(result, (), key=keys.fingerprint)
         except SealBroken:
             return "The stored answer cannot be opened with this gateway's key."
-        except ValueError:  # not the JSON it should be: shown to nobody rather than unmasked
+        except (
+            ValueError,
+            RecursionError,
+        ):  # not the JSON it should be: shown to nobody rather than unmasked
             return "The stored answer cannot be shown."
 
     async def grant_names(self) -> dict[str, str]:

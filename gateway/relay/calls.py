@@ -18,14 +18,14 @@ from approvals.digest import sha256
 from approvals.model import Call, Execution
 from gateway import answers
 from gateway.admission import Allowed, Held, Refused, Retried, Spent
-from gateway.answers import Refusal
 from gateway.catalogue import Catalogue
 from gateway.guard import Guard
-from gateway.jsonrpc import ToolCall, tool_call
+from gateway.jsonrpc import ToolCall, result_body, tool_call
 from gateway.refusals import AWAIT_TOOL
 from gateway.relay.exchange import (
     Garbage,
     TooLarge,
+    Unreadable,
     answer_in,
     classify,
     handed_down,
@@ -39,10 +39,10 @@ from gateway.relay.outbound import call_request
 from gateway.relay.response import EVENT_STREAM, reply
 from gateway.relay.rounds import Retry, Rounds, asks
 from gateway.relay.sieve import Passed, Sieve, sign_of_life
-from gateway.relay.sse import EventTooLarge
+from gateway.relay.sse import Event, EventTooLarge, block
 from gateway.relay.tasks import Tasks
 from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown
-from gateway.relay.verdicts import refuse
+from gateway.relay.verdicts import refuse, unknown
 from gateway.relay.visit import Visit
 from gateway.relay.watch import Gone, raising_gone
 
@@ -197,7 +197,7 @@ class Calls:
             await refuse(visit, answers.not_sent())
         except OutcomeUnknown as error:
             log.warning("call.outcome_unknown", server=visit.backend.name, error=str(error))
-            await refuse(visit, _unknown(error))
+            await refuse(visit, unknown(error))
         finally:
             seen.tell()
 
@@ -259,6 +259,9 @@ class Calls:
             if not started:
                 raise
             log.warning("server.stream_broken", server=visit.backend.name, error=str(error))
+            if isinstance(error, Unreadable):  # it was answered, and there is nothing to wait for
+                told = block(Event(_body(visit, unknown(error))))
+                await visit.send({"type": "http.response.body", "body": told, "more_body": True})
         if not started:
             raise Garbage("an empty stream")
         await visit.send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -294,6 +297,12 @@ class Calls:
         return self._rounds.passed(visit, body, call_id=allowed.call_id, number=allowed.round + 1)
 
 
+def _body(visit: Visit, refusal: Refusal) -> bytes:
+    if visit.message.id is None:
+        raise RuntimeError("a call has an id")
+    return result_body(visit.message.id, refusal.result(modern=visit.modern))
+
+
 def _follows(visit: Visit, call: ToolCall) -> bool:
     """Whether a held call becomes a task: the request itself must say that it may."""
     return visit.modern and call.declares_tasks
@@ -306,7 +315,3 @@ def _retried(retry: Retry | None) -> Retried | None:
     state = retry.opened.state
     answers = retry.call.input_responses or {}
     return Retried(state.id, state.round, retry.opened.mark, state.until, answers)
-
-
-def _unknown(error: OutcomeUnknown) -> Refusal:
-    return answers.too_large() if isinstance(error, TooLarge) else answers.outcome_unknown()

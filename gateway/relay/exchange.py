@@ -23,12 +23,18 @@ from gateway.message import HTTP_STATUS
 from gateway.relay import reserved
 from gateway.relay.sse import EventTooLarge, SseParser
 from gateway.relay.upstream import Answer, OutcomeUnknown
+from gateway.strictjson import deeper_than
 
 #: Redirects and doubts about a credential concern the gateway; an agent would act on its own.
 _ABOUT_US = frozenset({*range(300, 400), 401, 403, 407})
 
 #: No credential, no right, no such session, wrong method or media, too large, too many.
 _UNREAD: Final = frozenset({401, 403, 404, 405, 406, 413, 415, 429})
+
+RESULT_DEPTH: Final = 128
+"""Arrays and objects inside each other in what a server answers. From about 200 on parsers differ;
+a page or an agent that cannot read a result it is handed is no use to anybody.
+"""
 
 RETRY_MS: Final = 1_000
 """Until one comes back to a stream whose server did not say how long to wait."""
@@ -61,6 +67,10 @@ class Unfinished(Garbage):
         super().__init__("the stream ended without a response")
         self.last_event = last_event
         self.retry_ms = retry_ms
+
+
+class Unreadable(Garbage):
+    """The response is nested so deeply that readers give up, or differ (see `strictjson`)."""
 
 
 class TooLarge(OutcomeUnknown):
@@ -98,9 +108,26 @@ def is_response_to(message: dict[str, Any], rpc_id: str | int) -> bool:
 
 
 def response_to(body: bytes, rpc_id: str | int) -> dict[str, Any] | None:
-    """The message, if it is the response to this request; None if it is anything else."""
+    """The message, if it is the response to this request; None if it is anything else.
+
+    Raises:
+        Unreadable: it is, and nested deeper than `RESULT_DEPTH`.
+    """
     message = decoded(body)
-    return message if message is not None and is_response_to(message, rpc_id) else None
+    if message is None or not is_response_to(message, rpc_id):
+        return None
+    check_depth(body)
+    return message
+
+
+def check_depth(body: bytes) -> None:
+    """See to it that whoever gets a response can read it.
+
+    Raises:
+        Unreadable: it is nested deeper than `RESULT_DEPTH`.
+    """
+    if deeper_than(body, RESULT_DEPTH):
+        raise Unreadable(f"nested deeper than {RESULT_DEPTH}")
 
 
 def answer_in(body: bytes, rpc_id: str | int) -> tuple[dict[str, Any], bytes] | None:

@@ -22,12 +22,13 @@ from gateway.answers import Refusal
 from gateway.catalogue import Catalogue
 from gateway.guard import Claimed, Guard, Lost
 from gateway.jsonrpc import ToolCall, error_body
-from gateway.relay.exchange import Response, TooLarge, Unfinished, read_response
+from gateway.relay.exchange import Response, Unfinished, read_response
 from gateway.relay.listing import Listing, ListingFailed
 from gateway.relay.outbound import call_request
 from gateway.relay.progress import Progress
 from gateway.relay.servertask import ServerTask
 from gateway.relay.upstream import NotSent, OutcomeUnknown, Request
+from gateway.relay.verdicts import unknown
 from gateway.relay.visit import Visit
 from gateway.requeststate import MOST_ROUNDS
 
@@ -137,11 +138,9 @@ class Executions:
             execution, refusal = Execution.NOT_EXECUTED, answers.not_sent(claimed)
             if call.answering is not None:  # an earlier round was: the question stands
                 execution = Execution.INPUT_REQUIRED
-        except TooLarge as error:
-            log.warning("call.too_large", approval=claimed.id, error=str(error))
-            refusal = answers.too_large(claimed)
         except OutcomeUnknown as error:
             log.warning("call.outcome_unknown", approval=claimed.id, error=str(error))
+            refusal = unknown(error, claimed)
         body = response.body if response is not None else None
         try:
             recorded = await self._guard.finish(

@@ -26,7 +26,7 @@ from gateway import answers
 from gateway.answers import Addition, Refusal, with_addition, with_data
 from gateway.guard import Guard
 from gateway.jsonrpc import ToolCall
-from gateway.relay.exchange import http_status
+from gateway.relay.exchange import RESULT_DEPTH, http_status
 from gateway.relay.execution import Ending, Executions, Ran, Unknown
 from gateway.relay.patience import Patience
 from gateway.relay.progress import Progress
@@ -35,6 +35,7 @@ from gateway.relay.rounds import Retry, Rounds
 from gateway.relay.verdicts import answer, refuse
 from gateway.relay.visit import Visit
 from gateway.relay.watch import Gone, raising_gone
+from gateway.strictjson import deeper_than
 
 log = structlog.get_logger()
 
@@ -240,6 +241,8 @@ class Holding:
                 stored = await self._guard.stored_result(approval.id, attached_at=since)
                 if stored is None:
                     return answers.already_delivered(approval)
+                if deeper_than(stored, RESULT_DEPTH):  # kept by a release that took such answers
+                    return Unknown(approval.id, answers.unreadable(approval))
                 asks = approval if approval.execution is Execution.INPUT_REQUIRED else None
                 return Ran(approval.id, stored, asks, approval if approval.edited else None)
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from approvals.aside import aside
 from gateway.message import RequestId
-from gateway.relay.exchange import decoded, is_response_to, own_words
+from gateway.relay.exchange import check_depth, decoded, is_response_to, own_words
 from gateway.relay.sse import Event, SseParser, block
 
 PING: Final = b": ping\n\n"
@@ -64,6 +64,7 @@ class Sieve:
 
         Raises:
             EventTooLarge: the sieve is of no use any more.
+            Unreadable: the request's own response is; see `exchange`.
         """
         return await aside(self._parser.held + len(chunk), partial(self._feed, chunk))
 
@@ -88,6 +89,7 @@ class Sieve:
             own = self._request is not None and is_response_to(message, self._request)
             if not own:
                 return None
+            check_depth(found.data)
         elif method == _PROGRESS and self._request is not None and not self._about_us(message):
             return None
         data = own_words(found.data, message)

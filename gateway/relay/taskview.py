@@ -12,9 +12,11 @@ from typing import Any, Final
 
 from approvals.model import Approval, Execution, Millis, State, short_id
 from approvals.tasks import Task
-from gateway import answers
+from gateway import answers, refusals
 from gateway.answers import Refusal
 from gateway.refusals import clock
+from gateway.relay.exchange import RESULT_DEPTH
+from gateway.strictjson import deeper_than
 
 PREFIX: Final = "gwt_"
 KEPT_SECONDS: Final = 86_400
@@ -174,6 +176,8 @@ def _waiting(approval: Approval, url: str) -> str:
 
 def _response(task: Task) -> dict[str, Any]:
     """The server's last response; {} where there is none."""
+    if task.result is not None and deeper_than(task.result, RESULT_DEPTH):
+        return {"error": {"code": -32603, "message": refusals.unreadable()}}
     found = json.loads(task.result) if task.result is not None else {}
     return found if isinstance(found, dict) else {}
 

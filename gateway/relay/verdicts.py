@@ -4,9 +4,13 @@ is no call has none, and is refused with an error that carries the same facts.
 
 from __future__ import annotations
 
+from approvals.model import Approval
+from gateway import answers
 from gateway.answers import Refusal
 from gateway.jsonrpc import error_body, result_body
+from gateway.relay.exchange import TooLarge, Unreadable
 from gateway.relay.response import EventStream, reply
+from gateway.relay.upstream import OutcomeUnknown
 from gateway.relay.visit import Visit
 
 
@@ -16,6 +20,15 @@ async def refuse(visit: Visit, refusal: Refusal, stream: EventStream | None = No
         raise RuntimeError("a call has an id")
     body = result_body(visit.message.id, refusal.result(modern=visit.modern))
     await answer(visit, body, stream)
+
+
+def unknown(error: OutcomeUnknown, approval: Approval | None = None) -> Refusal:
+    """What the agent is told of a call that may have run."""
+    if isinstance(error, TooLarge):
+        return answers.too_large(approval)
+    if isinstance(error, Unreadable):
+        return answers.unreadable(approval)
+    return answers.outcome_unknown(approval)
 
 
 async def answer(

@@ -13,7 +13,10 @@ TOO_MUCH = {
     "on_deny": "At most 100.",
 }
 TOOLS = {
-    **{name: {} for name in ("free", "slow", "huge", "mirror", "moved", "leak", "shout", "lost")},
+    **{
+        name: {}
+        for name in ("free", "slow", "huge", "mirror", "moved", "leak", "shout", "lost", "chasm")
+    },
     **{name: {"require_approval": True} for name in ("mumbles", "abyss")},
     "asks": {},
     **{name: {"deny_if": [TOO_MUCH]} for name in ("narrow", "wide")},

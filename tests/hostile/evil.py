@@ -32,7 +32,10 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
         },
     },
 }
-TOOLS = ("mirror", "narrow", "wide", "moved", "leak", "shout", "lost", "asks", "mumbles", "abyss")
+TOOLS = (
+    *("mirror", "narrow", "wide", "moved", "leak", "shout", "lost", "asks", "mumbles", "abyss"),
+    "chasm",
+)
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,9 @@ def _result(tool: str, message: dict[str, Any]) -> dict[str, Any]:
         return {"protocolVersion": "2025-11-25", **capabilities}
     if tool == "asks":
         return {"resultType": "input_required", "inputRequests": {}, "requestState": "again"}
-    if tool == "abyss":
+    if tool in ("abyss", "chasm"):
         deep: list[Any] = []
-        for _ in range(900):
+        for _ in range(900 if tool == "abyss" else 129):
             deep = [deep]
         return {"content": [], "structuredContent": {"deep": deep}}
     text = HOSTILE_TEXT if tool == "shout" else tool

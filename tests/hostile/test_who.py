@@ -345,6 +345,7 @@ def test_a_lost_answer_is_unknown_and_not_asked_for_again(door: Door) -> None:
 
 @pytest.mark.parametrize("tool", ["mumbles", "abyss"])
 def test_noise_around_an_approved_answer_neither_loses_it_nor_hangs(door: Door, tool: str) -> None:
+    """Nor does an answer that nobody can read: it is none, for the agent and for the page."""
     held = door.send(call(tool), path="/mcp/e")
     approval = held.json["result"]["_meta"]["dev.signoff/decision"]["approval_id"]
     assert (
@@ -354,8 +355,15 @@ def test_noise_around_an_approved_answer_neither_loses_it_nor_hangs(door: Door, 
     assert answer.status == 200
     assert b"result" in answer.body
     shown = door.review("GET", f"/api/v1/approvals/{approval}").json
-    assert shown["execution"] == "succeeded"
+    assert shown["execution"] == ("succeeded" if tool == "mumbles" else "outcome_unknown")
+    assert (b"too deeply to be read" in answer.body) == (tool == "abyss")
     assert len(door.evil.calls(tool)) == 1
+
+
+def test_an_allowed_calls_answer_that_nobody_can_read_is_refused(door: Door) -> None:
+    answer = door.send(call("chasm"), path="/mcp/e")
+    assert answer.text.startswith("Outcome unknown: the server answered, but nested too deeply")
+    assert len(door.evil.calls("chasm")) == 1
 
 
 def test_secrets_are_not_found_at_rest_nor_in_the_log(door: Door) -> None:
