@@ -18,6 +18,7 @@ from approvals.digest import sha256
 from approvals.model import Call, Execution
 from gateway import answers
 from gateway.admission import Allowed, Held, Refused, Retried, Spent
+from gateway.answers import Refusal
 from gateway.catalogue import Catalogue
 from gateway.guard import Guard
 from gateway.jsonrpc import ToolCall, result_body, tool_call
