@@ -46,6 +46,7 @@ from gateway.grants import Grant
 from gateway.policy import terms
 from gateway.policy.facts import GrantFacts, ToolFacts
 from gateway.policy.judge import (
+    QUARANTINED,
     Allow,
     Deny,
     Hold,
@@ -137,6 +138,12 @@ class Guard:
             return None
         ruling = Ruling(rule=FROZEN, reason=why, policy_hash=self._policies.current.hash)
         return answers.stopped(ruling)
+
+    def changed_prompt(self) -> Refusal:
+        """What an agent is told of a prompt whose change nobody has accepted."""
+        reason = "The definition of this prompt has changed; a reviewer must accept it first."
+        policy = self._policies.current
+        return answers.stopped(Ruling(rule=QUARANTINED, reason=reason, policy_hash=policy.hash))
 
     def can_hold(self, server: str) -> bool:
         """Whether some call to this server may be held."""

@@ -63,8 +63,6 @@ _OPEN = frozenset(
         "server/discover",
         "subscriptions/listen",
         "resources/list",
-        "resources/templates/list",
-        "prompts/list",
     }
 )
 """What passes while an operator has stopped a server too: openings, lists and news of them. They do
@@ -135,6 +133,8 @@ class Dispatch:
             await self._discover(visit)
         elif (stopped := self._stopped(visit, method)) is not None:
             await refuse_request(visit, stopped)
+        elif (withheld := self._listing.withheld(visit)) is not None:
+            await refuse_request(visit, withheld)
         elif visit.modern and method == "subscriptions/listen" and watches(visit):
             await self._task_listen.serve(visit, self.heard)
         elif method in _PASSED:

@@ -21,6 +21,7 @@ import structlog
 
 from approvals.digest import canonical
 from approvals.pins import Kind
+from gateway.answers import Refusal
 from gateway.catalogue import Catalogue, TooManyNames, named
 from gateway.guard import Guard
 from gateway.headers import outbound_headers
@@ -49,6 +50,8 @@ _OTHERS_SECONDS = 1.0  # for a listing in another agent's session, before one in
 _MOST_PAGES = 100
 _LARGE = 16 * 1024  # bytes of foreign text; more is not read on the event loop
 _DEPTH = 128  # schemas nest deeper than arguments do
+
+_OF_A_PROMPT = ("prompts/get", "completion/complete")
 
 LISTS: Mapping[str, tuple[Kind, str]] = {
     "tools/list": ("tool", "tools"),
@@ -268,6 +271,16 @@ class Listing:
         pin = self._catalogue.pin(server, "instructions", "")
         words = pin.definition.get("instructions") if pin and result.get("instructions") else ""
         return words if isinstance(words, str) else ""
+
+    def withheld(self, visit: Visit) -> Refusal | None:
+        """What the agent is told of a prompt that the server changed and nobody accepted yet."""
+        params = visit.message.params or {}
+        subject = params if visit.message.method == "prompts/get" else params.get("ref")
+        name = subject.get("name") if isinstance(subject, dict) else None
+        if visit.message.method not in _OF_A_PROMPT or not isinstance(name, str):
+            return None
+        pin = self._catalogue.pin(visit.backend.name, "prompt", name)
+        return self._guard.changed_prompt() if pin is not None and pin.quarantined else None
 
     async def pinned(
         self, server: str, method: str, items: list[dict[str, Any]]

@@ -67,7 +67,7 @@ class Folder:
         async def observe(database: Database) -> None:
             catalogue = Catalogue(database)
             await catalogue.load()
-            await catalogue.observe(server, definitions, complete=True, now=1)
+            await catalogue.observe(server, definitions, complete=True)
 
         database = self.open()
         try:

@@ -53,6 +53,7 @@ def guard(database: Database, tmp_path: Path) -> Guard:
         max_pending=100,
         max_withdrawn=3,
         lease_seconds=30,
+        process="gw1",
     )
 
 
