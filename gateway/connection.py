@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -19,6 +20,12 @@ it. Agents send one or two kilobytes."""
 
 ARRIVAL_SECONDS = 30.0
 """From its first byte, or the opening of the connection, until a request is there as a whole."""
+
+LINGER_SECONDS = 2.0
+"""For which the rest of a request may come that was answered before it was there as a whole."""
+
+MOST_ARRIVING = 256
+"""Connections at once whose request is not there yet; the one that began first goes for another."""
 
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
@@ -64,6 +71,10 @@ class Joined(asyncio.Transport):
             self._inner.write(held)
 
 
+_ARRIVING: WeakKeyDictionary[Config, dict[Connection, None]] = WeakKeyDictionary()
+"""Of each server, the connections whose request is not there yet, in the order they began."""
+
+
 class Connection(HttpToolsProtocol):
     """A connection that ends when a request does not arrive, or its head does not end."""
 
@@ -79,6 +90,7 @@ class Connection(HttpToolsProtocol):
         self._in_head = True
         self._unparsed = 0  # bytes since the parser last gave a part of a body, or an end
         self._deadline: asyncio.TimerHandle | None = None
+        self._arriving = _ARRIVING.setdefault(config, {})
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(Joined(transport, self.loop))
@@ -124,10 +136,27 @@ class Connection(HttpToolsProtocol):
         self._arrived, self._unparsed = True, 0
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        early = self.cycle is not None and self.cycle.more_body and not self._arrived
+        super().on_response_complete()
+        if early and self._deadline is not None and not self.transport.is_closing():
+            self._deadline.cancel()
+            self._deadline = self.loop.call_later(LINGER_SECONDS, self._late)
+
     def _expect(self) -> None:
         self._deadline = self.loop.call_later(ARRIVAL_SECONDS, self._late)
+        self._arriving.pop(self, None)
+        self._arriving[self] = None
+        if len(self._arriving) > MOST_ARRIVING:
+            next(iter(self._arriving)).drop()
+
+    def drop(self) -> None:
+        """Give the connection's place to another."""
+        self._expect_nothing()
+        self.transport.close()
 
     def _expect_nothing(self) -> None:
+        self._arriving.pop(self, None)
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -14,7 +13,9 @@ import httpx2
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import Implementation
+from sqlalchemy import RowMapping
 
+from approvals import pins
 from tests.harness import ROOT, Site
 from tests.hostile.shifty import Shifty, shifty
 
@@ -49,13 +50,15 @@ class Ground:
 
     def seen_hash(self, tool: str) -> str:
         """What an acceptance of the tool's change names."""
-        items = json.loads(self.site.run("tools", "--json").stdout)["items"]
-        return next(str(item["hash"]) for item in items if item["tool"] == tool)
+        return next(str(row["seen_hash"]) for row in self._pins() if row["name"] == tool)
 
     def changed(self) -> list[str]:
-        """The tools of which a person is told that they changed."""
-        items = json.loads(self.site.run("tools", "--json").stdout)["items"]
-        return [item["tool"] for item in items if item["state"] == "changed"]
+        """What waits for a person, because it was seen to change."""
+        return [row["name"] for row in self._pins() if row["hash"] != row["seen_hash"]]
+
+    def _pins(self) -> list[RowMapping]:
+        with self.site.record() as database:
+            return database.read_now(pins.states)
 
 
 @contextmanager
