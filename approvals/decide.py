@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import delete, insert, select
 
-from approvals import effects, permission
+from approvals import effects, permission, signed
 from approvals.digest import call_digest, canonical, sha256
 from approvals.effects import EffectState
 from approvals.fields import ABSENT, changes, covers, pattern, text
@@ -40,7 +40,8 @@ from approvals.model import (
     tally,
 )
 from approvals.moves import GATEWAY, UNSETTLED, Actor, change, effect_ended, move
-from approvals.permission import may_review, voted_as
+from approvals.permission import may_review, may_still_decide, voted_as
+from approvals.proven import contradiction
 from approvals.redact import masked
 from approvals.rows import APPROVAL, DECISION, decisions_of, load
 from approvals.seal import seal
@@ -120,13 +121,17 @@ def decide(
     if choice is Choice.DENY:
         moved = move(tx, found, "denied", actor=actor, values=decided, told=told)
         return _moved(tx, found, moved)
-    votes = decisions_of(tx.connection, approval_id)
-    missing = tally(votes, found.terms, found.revision)
+    votes = [
+        vote
+        for vote in decisions_of(tx.connection, approval_id)
+        if vote.reviewer == reviewer.id or may_still_decide(tx.connection, vote.reviewer)
+    ]
+    missing = tally(tuple(votes), found.terms, found.revision)
     if missing:
         told["data"]["missing"] = missing
         changed = change(tx, found, {}, event="voted", actor=actor, told=told)
         return Counted(changed, missing) if changed is not None else _lost(tx, found)
-    decided["use_by"] = tx.now + found.terms.use_within * 1000
+    decided["use_by"] = told["data"]["use_by"] = tx.now + found.terms.use_within * 1000
     moved = move(tx, found, "approved", actor=actor, values=decided, told=told)
     return _moved(tx, found, moved)
 
@@ -152,18 +157,20 @@ def _vote(
                 DECISION.c.reviewer == earlier,
             )
         )
-    tx.connection.execute(
-        insert(DECISION).values(
-            id=f"dec_{secrets.token_hex(12)}",
-            approval_id=approval.id,
-            revision=approval.revision,
-            reviewer=reviewer.id,
-            choice=str(choice),
-            reason=reason,
-            via=via,
-            view_digest=view_digest,
-            at=tx.now,
-        )
+    signed.put_untold(
+        tx,
+        DECISION,
+        {
+            "id": f"dec_{secrets.token_hex(12)}",
+            "approval_id": approval.id,
+            "revision": approval.revision,
+            "reviewer": reviewer.id,
+            "choice": str(choice),
+            "reason": reason,
+            "via": via,
+            "view_digest": view_digest,
+            "at": tx.now,
+        },
     )
 
 
@@ -318,6 +325,7 @@ def settle(
     if found.execution is not Execution.OUTCOME_UNKNOWN or found.settlement is not None:
         return AlreadyDecided(found)
     refusal = may_review(tx.connection, found, reviewer, approving=True, via=via)
+    refusal = refusal or contradiction(tx, found)
     if refusal is not None:
         return NotAllowed(refusal)
     changed = change(
@@ -397,7 +405,7 @@ def settle_effect(
 
 def _reviewable(
     tx: Transaction, approval_id: str, revision: int | None
-) -> Approval | NotFound | AlreadyDecided | Stale:
+) -> Approval | NotFound | AlreadyDecided | Stale | NotAllowed:
     found = load(tx.connection, approval_id)
     if found is None:
         return NotFound()
@@ -406,7 +414,8 @@ def _reviewable(
         return AlreadyDecided(found)
     if revision is not None and revision != found.revision:
         return Stale(found)
-    return found
+    changed = contradiction(tx, found)
+    return found if changed is None else NotAllowed(changed)
 
 
 def _moved(tx: Transaction, before: Approval, after: Approval | None) -> Decided:

@@ -18,10 +18,10 @@ from sqlmodel import SQLModel
 
 from approvals.keys import Keys
 from approvals.model import Event, HistoryRow, Millis
-from approvals.rows import APPROVAL
-from approvals.tables import RARE, HistoryTable
+from approvals.tables import RARE, ApprovalRow, HistoryTable
 from approvals.transaction import FIRST_HASH
 
+APPROVAL: Final[Table] = SQLModel.metadata.tables[str(ApprovalRow.__tablename__)]
 HISTORY: Final[Table] = SQLModel.metadata.tables[str(HistoryTable.__tablename__)]
 
 _COMMON: Final = ("allowed", "succeeded")  # the events RARE leaves out

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from sqlalchemy import Connection, Engine, select, text
 
 from approvals.history import HISTORY, authentic, head
 from approvals.keys import Keys
+from approvals.model import Millis
 from approvals.tables import LEDGER
 
 ANEW: Final = "history"
@@ -32,12 +33,13 @@ class StaleSnapshot(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """The newest version of a signed row: its number and its MAC, None once it is gone; and the
-    seq of the history's row that says so, 0 while it is not committed.
+    """The newest version of a signed row: its number and its MAC, None once it is gone; when the
+    history said so, and the seq of its row, 0 while it is not committed.
     """
 
     number: int
     mac: str | None
+    at: Millis
     seq: int = 0
 
 
@@ -90,7 +92,21 @@ class Ledger:
             )
         self.seq, self.last = row[0], row[-1]
         for subject, number, mac in told["rows"]:
-            self._versions[subject] = Version(number, mac, row[0])
+            self._versions[subject] = Version(number, mac, row[1], row[0])
+
+
+_MOST_TOUCHED: Final = 20_000  # approvals a window keeps
+
+
+@dataclass(slots=True)
+class Window:
+    """A stretch of the history that this process wrote without a gap, so that it knows each row:
+    seq and hash of the row before it and of its last one; of each approval the seq of its newest.
+    """
+
+    start: tuple[int, str]
+    end: tuple[int, str]
+    last: dict[str, int] = field(default_factory=dict)
 
 
 class Pending:
@@ -98,6 +114,7 @@ class Pending:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
+        self.window: Window | None = None
         self._versions: dict[str, Version] = {}
         self._last: str | None = None
 
@@ -106,6 +123,17 @@ class Pending:
         if self._last is not None:
             self._versions.clear()
             self._last = None
+
+    def committed(
+        self, base: tuple[int, str], end: tuple[int, str], last: Mapping[str, int]
+    ) -> None:
+        """A batch that went on from `base` is on disk up to `end`."""
+        window = self.window
+        if window is None or window.end != base or len(window.last) > _MOST_TOUCHED:
+            window = self.window = Window(base, end)
+        window.end = end
+        if last:
+            window.last.update(last)
 
     @property
     def last(self) -> str:

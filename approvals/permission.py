@@ -8,15 +8,19 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table
 from sqlmodel import SQLModel
 
+from approvals import signed
+from approvals.ledger import ledger_of
 from approvals.model import Approval, Choice, Reviewer, Terms, Via
+from approvals.reviewers import REVIEWER, find, was_removed
 from approvals.rows import decisions_of
-from approvals.tables import GrantRow, ReviewerRow
+from approvals.tables import GrantRow
+
+MAY_DECIDE: Final = ("approver", "admin")
 
 GRANT: Final[Table] = SQLModel.metadata.tables[str(GrantRow.__tablename__)]
-REVIEWER: Final[Table] = SQLModel.metadata.tables[str(ReviewerRow.__tablename__)]
 
 
 def refusal(
@@ -24,16 +28,17 @@ def refusal(
     reviewer: Reviewer,
     *,
     grant: str,
-    owner: str,
+    owner: str | None,
     approving: bool,
     denying: bool = False,
 ) -> str | None:
     """Why this person may not review under these terms; None if they may.
 
-    `owner` is the reviewer whose agent asks, "" if nobody is linked. The owner is kept from
-    approving, not from denying; an administrator may always deny, whomever the rule names.
+    `owner` is the reviewer whose agent asks, "" if nobody is linked, None if that cannot be told.
+    The owner is kept from approving, not from denying; an administrator may always deny, whomever
+    the rule names.
     """
-    if reviewer.role not in ("approver", "admin"):
+    if reviewer.role not in MAY_DECIDE:
         return "Your role may look, but not decide."
     if denying and reviewer.role == "admin":
         return None
@@ -42,6 +47,8 @@ def refusal(
         return "Whoever asked may not decide."
     if terms.reviewers and names.isdisjoint(terms.reviewers):
         return "This rule names other reviewers."
+    if approving and terms.not_owner and owner is None:
+        return "The agent's grant was changed by another hand: nobody can tell who owns it."
     if approving and terms.not_owner and owner and owner in names:
         return "This rule wants somebody other than the agent's owner."
     return None
@@ -59,6 +66,8 @@ def may_review(
     """As `refusal`, for an approval: looks up whose agent asks, and whether this is the place."""
     if approving and via == "slack" and approval.terms.web_only:
         return "This rule has its calls approved on the page, not in Slack."
+    if not may_still_decide(connection, reviewer.id):  # removed since the surface proved them
+        return "You may no longer decide."
     wanted = approving and approval.terms.not_owner
     owner = owner_of(connection, grant=approval.call.grant) if wanted else ""
     return refusal(
@@ -71,9 +80,28 @@ def may_review(
     )
 
 
-def owner_of(connection: Connection, *, grant: str) -> str:
-    """The reviewer whose agent holds this grant; "" if nobody is linked."""
-    return str(connection.execute(select(GRANT.c.owner).where(GRANT.c.id == grant)).scalar() or "")
+def may_still_decide(connection: Connection, voter: str) -> bool:
+    """Whether a vote of this person counts now. Who was proven by an identity that a rule names,
+    and is nobody on record, keeps the vote as long as nobody of that name was removed.
+    """
+    known = find(connection, voter)
+    if known is not None:
+        return known.role in MAY_DECIDE
+    view, _ = ledger_of(connection)
+    if view.version(signed.subject(REVIEWER, {"id": voter})) is not None:
+        return False
+    return not was_removed(connection, voter)
+
+
+def owner_of(connection: Connection, *, grant: str) -> str | None:
+    """The reviewer whose agent holds this grant; "" if nobody is linked; None if its row is not
+    the one the history tells of.
+    """
+    row = signed.row(connection, GRANT, GRANT.c.id == grant)
+    if row is not None:
+        return str(row["owner"])
+    view, _ = ledger_of(connection)
+    return "" if view.version(signed.subject(GRANT, {"id": grant})) is None else None
 
 
 def voted_as(connection: Connection, approval: Approval, reviewer: Reviewer) -> str | None:
@@ -91,7 +119,5 @@ def voted_as(connection: Connection, approval: Approval, reviewer: Reviewer) -> 
 
 
 def _identities(connection: Connection, reviewer: str) -> frozenset[str]:
-    stored = connection.execute(
-        select(REVIEWER.c.identities).where(REVIEWER.c.id == reviewer)
-    ).scalar()
-    return frozenset(json.loads(stored)) if stored else frozenset()
+    row = signed.row(connection, REVIEWER, REVIEWER.c.id == reviewer)
+    return frozenset() if row is None else frozenset(json.loads(row["identities"]))

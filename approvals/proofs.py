@@ -21,7 +21,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
+
+from approvals.digest import canonical, sha256
 
 FIXED: Final = (
     *("id", "asked", "grant_id", "grant_label", "server", "tool", "tool_hash"),
@@ -30,6 +32,11 @@ FIXED: Final = (
     *("created_at", "risk_rank"),
 )
 """Columns of an approval that never change: `held` carries their digest."""
+
+
+def fixed_digest(row: Mapping[Any, Any]) -> str:
+    """The digest of an approval's columns that never change; what is NULL is no part of it."""
+    return sha256(canonical({name: row[name] for name in FIXED if row[name] is not None}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

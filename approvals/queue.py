@@ -28,6 +28,7 @@ from approvals.model import (
     Terms,
 )
 from approvals.moves import GATEWAY, UNSETTLED, Actor, change, move, record
+from approvals.proofs import fixed_digest
 from approvals.redact import masked
 from approvals.rows import (
     APPROVAL,
@@ -76,6 +77,7 @@ __all__ = [
     "find_open",
     "finish",
     "open_approval",
+    "open_of",
     "present",
     "recover_leases",
     "remembered_denial",
@@ -288,6 +290,7 @@ def open_approval(
             "data": {
                 "effect": effect,
                 "after": effect_after,
+                "fixed": fixed_digest(row),
                 "expires_at": approval.expires_at,
                 "matched": ruling.matched,
                 "quorum": terms.quorum,
@@ -356,12 +359,28 @@ def _attached(
     return {"attached_until": until, "attached_to": to}
 
 
-def withdraw(tx: Transaction, approval_id: str, *, grant: str, why: str) -> Approval | None:
-    """The agent of this grant no longer wants the call. None: not its call, or no longer open."""
+def withdraw(
+    tx: Transaction, approval_id: str, *, grant: str, why: str, by: Actor | None = None
+) -> Approval | None:
+    """The agent of this grant no longer wants the call, or somebody else ends it for the agent.
+    None: not its call, or no longer open.
+    """
     approval = load(tx.connection, approval_id)
     if approval is None or approval.call.grant != grant:
         return None
-    return _end(tx, fresh(tx, approval), "withdrawn", why, Actor.agent(grant))
+    return _end(tx, fresh(tx, approval), "withdrawn", why, by or Actor.agent(grant))
+
+
+def open_of(tx: Transaction, grant: str) -> tuple[Approval, ...]:
+    """The grant's calls that wait for a decision, or are approved and may still run."""
+    claimable = APPROVAL.c.execution.in_([str(one) for one in UNFINISHED])
+    rows = tx.connection.execute(
+        select(*LISTED).where(
+            APPROVAL.c.grant_id == grant,
+            APPROVAL.c.state.in_([str(State.PENDING), str(State.APPROVED)]) & claimable,
+        )
+    ).mappings()
+    return tuple(approval_of(row) for row in rows.all())
 
 
 def supersede(tx: Transaction, approval_id: str, why: str) -> Approval | None:

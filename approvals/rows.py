@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Table, or_, select
 from sqlmodel import SQLModel
 
+from approvals import signed
 from approvals.digest import canonical
 from approvals.keys import Keys
 from approvals.model import (
@@ -153,11 +154,12 @@ def resolve(connection: Connection, written: str) -> str | None:
 
 def decisions_of(connection: Connection, approval_id: str) -> tuple[Decision, ...]:
     """Every vote on the approval, all revisions, in the order they were cast."""
-    rows = connection.execute(
-        select(DECISION)
-        .where(DECISION.c.approval_id == approval_id)
-        .order_by(DECISION.c.at, DECISION.c.id)
-    ).mappings()
+    rows = signed.rows(
+        connection,
+        DECISION,
+        DECISION.c.approval_id == approval_id,
+        order=[DECISION.c.at, DECISION.c.id],
+    )
     return tuple(
         Decision(
             approval_id=row["approval_id"],

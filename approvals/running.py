@@ -20,10 +20,12 @@ from approvals.effects import EffectState
 from approvals.history import HISTORY, authentic
 from approvals.model import Approval, Delivery, EffectClaim, Execution, Millis, State
 from approvals.moves import GATEWAY, Actor, change, move, tell_held
+from approvals.proven import approvers, differs, permit_of
 from approvals.rows import APPROVAL, LISTED, approval_of, load
 from approvals.seal import SealBroken, seal, unseal
 from approvals.tables import RevisionRow, TaskRow
 from approvals.transaction import Transaction
+from approvals.verify import Permit
 
 REVISION: Final[Table] = SQLModel.metadata.tables[str(RevisionRow.__tablename__)]
 TASK: Final[Table] = SQLModel.metadata.tables[str(TaskRow.__tablename__)]
@@ -94,8 +96,9 @@ def claim(
     if found is None:
         return Lost("There is no such approval.", None)
     approval = fresh(tx, found)
-    if approval.state is not State.APPROVED or not _due(approval, answering):
-        return Lost(f"It is {approval.state}, {approval.execution}.", approval)
+    barred = _barred(tx, approval, answering)
+    if barred is not None:
+        return barred
     sealed = _intact(tx, approval)
     if sealed is None:
         return _superseded(tx, approval, "The stored call is not the call that was approved.")
@@ -132,6 +135,42 @@ def claim(
         mark = effects.take(tx, effect, moved.call, holder=moved.id, terms=moved.terms, owner=None)
         tell_held(tx, mark, EffectState.TAKEN)
     return Claimed(replace(moved, call=sealed.call))
+
+
+def _barred(tx: Transaction, approval: Approval, answering: Answers | None) -> Lost | None:
+    """Why there is nothing to claim, by the row or by the history; None if there is."""
+    if approval.state is not State.APPROVED or not _due(approval, answering):
+        return Lost(f"It is {approval.state}, {approval.execution}.", approval)
+    permit = permit_of(tx, approval.id)
+    why = permit if isinstance(permit, str) else _unpermitted(tx, approval, permit)
+    return None if why is None else _refused(tx, approval, why)
+
+
+def _unpermitted(tx: Transaction, approval: Approval, permit: Permit) -> str | None:
+    """Why the history does not let the call run now; None if it does."""
+    changed = differs(tx, approval, permit)
+    if changed is not None:
+        return changed
+    if (permit.use_by or 0) <= tx.now:
+        return "By the history it was not used in time."
+    enough = len(approvers(tx, permit))
+    if enough < permit.quorum:
+        return f"Only {enough} of {permit.quorum} who approved it may still decide."
+    return None
+
+
+def _refused(tx: Transaction, approval: Approval, why: str) -> Lost:
+    """The history says otherwise, so the row ends, whatever it was made to say. That is no move of
+    the approval: the history's own word of it stands, and the row follows.
+    """
+    ended = change(
+        tx,
+        approval,
+        {"state": str(State.SUPERSEDED), "reason": why},
+        event="contradicted",
+        told={"reason": why},
+    )
+    return Lost(why, ended or load(tx.connection, approval.id))
 
 
 def _due(approval: Approval, answering: Answers | None) -> bool:
@@ -216,10 +255,19 @@ def finish(
     if approval.execution is not Execution.EXECUTING or row["owner"] != owner:
         return approval
     values: dict[str, Any] = {"lease_until": None}
+    told: dict[str, Any] = {
+        "outcome": str(execution),
+        "result_digest": result_digest,
+        "latency_ms": latency_ms,
+    }
     if execution is Execution.INPUT_REQUIRED:
         values["use_by"] = tx.now + approval.terms.use_within * 1000
         if result is not None:  # None: the answers did not reach the server, the question stands
             values["round"] = approval.round + 1
+        told["data"] = {
+            "round": values.get("round", approval.round),
+            "use_by": values["use_by"],
+        }
     elif execution is not Execution.NOT_EXECUTED:
         values["finished_at"] = tx.now
     if result is not None or "finished_at" in values:
@@ -235,11 +283,7 @@ def finish(
         str(execution),
         actor=Actor("gateway", owner, via="gateway"),
         values=values,
-        told={
-            "outcome": str(execution),
-            "result_digest": result_digest,
-            "latency_ms": latency_ms,
-        },
+        told=told,
     )
     return moved or approval
 

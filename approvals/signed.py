@@ -121,19 +121,22 @@ def put(tx: Transaction, table: Table, values: Mapping[Any, Any], *, event: Even
     put_all(tx, table, [values], event=event)
 
 
+def put_untold(tx: Transaction, table: Table, values: Mapping[Any, Any]) -> None:
+    """As `put`, for a table without a ledger: other rows of the history tell of its rows."""
+    whole, there = _completed(tx, table, values)
+    _write(tx, table, whole, there=there)
+
+
 def put_all(
     tx: Transaction, table: Table, many: Iterable[Mapping[Any, Any]], *, event: Event
 ) -> None:
-    """As `put`, several rows told by one event."""
+    """As `put`, several rows told by one event. Nothing is told of no rows."""
     made = []
     for values in many:
         whole, there = _completed(tx, table, values)
         made.append((subject(table, whole), whole["row_version"], whole["mac"]))
-        if there:
-            tx.connection.execute(update(table).where(_is(table, whole)).values(whole))
-        else:
-            tx.connection.execute(insert(table).values(whole))
-    _tell(tx, table, made, event)
+        _write(tx, table, whole, there=there)
+    tell(tx, made, event=event)
 
 
 def drop(tx: Transaction, table: Table, key: Mapping[Any, Any], *, event: Event) -> bool:
@@ -146,7 +149,7 @@ def drop(tx: Transaction, table: Table, key: Mapping[Any, Any], *, event: Event)
     tx.connection.execute(delete(table).where(_is(table, key)))
     if version is None or version.mac is None:
         return False
-    _tell(tx, table, [(name, version.number + 1, None)], event)
+    tell(tx, [(name, version.number + 1, None)], event=event)
     return True
 
 
@@ -163,6 +166,8 @@ def sign(tx: Transaction, table: Table, key: Mapping[Any, Any]) -> tuple[str, in
 
 def tell(tx: Transaction, changed: Sequence[tuple[str, int, str | None]], *, event: Event) -> None:
     """Append the event, and in it the versions it makes: subject, number, MAC (None: gone)."""
+    if not changed:
+        return
     view, _ = ledger_of(tx.connection)
     if not isinstance(view, Pending):
         raise TypeError("Only the journal writes signed rows.")
@@ -172,16 +177,14 @@ def tell(tx: Transaction, changed: Sequence[tuple[str, int, str | None]], *, eve
         "after": view.last,
     }
     tx.append(event._replace(subject=changed[0][0], data=canonical(data).decode()))
-    view.add({name: Version(number, mac) for name, number, mac in changed}, tx.last_hash)
+    view.add({name: Version(number, mac, tx.now) for name, number, mac in changed}, tx.last_hash)
 
 
-def _tell(
-    tx: Transaction, table: Table, changed: Sequence[tuple[str, int, str | None]], event: Event
-) -> None:
-    if not PROOFS[table.name].ledger:
-        tx.append(event)
-    elif changed:
-        tell(tx, changed, event=event)
+def _write(tx: Transaction, table: Table, whole: Mapping[Any, Any], *, there: bool) -> None:
+    if there:
+        tx.connection.execute(update(table).where(_is(table, whole)).values(dict(whole)))
+    else:
+        tx.connection.execute(insert(table).values(dict(whole)))
 
 
 def _completed(

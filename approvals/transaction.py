@@ -82,6 +82,8 @@ class Transaction:
         "_rung",
         "_seq",
         "_statements",
+        "_touched",
+        "base",
         "begun",
         "keys",
         "notifiers",
@@ -119,6 +121,9 @@ class Transaction:
                 known = None
         else:
             self._seq, self._last = known.seq, known.head
+        self.base = (self._seq, self._last)
+        """The history's head, seq and hash, that this batch goes on from."""
+        self._touched: dict[str, int] = {}  # the newest row of each approval, in this batch
         self._rows: list[object] = []  # the columns of row after row
         self._counters = dict(known.counters) if known is not None else {}
         self._changed: set[str] = set()  # keys of counters
@@ -149,7 +154,17 @@ class Transaction:
         self._rows += (last, mac)
         self._seq = seq
         self._last = mac
+        if event.approval_id is not None:
+            self._touched[event.approval_id] = seq
         return seq
+
+    def buffered(self, column: int, value: object) -> list[tuple[Any, ...]]:
+        """The rows of the history that this batch has appended and SELECT does not see yet, whose
+        column of this place has the value.
+        """
+        width = len(COLUMNS)
+        rows = (tuple(self._rows[at : at + width]) for at in range(0, len(self._rows), width))
+        return [row for row in rows if row[column] == value]
 
     def ring(self, approval_id: str) -> None:
         """Wake whoever waits for this row, once the batch is committed."""
@@ -197,6 +212,11 @@ class Transaction:
     def last_hash(self) -> str:
         """The hash of that row."""
         return self._last
+
+    @property
+    def touched(self) -> Mapping[str, int]:
+        """The approvals this batch appended rows of, each with the seq of its newest."""
+        return self._touched
 
     @property
     def rung(self) -> frozenset[str]:

@@ -33,6 +33,7 @@ FREES = {"tool_error", "upstream_error", "not_executed"}  # an effect was not ca
 OUTCOMES = {"succeeded", "tool_error", "upstream_error", "not_executed", "outcome_unknown"}
 ASKS = "input_required"  # the server asked back: more of the same call may follow
 ENDS = {"denied", "expired", "withdrawn", "superseded"}
+LONGEST_USE = 30 * 86_400_000  # milliseconds; of approvals that do not say until when
 WHOLE = {"grant", "server", "tool", "approval_id"}  # filters that keep or drop a call as a whole
 
 
@@ -109,6 +110,15 @@ class Permit:
     running: bool = False
     asked: bool = False
     used: bool = False
+    fixed: str = ""  # digest of what never changes of the approval; "" before there was one
+    arguments_digest: str = ""
+    shown: str = ""  # the arguments as people are shown them
+    expires_at: int | None = None
+    use_by: int | None = None
+    rounds: int = 0  # questions the server has asked
+    ended: str = ""  # how its latest run ended
+    settlement: str | None = None
+    seq: int = 0  # of the latest row
 
 
 @dataclass
@@ -215,18 +225,28 @@ class Meaning:
         if event == "held":
             if permit is not None:
                 return f"{approval} is opened twice"
-            quorum = json.loads(row["data"])["quorum"]
-            self.permits[approval] = Permit(quorum, row["presented_digest"], row["revision"])
+            told = json.loads(row["data"])
+            self.permits[approval] = Permit(
+                told["quorum"],
+                row["presented_digest"],
+                row["revision"],
+                fixed=told.get("fixed", ""),
+                arguments_digest=row["arguments_digest"],
+                shown=row["arguments"] or "",
+                expires_at=told.get("expires_at"),
+                seq=row["seq"],
+            )
             return None
         if permit is None:
             return f"{approval} was never opened"
+        permit.seq = row["seq"]
         if event in OUTCOMES:
             self.executed += event != "not_executed"
             return _ran(row, approval, permit)
         if event in ("voted", "approved"):
             return _voted(row, approval, permit)
         if event == ASKS:
-            return _asked(approval, permit)
+            return _asked(row, approval, permit)
         if event in ("claimed", "continued"):
             return _claimed(row, approval, permit)
         return _changed(row, approval, permit)
@@ -237,12 +257,18 @@ def _changed(row: dict[str, Any], approval: str, permit: Permit) -> str | None:
         if permit.state != "pending":
             return f"{approval} is edited after it was decided"
         permit.digest, permit.revision = row["presented_digest"], row["revision"]
+        permit.arguments_digest, permit.shown = row["arguments_digest"], row["arguments"] or ""
         permit.voters.clear()
     elif row["event"] == "effect_changed" and row["revision"] != permit.revision:
         if permit.state != "pending":
             return f"{approval} stands otherwise after it was decided"
         permit.revision = row["revision"]  # votes on what was shown before count no more
         permit.voters.clear()
+    elif row["event"] == "extended":
+        permit.expires_at = json.loads(row["data"])["expires_at"]
+    elif row["event"] == "settled":
+        if permit.ended == "outcome_unknown":  # else its effect key alone is settled
+            permit.settlement = row["outcome"]
     elif row["event"] in ENDS:
         if permit.running or permit.used or permit.state not in ("pending", "approved"):
             return f"{approval} ends a second time, or after it ran"
@@ -254,13 +280,17 @@ def _ran(row: dict[str, Any], approval: str, permit: Permit) -> str | None:
     if not permit.running:
         return f"{approval} ran without having been claimed"
     permit.running, permit.used = False, row["event"] != "not_executed"
+    permit.ended = row["event"]
     return None
 
 
-def _asked(approval: str, permit: Permit) -> str | None:
+def _asked(row: dict[str, Any], approval: str, permit: Permit) -> str | None:
     if not permit.running:
         return f"{approval} ran without having been claimed"
     permit.running, permit.asked = False, True
+    told = json.loads(row["data"] or "{}")
+    permit.use_by = told.get("use_by", permit.use_by)
+    permit.rounds = told.get("round", permit.rounds)
     return None
 
 
@@ -278,6 +308,8 @@ def _voted(row: dict[str, Any], approval: str, permit: Permit) -> str | None:
         if len(permit.voters) < permit.quorum:
             return f"{approval}: approved by {len(permit.voters)} of {permit.quorum} people"
         permit.state = "approved"
+        told = json.loads(row["data"] or "{}")
+        permit.use_by = told.get("use_by", row["at"] + LONGEST_USE)
     return None
 
 

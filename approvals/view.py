@@ -199,7 +199,7 @@ class Listing:
     def owner(self, grant: str) -> str:
         """The reviewer whose agent holds this grant."""
         if grant not in self._owners:
-            self._owners[grant] = owner_of(self.connection, grant=grant)
+            self._owners[grant] = owner_of(self.connection, grant=grant) or ""
         return self._owners[grant]
 
     def earlier(self, approval: Approval) -> list[_Past]:

@@ -112,7 +112,7 @@ class Writer:
     def commit(self, tx: Transaction) -> None:
         if not tx.begun:
             tx.write_whole()
-            self._known = tx.known()
+            self._committed(tx)
             return
         if tx.rung and self._notify:
             self._driver.execute(self._notify)
@@ -126,7 +126,12 @@ class Writer:
             self._driver.commit()
         if not whole:
             raise InvalidRequestError("The database rolled back instead of committing.")
+        self._committed(tx)
+
+    def _committed(self, tx: Transaction) -> None:
         self._known = tx.known()
+        if self._pending is not None:
+            self._pending.committed(tx.base, (tx.seq, tx.last_hash), tx.touched)
 
     def rollback(self) -> bool:
         """Undo the batch; False if even that failed, and the connection must go."""

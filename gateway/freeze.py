@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection
 
+from approvals import signed
 from approvals.model import Event, Millis
 from approvals.store import Database, Transaction
 from approvals.tables import SettingRow
@@ -25,27 +26,28 @@ def key(kind: Kind, name: str) -> str:
 
 def freeze(tx: Transaction, kind: Kind, name: str, *, by: str) -> bool:
     """Stop these calls from now on. False: they were stopped already."""
-    if tx.connection.execute(select(_TABLE).where(_TABLE.c.key == key(kind, name))).first():
+    if key(kind, name) in frozen_now(tx.connection):
         return False
-    tx.connection.execute(insert(_TABLE).values(key=key(kind, name), value=by, at=tx.now))
-    tx.append(_event("frozen", kind, name, by))
+    values = {"key": key(kind, name), "value": by, "at": tx.now}
+    signed.put(tx, _TABLE, values, event=_event("frozen", kind, name, by))
     return True
 
 
 def thaw(tx: Transaction, kind: Kind, name: str, *, by: str) -> bool:
     """Let these calls go on. False: they were not stopped."""
-    gone = tx.connection.execute(delete(_TABLE).where(_TABLE.c.key == key(kind, name))).rowcount
-    if gone:
-        tx.append(_event("thawed", kind, name, by))
-    return bool(gone)
+    event = _event("thawed", kind, name, by)
+    return signed.drop(tx, _TABLE, {"key": key(kind, name)}, event=event)
 
 
 def frozen_now(connection: Connection) -> dict[str, Millis]:
-    """The keys of everything that is frozen, and since when."""
-    rows = connection.execute(
-        select(_TABLE.c.key, _TABLE.c.at).where(_TABLE.c.key.startswith(_PREFIX))
-    )
-    return {row.key: row.at for row in rows}
+    """The keys of everything that is frozen by the history's word, and since when: a freeze whose
+    row somebody took away still stands.
+    """
+    return {
+        key: version.at
+        for (key,), version in signed.versions(connection, _TABLE).items()
+        if key.startswith(_PREFIX)
+    }
 
 
 class Freezes:

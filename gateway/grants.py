@@ -12,10 +12,12 @@ import secrets
 from dataclasses import dataclass
 from json import dumps, loads
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, RowMapping, update
 
+from approvals import queue, signed
 from approvals.clock import Clock
 from approvals.model import Event, Millis
+from approvals.moves import GATEWAY
 from approvals.store import Database, Transaction
 from approvals.tables import GrantRow
 
@@ -82,45 +84,48 @@ def create(
         expires_at=expires_at,
         revoked_at=None,
     )
-    tx.connection.execute(
-        _TABLE.insert().values(
-            id=grant.id,
-            label=label,
-            token_hash=token_hash(token),
-            servers=dumps(sorted(servers)),
-            owner=owner,
-            hold=hold,
-            created_at=tx.now,
-            expires_at=expires_at,
-        )
+    signed.put(
+        tx,
+        _TABLE,
+        {
+            "id": grant.id,
+            "label": label,
+            "token_hash": token_hash(token),
+            "servers": dumps(sorted(servers)),
+            "owner": owner,
+            "hold": hold,
+            "created_at": tx.now,
+            "expires_at": expires_at,
+        },
+        event=_event("grant_created", grant.id, by, label),
     )
-    tx.append(_event("grant_created", grant.id, by, label))
     return grant, token
 
 
 def revoke(tx: Transaction, grant_id: str, *, by: str = "") -> bool:
-    """End a grant. False: there is none, or it had ended before."""
-    moved = tx.connection.execute(
-        update(_TABLE)
-        .where(_TABLE.c.id == grant_id, _TABLE.c.revoked_at.is_(None))
-        .values(revoked_at=tx.now)
-    ).rowcount
-    if moved == 1:
-        tx.append(_event("grant_revoked", grant_id, by))
-    return bool(moved == 1)
+    """End a grant, and withdraw its calls that wait or may still run: nobody shall decide on what
+    nobody can collect. False: there is none, or it had ended before.
+    """
+    found = by_id(tx.connection, grant_id)
+    if found is None or found.revoked_at is not None:
+        return False
+    event = _event("grant_revoked", grant_id, by)
+    signed.put(tx, _TABLE, {"id": grant_id, "revoked_at": tx.now}, event=event)
+    for approval in queue.open_of(tx, grant_id):
+        queue.withdraw(tx, approval.id, grant=grant_id, why="Its grant was revoked.", by=GATEWAY)
+    return True
 
 
 def set_hold(tx: Transaction, grant_id: str, hold: int | None, *, by: str = "") -> bool:
     """Let a grant's held calls wait for so long, and forget what was learned of its client. False:
     there is no such grant.
     """
-    moved = tx.connection.execute(
-        update(_TABLE).where(_TABLE.c.id == grant_id).values(hold=hold, patience=None)
-    ).rowcount
-    if moved == 1:
-        told = "the gateway's default" if hold is None else f"{hold} s"
-        tx.append(_event("grant_hold_set", grant_id, by, f"Held calls wait {told}."))
-    return bool(moved == 1)
+    if by_id(tx.connection, grant_id) is None:
+        return False
+    told = "the gateway's default" if hold is None else f"{hold} s"
+    event = _event("grant_hold_set", grant_id, by, f"Held calls wait {told}.")
+    signed.put(tx, _TABLE, {"id": grant_id, "hold": hold, "patience": None}, event=event)
+    return True
 
 
 def learn(tx: Transaction, grant_id: str, patience: int) -> bool:
@@ -142,13 +147,13 @@ def learn(tx: Transaction, grant_id: str, patience: int) -> bool:
 
 def listing(connection: Connection) -> list[Grant]:
     """Every grant, newest first, ended ones included."""
-    rows = connection.execute(select(_TABLE).order_by(_TABLE.c.created_at.desc(), _TABLE.c.id))
-    return [_grant(row) for row in rows]
+    newest_first = [_TABLE.c.created_at.desc(), _TABLE.c.id]
+    return [_grant(row) for row in signed.rows(connection, _TABLE, order=newest_first)]
 
 
 def by_id(connection: Connection, grant_id: str) -> Grant | None:
     """The grant with this id, usable or not."""
-    row = connection.execute(select(_TABLE).where(_TABLE.c.id == grant_id)).first()
+    row = signed.row(connection, _TABLE, _TABLE.c.id == grant_id)
     return None if row is None else _grant(row)
 
 
@@ -209,12 +214,11 @@ class Grants:
 
 
 def _by_hash(connection: Connection, digest: str) -> Grant | None:
-    row = connection.execute(select(_TABLE).where(_TABLE.c.token_hash == digest)).first()
+    row = signed.row(connection, _TABLE, _TABLE.c.token_hash == digest)
     return None if row is None else _grant(row)
 
 
-def _grant(row: Row[tuple[object, ...]]) -> Grant:
-    values = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
+def _grant(values: RowMapping) -> Grant:
     return Grant(
         id=values["id"],
         label=values["label"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from approvals import queue
+from approvals import queue, signed
 from approvals.digest import canonical
 from approvals.model import (
     AlreadyDecided,
@@ -13,6 +13,7 @@ from approvals.model import (
     Choice,
     Counted,
     Decided,
+    Event,
     Execution,
     Moved,
     NotAllowed,
@@ -23,10 +24,10 @@ from approvals.model import (
     State,
     Terms,
 )
+from approvals.permission import GRANT
 from approvals.reviewers import add
 from approvals.rows import decisions_of
 from approvals.store import Transaction
-from approvals.tables import GrantRow
 from tests.approvals.record import ALICE, BOB, CAROL, START, Record, call, vote
 
 
@@ -121,15 +122,18 @@ def test_who_may_not_decide_is_told_why_and_changes_nothing(
 
 
 def own(tx: Transaction) -> None:
-    tx.connection.execute(
-        GrantRow.__table__.insert().values(  # type: ignore[attr-defined]
-            id="grt_1",
-            label="claude-code",
-            token_hash="h",
-            servers="[]",
-            owner="olga",
-            created_at=START,
-        )
+    signed.put(
+        tx,
+        GRANT,
+        {
+            "id": "grt_1",
+            "label": "claude-code",
+            "token_hash": "h",
+            "servers": "[]",
+            "owner": "olga",
+            "created_at": START,
+        },
+        event=Event(event="grant_created", actor_kind="operator", grant="grt_1"),
     )
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import insert
-
-from approvals.model import State, Terms
+from approvals import signed
+from approvals.model import Event, State, Terms
+from approvals.permission import GRANT as TABLE
 from approvals.rows import load
-from approvals.tables import GrantRow
 from tests.web.conftest import Door
 from tests.web.scene import Scene
 from tests.web.test_card_words import words
@@ -16,15 +15,10 @@ OWNER = "This rule wants somebody other than the agent's owner."
 
 
 def owned_by(scene: Scene, name: str) -> None:
+    row = {"id": GRANT, "label": "x", "token_hash": "h", "servers": '["*"]', "created_at": 1}
+    event = Event(event="grant_created", actor_kind="operator", grant=GRANT)
     scene.database.journal.write_now(
-        lambda tx: (
-            tx.connection.execute(
-                insert(GrantRow).values(
-                    id=GRANT, label="x", token_hash="h", servers='["*"]', owner=name, created_at=1
-                )
-            )
-            and None
-        )
+        lambda tx: signed.put(tx, TABLE, {**row, "owner": name}, event=event)
     )
 
 
