@@ -30,6 +30,18 @@ def is_loopback(host: str) -> bool:
     return host.lower() == "localhost" if parsed is None else parsed.is_loopback
 
 
+def is_own_machine(host: str) -> bool:
+    """Whether the host, as written in a URL or a Host header, leads browsers to their own machine,
+    where every program may listen at another port of the same name.
+    """
+    name = host.strip("[]").rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    parsed = _parsed(name)
+    inner = parsed if parsed is None else _inside(parsed) or parsed
+    return inner is not None and (inner.is_loopback or inner.is_unspecified)
+
+
 def url_problem(url: str, *, allow_private: bool) -> str | None:
     """Why nothing may be sent to this URL; None if it may. Names are looked up when sending."""
     parts = urlsplit(url)

@@ -150,7 +150,13 @@ PROOFS: Final[Mapping[str, Proof]] = MappingProxyType(
         "credential": Proof(
             signed=(
                 *("token_hash", "kind", "reviewer", "created_at", "expires_at"),
-                *("used_at", "revoked_at"),
+                *("used_at", "revoked_at", "binding"),
+            )
+        ),
+        "nonce": Proof(
+            free=dict.fromkeys(
+                ("session", "nonce", "until"),
+                "refuses; without it a signed request could be repeated by who overheard it whole",
             )
         ),
         "pin": Proof(

@@ -1,7 +1,8 @@
 """The people who may decide, and what proves them: sign-in links, sessions, API tokens.
 
 Secrets are 256 random bits, stored as SHA-256, shown once. An agent's grant is never one of them:
-other table, other prefix. What a person may decide is `permission`'s. Not pure.
+other table, other prefix. What a person may decide is `permission`'s. What proves a change made in
+a session is fixed when the session is made: it never gets a key later. Not pure.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import hmac
 import json
 import re
 import secrets
-from dataclasses import replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, RowMapping, Table
+from sqlalchemy import Connection, RowMapping, Table, delete, func, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import SQLModel
 
 from approvals import signed
@@ -21,17 +23,37 @@ from approvals.clock import Clock
 from approvals.digest import canonical, sha256
 from approvals.model import Event, Millis, Reviewer, Role
 from approvals.store import Database, Transaction
-from approvals.tables import CredentialRow, ReviewerRow
+from approvals.tables import CredentialRow, NonceRow, ReviewerRow
 
 CREDENTIAL: Final[Table] = SQLModel.metadata.tables[str(CredentialRow.__tablename__)]
 REVIEWER: Final[Table] = SQLModel.metadata.tables[str(ReviewerRow.__tablename__)]
+NONCE: Final[Table] = SQLModel.metadata.tables[str(NonceRow.__tablename__)]
 
 LINK_LASTS: Final = 10 * 60_000
 SESSION_LASTS: Final = 12 * 3_600_000
 TOKEN_LASTS: Final = 90 * 86_400_000
 
+HOST: Final = "host"
+"""The binding of a session whose cookie no other server gets: that of an https host of its own."""
+READS: Final = "none"
+"""The binding of a session in which nothing can be proven: it reads, and changes nothing."""
+MOST_NONCES: Final = 10_000
+"""Signed requests of one session: what its used nonces may take in the record."""
+
 _PREFIX: Final = {"link": "lnk_", "session": "ses_", "token": "rvt_"}
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A browser that is signed in. `binding` says what proves a change made in it: the public key
+    of its page, `HOST` or `READS`. `id` is no secret.
+    """
+
+    reviewer: Reviewer
+    id: str
+    binding: str
+    expires_at: Millis
 
 
 class ReviewerRefused(Exception):
@@ -83,8 +105,10 @@ def remove(tx: Transaction, reviewer_id: str) -> bool:
     return True
 
 
-def issue(tx: Transaction, reviewer_id: str, kind: str, *, lasts: Millis) -> str:
-    """A fresh secret of this kind for the person; readable only now."""
+def issue(
+    tx: Transaction, reviewer_id: str, kind: str, *, lasts: Millis, binding: str | None = None
+) -> str:
+    """A fresh secret of this kind for the person; readable only now. `binding`: of a session."""
     secret = _PREFIX[kind] + secrets.token_urlsafe(32)
     signed.put(
         tx,
@@ -95,14 +119,17 @@ def issue(tx: Transaction, reviewer_id: str, kind: str, *, lasts: Millis) -> str
             "reviewer": reviewer_id,
             "created_at": tx.now,
             "expires_at": tx.now + lasts,
+            "binding": binding,
         },
         event=_event(f"{kind}_issued", reviewer_id, expires_at=tx.now + lasts),
     )
     return secret
 
 
-def redeem(tx: Transaction, code: str) -> str | None:
-    """Turn a sign-in link's code into a session's secret, once and in time; else None."""
+def redeem(tx: Transaction, code: str, *, binding: str) -> str | None:
+    """Turn a sign-in link's code into the secret of a session with this binding, once and in time;
+    else None.
+    """
     found = prove(tx.connection, code, "link", now=tx.now)
     if found is None:
         return None
@@ -112,7 +139,7 @@ def redeem(tx: Transaction, code: str) -> str | None:
         {"token_hash": sha256(code.encode()), "used_at": tx.now},
         event=_event("link_used", found.id),
     )
-    return issue(tx, found.id, "session", lasts=SESSION_LASTS)
+    return issue(tx, found.id, "session", lasts=SESSION_LASTS, binding=binding)
 
 
 def revoke(tx: Transaction, reviewer_id: str, *, kinds: tuple[str, ...]) -> int:
@@ -154,6 +181,58 @@ def _revoke(
 
 def prove(connection: Connection, secret: str, kind: str, *, now: Millis) -> Reviewer | None:
     """The person this secret proves right now; None for any doubt."""
+    found = _valid(connection, secret, kind, now=now)
+    return None if found is None else found[1]
+
+
+def session_of(connection: Connection, secret: str, *, now: Millis) -> Session | None:
+    """The session this secret opens right now; None for any doubt."""
+    found = _valid(connection, secret, "session", now=now)
+    if found is None:
+        return None
+    row, reviewer = found
+    if not row["binding"]:  # of a release before there were any: they have ended
+        return None
+    return Session(reviewer, session_id(secret), row["binding"], row["expires_at"])
+
+
+def session_id(secret: str) -> str:
+    """What a session is called in the open: its secret does not follow from it."""
+    return sha256(b"signoff/session/1:" + secret.encode("utf-8", "replace"))[:32]
+
+
+Use = Literal["fresh", "used", "full", "ended"]
+
+
+def use_nonce(tx: Transaction, secret: str, nonce: str) -> Use:
+    """Use up a nonce of this session. Only "fresh" permits the request that carries it; "full": the
+    session has used as many as one may; "ended": it is none any more.
+    """
+    session = session_of(tx.connection, secret, now=tx.now)
+    if session is None:
+        return "ended"
+    count = select(func.count()).where(NONCE.c.session == session.id)
+    if int(tx.connection.execute(count).scalar() or 0) >= MOST_NONCES:
+        return "full"
+    dialect = sqlite if tx.connection.dialect.name == "sqlite" else postgresql
+    made = (
+        dialect.insert(NONCE)
+        .values(session=session.id, nonce=nonce, until=session.expires_at)
+        .on_conflict_do_nothing()
+        .returning(NONCE.c.nonce)
+    )
+    return "fresh" if tx.connection.execute(made).first() is not None else "used"
+
+
+def prune_nonces(tx: Transaction, *, before: Millis) -> int:
+    """Forget the nonces of sessions that have ended by themselves; how many."""
+    return tx.connection.execute(delete(NONCE).where(NONCE.c.until < before)).rowcount
+
+
+def _valid(
+    connection: Connection, secret: str, kind: str, *, now: Millis
+) -> tuple[RowMapping, Reviewer] | None:
+    """The credential this secret is right now, and whose; None for any doubt."""
     if not secret.isascii() or not secret.startswith(_PREFIX[kind]):
         return None
     hashed = sha256(secret.encode())
@@ -164,7 +243,7 @@ def prove(connection: Connection, secret: str, kind: str, *, now: Millis) -> Rev
     if spent or held["kind"] != kind or held["expires_at"] <= now:
         return None
     found = find(connection, held["reviewer"])
-    return None if found is None else replace(found, verified=kind)
+    return None if found is None else (held, replace(found, verified=kind))
 
 
 def find(connection: Connection, reviewer_id: str) -> Reviewer | None:
@@ -284,15 +363,26 @@ class People:
         # The fragment stays in the browser: no log and no referrer sees the code.
         return f"{url.rstrip('/')}/signin#{code}"
 
-    async def redeem(self, code: str) -> str | None:
+    async def redeem(self, code: str, *, binding: str) -> str | None:
         """A session's secret for a link's code; None if it was used, has ended, or is not ours."""
         if not code.startswith(_PREFIX["link"]):
             return None
-        return await self._database.journal.write(lambda tx: redeem(tx, code))
+        return await self._database.journal.write(lambda tx: redeem(tx, code, binding=binding))
 
-    async def session(self, secret: str) -> Reviewer | None:
-        """Who is signed in with this session."""
-        return await self._proven(secret, "session")
+    async def session(self, secret: str) -> Session | None:
+        """The session this secret opens, and who is signed in with it."""
+        if not secret.startswith(_PREFIX["session"]):
+            return None
+        now = self._clock.now()
+        return await self._database.read(lambda connection: session_of(connection, secret, now=now))
+
+    async def use_nonce(self, secret: str, nonce: str) -> Use:
+        """Use up a nonce of this session, in the record: "fresh" once, whichever replica is asked.
+
+        Raises:
+            RecordUnavailable: it is not known to be used up; nothing may be done on its strength.
+        """
+        return await self._database.journal.write(lambda tx: use_nonce(tx, secret, nonce))
 
     async def bearer(self, token: str) -> Reviewer | None:
         """Whose API token this is."""

@@ -291,12 +291,28 @@ class CredentialRow(SQLModel, table=True):
     token_hash: str = Field(primary_key=True)
     kind: str  # "link", "session", "token"
     reviewer: str = Field(index=True, foreign_key="reviewer.id")
+    # Of a session, set when it is made and never again: what proves a change made in it. It permits
+    # something: the page's public key, "host" (its cookie alone) or "none" (it only reads).
+    binding: str | None = None
     created_at: int = Field(sa_column=_big())
     expires_at: int = Field(sa_column=_big())
     used_at: int | None = Field(default=None, sa_column=_big(nullable=True))
     revoked_at: int | None = Field(default=None, sa_column=_big(nullable=True))
     row_version: int = Field(default=0, sa_column=_version())
     mac: str = Field(default="", sa_column=_mac())
+
+
+class NonceRow(SQLModel, table=True):
+    """A signed request of a browser session that was made: the same is not good again. Kept until
+    the session is over. A row refuses and permits nothing; without it only a request that somebody
+    had recorded on its way to the gateway could be sent twice.
+    """
+
+    __tablename__ = "nonce"
+
+    session: str = Field(primary_key=True)
+    nonce: str = Field(primary_key=True)
+    until: int = Field(sa_column=_big(index=True))
 
 
 class PinRow(SQLModel, table=True):

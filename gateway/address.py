@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -31,6 +32,16 @@ def address(settings: Settings) -> str:
         if told.startswith(("http://", "https://")):
             return told
     return settings.url()
+
+
+def page_address(settings: Settings) -> str:
+    """Where people open the page of the gateway that runs on these settings' folder, or else where
+    the settings say it is.
+    """
+    if settings.page_url or settings.public_url:
+        return settings.page()
+    port = urlsplit(address(settings)).port or settings.port
+    return settings.model_copy(update={"port": port}).page()
 
 
 @contextmanager

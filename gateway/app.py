@@ -193,7 +193,7 @@ async def open_gateway(
             approvals=approvals,
             guard=guard,
             runner=runner,
-            url=settings.url(),
+            url=settings.page(),
             hold=settings.task_hold,
             max_result=settings.max_result,
         )
@@ -204,7 +204,7 @@ async def open_gateway(
             rounds=rounds,
             patience=Patience(database, grants),
             clock=clock,
-            url=settings.url(),
+            url=settings.page(),
             progress_seconds=settings.progress,
         )
         sessions = Sessions(keys.session)
@@ -441,7 +441,7 @@ async def _notifiers(
                 allow_private=settings.webhook_allow_private,
                 database=database,
                 clock=database.clock,
-                gateway=settings.url(),
+                gateway=settings.page(),
             )
         )
     return found
@@ -451,8 +451,8 @@ def _border(settings: Settings) -> Border:
     hosts = frozenset(host.rpartition(":")[0] or host for host in settings.hosts())
     return Border(
         hosts=hosts,
-        origins=settings.origins(),
-        https=urlsplit(settings.url()).scheme == "https",
+        origins=settings.page_origins(),
+        https=urlsplit(settings.page()).scheme == "https",
     )
 
 

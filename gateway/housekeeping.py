@@ -16,6 +16,7 @@ import structlog
 from approvals import effects, processes, queue
 from approvals.notify import Outbox
 from approvals.outbox import prune
+from approvals.reviewers import prune_nonces
 from approvals.store import Database, RecordUnavailable, Transaction
 from approvals.tasks import prune_spent
 from gateway.catalogue import Catalogue
@@ -148,6 +149,7 @@ class Housekeeping:
         await self._journal.write(lambda tx: prune(tx, before=tx.now - max(days, _NOTICES_MS)))
         await self._journal.write(lambda tx: prune_spent(tx, before=tx.now))
         await self._journal.write(effects.prune)
+        await self._journal.write(lambda tx: prune_nonces(tx, before=tx.now))
 
     def _round(self, tx: Transaction, *, renew: bool) -> None:
         # Our own first: when the record was down for longer than a lease, what we are sending has

@@ -17,11 +17,14 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from approvals.addresses import url_problem
+from approvals.addresses import is_own_machine, url_problem
 from approvals.signing import SecretUnusable, secret_of
 from approvals.slack.config import API_URL, SlackConfig
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+PAGE_HOST = "signoff.localhost"
+"""The page's own name on this machine: browsers look names below localhost up nowhere."""
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # named, not listened on
 
 
 class Settings(BaseSettings):
@@ -47,7 +50,12 @@ class Settings(BaseSettings):
     policy: Path = Field(default=Path("policy.json"), description="The rules.")
     servers: Path = Field(default=Path("servers.json"), description="The MCP servers behind.")
     public_url: str = Field(
-        default="", description="How people and agents reach the gateway; default: http://host:port"
+        default="", description="How agents reach the gateway; default: http://host:port"
+    )
+    page_url: str = Field(
+        default="",
+        description="How people reach the page; default: public_url if that names another machine, "
+        "else http://signoff.localhost:port",
     )
     allowed_hosts: tuple[str, ...] = Field(
         default=(), description="Further Host headers to answer to, besides public_url's."
@@ -140,8 +148,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if self.public_url and urlsplit(self.public_url).scheme not in ("http", "https"):
-            raise ValueError("public_url must begin with http:// or https://")
+        for name in ("public_url", "page_url"):
+            written = getattr(self, name)
+            if written and urlsplit(written).scheme not in ("http", "https"):
+                raise ValueError(f"{name} must begin with http:// or https://")
         if self.host not in LOOPBACK and not self.public_url:
             raise ValueError(
                 f"host {self.host} can be reached from other machines: say by which address with "
@@ -181,6 +191,7 @@ class Settings(BaseSettings):
             channel=self.slack_channel or None,
             api_url=self.slack_api_url,
             public_url=self.url(),
+            page_url=self.page(),
             team_id=self.slack_team_id or None,
             app_id=self.slack_app_id or None,
             show_arguments=self.slack_arguments == "shown",
@@ -189,20 +200,51 @@ class Settings(BaseSettings):
         )
 
     def url(self) -> str:
-        """The base URL, without a trailing slash."""
+        """The base URL for agents, without a trailing slash."""
         return self.public_url.rstrip("/") or f"http://{_bracketed(self.host)}:{self.port}"
+
+    def page(self) -> str:
+        """The base URL that people follow, without a trailing slash.
+
+        On this machine it is a name of the page's own: whoever serves something else at 127.0.0.1
+        is not sent its cookies, unless he is opened under that name, too.
+        """
+        if self.page_url:
+            return self.page_url.rstrip("/")
+        parts = urlsplit(self.url())
+        named = is_own_machine(parts.hostname or "")
+        # Another address of this machine than the usual ones is not where the name leads.
+        usual = self.host in (*LOOPBACK, *_EVERYWHERE)
+        if not named or parts.scheme != "http" or not usual:
+            return self.url()
+        return f"http://{PAGE_HOST}:{parts.port or 80}"
+
+    def page_beside(self) -> str | None:
+        """The same page by number, for browsers that do not know the name; None where the page has
+        another address.
+        """
+        named = f"http://{PAGE_HOST}:"
+        if self.page_url or not self.page().startswith(named):
+            return None
+        host = "[::1]" if self.host == "::1" else "127.0.0.1"
+        return f"http://{host}:{self.page().removeprefix(named)}"
 
     def hosts(self) -> frozenset[str]:
         """Every Host header that is answered; anything else is a rebound name."""
-        own = {urlsplit(self.url()).netloc.lower()}
+        own = {urlsplit(self.url()).netloc.lower(), urlsplit(self.page()).netloc.lower()}
         if self.host in LOOPBACK:
             own |= {f"{_bracketed(name)}:{self.port}" for name in LOOPBACK}
         return frozenset(own | {host.lower() for host in self.allowed_hosts})
 
+    def page_origins(self) -> frozenset[str]:
+        """The Origin headers of the page's own forms, where they differ from the Host header: a
+        proxy that speaks https stands between.
+        """
+        return frozenset({_origin(self.page()), _origin(self.url())})
+
     def origins(self) -> frozenset[str]:
         """Every Origin header that may call /mcp."""
-        parts = urlsplit(self.url())
-        return frozenset({f"{parts.scheme}://{parts.netloc}".lower(), *self.allowed_origins})
+        return frozenset({_origin(self.url()), *self.allowed_origins})
 
     def database(self) -> str:
         """The SQLAlchemy URL of the record."""
@@ -220,6 +262,11 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
 
 
 def _bracketed(host: str) -> str:

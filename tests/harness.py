@@ -150,6 +150,11 @@ class Site:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def page(self) -> str:
+        """Where people find its page."""
+        return f"http://signoff.localhost:{self.port}"
+
+    @property
     def data(self) -> Path:
         return self.folder / "data"
 

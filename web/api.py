@@ -5,6 +5,7 @@ A reviewer's bearer token or a browser session; an agent's grant is never accept
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any, Literal, assert_never
@@ -73,10 +74,15 @@ class Settle(BaseModel):
     note: str = Field(min_length=1, max_length=1000, description="What was found, and where.")
 
 
-def router(office: Office) -> APIRouter:
+def router(office: Office, *, describe: Callable[[], dict[str, Any]]) -> APIRouter:
     # Asked of every route before its body is read: nothing here answers strangers.
     known = [Depends(office.sessions.of_api)]
     routes = APIRouter(prefix="/api/v1", tags=["reviewers"], dependencies=known)
+
+    @routes.get("/openapi.json")
+    async def openapi() -> dict[str, Any]:
+        """This API's own description."""
+        return describe()
 
     @routes.get("/me")
     async def me(request: Request) -> dict[str, Any]:
@@ -126,7 +132,8 @@ def router(office: Office) -> APIRouter:
 
     _add_changes(routes, office)
 
-    @routes.get("/history")
+    # As much as an export: signed, where a cookie asks.
+    @routes.get("/history", dependencies=[Depends(office.sessions.of_api_signed)])
     async def history(request: Request) -> dict[str, Any]:
         """The history, newest first; filters as the page's, `next` is `before` of the next page.
         `total` is null where counting would take too long.

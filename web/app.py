@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Final
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
@@ -15,13 +17,20 @@ from starlette.types import Scope
 from approvals.store import RecordUnavailable
 from web import api, effects, session
 from web.deps import Deps
-from web.guard import Guard
+from web.guard import FRAGMENT, SCRIPT, SIGNATURE, Guard
 from web.office import Office
 from web.page import admin, history, queue
 from web.page.frame import bare
 from web.page.render import STATIC
 from web.problems import Problem, answer
-from web.session import AdminOnly, NotFromOurForm, SignInNeeded, own_path
+from web.session import (
+    AdminOnly,
+    NotFromOurForm,
+    NotProven,
+    SignInNeeded,
+    Unproven,
+    own_path,
+)
 from web.stream import Stream, stream_router
 
 
@@ -42,13 +51,13 @@ def build(deps: Deps) -> FastAPI:
         version="1",
         docs_url=None,
         redoc_url=None,
-        openapi_url="/api/v1/openapi.json",
+        openapi_url=None,  # not for strangers: see `api.router`
     )
     office = Office(deps)
     stream = Stream(deps.database, deps.clock)
     for routes in (
         session.router(deps, office.pages, office.sessions),
-        api.router(office),
+        api.router(office, describe=app.openapi),
         effects.router(office),
         stream_router(office, stream),
         queue.router(office),
@@ -77,10 +86,34 @@ def _answer_errors(app: FastAPI, office: Office) -> None:
     async def not_admin(request: Request, _: Exception) -> Response:
         return await _said(request, office, 403, "Only administrators may", "Nothing was changed.")
 
+    async def unproven(request: Request, error: Exception) -> Response:
+        why = error.why if isinstance(error, NotProven) else "bad_signature"
+        status, sentence = _UNPROVEN[why]
+        if _is_api(request):
+            return answer(Problem(status, why, f"Nothing was done. {sentence}"))
+        if SCRIPT in request.headers or FRAGMENT in request.headers:
+            return HTMLResponse(office.pages.render("refused.html", sentence=sentence), status)
+        return await _said(request, office, status, "Nothing was done", sentence)
+
     app.add_exception_handler(SignInNeeded, unknown)
+    app.add_exception_handler(NotProven, unproven)
     app.add_exception_handler(NotFromOurForm, foreign)
     app.add_exception_handler(AdminOnly, not_admin)
     _answer_faults(app, office)
+
+
+_NO_SIGNATURE: Final = (
+    "At this address a cookie is not enough: the page signs what it sends, with JavaScript. "
+    "Programs send a reviewer's token as a bearer."
+)
+_UNPROVEN: Final[Mapping[Unproven, tuple[int, str]]] = {
+    "signature_needed": (403, _NO_SIGNATURE),
+    "signed_in_anew": (409, "You signed in anew: reload this page, then press again."),
+    "bad_signature": (403, "The signature is not that of your sign-in. Reload, then press again."),
+    "sent_twice": (409, "This very request was sent before. Reload, then press again."),
+    "too_many": (403, "This sign-in has sent as many requests as one may. Sign in again."),
+    "reads_only": (403, "Over plain http this page only shows. Open it by https to decide."),
+}
 
 
 def _answer_faults(app: FastAPI, office: Office) -> None:
@@ -123,7 +156,8 @@ def _is_api(request: Request) -> bool:
 def _to_the_door(request: Request, office: Office) -> Response:
     """Where somebody unknown is sent."""
     path = own_path(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
-    if request.method != "GET" or "x-signoff-fragment" in request.headers:
+    sent = request.headers
+    if request.method != "GET" or FRAGMENT in sent or SIGNATURE in sent:
         return HTMLResponse("", 401)
     if request.headers.get("sec-fetch-site") == "cross-site" and not request.cookies:
         # A strict cookie stays at home when the click was on another site (a chat, a mail). One
@@ -140,7 +174,7 @@ def _quoted(path: str) -> str:
 async def _said(
     request: Request, office: Office, status: int, heading: str, sentence: str
 ) -> Response:
-    viewer = await office.sessions.of_cookie(request)
+    viewer = await office.sessions.seen(request)
     if viewer is None:
         return answer(Problem(status, "refused", f"{heading}. {sentence}"))
     return await office.message(request, viewer, status, heading, sentence)

@@ -1,5 +1,6 @@
-"""The border of the reviewers' surface: which hosts and origins may speak to it, and what every
-answer carries. Not who is asking (that is `session`). A plain ASGI wrapper: streams stay streams.
+"""The border of the reviewers' surface: which hosts and origins may speak to it, what proves a
+change there, and what every answer carries. Not who is asking (that is `session`). A plain ASGI
+wrapper: streams stay streams.
 """
 
 from __future__ import annotations
@@ -9,14 +10,30 @@ import hmac
 import json
 import secrets
 from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Literal
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from approvals.addresses import is_own_machine
+
 BODY_LIMIT = 1024 * 1024
 """Bytes of the largest request body the surface reads. Forms are small; an edit may not be."""
 
-_SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
+SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
+"""Methods that change nothing."""
+SIGNATURE = "signoff-signature"
+"""The header in which the page's key proves a request."""
+FRAGMENT = "x-signoff-fragment"
+"""The header by which the page's script asks for the one card alone."""
+SCRIPT = "signoff-script"
+"""The header by which the page's script says that it sent a form, and shows what comes of it."""
+GOTO = "signoff-goto"
+"""Where the page's script goes next, in place of a redirection it could not see."""
+
+Proof = Literal["key", "cookie", "nothing"]
+"""What proves a change: the page's key, the cookie alone, or nothing that a browser has here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +53,17 @@ class Turned:
     why: str
 
 
+def proof_at(border: Border, host: str) -> Proof:
+    """What proves a change at this Host. Pure.
+
+    Cookies know no ports: every server of a loopback name gets them, whoever wrote it. An https
+    host of its own has no such neighbours. Over plain http elsewhere browsers make no keys.
+    """
+    if is_own_machine(_hostname(host)):
+        return "key"
+    return "cookie" if border.https else "nothing"
+
+
 def inspect(border: Border, scheme: str, method: str, headers: Headers) -> Turned | None:
     """What is wrong with this request before anybody looks at who sent it. Pure.
 
@@ -45,7 +73,7 @@ def inspect(border: Border, scheme: str, method: str, headers: Headers) -> Turne
     hosts = headers.getlist("host")
     if len(hosts) != 1 or _hostname(hosts[0]) not in border.hosts:
         return Turned(421, "This address is not one this gateway answers to.")
-    if method in _SAFE:
+    if method in SAFE:
         return None
     origins = headers.getlist("origin")
     site = headers.get("sec-fetch-site")
@@ -104,6 +132,8 @@ class Guard:
         scope.setdefault("state", {})["nonce"] = nonce
         headers = Headers(scope=scope)
         dressed = _dressed(send, nonce, https=self._border.https, path=scope["path"])
+        if SCRIPT in headers:
+            dressed = _led(dressed)
         turned = inspect(self._border, scope["scheme"], scope["method"], headers)
         length = headers.get("content-length", "0")
         if turned is None and (not length.isdigit() or int(length) > BODY_LIMIT):
@@ -111,7 +141,15 @@ class Guard:
         if turned is not None:
             await _turn_away(turned, dressed)
             return
-        await self._app(scope, _bounded(receive), dressed)
+        receive = _bounded(receive)
+        if scope["method"] not in SAFE and "cookie" in headers:
+            whole = await _whole(receive)
+            if whole is None:  # it sent more than it said, or went away
+                await _turn_away(Turned(413, "The request is too large."), dressed)
+                return
+            scope["state"]["body_digest"] = hashlib.sha256(whole).hexdigest()
+            receive = _again(whole, receive)
+        await self._app(scope, receive, dressed)
 
 
 def _bounded(receive: Receive) -> Receive:
@@ -128,6 +166,49 @@ def _bounded(receive: Receive) -> Receive:
         return message
 
     return bounded
+
+
+async def _whole(receive: Receive) -> bytes | None:
+    """The whole body, before anybody parses it: what is signed is its bytes. None: it broke off."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        body += message.get("body", b"")
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """The body once more, for whoever parses it."""
+    told = False
+
+    async def again() -> Message:
+        nonlocal told
+        if told:
+            return await receive()
+        told = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+def _led(send: Send) -> Send:
+    """For the page's script: a redirection as an answer that names the next page. It would follow
+    it unseen, without its fragment.
+    """
+
+    async def led(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] == HTTPStatus.SEE_OTHER:
+            headers = MutableHeaders(scope=message)
+            headers[GOTO] = headers["location"]
+            del headers["location"]
+            headers["content-type"] = "text/html; charset=utf-8"  # else it is read as XML
+            message = {**message, "status": int(HTTPStatus.OK)}
+        await send(message)
+
+    return led
 
 
 def _dressed(send: Send, nonce: str, *, https: bool, path: str) -> Send:

@@ -269,6 +269,7 @@ class Office:
             nonce=request.state.nonce,
             viewer=viewer.reviewer,
             csrf=viewer.csrf,
+            session=viewer.signs,
             now=self.clock.now(),
             cursor=head.seq,
             pending=head.pending,
@@ -277,11 +278,17 @@ class Office:
                 for path, name in _NAV
                 if path != "/agents" or self.deps.desk is not None
             ),
-            banners=self._banners(),
+            banners=self._banners(viewer),
         )
 
-    def _banners(self) -> tuple[Banner, ...]:
-        return self.deps.status()
+    def _banners(self, viewer: Viewer) -> tuple[Banner, ...]:
+        if not viewer.reads_only:
+            return self.deps.status()
+        text = (
+            "This page only shows here: over plain http on another machine nobody can tell who "
+            "presses. Open it by https to decide."
+        )
+        return (Banner(text), *self.deps.status())
 
     async def page(
         self, request: Request, viewer: Viewer, template: str, status: int = 200, **values: Any

@@ -1,4 +1,4 @@
 """Schema revisions, run by approvals.migrate."""
 
-HEAD = "0008"
+HEAD = "0009"
 """The newest of them."""

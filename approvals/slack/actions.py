@@ -184,7 +184,7 @@ class Inbound:
             return found
         view = self._view(press, found[0])
         if view is None:
-            link = home.link_to(self._config.public_url, found[0])
+            link = home.link_to(self._config.page_url, found[0])
             return f"These arguments are changed on the page: {link}"
         try:
             await self._api.write("views.open", {"trigger_id": press.trigger, "view": view})

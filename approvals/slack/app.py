@@ -55,7 +55,7 @@ async def opened(
         def look() -> Look:
             pinned = pin()
             team = pinned.team_id if pinned is not None else ""
-            return Look(config.public_url, show_arguments=config.show_arguments, team=team)
+            return Look(config.page_url, show_arguments=config.show_arguments, team=team)
 
         def shows_all(view: View) -> bool:
             return card(view, look(), now=approvals.clock.now()).approvable

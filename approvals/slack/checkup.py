@@ -218,7 +218,7 @@ async def _account(api: SlackApi, user: str) -> str:
 async def _posted(api: SlackApi, config: SlackConfig) -> Finding:
     if config.channel is None:
         return Finding("test card", "warning", "not posted: no channel", "See above.")
-    params = {"channel": config.channel, "text": TEXT, "blocks": test_card(config.public_url)}
+    params = {"channel": config.channel, "text": TEXT, "blocks": test_card(config.page_url)}
     try:
         await api.write("chat.postMessage", params)
     except Denied as denied:

@@ -34,7 +34,8 @@ class SlackConfig:
     """
 
     bot_token: str = field(repr=False)
-    public_url: str  # of the reviewers' page, for links
+    public_url: str  # where Slack calls this gateway, over HTTP
+    page_url: str = ""  # of the reviewers' page, for links; "": the same
     app_token: str | None = field(default=None, repr=False)  # Socket Mode
     signing_secret: str | None = field(default=None, repr=False)  # interactions over HTTP
     channel: str | None = None  # where approvals are announced unless a rule names another
@@ -46,6 +47,8 @@ class SlackConfig:
     email_domains: tuple[str, ...] = ()  # whose verified addresses name reviewers; none: no e-mail
 
     def __post_init__(self) -> None:
+        if not self.page_url:
+            object.__setattr__(self, "page_url", self.public_url)
         url = urlsplit(self.api_url)
         if url.scheme != "https" and not (url.scheme == "http" and self.local):
             raise SlackUnusable("slack_api_url must begin with https://, or lead to this machine")

@@ -22,13 +22,13 @@ _LONGEST_NAME: Final = 120
 _LONGEST_REASON: Final = 500
 
 
-def link_to(public_url: str, approval: Approval) -> str:
+def link_to(page_url: str, approval: Approval) -> str:
     """The approval's page. Built from settings and an id of ours, never from a request."""
-    return f"{public_url.rstrip('/')}/approvals/{approval.id}"
+    return f"{page_url.rstrip('/')}/approvals/{approval.id}"
 
 
 def home(
-    reviewer: Reviewer | None, waiting: Sequence[Approval], *, public_url: str, why: str = ""
+    reviewer: Reviewer | None, waiting: Sequence[Approval], *, page_url: str, why: str = ""
 ) -> Json:
     """The Home tab; without a reviewer, why there is nothing to see."""
     if reviewer is None:
@@ -38,7 +38,7 @@ def home(
         buttons = [
             _button(f"{DENY}:{place}", "Deny…", value=value_of(approval), style="danger"),
             _button(f"{ASK}:{place}", "Ask for a change…", value=value_of(approval)),
-            _button(f"{OPEN}:{place}", "Review in full", url=link_to(public_url, approval)),
+            _button(f"{OPEN}:{place}", "Review in full", url=link_to(page_url, approval)),
         ]
         blocks += [
             _section(f"what:{place}", _what(approval)),
@@ -46,14 +46,14 @@ def home(
             {"type": "actions", "block_id": block_of(approval), "elements": buttons},
             {"type": "divider"},
         ]
-    return {"type": "home", "blocks": [*blocks, *_rest(waiting, IN_HOME, public_url)]}
+    return {"type": "home", "blocks": [*blocks, *_rest(waiting, IN_HOME, page_url)]}
 
 
-def listing(waiting: Sequence[Approval], *, public_url: str) -> Json:
+def listing(waiting: Sequence[Approval], *, page_url: str) -> Json:
     """The answer to `/approvals`: a message for the asker alone."""
     blocks: list[Json] = []
     for place, approval in enumerate(waiting[:IN_LIST]):
-        opens = _button(f"{OPEN}:{place}", "Open", url=link_to(public_url, approval))
+        opens = _button(f"{OPEN}:{place}", "Open", url=link_to(page_url, approval))
         blocks += [
             _section(f"what:{place}", _what(approval)) | {"accessory": opens},
             _facts(f"facts:{place}", approval),
@@ -61,7 +61,7 @@ def listing(waiting: Sequence[Approval], *, public_url: str) -> Json:
     return {
         "response_type": "ephemeral",
         "text": _count(waiting),
-        "blocks": [_header(_count(waiting)), *blocks, *_rest(waiting, IN_LIST, public_url)],
+        "blocks": [_header(_count(waiting)), *blocks, *_rest(waiting, IN_LIST, page_url)],
     }
 
 
@@ -99,9 +99,9 @@ def _count(waiting: Sequence[Approval]) -> str:
     return f"{len(waiting)} {'call waits' if len(waiting) == 1 else 'calls wait'} for you"
 
 
-def _rest(waiting: Sequence[Approval], shown: int, public_url: str) -> list[Json]:
+def _rest(waiting: Sequence[Approval], shown: int, page_url: str) -> list[Json]:
     left = len(waiting) - shown
-    queue = _button(f"{OPEN}:queue", "Open the queue", url=f"{public_url.rstrip('/')}/")
+    queue = _button(f"{OPEN}:queue", "Open the queue", url=f"{page_url.rstrip('/')}/")
     if left > 0:
         return [_section("more", f"And {left} more.") | {"accessory": queue}]
     return [{"type": "actions", "block_id": "queue", "elements": [queue]}]

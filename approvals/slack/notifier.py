@@ -75,9 +75,7 @@ class Slack:
         self._database = database
         self._clock = clock
         self._channel = config.channel
-        self._look = Look(
-            config.public_url.rstrip("/"), config.show_arguments, config.team_id or ""
-        )
+        self._look = Look(config.page_url.rstrip("/"), config.show_arguments, config.team_id or "")
         self._sending = Sending(api, database, lanes or Lanes(clock))
 
     async def sync(self, delivery: Notice) -> None:

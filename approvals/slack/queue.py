@@ -69,10 +69,10 @@ class Queue:
             return home.sentence(reviewer.why)
         seen = [one for one in waiting if self._identities.may_see(reviewer, one)]
         if wanted.lower() == "all":
-            return home.listing(seen, public_url=self._config.public_url)
+            return home.listing(seen, page_url=self._config.page_url)
         if wanted.lower() in ("", "mine"):
             mine = [one for one in seen if _may(one, reviewer)]
-            return home.listing(mine, public_url=self._config.public_url)
+            return home.listing(mine, page_url=self._config.page_url)
         if not _ID.fullmatch(wanted):
             return home.sentence(_USAGE)
         return await self._one(reviewer, wanted)
@@ -101,12 +101,12 @@ class Queue:
         waiting = await self._approvals.pending(limit=_READ)
         found = await self._identities.reader(account, waiting)
         if isinstance(found, Refused):
-            view = home.home(None, (), public_url=self._config.public_url, why=found.why)
+            view = home.home(None, (), page_url=self._config.page_url, why=found.why)
         else:
             mine = [
                 one for one in waiting if self._identities.may_see(found, one) and _may(one, found)
             ]
-            view = home.home(found, mine, public_url=self._config.public_url)
+            view = home.home(found, mine, page_url=self._config.page_url)
         try:
             await self._api.write("views.publish", {"user_id": account.user, "view": view})
         except (Denied, Limited, Unreachable) as error:

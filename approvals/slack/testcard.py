@@ -10,7 +10,7 @@ TEST: Final = "approval.test"
 TEXT: Final = "Signoff can post here."
 
 
-def test_card(public_url: str) -> list[dict[str, Any]]:
+def test_card(page_url: str) -> list[dict[str, Any]]:
     """The blocks of the card."""
     words = (
         "Approvals of agents' calls will be announced here. Press the button while the gateway "
@@ -25,7 +25,7 @@ def test_card(public_url: str) -> list[dict[str, Any]]:
         "type": "button",
         "action_id": "approval.open",
         "text": {"type": "plain_text", "text": "Open the queue"},
-        "url": f"{public_url.rstrip('/')}/",
+        "url": f"{page_url.rstrip('/')}/",
     }
     return [
         {"type": "header", "block_id": "what", "text": {"type": "plain_text", "text": TEXT}},

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
+from approvals.addresses import is_own_machine
 from gateway.address import address
 from gateway.cli.exits import Stop
-from gateway.settings import Settings
+from gateway.settings import LOOPBACK, Settings
 
 if TYPE_CHECKING:
     from approvals.model import Reviewer
@@ -50,6 +51,7 @@ def examine(configured: Settings, *, ask_servers: bool) -> list[Check]:
         *_record(configured),
         *_policy(configured.policy),
         *_servers(configured.servers, ask=ask_servers),
+        *_addresses(configured),
         _port(configured),
     ]
 
@@ -219,6 +221,22 @@ def _servers(path: Path, *, ask: bool) -> Iterator[Check]:
             yield Check("server", "ok", f"{name}: {len(tools)} tools")
         else:
             yield Check("server", "broken", f"{name}: {tools}", f"signoff scan {name}")
+
+
+def _addresses(configured: Settings) -> Iterator[Check]:
+    """What goes over the network in the clear, and where the page cannot tell who presses."""
+    page, agents = (urlsplit(one) for one in (configured.page(), configured.url()))
+    if page.scheme == "http" and not is_own_machine(page.hostname or ""):
+        found = f"{configured.page()} only shows: browsers make no keys over plain http"
+        do = "Use https: set SIGNOFF_PAGE_URL to an https address, else nobody decides there."
+        yield Check("page", "warning", found, do)
+    else:
+        yield Check("page", "ok", configured.page())
+    if agents.scheme == "http" and configured.host not in LOOPBACK:
+        found = f"{configured.host} takes connections of other machines, and {configured.url()} "
+        found += "keeps tokens and arguments secret from nobody on the way"
+        do = "Use https: a TLS proxy before it and SIGNOFF_PUBLIC_URL=https://…, or listen on "
+        yield Check("network", "warning", found, do + "127.0.0.1.")
 
 
 def _port(configured: Settings) -> Check:

@@ -94,11 +94,12 @@ async def _story(
     gateway: Gateway, scratch: Scratch, stopped: asyncio.Task[None], *, auto: bool
 ) -> int:
     url = gateway.settings.url()
-    link = await gateway.people.invite("demo", role="admin", url=url)
+    page = gateway.settings.page()
+    link = await gateway.people.invite("demo", role="admin", url=page)
     _, token = await gateway.database.journal.write(
         lambda tx: grants.create(tx, label="demo-agent", servers=frozenset({SERVER}))
     )
-    print(f"\nPage      {url}/\nSign in   {link}   (once, within 10 minutes)\n")
+    print(f"\nPage      {page}/\nSign in   {link}   (once, within 10 minutes)\n")
     print("Connect a client of your own to the same server:\n")
     for name, text in lines(url, SERVER, token)[:3]:
         print(f"  # {name}\n  {text.replace(chr(10), chr(10) + '  ')}\n")
@@ -139,9 +140,10 @@ async def _busy_day(gateway: Gateway, scratch: Scratch, stopped: asyncio.Task[No
     from gateway.cli import busy
 
     url = gateway.settings.url()
-    print(f"\nPage      {url}/")
+    page = gateway.settings.page()
+    print(f"\nPage      {page}/")
     for name, role in PEOPLE:
-        link = await gateway.people.invite(name, role=role, url=url)
+        link = await gateway.people.invite(name, role=role, url=page)
         print(f"Sign in   {link}   as {name}, {role}")
     tokens = []
     for label in busy.AGENTS:

@@ -49,13 +49,13 @@ def add(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Add a reviewer, or change one, and print a one-time sign-in link."""
-    from gateway.address import address
+    from gateway.address import page_address
     from gateway.cli.accounts import identities
 
     async def work(record: Record) -> tuple[Reviewer, str]:
         also = (*(identity or ()), *await identities(record.settings, slack or []))
         added = await record.people.add(name, role=role.value, identities=also)
-        return added, await record.people.invite(name, url=address(record.settings))
+        return added, await record.people.invite(name, url=page_address(record.settings))
 
     added, link = _run(work, create=True)
     if json:
@@ -131,10 +131,10 @@ def remove(name: Name) -> None:
 @app.command()
 def link(name: Name) -> None:
     """Print a new one-time sign-in link."""
-    from gateway.address import address
+    from gateway.address import page_address
 
     async def work(record: Record) -> str:
-        return await record.people.invite(name, url=address(record.settings))
+        return await record.people.invite(name, url=page_address(record.settings))
 
     print(_run(work))
     show.note(f"The link is {_MINUTES}.")

@@ -93,11 +93,11 @@ async def _run(configured: Settings, servers: Servers, name: str) -> None:
     from gateway.staff import FIRST
 
     async with running(configured, servers) as (gateway, stopped):
-        url = gateway.settings.url()
-        link = await gateway.people.invite(FIRST.id, role=FIRST.role, url=url)
+        url, page = gateway.settings.url(), gateway.settings.page()
+        link = await gateway.people.invite(FIRST.id, role=FIRST.role, url=page)
         record = Record(gateway.settings, gateway.database, gateway.approvals, gateway.people)
         token = await local_token(record, f"run-{name}", servers=frozenset({name}))
-        _say(f"page      {url}/")
+        _say(f"page      {page}/")
         _say(f"sign in   {link}   (once, within 10 minutes)")
         _say(f"record    {gateway.settings.data.absolute()}")
         talking = asyncio.create_task(speak(f"{url}/mcp/{name}", token))

@@ -40,16 +40,22 @@ async def _up(configured: Settings) -> None:
     from gateway.staff import FIRST
 
     async with running(configured) as (gateway, stopped):
-        url = gateway.settings.url()
-        print(f"Page      {url}/")
+        url, page = gateway.settings.url(), gateway.settings.page()
+        beside = gateway.settings.page_beside()
+        print(f"Page      {page}/")
+        if beside is not None:
+            print(f"          or {beside}/   (each has its own sign-in)")
         print(f"MCP       {url}/mcp   (all servers a grant reaches)")
         for name in sorted(gateway.servers.servers):
             print(f"MCP       {url}/mcp/{name}")
         for problem in gateway.servers.problems:
             print(f"          ! {problem.server}: {problem.text}")
         if not await gateway.people.reviewers():
-            link = await gateway.people.invite(FIRST.id, role=FIRST.role, url=url)
+            link = await gateway.people.invite(FIRST.id, role=FIRST.role, url=page)
             print(f"Sign in   {link}   (once, within 10 minutes)")
+            if beside is not None:
+                link = await gateway.people.invite(FIRST.id, url=beside)
+                print(f"          or {link}")
             print("Connect   signoff connect claude-code   (or cursor, vscode, codex, …)")
         sys.stdout.flush()
         _spare_collections()

@@ -59,7 +59,8 @@ async def _told(
     _, token = await gateway.database.journal.write(
         lambda tx: grants.create(tx, label="demo-agent", servers=frozenset({SERVER}))
     )
-    print(f"\nSlack     {slack.url}   (a local emulator)\nPage      {url}/\n")
+    page = gateway.settings.page()
+    print(f"\nSlack     {slack.url}   (a local emulator)\nPage      {page}/\n")
     calls = asyncio.create_task(
         agent.run(f"{url}/mcp/{SERVER}", token, str(scratch.repository), say=say)
     )

@@ -6,7 +6,7 @@ import pytest
 
 from approvals import signed
 from approvals.model import Event, Reviewer
-from approvals.reviewers import REVIEWER, People, ReviewerRefused, add, known_as
+from approvals.reviewers import HOST, REVIEWER, People, ReviewerRefused, add, known_as
 from tests.approvals.record import Record
 
 
@@ -22,22 +22,27 @@ async def test_a_link_signs_in_once(record: Record) -> None:
     staff = people(record)
     link = await staff.invite("alice", role="approver", url="http://127.0.0.1:8788/")
     assert link.startswith("http://127.0.0.1:8788/signin#lnk_")
-    session = await staff.redeem(code_of(link))
+    session = await staff.redeem(code_of(link), binding=HOST)
     assert session is not None
-    assert await staff.session(session) == Reviewer(id="alice", role="approver", verified="session")
-    assert await staff.redeem(code_of(link)) is None
+    found = await staff.session(session)
+    assert found is not None
+    assert found.reviewer == Reviewer(id="alice", role="approver", verified="session")
+    assert found.binding == HOST
+    assert await staff.redeem(code_of(link), binding=HOST) is None
 
 
 async def test_a_link_ends_after_ten_minutes(record: Record) -> None:
     staff = people(record)
     link = await staff.invite("alice", role="approver", url="http://x")
     record.clock.pass_(seconds=600)
-    assert await staff.redeem(code_of(link)) is None
+    assert await staff.redeem(code_of(link), binding=HOST) is None
 
 
 async def test_a_session_ends_after_twelve_hours(record: Record) -> None:
     staff = people(record)
-    session = await staff.redeem(code_of(await staff.invite("a", role="admin", url="http://x")))
+    session = await staff.redeem(
+        code_of(await staff.invite("a", role="admin", url="http://x")), binding=HOST
+    )
     assert session is not None
     record.clock.pass_(seconds=12 * 3600 - 1)
     assert await staff.session(session) is not None
@@ -49,7 +54,9 @@ async def test_signing_out_ends_one_session_and_everywhere_ends_all(record: Reco
     staff = people(record)
     sessions = []
     for _ in range(3):
-        secret = await staff.redeem(code_of(await staff.invite("a", role="admin", url="http://x")))
+        secret = await staff.redeem(
+            code_of(await staff.invite("a", role="admin", url="http://x")), binding=HOST
+        )
         assert secret is not None
         sessions.append(secret)
     waiting = code_of(await staff.invite("a", url="http://x"))
@@ -57,7 +64,7 @@ async def test_signing_out_ends_one_session_and_everywhere_ends_all(record: Reco
     assert [await staff.session(one) is not None for one in sessions] == [False, True, True]
     await staff.end_all("a")
     assert [await staff.session(one) is not None for one in sessions] == [False, False, False]
-    assert await staff.redeem(waiting) is None
+    assert await staff.redeem(waiting, binding=HOST) is None
 
 
 async def test_a_token_works_until_it_is_revoked_or_its_owner_removed(record: Record) -> None:
@@ -83,7 +90,7 @@ async def test_no_secret_stands_for_another_kind(record: Record) -> None:
     assert await staff.session(link) is None
     assert await staff.session(token) is None
     assert await staff.bearer(link) is None
-    assert await staff.redeem(token) is None
+    assert await staff.redeem(token, binding=HOST) is None
     for wrong in ("", "ses_", token[:-1], token + "x", token.swapcase(), "rvt_é", f" {token}"):
         assert await staff.bearer(wrong) is None
 
@@ -92,7 +99,7 @@ async def test_no_secret_is_stored(record: Record) -> None:
     staff = people(record)
     link = code_of(await staff.invite("a", role="admin", url="http://x"))
     token = await staff.token("a")
-    session = await staff.redeem(link)
+    session = await staff.redeem(link, binding=HOST)
     assert session is not None
 
     def dump(connection):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202

@@ -16,12 +16,13 @@ import pytest
 from sqlalchemy import MetaData, insert, select
 
 from approvals import outbox, queue
+from approvals.digest import sha256
 from approvals.engines import parse, writer_engine
 from approvals.history import Head, HistoryQuery, Intact, search, verify
 from approvals.keys import Keys
 from approvals.migrate import migrate
 from approvals.model import Approval, Execution, Moved, Settlement, State
-from approvals.reviewers import everyone, prove
+from approvals.reviewers import everyone, prove, session_of
 from approvals.store import Database
 from approvals.upgrade import RecordSetBack
 from gateway.grants import Grants
@@ -87,6 +88,32 @@ def test_its_history_is_whole_and_goes_on(upgraded: Record) -> None:
     assert verified.rows == last["seq"] + SIGNINGS + 1
     found = upgraded.read(lambda connection: search(connection, HistoryQuery(event="denied")))
     assert [row.event.reason for row in found.rows] == ["no"]
+
+
+def test_its_sessions_end_and_its_tokens_go_on(url: str) -> None:
+    """A session of that time has no key, and never gets one."""
+    install(url)
+    person = TABLES["reviewer"][0]["id"]
+    engine = writer_engine(parse(url), migrating=True)
+    tables = MetaData()
+    with engine.connect() as connection:
+        tables.reflect(connection, only=["credential"])
+        connection.exec_driver_sql("BEGIN")
+        for secret, kind in (("ses_old", "session"), ("rvt_old", "token")):
+            row = {"token_hash": sha256(secret.encode()), "kind": kind, "reviewer": person}
+            times = {"created_at": LATER, "expires_at": LATER + 3_600_000}
+            connection.execute(insert(tables.tables["credential"]).values(**row, **times))
+        connection.exec_driver_sql("COMMIT")
+    engine.dispose()
+    database = Database.open(url, key=KEYS, clock=HandClock(LATER))
+    try:
+        old = database.read_now(lambda one: session_of(one, "ses_old", now=LATER))
+        assert old is None
+        known = database.read_now(lambda one: prove(one, "rvt_old", "token", now=LATER))
+        assert known is not None
+        assert known.id == person
+    finally:
+        database.close_now()
 
 
 def test_every_row_of_it_is_there_unchanged(upgraded: Record) -> None:

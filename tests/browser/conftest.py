@@ -9,11 +9,17 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from approvals.model import Role
@@ -21,6 +27,7 @@ from tests.patience import PATIENCE
 from tests.web.place import open_place
 from tests.web.scene import Scene, open_scene
 from web.app import build
+from web.guard import Border
 
 expect.set_options(timeout=PATIENCE * 1000)
 
@@ -32,7 +39,10 @@ _ARGUMENTS = (
     "--disable-component-update",
     "--disable-default-apps",
     "--no-first-run",
+    "--host-resolver-rules=MAP ok.example 127.0.0.1",
 )
+OK = "ok.example"
+"""A host of its own, as far as this browser knows."""
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +66,15 @@ class Site:
     port: int = 0
     more: dict[str, Any] = field(default_factory=dict)  # of the surface's `Deps`
     place: Any = None  # a `Place`, on a full site
+    host: str = "127.0.0.1"
+    certificate: Path | None = None  # of an https host; its key is in the same file
     _server: uvicorn.Server | None = None
     _thread: threading.Thread | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        scheme = "https" if self.certificate else "http"
+        return f"{scheme}://{self.host}:{self.port}"
 
     def start(self) -> None:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -69,7 +82,13 @@ class Site:
         listener.bind(("127.0.0.1", self.port))
         self.port = listener.getsockname()[1]
         app = build(self.scene.deps(public_url=self.url, **self.more))
-        config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1, lifespan="off")
+        config = uvicorn.Config(
+            app,
+            log_level="error",
+            timeout_graceful_shutdown=1,
+            lifespan="off",
+            ssl_certfile=self.certificate,
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([listener],))
         self._thread.start()
@@ -108,6 +127,62 @@ def full(site: Site, tmp_path: Path) -> Site:
     site.more = site.place.deps()
     site.start()
     return site
+
+
+@pytest.fixture
+def secure(site: Site, tmp_path: Path) -> Site:
+    """The surface at an https host of its own."""
+    site.stop()
+    _behind_https(site, tmp_path)
+    site.start()
+    return site
+
+
+@pytest.fixture
+def plain(site: Site) -> Site:
+    """The surface at another host by plain http, as in a network of an office."""
+    site.stop()
+    site.host = OK
+    site.more = {**site.more, "border": Border(hosts=frozenset({OK}))}
+    site.start()
+    return site
+
+
+def _behind_https(site: Site, folder: Path) -> None:
+    site.host, site.certificate = OK, certify(folder / "ok.pem")
+    hosts = frozenset({"127.0.0.1", OK})
+    border = Border(hosts=hosts, origins=frozenset({site.url}), https=True)
+    site.more = {**site.more, "border": border}
+
+
+@pytest.fixture
+def secure_full(full: Site, tmp_path: Path) -> Site:
+    """As `full`, at an https host of its own."""
+    full.stop()
+    _behind_https(full, tmp_path)
+    full.start()
+    return full
+
+
+def certify(file: Path) -> Path:
+    """A certificate of the https host, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, OK)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(OK)]), critical=False)
+        .sign(key, SHA256())
+    )
+    plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(plain + certificate.public_bytes(Encoding.PEM))
+    return file
 
 
 @dataclass
@@ -152,7 +227,8 @@ class Visitors:
         self.all: list[Visitor] = []
 
     def new(self, **how: Any) -> Visitor:
-        visitor = Visitor(self._site, self._browser.new_context(**how))
+        context = self._browser.new_context(ignore_https_errors=True, **how)
+        visitor = Visitor(self._site, context)
         self.all.append(visitor)
         return visitor
 

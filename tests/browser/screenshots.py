@@ -65,8 +65,9 @@ def prepare(page: Page, step: str) -> None:
         page.locator('[id="/approve_if/0/conditions/0/value"]').fill("20000")
         people = page.locator('[id="/approve_if/0/quorum"]')
         people.fill("two" if step == "fault" else "2")
-        page.get_by_role("button", name="Show what changes").last.click()
-        page.wait_for_load_state()
+        with page.expect_response(lambda answer: answer.request.method == "POST"):
+            page.get_by_role("button", name="Show what changes").last.click()
+        page.wait_for_selector("[role=alert], .notice, .diff")
     if step == "fault":
         page.locator("[aria-invalid=true]").first.scroll_into_view_if_needed()
 
@@ -74,26 +75,21 @@ def prepare(page: Page, step: str) -> None:
 def take(browser: Browser, link: str, folder: Path) -> None:
     """Sign in once and take every picture."""
     url = link.split("/signin", 1)[0]
-    door = browser.new_context()
-    page = door.new_page()
+    context = browser.new_context(reduced_motion="reduce")  # one: its key signs for all of them
+    page = context.new_page()
     page.goto(link)
     page.wait_for_url(f"{url}/")
-    signed_in = door.storage_state()
     first = page.locator(".card").nth(1).get_attribute("data-id")
     for picture in PICTURES:
-        context = browser.new_context(
-            viewport={"width": picture.width, "height": picture.height},
-            color_scheme="dark" if picture.dark else "light",
-            reduced_motion="reduce",
-            storage_state=signed_in,
-        )
         page = context.new_page()
+        page.set_viewport_size({"width": picture.width, "height": picture.height})
+        page.emulate_media(color_scheme="dark" if picture.dark else "light")
         page.goto(f"{url}{picture.path}{first if picture.path == '/approvals/' else ''}")
         page.wait_for_selector("[data-live=live], .list, main")
         page.wait_for_selector("[data-live=live]")  # the stream is there and says so
         prepare(page, picture.before)
         page.screenshot(path=folder / f"{picture.name}.png")
-        context.close()
+        page.close()
 
 
 def main() -> None:

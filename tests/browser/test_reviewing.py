@@ -206,7 +206,10 @@ def test_nine_tabs_share_one_stream(site: Site, visitors: Visitors) -> None:
         expect(page.locator(f"#a-{second.id}")).to_be_visible()
 
 
-def test_without_scripts_the_page_still_decides(site: Site, visitors: Visitors) -> None:
+def test_at_an_https_host_the_page_decides_without_scripts(
+    secure: Site, visitors: Visitors
+) -> None:
+    site = secure
     held = site.scene.held("git_commit", {"message": "x"})
     page = visitors.new(java_script_enabled=False).page("/signin")
     page.get_by_label("Sign-in code").fill(site.link("alice").partition("#")[2])

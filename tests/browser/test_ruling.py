@@ -12,7 +12,8 @@ pytestmark = pytest.mark.browser
 
 
 def preview(page: Page) -> None:
-    page.get_by_role("button", name="Show what changes").last.click()
+    with page.expect_response(lambda answer: answer.request.method == "POST"):
+        page.get_by_role("button", name="Show what changes").last.click()
 
 
 def test_a_rule_is_built_corrected_tried_and_saved(full: Site, visitors: Visitors) -> None:
@@ -69,7 +70,10 @@ def test_a_file_changed_meanwhile_is_never_overwritten(full: Site, visitors: Vis
     assert (saved["approval"]["expires"], saved["hide"]) == ("10m", ["debug_*", "git_status"])
 
 
-def test_without_scripts_the_rules_are_changed_all_the_same(full: Site, visitors: Visitors) -> None:
+def test_at_an_https_host_the_rules_are_changed_without_scripts(
+    secure_full: Site, visitors: Visitors
+) -> None:
+    full = secure_full
     page = visitors.new(java_script_enabled=False).page("/signin?next=/policy/text")
     page.get_by_label("Sign-in code").fill(full.link("alice", "admin").partition("#")[2])
     page.get_by_role("button", name="Sign in").click()

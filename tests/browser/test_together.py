@@ -78,7 +78,10 @@ def test_one_of_them_decided_elsewhere_is_left_out_and_the_rest_decided(
     expect(page.locator("#results")).to_contain_text("it is approved by bob")
 
 
-def test_without_scripts_several_are_decided_all_the_same(site: Site, visitors: Visitors) -> None:
+def test_at_an_https_host_several_are_decided_without_scripts(
+    secure: Site, visitors: Visitors
+) -> None:
+    site = secure
     held = [site.scene.held("git_commit", {"message": f"m{n}"}) for n in range(2)]
     page = visitors.new(java_script_enabled=False).page("/signin")
     page.get_by_label("Sign-in code").fill(site.link("alice").partition("#")[2])

@@ -39,7 +39,7 @@ def stage(tmp_path: Path) -> Iterator[tuple[Site, Witness, str]]:
 def link_of(site: Site, name: str, role: Role = "approver") -> str:
     async def invite() -> str:
         with site.record() as database:
-            return await People(database, database.clock).invite(name, role=role, url=site.url)
+            return await People(database, database.clock).invite(name, role=role, url=site.page)
 
     with ThreadPoolExecutor(1) as aside:  # the browser's loop has this thread
         return str(aside.submit(asyncio.run, invite()).result(PATIENCE))
@@ -57,7 +57,7 @@ def reviewing(browser: Browser, site: Site, name: str) -> Iterator[Page]:
 
     page.on("pageerror", heard)
     page.goto(link_of(site, name))
-    page.wait_for_url(site.url + "/")
+    page.wait_for_url(site.page + "/")
     expect(page.locator("#live")).to_have_attribute("data-state", "live")
     yield page
     assert said == []

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.cli.command import HERE, Command
 from tests.cli.folder import Folder
 from tests.patience import PATIENCE
@@ -37,6 +39,30 @@ def test_a_healthy_installation_is_exit_0(signoff: Command, folder: Folder) -> N
     assert {check["state"] for check in checks.values()} == {"ok"}, checks
     assert code == 0
     assert checks["server"]["found"] == "crm: 3 tools"
+
+
+@pytest.mark.parametrize(
+    ("environ", "warned"),
+    [
+        ({}, set()),
+        ({"SIGNOFF_HOST": "0.0.0.0", "SIGNOFF_PUBLIC_URL": "https://gate.example"}, set()),
+        (
+            {"SIGNOFF_HOST": "0.0.0.0", "SIGNOFF_PUBLIC_URL": "http://gate.example:8788"},
+            {"page", "network"},
+        ),
+        ({"SIGNOFF_HOST": "0.0.0.0", "SIGNOFF_PUBLIC_URL": "http://127.0.0.1:8788"}, {"network"}),
+        ({"SIGNOFF_PAGE_URL": "http://page.example"}, {"page"}),
+    ],
+)
+def test_plain_http_to_other_machines_is_warned_of(
+    signoff: Command, folder: Folder, environ: dict[str, str], warned: set[str]
+) -> None:
+    folder.people(alice="admin")
+    _, checks, _ = _examined(signoff, "--no-servers", **environ)
+    shown = {name: check for name, check in checks.items() if name in ("page", "network")}
+    assert {name for name, check in shown.items() if check["state"] == "warning"} == warned
+    for name in warned:
+        assert shown[name]["do"].startswith("Use https: ")
 
 
 def test_an_empty_folder_names_the_next_steps(signoff: Command, tmp_path: Path) -> None:

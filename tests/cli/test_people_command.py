@@ -14,7 +14,7 @@ def test_adding_a_reviewer_makes_the_record_and_prints_a_link(
     done = signoff("reviewer", "add", "alice", "--identity", "slack:T024/U07", SIGNOFF_PORT="9999")
     assert done.code == 0
     assert "alice is approver, also slack:T024/U07" in done.out
-    assert "Sign in: http://127.0.0.1:9999/signin#lnk_" in done.out
+    assert "Sign in: http://signoff.localhost:9999/signin#lnk_" in done.out
     assert (folder.path / ".signoff").stat().st_mode & 0o777 == 0o700
     [one] = json.loads(signoff("reviewer", "list", "--json").out)["items"]
     assert one == {"id": "alice", "role": "approver", "identities": ["slack:T024/U07"]}
@@ -24,6 +24,8 @@ def test_the_links_address_is_the_public_one(signoff: Command, folder: Folder) -
     folder.people(alice="admin")
     done = signoff("reviewer", "link", "alice", SIGNOFF_PUBLIC_URL="https://ok.example.com")
     assert done.out.startswith("https://ok.example.com/signin#lnk_")
+    done = signoff("reviewer", "link", "alice", SIGNOFF_PAGE_URL="https://page.example.com")
+    assert done.out.startswith("https://page.example.com/signin#lnk_")
 
 
 def test_a_removed_reviewer_decides_no_more(signoff: Command, folder: Folder) -> None:

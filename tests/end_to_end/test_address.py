@@ -28,13 +28,13 @@ def link(site: Site) -> str:
 
 
 def configured(site: Site) -> str:
-    return f"http://127.0.0.1:{site.environ['SIGNOFF_PORT']}"
+    return f"http://signoff.localhost:{site.environ['SIGNOFF_PORT']}"
 
 
 def test_links_and_programs_get_the_port_of_the_running_gateway(site: Site) -> None:
     assert link(site) == configured(site)
     site.start()
-    assert link(site) == site.url
+    assert link(site) == site.page
     assert f"{site.url}/mcp" in site.run("connect", "cursor").stdout
     told = site.data / "gateway.url"
     assert (told.read_text(encoding="ascii"), told.stat().st_mode & 0o777) == (site.url, 0o600)
@@ -53,7 +53,7 @@ def test_the_next_gateway_takes_over_what_a_killed_one_left(site: Site) -> None:
     site.stop(signal.SIGKILL)
     site.port = free_port()
     site.start()
-    assert link(site) == site.url
+    assert link(site) == site.page
 
 
 @pytest.mark.parametrize("left", [b"", b"\xff\xfe", b"javascript:alert(1)", b"http:" * 900])

@@ -84,7 +84,7 @@ def test_a_call_approved_while_it_is_held_returns_in_place(
     row = scene.desk.waiting(key)
     note = until_progress(held)
     assert note.startswith("Waiting for approval ")
-    assert note.endswith(f"{scene.site.url}/approvals/{row['id']}")
+    assert note.endswith(f"{scene.site.page}/approvals/{row['id']}")
     assert (held.done, scene.ran(key)) == (False, 0)
     scene.desk.approve(row["id"])
     answer = held.answer()

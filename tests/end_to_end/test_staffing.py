@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -15,6 +14,7 @@ import pytest
 from approvals.reviewers import People
 from tests.harness import Site, eventually
 from tests.patience import PATIENCE
+from tests.web.pagekey import PageKey, sign_in
 
 CAROL = {"pay": {"approve_if": [{"conditions": [], "reviewers": ["carol"]}]}}
 ANYBODY = {"pay": {"require_approval": True}}
@@ -23,10 +23,9 @@ TWO = {"pay": {"approve_if": [{"conditions": [], "quorum": 2}]}}
 
 def queue(site: Site, name: str) -> str:
     """The page this person finds after signing in."""
-    link = re.search(r"#(lnk_\S+)", site.run("reviewer", "link", name).stdout)
-    assert link is not None
-    with httpx2.Client(base_url=site.url, headers={"Origin": site.url}) as browser:
-        browser.post("/signin", data={"code": link[1]})
+    link = site.run("reviewer", "link", name).stdout.strip()
+    with httpx2.Client(base_url=site.url, timeout=PATIENCE, auth=PageKey()) as browser:
+        assert sign_in(browser, link, site.url).status_code == 200
         return browser.get("/").text
 
 

@@ -19,6 +19,7 @@ from tests.end_to_end.in_place import text
 from tests.front.conftest import MODES, Mode
 from tests.harness import ROOT, SIGNOFF, Site, eventually
 from tests.patience import PATIENCE
+from tests.web.pagekey import PageKey, sign_in
 
 pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("front")]
 COMMAND = [BY_PIPE["command"], *BY_PIPE["args"]]
@@ -81,9 +82,11 @@ async def test_one_command_is_gateway_page_and_server(tmp_path: Path, mode: Mode
 def press(log: Path) -> None:
     """Sign in by the link on stderr, see what waits, and approve it at a terminal."""
     page, link = told(log, "page").rstrip("/"), told(log, "sign in")
-    with httpx2.Client(base_url=page, headers={"Origin": page}, timeout=PATIENCE) as browser:
-        signed = browser.post("/signin", data={"code": link.partition("#")[2]})
-        assert signed.status_code == 303, signed.text
+    assert link.startswith(f"{page}/signin#")
+    page = page.replace("signoff.localhost", "127.0.0.1")  # which only browsers know for sure
+    with httpx2.Client(base_url=page, timeout=PATIENCE, auth=PageKey()) as browser:
+        signed = sign_in(browser, link, page)
+        assert signed.status_code == 200, signed.text
         assert "A person decides." in browser.get("/").text
     (row,) = json.loads(signoff(log.parent, "pending", "--json"))["items"]
     signoff(log.parent, "approve", row["id"], "--as", "admin", "--yes", "--hash", row["digest"])

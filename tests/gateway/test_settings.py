@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from pydantic import ValidationError
@@ -46,15 +48,58 @@ def test_the_database_password_is_not_shown() -> None:
 
 
 def test_only_the_own_names_are_answered_to() -> None:
-    settings = Settings(port=8788, public_url="https://gate.example", allowed_hosts=("in.example",))
+    settings = Settings(
+        port=8788,
+        public_url="https://gate.example",
+        page_url="https://page.example",
+        allowed_hosts=("in.example",),
+    )
     assert settings.hosts() == {
         "gate.example",
+        "page.example",
         "in.example",
         "127.0.0.1:8788",
         "localhost:8788",
         "[::1]:8788",
     }
     assert settings.origins() == {"https://gate.example"}
+    assert "signoff.localhost:8788" in Settings(port=8788).hosts()
+
+
+@pytest.mark.parametrize(
+    ("given", "page"),
+    [
+        ({}, "http://signoff.localhost:8788"),
+        ({"host": "::1"}, "http://signoff.localhost:8788"),
+        ({"public_url": "https://gate.example/"}, "https://gate.example"),
+        ({"public_url": "http://10.0.0.5:8788", "host": "0.0.0.0"}, "http://10.0.0.5:8788"),
+        # As from a container: the port is the one that people can reach.
+        ({"public_url": "http://127.0.0.1:9000", "host": "0.0.0.0"}, "http://signoff.localhost:9000"),
+        ({"public_url": "http://localhost:9000"}, "http://signoff.localhost:9000"),
+        # Where that name leads nowhere: another loopback address, a certificate of another name.
+        ({"public_url": "http://127.0.0.2:8788", "host": "127.0.0.2"}, "http://127.0.0.2:8788"),
+        ({"public_url": "https://localhost:8443"}, "https://localhost:8443"),
+        ({"page_url": "https://page.example/"}, "https://page.example"),
+        ({"page_url": "https://page.example", "public_url": "https://g.example"}, "https://page.example"),
+    ],
+)  # fmt: skip
+def test_people_are_sent_to_a_name_of_the_pages_own(given: dict[str, Any], page: str) -> None:
+    settings = Settings(**given)
+    assert settings.page() == page
+    assert urlsplit(page).netloc in settings.hosts()
+
+
+def test_the_page_by_number_stands_beside_its_name() -> None:
+    assert Settings(port=9001).page_beside() == "http://127.0.0.1:9001"
+    assert Settings(port=9001, host="::1").page_beside() == "http://[::1]:9001"
+    assert Settings(page_url="http://signoff.localhost:1").page_beside() is None
+    assert Settings(public_url="https://gate.example").page_beside() is None
+
+
+def test_agents_keep_the_number() -> None:
+    assert Settings(port=9001, page_url="https://page.example").url() == "http://127.0.0.1:9001"
+    with pytest.raises(ValidationError, match="page_url must begin with"):
+        Settings(page_url="signoff.localhost")
 
 
 SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()

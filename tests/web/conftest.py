@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from approvals.model import Role
+from tests.web.pagekey import FROM_SCRIPT, PageKey
 from tests.web.scene import MemoryDesk, Scene, open_scene, policy, tools
 from web.app import build
 
@@ -23,10 +24,22 @@ FROM_OUR_PAGE = {"Origin": HOST, "Sec-Fetch-Site": "same-origin"}
 class Visit:
     """One browser. `post` fills in what the page's own form carries."""
 
-    http: httpx2.AsyncClient
+    http: httpx2.AsyncClient  # which signs as the page does
 
     async def get(self, path: str, **headers: str) -> httpx2.Response:
         return await self.http.get(path, headers=headers)
+
+    @property
+    def key(self) -> PageKey:
+        assert isinstance(self.http.auth, PageKey)
+        return self.http.auth
+
+    async def sign_in(self, code: str, **more: str) -> httpx2.Response:
+        """As the sign-in page's script does."""
+        sent = {**FROM_OUR_PAGE, **FROM_SCRIPT}
+        answer = await self.http.post("/signin", data=self.key.form(code, **more), headers=sent)
+        self.key.signed_in(answer)
+        return answer
 
     async def post(
         self, path: str, form: dict[str, str], headers: dict[str, str] | None = None
@@ -64,15 +77,15 @@ class Door:
 
     def stranger(self, base: str = HOST) -> Visit:
         transport = httpx2.ASGITransport(app=self.app)
-        return Visit(httpx2.AsyncClient(transport=transport, base_url=base))
+        return Visit(httpx2.AsyncClient(transport=transport, base_url=base, auth=PageKey()))
 
     async def link(self, name: str, role: Role = "approver") -> str:
         return (await self.scene.people.invite(name, role=role, url=HOST)).partition("#")[2]
 
     async def signed_in(self, name: str, role: Role = "approver") -> Visit:
         visit = self.stranger()
-        answer = await visit.post("/signin", {"code": await self.link(name, role)})
-        assert answer.status_code == 303
+        answer = await visit.sign_in(await self.link(name, role))
+        assert answer.status_code == 200
         return visit
 
 

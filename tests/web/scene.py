@@ -66,7 +66,7 @@ class Scene:
             "people": self.people,
             "database": self.database,
             "clock": self.clock,
-            "border": Border(hosts=frozenset({"127.0.0.1", "localhost"})),
+            "border": Border(hosts=frozenset({"127.0.0.1", "localhost", "signoff.localhost"})),
             "public_url": "http://127.0.0.1:8788",
         }
         return Deps(**{**given, **more})

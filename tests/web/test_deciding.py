@@ -262,6 +262,7 @@ async def test_a_malformed_decision_is_a_problem_and_decides_nothing(
 async def test_looking_never_changes_anything(scene: Scene, door: Door) -> None:
     held = scene.held("git_commit", {"message": "x"})
     visit = await door.signed_in("alice")
+    visit.key.reads = True
     before = (await scene.approvals.get(held.id), (await visit.get("/api/v1/me")).json()["cursor"])
     paths = ("/", f"/approvals/{held.id}", f"/approvals/{held.id}/card", "/history", "/tools")
     for path in (*paths, "/policy", "/insights", "/history/export.csv", "/history/export.jsonl"):

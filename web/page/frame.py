@@ -37,6 +37,7 @@ class Frame:
     nonce: str
     viewer: Reviewer | None = None
     csrf: str = ""
+    session: str = ""  # whose page signs what it sends; "" where none does
     now: Millis = 0
     cursor: int = 0
     pending: int = 0

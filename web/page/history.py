@@ -179,13 +179,13 @@ def router(office: Office) -> APIRouter:
 
     @routes.get("/history/export.jsonl")
     async def as_lines(request: Request) -> Response:
-        await office.sessions.of_page(request)
+        await office.sessions.of_page(request, signed=True)
         query = query_of(request.query_params)
         return _download(_json_lines(office, query), "application/jsonl", "signoff-history.jsonl")
 
     @routes.get("/history/export.csv")
     async def as_table(request: Request) -> Response:
-        await office.sessions.of_page(request)
+        await office.sessions.of_page(request, signed=True)
         query = query_of(request.query_params)
         return _download(_csv_lines(office, query), "text/csv", "signoff-history.csv")
 

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from approvals.model import Choice, Settlement
 from approvals.phrases import ASKED, PRESETS
+from web.guard import FRAGMENT
 from web.office import Office
 from web.page import bulk, edit
 from web.page.card import LONGER, Card
@@ -138,7 +139,7 @@ async def _done(
     status: int,
 ) -> Response:
     """The answer to a press: the card alone for a script, else the page it was pressed on."""
-    if "x-signoff-fragment" in request.headers:
+    if FRAGMENT in request.headers:
         shown = await office.card(approval_id, viewer)
         return _fragment(office, viewer, shown, notice.text if status >= BAD else "", status)
     if status < BAD:

@@ -5,12 +5,12 @@
   const body = document.body;
   if (!body.dataset.cursor) return; // not signed in
   const cards = document.getElementById("cards");
-  const detail = document.getElementById("detail");
+  let detail = document.getElementById("detail");
   const pill = document.getElementById("live");
   const say = document.getElementById("say");
   const bulk = document.getElementById("bulk");
   const waiting = new Map(); // new cards that would have moved the one under the pointer
-  const title = document.title;
+  let title = document.title;
   let skew = Number(body.dataset.now) - Date.now();
   let cursor = body.dataset.cursor;
   let moving = 0, recounting = 0, quiet = 0;
@@ -18,20 +18,9 @@
   const now = () => Date.now() + skew;
 
   // ---- one request, answered as a document
-  const load = (url, form) => new Promise((done, fail) => {
-    const request = new XMLHttpRequest();
-    request.open(form ? "POST" : "GET", url);
-    request.responseType = "document";
-    request.timeout = 15000;
-    request.setRequestHeader("X-Signoff-Fragment", "1");
-    request.onload = () => {
-      if (request.status === 401) location.reload();
-      else if (request.response && (request.status < 500)) done(request.response);
-      else fail(new Error("status " + request.status));
-    };
-    request.onerror = request.ontimeout = () => fail(new Error("unreachable"));
-    request.send(form || null);
-  });
+  const load = async (url, form) =>
+    (await signoff.ask(form ? "POST" : "GET", url, { form, headers: { "X-Signoff-Fragment": "1" } })).page;
+  const unanswered = (error, looking) => error instanceof signoff.Refusal ? error.message : "The gateway did not answer. " + looking;
 
   // ---- cards
   const live = () => [...cards.querySelectorAll(".card[data-open]")];
@@ -310,7 +299,7 @@
   // ---- may buttons be pressed?
   const hold = (root, on) => root.querySelectorAll("[data-act]").forEach((b) => { b.disabled = on; });
   function guard() {
-    const stale = body.dataset.live === "stale";
+    const stale = body.dataset.live === "stale" || body.dataset.key;
     for (const card of document.querySelectorAll("[data-id]")) {
       if (card.dataset.busy) continue;
       hold(card, stale || Boolean(card.dataset.over || card.dataset.early));
@@ -447,12 +436,12 @@
         else if (form.closest("[data-part=extend]")) tell(now.querySelector("[data-part=extend] p").textContent.split(".")[0] + ".");
         setTimeout(() => { if (document.activeElement === document.body) mark(now); }, 0);
       }
-    } catch {
+    } catch (error) {
       delete card.dataset.busy;
       guard();
       const note = card.querySelector("[data-note]");
       note.hidden = false;
-      note.textContent = "The gateway did not answer. Look at the card again before pressing once more.";
+      note.textContent = unanswered(error, "Look at the card again before pressing once more.");
       tell(note.textContent);
       later(() => refresh(card.dataset.id));
     }
@@ -512,8 +501,8 @@
       tell(results.querySelector("h2").textContent);
       quiet = Date.now() + 600;
       refreshAll(ids, true);
-    } catch {
-      tell("The gateway did not answer. Look at the calls again before pressing once more.");
+    } catch (error) {
+      tell(unanswered(error, "Look at the calls again before pressing once more."));
       document.getElementById("bulk-what").textContent = say.textContent;
       later(resync);
     }
@@ -521,6 +510,94 @@
     guard();
   });
   if (bulk) bulk.addEventListener("reset", () => setTimeout(chosen, 0));
+
+  // ---- where the page signs: every other form, and what gives away more than the page
+  document.addEventListener("submit", async (event) => {
+    const form = event.target;
+    if (event.defaultPrevented || form.getAttribute("method") !== "post" || !signoff.session) return;
+    event.preventDefault();
+    if (form.dataset.busy) return;
+    form.dataset.busy = "1";
+    const filled = new FormData(form, event.submitter);
+    const sent = form.getAttribute("enctype") ? filled : new URLSearchParams(filled);
+    try {
+      const { goto, page } = await signoff.ask("POST", form.getAttribute("action"), { form: sent });
+      if (goto) go(goto); else show(page);
+    } catch (error) { mention(form, unanswered(error, "Look again before pressing once more.")); }
+    delete form.dataset.busy;
+  });
+  function go(to) {
+    const next = new URL(to, location.href);
+    const same = next.pathname + next.search === location.pathname + location.search;
+    location.assign(next);
+    if (same && next.hash) location.reload(); // a fragment alone loads nothing
+  }
+  // An answer in place of the page: what it says stands nowhere else (a token is shown once).
+  function show(page) {
+    const main = page.getElementById("main");
+    if (!main || !page.body.dataset.cursor) { location.reload(); return; }
+    const banner = page.getElementById("banners");
+    title = page.title;
+    document.adoptNode(main);
+    document.getElementById("main").replaceWith(main);
+    detail = document.getElementById("detail");
+    if (banner) document.getElementById("banners").replaceChildren(...document.adoptNode(banner).childNodes);
+    badge(Number(page.body.dataset.pending || 0));
+    prepare(main);
+    settle(main);
+    scrollTo({ top: 0, behavior: "instant" });
+    const first = main.querySelector("[autofocus]") || main.querySelector(".notice, .once") || main;
+    if (!first.matches("button, input, select, textarea, a[href]")) first.tabIndex = -1;
+    first.focus();
+  }
+  // Beside what was pressed, and heard.
+  function mention(form, text) {
+    let note = form.querySelector("[data-mention]");
+    if (!note) {
+      note = document.createElement("p");
+      note.className = "notice bad";
+      note.dataset.mention = "";
+      form.append(note);
+    }
+    note.textContent = text;
+    tell(text);
+  }
+  document.addEventListener("click", async (event) => {
+    const link = event.target.closest("a[data-export]");
+    if (!link || !signoff.session) return;
+    event.preventDefault();
+    if (link.getAttribute("aria-busy")) return;
+    link.setAttribute("aria-busy", "true");
+    tell("The file is being made.");
+    try {
+      const answer = await fetch(link.href, { headers: await signoff.proof("GET", link.href, new ArrayBuffer(0)) });
+      if (!answer.ok) throw new signoff.Refusal("Nothing was exported. " + (answer.status === 401 ? "Sign in again." : "Reload this page, then press again."));
+      const save = document.createElement("a");
+      save.href = URL.createObjectURL(await answer.blob());
+      save.download = "signoff-" + link.pathname.split("/").pop().replace("export", "history");
+      save.click();
+      setTimeout(() => URL.revokeObjectURL(save.href), 60000);
+      tell("The file is saved.");
+    } catch (error) { mention(link.parentElement, unanswered(error, "Nothing was exported.")); }
+    link.removeAttribute("aria-busy");
+  });
+  // A key that is not there, or of an older sign-in: said before somebody presses.
+  async function keyed() {
+    const wrong = await signoff.trouble();
+    const note = document.getElementById("keyless");
+    if (!note || wrong === (body.dataset.key || "")) return;
+    if (wrong) body.dataset.key = wrong; else delete body.dataset.key;
+    note.hidden = !wrong;
+    if (wrong) {
+      const link = note.querySelector("a");
+      note.querySelector("span").textContent = signoff.words[wrong];
+      link.textContent = wrong === "anew" ? "Reload" : "Sign in";
+      link.href = wrong === "anew" ? location.href : "/signin?next=" + encodeURIComponent(location.pathname + location.search);
+    }
+    guard();
+  }
+  keyed();
+  addEventListener("focus", keyed);
 
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-do]");
@@ -563,24 +640,27 @@
   }
   const ask = document.querySelector("[data-do=notify]");
   if (ask && "Notification" in window && Notification.permission === "default") ask.hidden = false;
-  for (const node of document.querySelectorAll("[data-js]")) node.hidden = false;
   // A form's times: shown and typed in the viewer's zone, sent in UTC, so that an address means the same to everybody.
-  const zoned = [...document.querySelectorAll("input[data-utc]")];
   const minutes = (at, zone) => new Date(at.getTime() - (zone ? at.getTimezoneOffset() * 60000 : 0)).toISOString().slice(0, 16);
-  for (const field of zoned) {
-    const at = field.value && new Date(field.value + "Z");
-    if (at && !isNaN(at)) field.value = minutes(at, true);
-    field.form.addEventListener("formdata", (event) => {
-      const typed = field.value && new Date(field.value);
-      if (typed && !isNaN(typed)) event.formData.set(field.name, minutes(typed, false));
+  function prepare(root) {
+    for (const node of root.querySelectorAll("[data-js]")) node.hidden = false;
+    const zoned = [...root.querySelectorAll("input[data-utc]")];
+    for (const field of zoned) {
+      const at = field.value && new Date(field.value + "Z");
+      if (at && !isNaN(at)) field.value = minutes(at, true);
+      field.form.addEventListener("formdata", (event) => {
+        const typed = field.value && new Date(field.value);
+        if (typed && !isNaN(typed)) event.formData.set(field.name, minutes(typed, false));
+      });
+    }
+    // An address to hand on holds what was asked for and nothing empty.
+    for (const form of root.querySelectorAll("form[role=search]")) form.addEventListener("formdata", ({ formData }) => {
+      for (const [name, value] of [...formData]) if (!value) formData.delete(name);
     });
+    const zone = document.getElementById("zone");
+    if (zone && zoned.length) zone.textContent = "Times here are yours (" + Intl.DateTimeFormat().resolvedOptions().timeZone + ").";
   }
-  // An address to hand on holds what was asked for and nothing empty.
-  for (const form of document.querySelectorAll("form[role=search]")) form.addEventListener("formdata", ({ formData }) => {
-    for (const [name, value] of [...formData]) if (!value) formData.delete(name);
-  });
-  const zone = document.getElementById("zone");
-  if (zone && zoned.length) zone.textContent = "Times here are yours (" + Intl.DateTimeFormat().resolvedOptions().timeZone + ").";
+  prepare(document);
 
   const here = document.querySelector(".nav [aria-current]");
   if (here && here.offsetLeft + here.offsetWidth > here.parentElement.clientWidth) here.parentElement.scrollLeft = here.offsetLeft - 40;
