@@ -250,6 +250,8 @@ def set_back(url: str) -> None:
         "ALTER TABLE approval DROP COLUMN effect_after",
     )
     intruder.says(
+        "DROP TABLE nonce",
+        "ALTER TABLE credential DROP COLUMN binding",
         "UPDATE alembic_version SET version_num = '0005'",
         "INSERT INTO reviewer (id, role, identities, created_at) VALUES ('eve', 'admin', '[]', 1)",
     )
