@@ -248,10 +248,10 @@ def set_back(url: str) -> None:
         "DROP TABLE process",
         "ALTER TABLE approval DROP COLUMN attached_to",
         "ALTER TABLE approval DROP COLUMN effect_after",
-    )
-    intruder.says(
         "DROP TABLE nonce",
         "ALTER TABLE credential DROP COLUMN binding",
+    )
+    intruder.says(
         "UPDATE alembic_version SET version_num = '0005'",
         "INSERT INTO reviewer (id, role, identities, created_at) VALUES ('eve', 'admin', '[]', 1)",
     )
