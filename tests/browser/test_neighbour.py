@@ -120,7 +120,7 @@ def attack(site: Site, cookie: str, approval_id: str, *, key: PageKey | None = N
     """Everything that an administrator can do, with the cookie and a key of its own."""
     form = {"csrf": csrf_token(cookie), "revision": "1", "view": "x", "seconds": "1800"}
     of = f"/approvals/{approval_id}"
-    posts = (
+    posts: tuple[tuple[str, dict[str, str]], ...] = (
         (f"{of}/decide", {"choice": "approve"}),
         (f"{of}/decide", {"choice": "deny", "reason": "no"}),
         (f"{of}/extend", {}),

@@ -391,8 +391,8 @@ def test_no_text_of_anybodys_adds_a_line_to_a_block_of_ours(
         assert_no_line_of_theirs(face.blocks)
         assert_no_line_of_theirs({"text": face.text})
     for shown in (
-        home.home(BOB, [approval], public_url=LOOK.url),
-        home.listing([approval], public_url=LOOK.url),
+        home.home(BOB, [approval], page_url=LOOK.url),
+        home.listing([approval], page_url=LOOK.url),
         home.sentence(f"Nothing was done: it was denied by {label}: {reason}"),
         modals.deny(approval, origin),
         modals.ask(approval, origin),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -192,8 +193,7 @@ async def test_used_nonces_are_forgotten_when_their_session_is_over(
     now = scene.clock.now()
     over = now + 12 * 3_600_000 + 1
     pruned = [
-        scene.database.journal.write_now(lambda tx, at=at: prune_nonces(tx, before=at))
-        for at in (now, over)
+        scene.database.journal.write_now(partial(prune_nonces, before=when)) for when in (now, over)
     ]
     assert pruned == [0, 1]
 
@@ -264,7 +264,7 @@ PLAIN = Border(hosts=frozenset({"127.0.0.1", "10.0.0.5"}))
 def at(scene: Scene, border: Border, base: str) -> Visit:
     door = Door(build(scene.deps(border=border)), scene)
     visit = door.stranger(base)
-    visit.http.auth = None
+    visit.http.auth = httpx2.Auth()  # no key
     return visit
 
 
