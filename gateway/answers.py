@@ -150,7 +150,30 @@ def not_sent(approval: Approval | None = None) -> Refusal:
 
 def server_unavailable(approval: Approval | None = None) -> Refusal:
     """The server did not say which tools it has, so no call to it can be judged."""
-    return _outcome(refusals.not_listed(), "not_executed", approval)
+    text = refusals.not_listed()
+    if approval is None or approval.use_by is None:
+        return _outcome(f"{text} {refusals.later()}", "not_executed", approval)
+    return _outcome(f"{text} {refusals.permit_stands(approval.use_by)}", "not_executed", approval)
+
+
+def runs_later(approval: Approval, refusal: Refusal, *, url: str) -> Refusal:
+    """Approved, and it could not run just now; its rule has it run by itself when it can."""
+    match refusal.meta.get("status"), refusal.meta["verdict"]:
+        case "not_executed", _:
+            why = "the server cannot be reached at the moment"
+        case _, "limited":
+            why = "there is no room for it at the moment"
+        case _:
+            why = "it is stopped at the moment"
+    text = refusals.runs_later(approval.id, why, approval.use_by or approval.expires_at)
+    meta = _about(approval, "hold", url=url, retry_after=RETRY_SECONDS)
+    return Refusal(text, {**meta, "status": "approved"})
+
+
+def unreadable(approval: Approval, *, url: str) -> Refusal:
+    """The record cannot be read, so nobody can say here what has become of a held call."""
+    meta = _about(approval, "hold", url=url, retry_after=RETRY_SECONDS)
+    return Refusal(refusals.unreadable(approval.id), {**meta, "status": "unavailable"})
 
 
 def not_now(approval: Approval, why: str, retry_after: int) -> Refusal:

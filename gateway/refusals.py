@@ -248,7 +248,30 @@ def permit_stands(use_by: Millis) -> str:
 
 def not_listed() -> str:
     """The server did not say which tools it has; no call to it can be judged."""
-    return "Not executed: the server did not list its tools. Nothing was sent. Try again later."
+    return "Not executed: the server did not list its tools. Nothing was sent."
+
+
+def later() -> str:
+    return "Try again later."
+
+
+def runs_later(approval_id: str, why: str, use_by: Millis) -> str:
+    """Approved, not run yet, and it will be without the agent."""
+    handle = json.dumps({"approval_id": approval_id})
+    return (
+        f"Approved, not executed yet: {why}. It runs by itself once that is over, until "
+        f"{clock(use_by)}. Do not do it another way. Call {AWAIT_TOOL} with {handle} to get the "
+        "outcome."
+    )
+
+
+def unreadable(approval_id: str) -> str:
+    """What became of a held call is on a record that cannot be read."""
+    handle = json.dumps({"approval_id": approval_id})
+    return (
+        f"The gateway cannot read at the moment what became of approval {approval_id}. "
+        f"Call {AWAIT_TOOL} with {handle} later. Do not look for another way."
+    )
 
 
 def already_delivered() -> str:

@@ -79,6 +79,7 @@ class Holding:
         self._progress_seconds = progress_seconds
         self.stopping = asyncio.Event()
         self._waiting: dict[tuple[str, str, str | int], asyncio.Task[Any]] = {}
+        self._here: dict[str, set[object]] = {}  # who waits here, by approval
 
     def stop(self) -> None:
         """The gateway is going down: let every waiting agent go with its handle. Thread-safe
@@ -154,27 +155,42 @@ class Holding:
         task = asyncio.current_task()
         if key is not None and task is not None:
             self._waiting[key] = task
+        waiter = object()
+        self._here.setdefault(approval.id, set()).add(waiter)
         try:
             async with raising_gone(visit.receive):
                 outcome = await self._wait(visit, call, approval, hold, progress)
+            if isinstance(outcome, StillWaiting | Refusal) and self._goes(approval, waiter):
+                await self._guard.left(approval.id)  # first: what is told from now on is so
             await self._tell(visit, stream, outcome)
         except Gone:
-            await self._left(approval, cancelled=False)
+            await self._left(approval, waiter, cancelled=False)
             await self._patience.left(visit.grant, loop.time() - began, timed_out=False)
         except asyncio.CancelledError as stop:
             if stop.args not in ((_LEFT,), (_CANCELLED,)) or task is None:
                 raise  # our own shutdown is never taken for the agent's leaving
             task.uncancel()
-            await self._left(approval, cancelled=stop.args == (_CANCELLED,))
+            await self._left(approval, waiter, cancelled=stop.args == (_CANCELLED,))
             if stop.args == (_LEFT,):
                 await self._patience.left(visit.grant, loop.time() - began, timed_out=True)
             await stream.end()  # the agent expects no response any more (utilities/cancellation)
         except RecordUnavailable:
             log.exception("record.unavailable", approval=approval.id)
-            await refuse(visit, answers.record_unavailable(), stream)
+            await refuse(visit, answers.unreadable(approval, url=self._link(approval)), stream)
         finally:
+            self._goes(approval, waiter)
             if key is not None:
                 self._waiting.pop(key, None)
+
+    def _goes(self, approval: Approval, waiter: object) -> bool:
+        """One who waited here goes; whether nobody waits here for the approval any more."""
+        here = self._here.get(approval.id)
+        if here is None:
+            return True
+        here.discard(waiter)
+        if not here:
+            del self._here[approval.id]
+        return not here
 
     async def _wait(
         self, visit: Visit, call: ToolCall, approval: Approval, hold: float, progress: Progress
@@ -230,7 +246,10 @@ class Holding:
     ) -> Outcome | None:
         match approval.execution:
             case Execution.NONE | Execution.NOT_EXECUTED:
-                return await self._executions.run(visit, call, approval, progress)
+                outcome = await self._executions.run(visit, call, approval, progress)
+                if isinstance(outcome, Refusal) and approval.terms.when_detached == "execute":
+                    return answers.runs_later(approval, outcome, url=self._link(approval))
+                return outcome
             case Execution.INPUT_REQUIRED if call.answering == approval.round:
                 return await self._executions.run(visit, call, approval, progress)
             case Execution.EXECUTING:
@@ -262,7 +281,6 @@ class Holding:
             case Refusal():
                 await refuse(visit, outcome, stream)
             case StillWaiting(approval):
-                await self._guard.left(approval.id)
                 running = approval.execution is Execution.EXECUTING
                 tell = answers.still_running if running else answers.pending
                 refusal = tell(approval, url=self._link(approval))
@@ -280,7 +298,9 @@ class Holding:
         addition = answers.edited(approval, edit)
         return await aside(len(body), lambda: with_edit(body, addition))
 
-    async def _left(self, approval: Approval, *, cancelled: bool) -> None:
+    async def _left(self, approval: Approval, waiter: object, *, cancelled: bool) -> None:
+        if not self._goes(approval, waiter) and not cancelled:
+            return  # the same call is waited for here by another request
         if cancelled or approval.terms.when_detached == "withdraw":
             why = _CANCELLED if cancelled else _LEFT
             await self._approvals.withdraw(approval.id, grant=approval.call.grant, why=why)
