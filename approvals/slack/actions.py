@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import structlog
 
-from approvals.model import Approval, Reviewer
+from approvals.model import Approval, Reviewer, Settlement
 from approvals.phrases import ASKED
 from approvals.slack import home, modals
 from approvals.slack.api import Denied, Limited, SlackApi, Unreachable
@@ -26,7 +26,7 @@ from approvals.slack.presses import Press, account_in, foreign, press_in
 from approvals.slack.queue import Queue
 from approvals.slack.testcard import TEST
 from approvals.slack.whisper import Listener, Whispers
-from approvals.slack.words import APPROVE, ASK, DENY, EDIT, OPEN
+from approvals.slack.words import APPROVE, ASK, DENY, DONE, EDIT, NOT_DONE, OPEN
 from approvals.store import RecordUnavailable
 
 log = structlog.get_logger()
@@ -140,7 +140,7 @@ class Inbound:
     # Buttons.
 
     def _pressed(self, press: Press) -> Ack:
-        if press.action in (APPROVE, DENY, ASK, EDIT):
+        if press.action in (APPROVE, DENY, ASK, EDIT, DONE, NOT_DONE):
             return Ack(after=lambda: self._told(press.listener, self._act(press)))
         if press.action == TEST:
             return Ack(after=lambda: self._test(press))
@@ -198,6 +198,8 @@ class Inbound:
             return modals.deny(approval, press.origin)
         if press.action == ASK:
             return modals.ask(approval, press.origin)
+        if press.action in (DONE, NOT_DONE):
+            return modals.settle(approval, press.origin, press.action)
         return self._deciding.form(approval, press.origin) if self._config.show_arguments else None
 
     async def _test(self, press: Press) -> None:
@@ -217,7 +219,7 @@ class Inbound:
         if account is None or not isinstance(view, dict):
             return Ack()
         callback = view.get("callback_id")
-        if callback not in (DENY, ASK, EDIT):
+        if callback not in (DENY, ASK, EDIT, DONE, NOT_DONE):
             return Ack()
         found = modals.submitted(view)
         if found is None:
@@ -226,6 +228,8 @@ class Inbound:
         if callback == EDIT:
             return await self._edited(account, found, view, listener)
         reason = modals.reason_in(view)
+        if callback in (DONE, NOT_DONE):
+            return self._settled(account, found, listener, str(callback), reason)
         if not reason:
             missing = "Say why" if callback == DENY else "Say what to change"
             return _wrong(modals.REASON, f"{missing}: it reaches the agent.")
@@ -237,6 +241,23 @@ class Inbound:
             )
 
         return Ack(after=deny)
+
+    def _settled(
+        self,
+        account: Account,
+        found: modals.Submitted,
+        listener: Listener,
+        action: str,
+        note: str,
+    ) -> Ack:
+        """A person found out whether an earlier call did what this one does."""
+        if not note:
+            return _wrong(modals.REASON, "Say what you found.")
+        settlement = Settlement.DONE if action == DONE else Settlement.NOT_DONE
+        work = self._deciding.settle_effect
+        return Ack(
+            after=lambda: self._told(listener, work(account, found.pressed, settlement, note))
+        )
 
     async def _edited(
         self, account: Account, found: modals.Submitted, view: Json, listener: Listener

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from approvals.cautions import called, cautions, void
 from approvals.model import Approval, Execution, Millis, Settlement, State, short_id
 from approvals.slack import words
 from approvals.slack.arguments import Shown, arguments
@@ -187,6 +188,7 @@ def _ending(approval: Approval, look: Look) -> Json:
 def _alarms(view: View, look: Look) -> Iterator[str]:
     if view.edit is not None:
         yield f"⚠ {edited(view.edit, look)}"
+    yield from (f"⚠ {caution}" for caution in cautions(view))
     if view.unknown_outcome:
         yield (
             f"⚠ A call like this ({short_id(view.unknown_outcome)}) may already have run: its "
@@ -194,7 +196,7 @@ def _alarms(view: View, look: Look) -> Iterator[str]:
         )
     if view.voided:
         people = ", ".join(sorted({vote.reviewer for vote in view.voided}))
-        yield f"⚠ It was edited. Earlier approvals no longer count: {people}."
+        yield f"⚠ {void(view)} Earlier approvals no longer count: {people}."
 
 
 def edited(edit: Edit, look: Look) -> str:
@@ -321,7 +323,7 @@ def _buttons(view: View, look: Look, *, here: bool) -> Iterator[Json]:
     value, name = words.value_of(approval), name_of(approval)
     page = look.link(approval)
     if here:
-        grave = approval.grave or view.unknown_outcome is not None
+        grave = approval.grave or _twice(view)
         yield button(
             words.APPROVE,
             "Approve",
@@ -336,16 +338,28 @@ def _buttons(view: View, look: Look, *, here: bool) -> Iterator[Json]:
         words.DENY, "Deny…", value=value, style="danger", spoken=f"Deny with a reason: {name}"
     )
     yield button(words.ASK, "Ask for a change…", value=value)
+    if view.effect is not None and view.effect.state == "unknown":
+        other = called(view.effect.holder)
+        yield button(words.DONE, "It was done…", value=value, spoken=f"{other} did it: say how")
+        yield button(words.NOT_DONE, "It was not…", value=value, spoken=f"{other} did not: say how")
     if here:
         if approval.terms.editable:
             yield button(words.EDIT, "Change it first…", value=value)
         yield button(words.OPEN, "Open", url=page, spoken="Open this call on the page")
 
 
+def _twice(view: View) -> bool:
+    """Whether what it does was done before, or may have been."""
+    effect = view.effect
+    return view.unknown_outcome is not None or (
+        effect is not None and effect.state in ("done", "unknown")
+    )
+
+
 def _sure(view: View) -> Json:
     approval = view.approval
     risk = approval.risk.capitalize()
-    twice = " A call like it may already have run." if view.unknown_outcome else ""
+    twice = " A call like it has run, or may have." if _twice(view) else ""
     return confirm(
         "Approve once?",
         f"{risk} risk. {fit(name_of(approval), 180)} runs with the arguments shown.{twice}",

@@ -10,12 +10,21 @@ from collections.abc import Callable
 from functools import partial
 
 from approvals.editing import Field, fields_of
-from approvals.model import Approval, Choice, Reviewer, State
+from approvals.model import Approval, Choice, Reviewer, Settlement, State
 from approvals.seal import SealBroken
 from approvals.service import Approvals, JudgeAgain
 from approvals.slack import modals
 from approvals.slack.identity import Account, Identities, Refused
-from approvals.slack.outcomes import CHANGED, EXPIRED, GONE, NOT_HERE, NOT_SHOWN, said, standing
+from approvals.slack.outcomes import (
+    CHANGED,
+    EXPIRED,
+    GONE,
+    NOT_HERE,
+    NOT_SHOWN,
+    said,
+    said_of_effect,
+    standing,
+)
 from approvals.slack.words import Pressed
 from approvals.view import View
 
@@ -99,6 +108,24 @@ class Deciding:
             via="slack",
         )
         return said(decided, reviewer)
+
+    async def settle_effect(
+        self, account: Account, pressed: Pressed, settlement: Settlement, note: str
+    ) -> Refused | str:
+        """Say whether the earlier call that the card names did what this one does."""
+        found = await self.look(account, pressed)
+        if not isinstance(found, tuple):
+            return found
+        approval, reviewer = found
+        view = await self._approvals.view(approval.id)
+        if view is None or not pressed.means(view.approval):
+            return CHANGED
+        if view.effect is None or view.effect.state != "unknown":
+            return CHANGED
+        settled = await self._approvals.settle_effect(
+            view.effect.holder, reviewer=reviewer, settlement=settlement, note=note, via="slack"
+        )
+        return said_of_effect(settled)
 
     async def edit(self, account: Account, pressed: Pressed, arguments: bytes) -> Refused | str:
         found = await self.look(account, pressed)

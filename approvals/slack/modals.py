@@ -16,7 +16,7 @@ from approvals.editing import Edited, Field, edited
 from approvals.model import Approval
 from approvals.phrases import PRESETS
 from approvals.slack.text import visible
-from approvals.slack.words import ASK, DENY, EDIT, Pressed, parse_value, value_of
+from approvals.slack.words import ASK, DENY, DONE, EDIT, Pressed, parse_value, value_of
 
 Json = dict[str, Any]
 
@@ -66,6 +66,22 @@ def deny(approval: Approval, origin: Origin) -> Json:
             _input(REASON, "In your words", _written("It reaches the agent"), optional=True),
         ],
         sentence="It will not run, and the agent is told why.",
+    )
+
+
+def settle(approval: Approval, origin: Origin, action: str) -> Json:
+    """How it is known whether an earlier call did what this one does."""
+    done = action == DONE
+    return _modal(
+        action,
+        approval,
+        origin,
+        title="It was done" if done else "It was not done",
+        submit="Record",
+        blocks=[
+            _input(REASON, "What you looked at and found", _written("Kept in the history")),
+        ],
+        sentence="About the earlier call whose outcome is unknown. Nothing is sent again.",
     )
 
 

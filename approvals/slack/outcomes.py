@@ -9,10 +9,14 @@ from approvals.model import (
     Approval,
     Counted,
     Decided,
+    EffectKnown,
+    EffectSettled,
     Moved,
     NotAllowed,
     NotFound,
     Reviewer,
+    SettledEffect,
+    Settlement,
     Stale,
     State,
 )
@@ -54,6 +58,21 @@ def said(decided: Decided, reviewer: Reviewer) -> str:
         case NotFound():
             return GONE
     assert_never(decided)
+
+
+def said_of_effect(settled: SettledEffect) -> str:
+    """The answer to whether a call did what its effect key names."""
+    match settled:
+        case EffectSettled(settlement=settlement):
+            done = "it was done" if settlement is Settlement.DONE else "it was not done"
+            return f"Recorded: {done}."
+        case EffectKnown(state=state):
+            return f"Nothing was recorded: by now it is {state}."
+        case NotAllowed(why=why):
+            return f"{escape(why)} Nothing was recorded."
+        case NotFound():
+            return CHANGED
+    assert_never(settled)
 
 
 def standing(approval: Approval, reviewer: Reviewer) -> str:

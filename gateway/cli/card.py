@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from approvals.cautions import cautions
 from approvals.model import Choice, State
 from approvals.view import Since, Value, View, lowered
 from gateway.cli import show
@@ -59,6 +60,10 @@ def _facts(view: View) -> Iterator[tuple[str, str]]:
         yield "WARNING", show.line(view.unable)
     if view.unknown_outcome:
         yield "WARNING", f"the outcome of {view.unknown_outcome} is unknown: this may have run"
+    for caution in cautions(view):
+        yield "WARNING", caution
+    if view.effect is not None:
+        yield "effect", f"{show.line(view.effect.key)} ({view.effect.state})"
     client = f"{call.client.name} {call.client.version}".strip()
     says = f'; its program says it is "{show.line(client)}"' if client else ""
     yield "agent", f"{show.line(call.grant_label)} ({call.grant}){says}"

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from approvals.cautions import cautions, void
 from approvals.digest import canonical
 from approvals.editing import ChangeRow
 from approvals.fields import Places, leaves
@@ -124,6 +125,7 @@ class Card:
     decision_reason: str
     unused_until: Millis | None  # it runs only if the agent, who has left, asks again before
     settleable: bool
+    doubtful: str  # the call that perhaps has done what this one does, if this person may settle it
     editable: bool  # the rule lets this person change some of it first
 
 
@@ -198,6 +200,7 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
         decision_reason=approval.reason,
         unused_until=_unused_until(view, state),
         settleable=_settleable(approval, reviewer),
+        doubtful=_doubtful(view, reviewer) if is_open else "",
         editable=is_open and may_not is None and bool(approval.terms.editable),
     )
 
@@ -234,6 +237,7 @@ def _alarms(view: View) -> Iterator[str]:
             f"An identical call ({view.unknown_outcome[:10]}) may already have run: its outcome is "
             "unknown and nobody has settled it. Approving may do it twice."
         )
+    yield from cautions(view)
     if approval.execution is Execution.OUTCOME_UNKNOWN and approval.settlement is None:
         yield "It was sent, and no answer was recorded. It is not sent again."
     if approval.settlement is not None:
@@ -241,7 +245,13 @@ def _alarms(view: View) -> Iterator[str]:
         yield f"The unknown outcome was settled: {ran}."
     if view.voided:
         names = ", ".join(sorted({vote.reviewer for vote in view.voided}))
-        yield f"It was edited. Earlier approvals no longer count: {names}."
+        yield f"{void(view)} Earlier approvals no longer count: {names}."
+
+
+def _doubtful(view: View, reviewer: Reviewer) -> str:
+    unknown = view.effect is not None and view.effect.state == "unknown"
+    may = reviewer.role in ("approver", "admin")
+    return view.effect.holder if unknown and may and view.effect is not None else ""
 
 
 def _settleable(approval: Approval, reviewer: Reviewer) -> bool:

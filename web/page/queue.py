@@ -16,7 +16,7 @@ from web.office import Office
 from web.page import bulk, edit
 from web.page.card import LONGER, Card
 from web.page.frame import Notice
-from web.page.words import BAD, said
+from web.page.words import BAD, said, said_of_effect
 from web.session import Viewer
 
 SHOWN = 40
@@ -102,6 +102,7 @@ def router(office: Office) -> APIRouter:
 
     _add_extend(routes, office)
     _add_settle(routes, office)
+    _add_effect(routes, office)
     bulk.add(routes, office)
     if office.deps.judge_again is not None:
         edit.add(routes, office, office.deps.judge_again)
@@ -169,6 +170,34 @@ def _add_settle(routes: APIRouter, office: Office) -> None:
         if status < BAD:
             return RedirectResponse(f"/approvals/{approval_id}", 303)
         return await _approval(office, request, viewer, approval_id, notice, status)
+
+
+def _add_effect(routes: APIRouter, office: Office) -> None:
+    @routes.post("/effects/{holder}/settle")
+    async def settle_effect(
+        request: Request,
+        holder: str,
+        settlement: _Short,
+        approval: _Short = "",
+        note: _Text = "",
+        csrf: _Short = "",
+        origin: Annotated[str, Form(alias="from", max_length=16)] = "",
+    ) -> Response:
+        """What a reviewer found out of another call, said on the card of the one that waits."""
+        viewer = await office.sessions.of_page(request)
+        office.sessions.checked(request, viewer, csrf)
+        if settlement not in tuple(Settlement) or not note.strip():
+            notice = Notice("Say what you found before settling it.", "bad")
+            return await _done(office, request, viewer, approval, origin, notice, 422)
+        settled = await office.approvals.settle_effect(
+            holder,
+            reviewer=viewer.reviewer,
+            settlement=Settlement(settlement),
+            note=note.strip(),
+            via="page",
+        )
+        notice, status = said_of_effect(settled)
+        return await _done(office, request, viewer, approval, origin, notice, status)
 
 
 async def _unready(

@@ -8,9 +8,13 @@ from approvals.model import (
     AlreadyDecided,
     Counted,
     Decided,
+    EffectKnown,
+    EffectSettled,
     Moved,
     NotAllowed,
     NotFound,
+    SettledEffect,
+    Settlement,
     Stale,
 )
 from web.page.frame import Notice
@@ -18,6 +22,21 @@ from web.session import Viewer
 
 BAD = 400
 """The first status that says no."""
+
+
+def said_of_effect(settled: SettledEffect) -> tuple[Notice, int]:
+    """What came of saying whether a call did what its effect key names."""
+    match settled:
+        case EffectSettled(settlement=settlement):
+            done = "it was done" if settlement is Settlement.DONE else "it was not done"
+            return Notice(f"Recorded: {done}.", "good"), 200
+        case EffectKnown(state=state):
+            return Notice(f"There is nothing to settle any more: it is {state}.", "bad"), 409
+        case NotAllowed(why=why):
+            return Notice(why, "bad"), 403
+        case NotFound():
+            return Notice("Somebody was first: nothing of it is unknown any more.", "bad"), 409
+    assert_never(settled)
 
 
 def said(decided: Decided, viewer: Viewer) -> tuple[Notice, int]:
