@@ -170,10 +170,10 @@ def runs_later(approval: Approval, refusal: Refusal, *, url: str) -> Refusal:
     return Refusal(text, {**meta, "status": "approved"})
 
 
-def unreadable(approval: Approval, *, url: str) -> Refusal:
+def untold(approval: Approval, *, url: str) -> Refusal:
     """The record cannot be read, so nobody can say here what has become of a held call."""
     meta = _about(approval, "hold", url=url, retry_after=RETRY_SECONDS)
-    return Refusal(refusals.unreadable(approval.id), {**meta, "status": "unavailable"})
+    return Refusal(refusals.untold(approval.id), {**meta, "status": "unavailable"})
 
 
 def not_now(approval: Approval, why: str, retry_after: int) -> Refusal:

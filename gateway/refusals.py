@@ -265,7 +265,7 @@ def runs_later(approval_id: str, why: str, use_by: Millis) -> str:
     )
 
 
-def unreadable(approval_id: str) -> str:
+def untold(approval_id: str) -> str:
     """What became of a held call is on a record that cannot be read."""
     handle = json.dumps({"approval_id": approval_id})
     return (

@@ -176,7 +176,7 @@ class Holding:
             await stream.end()  # the agent expects no response any more (utilities/cancellation)
         except RecordUnavailable:
             log.exception("record.unavailable", approval=approval.id)
-            await refuse(visit, answers.unreadable(approval, url=self._link(approval)), stream)
+            await refuse(visit, answers.untold(approval, url=self._link(approval)), stream)
         finally:
             self._goes(approval, waiter)
             if key is not None:
