@@ -111,6 +111,8 @@ class Catalogue:
         self._habits: dict[str, bool] = {}  # see `gateway.risk.fellows.habitual`
         self._classes: frozenset[ToolClass] = frozenset()
         self._listed: dict[str, int] = {}  # the announced changes a complete listing came after
+        self.overfull: dict[str, str] = {}
+        """Servers whose last listing was not taken up, and why."""
         self._changes: dict[str, int] = {}  # how often a server said that its tools changed
 
     async def load(self, server: str | None = None) -> None:
@@ -192,7 +194,9 @@ class Catalogue:
         said = {name: one for one in definitions if (name := named(kind, one)) is not None}
         known = self._known(server, kind)
         if len(said.keys() | known.keys()) > self._most_names:
+            self.overfull[server] = f"It lists more than {self._most_names} names ({kind})."
             raise TooManyNames(f"more than {self._most_names} names")
+        self.overfull.pop(server, None)
         gone = [n for n, pin in known.items() if complete and pin.present and n not in said]
         now = self._database.clock.now()
         for batch in await asyncio.to_thread(_batches, dict(known), said, now):

@@ -117,7 +117,8 @@ class Desk:
                 address=(
                     server.written[0] if isinstance(server, CommandServer) else server.written
                 ),
-                state="ready" if self._catalogue.listed(name) else "idle",
+                state=self._state(name),
+                error=self._catalogue.overfull.get(name, ""),
                 tools=counts.get(name, 0),
                 frozen=self._freezes.is_frozen("server", name),
             )
@@ -134,6 +135,11 @@ class Desk:
             for problem in self._servers.problems
         ]
         return lines
+
+    def _state(self, name: str) -> str:
+        if name in self._catalogue.overfull:
+            return "down"
+        return "ready" if self._catalogue.listed(name) else "idle"
 
     async def tools(self) -> Sequence[ToolLine]:
         return [self._line(tool) for tool in self._catalogue.tools()]

@@ -128,7 +128,7 @@ class Listing:
         self._guard = guard
         self._catalogue = catalogue
         self._max_result = max_result
-        self._max_listing = max_listing
+        self.most_bytes = max_listing
         self._refresh_seconds = refresh_seconds
         self._asking: dict[tuple[str, str, str], _Asking] = {}  # by server, grant and session
         self._made_at: dict[str, float] = {}  # when a server's last whole listing began; monotonic
@@ -414,7 +414,7 @@ class Listing:
     async def _pages(self, visit: Visit, request: Request) -> list[Any]:
         tools: list[Any] = []
         cursors: set[str] = set()
-        room = self._max_listing
+        room = self.most_bytes
         for _ in range(_MOST_PAGES):
             page, size = await self._page(visit, request, min(room, self._max_result))
             tools += page["tools"]

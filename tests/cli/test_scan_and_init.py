@@ -1,8 +1,9 @@
 """scan, init and tools: what the agents can call."""
 
 import json
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import anyio
@@ -155,14 +156,17 @@ TOOL = {"name": "look", "description": "List things.", "inputSchema": {"type": "
 
 def _listed(folder: Folder, *definitions: Mapping[str, object]) -> None:
     """The catalogue, after the server listed these one after the other."""
+    _listed_all(folder, *([definition] for definition in definitions))
 
+
+def _listed_all(folder: Folder, *listings: Sequence[Mapping[str, object]]) -> None:
     async def observe() -> None:
         database = folder.open()
         try:
             catalogue = Catalogue(database)
             await catalogue.load()
-            for definition in definitions:
-                await catalogue.observe("crm", [definition], complete=True)
+            for listed in listings:
+                await catalogue.observe("crm", listed, complete=True)
         finally:
             await database.close()
 
@@ -198,3 +202,54 @@ def test_a_script_accepts_only_the_definition_it_names(signoff: Command, folder:
     assert signoff("tools", "accept", "crm", "look", "--yes", "--hash", "0" * 12).code == 4
     assert signoff("tools", "accept", "crm", "none", "--yes", "--hash", "0" * 12).code == 6
     assert "CHANGED" in signoff("tools").out
+
+
+OTHER = {"name": "write", "description": "Write.", "inputSchema": {"type": "object"}}
+
+
+def test_all_that_a_server_changed_is_accepted_at_once(signoff: Command, folder: Folder) -> None:
+    folder.policy()
+    folder.people(alice="admin")
+    _listed_all(folder, [TOOL, OTHER], [{**TOOL, "title": "New"}, {**OTHER, "_meta": {"a": 1}}])
+    shown = signoff.typed("tools", "accept", "crm", "--all", answer="n\n")
+    assert shown.code == 4
+    assert "+ {\n" in shown.out.replace("\r", "")
+    digest = re.search(r"sha256 of all 2: ([0-9a-f]{64})", shown.out)
+    assert digest is not None
+    assert signoff("tools", "accept", "crm", "--all", "--yes", "--hash", "0" * 12).code == 4
+    assert signoff("tools", "accept", "crm", "look", "--all").code == 2
+    assert signoff("tools", "accept", "crm", "--all", "--yes", "--hash", digest[1]).code == 0
+    assert "CHANGED" not in signoff("tools").out
+    assert signoff("tools", "accept", "crm", "--all", "--yes", "--hash", digest[1]).code == 6
+
+
+def test_a_person_stays_with_what_is_pinned(signoff: Command, folder: Folder) -> None:
+    folder.policy()
+    folder.people(alice="approver")
+    _listed(folder, TOOL, {**TOOL, "description": "Poison."})
+    done = signoff.typed("tools", "keep", "crm", "look", answer="y\n")
+    assert (done.code, "look on crm is kept as it was pinned." in done.out) == (0, True)
+    (item,) = json.loads(signoff("tools", "--json").out)["items"]
+    assert (item["state"], item["description"]) == ("accepted", "List things.")
+
+
+def test_an_administrator_names_what_may_change_freely(signoff: Command, folder: Folder) -> None:
+    folder.policy()
+    folder.people(alice="admin", bob="approver")
+    _listed(folder, TOOL, {**TOOL, "description": "It is 10:01."})
+    pin = ("tools", "pin", "crm", "look", "--without", "description")
+    assert signoff(*pin, "--as", "bob").code == 4
+    assert signoff("tools", "pin", "crm", "look", "--without", "name", "--as", "alice").code == 2
+    assert signoff("tools", "pin", "crm", "none", "--as", "alice").code == 6
+    done = signoff(*pin, "--as", "alice")
+    assert done.out == "look on crm is pinned without description.\n"
+    listed = signoff("tools")
+    assert "CHANGED" not in listed.out
+    assert "look on crm: pinned without description" in listed.err
+    _listed(folder, {**TOOL, "description": "It is 10:02."})
+    (item,) = json.loads(signoff("tools", "--json").out)["items"]
+    assert (item["state"], item["without"]) == ("accepted", ["description"])
+    assert "tool_pinned_without" in signoff("history").out
+    assert signoff("tools", "pin", "crm", "look", "--as", "alice").out == (
+        "look on crm is pinned with every key.\n"
+    )

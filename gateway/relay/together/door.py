@@ -228,7 +228,7 @@ class Together:
         try:
             if method == "tools/list":
                 return await self._listing.offered(visit)
-            items = await pages(visit, method, self._max_result)
+            items = await pages(visit, method, self._max_result, most=self._listing.most_bytes)
             return await self._listing.pinned(server, method, items) if method in LISTS else items
         except ListingFailed as error:
             lost = error.status == 404 and visit.session is not None  # noqa: PLR2004 - HTTP

@@ -15,7 +15,7 @@ import structlog
 from approvals.digest import canonical
 from gateway.headers import outbound_headers
 from gateway.message import CAPABILITIES_KEY, VERSION_KEY
-from gateway.relay.exchange import read_response
+from gateway.relay.exchange import Response, read_response
 from gateway.relay.together.bundle import NotOpened
 from gateway.relay.upstream import NotSent, OutcomeUnknown
 from gateway.relay.visit import Visit
@@ -85,6 +85,10 @@ async def request(
         OutcomeUnknown: it gave no usable answer.
         SessionLost: it has ended the session.
     """
+    return _result(await _asked(visit, method, params, limit))
+
+
+async def _asked(visit: Visit, method: str, params: dict[str, Any], limit: int) -> Response:
     rpc_id = f"signoff-{secrets.token_hex(8)}"
     headers: dict[str, str] = {}
     if visit.modern:
@@ -100,32 +104,41 @@ async def request(
     try:
         if answer.status == 404 and visit.session is not None:  # noqa: PLR2004 - HTTP
             raise SessionLost(method)
-        response = await read_response(answer, rpc_id, limit=limit)
+        return await read_response(answer, rpc_id, limit=limit)
     finally:
         await answer.aclose()
+
+
+def _result(response: Response) -> dict[str, Any] | None:
     result = response.message.get("result")
     return result if isinstance(result, dict) else None
 
 
-async def pages(visit: Visit, method: str, limit: int) -> list[dict[str, Any]]:
-    """All pages of one server's list. A server that has no such list has an empty one.
+async def pages(visit: Visit, method: str, limit: int, *, most: int) -> list[dict[str, Any]]:
+    """All pages of one server's list, each of at most `limit` bytes and together of at most `most`.
+    A server that has no such list has an empty one.
 
     Raises:
-        NotSent, OutcomeUnknown: as `request`.
+        NotSent, OutcomeUnknown: as `request`; it is too large.
+        Unlisted: it has too many pages.
     """
     found: list[dict[str, Any]] = []
     params: dict[str, Any] = {}
+    cursors: set[str] = set()
     for _ in range(_MOST_PAGES):
-        result = await request(visit, method, params, limit)
+        response = await _asked(visit, method, params, min(limit, most))
+        most -= len(response.body)
+        result = _result(response)
         items = result.get(KEYS[method]) if result is not None else None
         if result is None or not isinstance(items, list):
-            break
+            return found
         found += [item for item in items if isinstance(item, dict)]
         cursor = result.get("nextCursor")
-        if not isinstance(cursor, str):
-            break
+        if not isinstance(cursor, str) or cursor in cursors:  # it goes round in a circle
+            return found
+        cursors.add(cursor)
         params = {"cursor": cursor}
-    return found
+    raise Unlisted(f"more than {_MOST_PAGES} pages")
 
 
 def named(
