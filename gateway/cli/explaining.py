@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from approvals.digest import canonical
-from approvals.model import Call
+from approvals.model import Call, Terms
 from approvals.tables import CounterRow
 from gateway.cli import show
 from gateway.cli.config import settings
@@ -23,6 +23,7 @@ from gateway.policy.explain import explain as trace_of
 from gateway.policy.facts import GrantFacts, ToolFacts
 from gateway.policy.limit import Charge, plain
 from gateway.policy.rules import Policy
+from gateway.policy.terms import at_risk
 from gateway.policy.verdict import Hold
 
 _COUNTER = CounterRow.__table__  # type: ignore[attr-defined]
@@ -150,6 +151,7 @@ def draw(found: Explained) -> None:
         terms = trace.verdict.terms
         who = ", ".join(terms.reviewers) or "any reviewer"
         rows.append(("approval", f"{terms.quorum} of {show.line(who)}, within {terms.expires} s"))
+        rows.append(("risk", _risk(found, terms)))
     if trace.entries:
         rows.append(("entries", show.line(", ".join(trace.entries))))
     show.pairs(rows)
@@ -168,15 +170,28 @@ def draw(found: Explained) -> None:
         show.note("The catalogue does not know this tool: its annotations and risk count as unset.")
 
 
+def _risk(found: Explained, terms: Terms) -> str:
+    """The risk the call would be held under, and where it comes from."""
+    tool = found.tool.risk
+    risk = at_risk(terms, tool).risk or ""
+    if terms.risk_set:
+        return f"{risk}, as the rule sets it" + (f"; the tool's class says {tool}" if tool else "")
+    stated = f"the rule says {terms.risk}" if terms.risk else "the rule says nothing"
+    return f"{risk}: the tool's class says {tool or 'nothing'}, {stated}"
+
+
 def document(found: Explained) -> dict[str, Any]:
     """`signoff.explain/1`."""
     trace = found.trace
+    held = trace.verdict if isinstance(trace.verdict, Hold) else None
     return {
         "server": found.call.server,
         "tool": found.call.tool,
         **as_json(trace.verdict),
         "policy_hash": trace.verdict.ruling.policy_hash,
         "known": found.known,
+        "risk": at_risk(held.terms, found.tool.risk).risk if held is not None else None,
+        "tool_risk": found.tool.risk,
         "entries": list(trace.entries),
         "steps": [
             {

@@ -71,6 +71,8 @@ def _plain(value: Any) -> str:
         return ", ".join(map(str, value)) or "none"
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, Mapping) and "set" in value:  # a risk
+        return f"set to {value['set']}"
     if isinstance(value, Mapping):  # a group of reviewers with a channel
         return f"{_plain(value['members'])} (in {value['channel']})"
     return str(value)

@@ -18,8 +18,10 @@ _UP: Final = "../../etc/passwd"
 _LITERAL: Final = re.compile(r"\\[^A-Za-z0-9]|[^\\.\[\](){}*+?|^$]")
 _QUANTIFIERS: Final = "*+?{"
 _ORIGIN: Final = re.compile(r"^[a-z][a-z0-9+.-]*://[^/]*")
-_HOST: Final = re.compile(r"(?:[A-Za-z0-9-]+(?:\\\.|\.))+[A-Za-z]{2,24}(?![A-Za-z0-9*+?{-])")
+_DOTTED: Final = re.compile(r"[A-Za-z0-9.\\-]+")
+_DOT: Final = re.compile(r"\\?\.")
 _BARE_DOT: Final = re.compile(r"(?<!\\)\.")
+_LONGEST_END: Final = 24  # characters of a top-level domain
 _HOST_KEYS: Final = frozenset(
     {
         *("bcc", "cc", "domain", "email", "endpoint", "from", "host", "hostname", "origin"),
@@ -79,12 +81,14 @@ def _host(condition: Condition, place: str, report: Report) -> None:
         return
     pattern = condition.value
     key = next((one for one in reversed(condition.path.steps) if isinstance(one, str)), "")
-    for found in _HOST.finditer(pattern):
-        host, before = found[0], pattern[: found.start()].rstrip("(?:[^")
+    for found in _DOTTED.finditer(pattern):
+        host, before = found[0].lstrip("\\."), pattern[: found.start()].rstrip("(?:[^")
+        if not _is_host(host) or pattern[found.end() : found.end() + 1] in tuple(_QUANTIFIERS):
+            continue
         meant = (
             before.endswith(("@", "/", "@(", "\\/"))
             or key.lower() in _HOST_KEYS
-            or re.split(r"\\?\.", host)[-1].lower() in _TOP_LEVEL
+            or _DOT.split(host)[-1].lower() in _TOP_LEVEL
         )
         if meant and _BARE_DOT.search(host):
             other = _BARE_DOT.sub("x", host, count=1).replace("\\", "")
@@ -92,6 +96,18 @@ def _host(condition: Condition, place: str, report: Report) -> None:
             right = _BARE_DOT.sub(lambda _: "\\.", host).replace("\\", "\\\\")
             report.warn(place, what, f'Write "{right}": in JSON a dot of a regex is \\\\. .')
             return
+
+
+def _is_host(text: str) -> bool:
+    """Whether it is letters, digits and hyphens between dots, and ends in letters."""
+    labels = _DOT.split(text)
+    end = labels[-1]
+    return (
+        len(labels) > 1
+        and all(label and "\\" not in label for label in labels)
+        and end.isalpha()
+        and 1 < len(end) <= _LONGEST_END
+    )
 
 
 def _folders(entry: Entry) -> Iterator[tuple[str, Condition]]:

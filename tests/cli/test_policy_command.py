@@ -185,3 +185,14 @@ def test_check_knows_servers_and_pinned_arguments(signoff: Command, folder: Fold
         "/servers/biling": 'Did you mean "billing"?',
         "/tools/refund/deny_if/0/conditions/0": 'Did you mean "amount"?',
     }
+
+
+def test_explain_says_where_the_risk_comes_from(signoff: Command, folder: Folder) -> None:
+    folder.lists("s", {"name": "wipe", "description": "Deletes a folder.", "inputSchema": {}})
+    folder.policy(tools={"wipe": {"require_approval": {"risk": "low"}}})
+    argv = ("policy", "explain", "wipe", "--server", "s")
+    assert "high: the tool's class says high, the rule says low" in signoff(*argv).out
+    folder.policy(tools={"wipe": {"require_approval": {"risk": {"set": "low"}}}})
+    assert "low, as the rule sets it; the tool's class says high" in signoff(*argv).out
+    shown = json.loads(signoff(*argv, "--json").out)
+    assert (shown["risk"], shown["tool_risk"]) == ("low", "high")

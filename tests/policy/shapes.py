@@ -86,6 +86,7 @@ hold_rules = st.lists(
             "quorum": st.integers(1, 2),
             "expires": st.sampled_from(["5m", 90]),
             "editable": st.just(["args.a"]),
+            "risk": st.sampled_from(["low", "critical", {"set": "low"}, {"set": "medium"}]),
         },
     ),
     max_size=2,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.policy.diff import diff
+from gateway.policy.rules import Policy
 from tests.policy.asking import one, policy, when
 
 LIMIT = {"counter": "c", "window": "minute", "max": 60, "scope": "grant"}
@@ -85,3 +86,20 @@ def test_a_changed_order_of_rules_is_told() -> None:
     assert changes(one(deny_if=[first, second]), one(deny_if=[second, first])) == [
         "t: the order of its rules changed"
     ]
+
+
+def test_a_risk_that_is_set_is_said_as_such() -> None:
+    old = policy(one(require_approval={"risk": "low"}))
+    new = policy(one(require_approval={"risk": {"set": "low"}}))
+    said = [str(change) for change in diff(old, new)]
+    assert "t: added: needs approval always [risk set to low]" in said
+    assert "t: removed: needs approval always [risk low]" in said
+
+
+def test_which_elements_count_is_said() -> None:
+    def rules(**more: str) -> Policy:
+        return policy(one(require=[{"conditions": [{**when("args.to[*]", "eq", 1)[0], **more}]}]))
+
+    assert diff(rules(), rules(match="every")) == ()
+    said = [change.words for change in diff(rules(), rules(match="any"))]
+    assert said == ["removed: denied unless every to[*] = 1", "added: denied unless any to[*] = 1"]

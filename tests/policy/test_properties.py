@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from approvals.model import RISKS
 from gateway.policy.diff import diff
 from gateway.policy.document import PolicyInvalid, check, load
 from gateway.policy.explain import explain
@@ -17,6 +18,7 @@ from gateway.policy.facts import GrantFacts, ToolFacts, facts_of
 from gateway.policy.importing import BadYaml, import_rules
 from gateway.policy.judge import judge
 from gateway.policy.rules import Policy
+from gateway.policy.terms import at_risk
 from gateway.policy.verdict import Hold
 from tests.policy import shapes
 from tests.policy.asking import call, word
@@ -107,6 +109,8 @@ def test_adding_a_rule_never_lets_more_through(
         assert new.terms.quorum >= old.terms.quorum
         assert new.terms.expires <= old.terms.expires
         assert set(new.terms.editable) <= set(old.terms.editable)
+        risks = [RISKS.index(at_risk(one.terms, facts.risk).risk or "low") for one in (old, new)]
+        assert risks[1] >= risks[0]
         assert not old.terms.reviewers or set(new.terms.reviewers) <= set(old.terms.reviewers)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,3 +97,20 @@ def test_the_normal_form_keeps_how_it_was_written() -> None:
         "tools": {"t": {"require_approval": {"risk": "low"}}},
     }
     assert load(json.dumps(plain).encode()).hash != policy.hash
+
+
+def test_nobody_reads_the_risk_of_a_held_call_but_by_the_one_property() -> None:
+    """`approval.terms.risk` may be None, and is not what the card says: `approval.risk` is."""
+    read = [
+        f"{path}:{node.lineno}"
+        for folder in ("approvals", "gateway", "web")
+        for path in sorted(Path(folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Attribute)
+        and node.attr in ("risk", "risk_set", "tool_risk")
+        and isinstance(node.value, ast.Attribute)
+        and node.value.attr == "terms"
+        and path != Path("approvals/model.py")
+    ]
+    # An edit is judged again under the class that the call was opened with.
+    assert [one.partition(":")[0] for one in read] == ["gateway/guard.py"]

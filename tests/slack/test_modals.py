@@ -344,3 +344,13 @@ async def test_one_whom_only_a_rule_names_sees_only_what_names_them(there: Bench
     answer = await there.press(command(there.slack, "all", "U4"), kind="slash_commands")
     assert named.id in json.dumps(answer)
     assert json.dumps(answer).count("/approvals/apr_") == 1
+
+
+async def test_an_administrator_denies_what_names_somebody_else(there: Bench) -> None:
+    await there.scene.people.add("alice", role="admin", identities=("slack:T1/U1",))
+    held = there.held(reviewers=("dave",))
+    await there.press(click(there.slack, held, "approval.approve"))
+    assert "names other reviewers" in there.whispered()[0]
+    view = await modal(there, held, "approval.deny")
+    assert await submitted(there, view, reason="Dave is away.") is None
+    assert await reason(there, held) == (State.DENIED, "Dave is away.", "alice")
