@@ -276,3 +276,18 @@ def test_a_condition_is_told_as_of_what_the_agent_asked(signoff: Command, folder
         )
     )
     assert "amount 120 > 100 as the agent asked" in signoff("show", held.id).out
+
+
+def test_an_administrator_denies_what_others_were_named_for(
+    signoff: Command, folder: Folder
+) -> None:
+    folder.people(root="admin", alice="approver")
+    held = folder.held(reviewers=("bob",))
+    shown = signoff("show", held.id).out
+    assert "Nobody can approve this: bob is no approver on record." in shown
+    press = ("approve", held.id, "--yes", "--hash", held.digest, "--as", "root")
+    assert signoff(*press).code == 4
+    assert signoff("deny", held.id, "--reason", "no", "--as", "alice").code == 4
+    denied = signoff("deny", held.id, "--reason", "bob is away", "--as", "root")
+    assert (denied.code, denied.out.endswith("Denied by root.\n")) == (0, True)
+    assert folder.state(held.id)[0] is State.DENIED

@@ -120,3 +120,24 @@ async def test_a_viewer_or_a_page_without_its_token_changes_nothing(
     found = await scene.approvals.get(held.id)
     assert found is not None
     assert (found.revision, found.expires_at) == (1, held.expires_at)
+
+
+@pytest.mark.usefixtures("alice")
+async def test_an_administrator_denies_what_names_others_and_the_view_says_who_can_approve(
+    scene: Scene, office: Door
+) -> None:
+    await scene.people.add("root", role="admin")
+    held = scene.held("create_charge", charge(900), terms=Terms(reviewers=("bob",)))
+    token = await scene.people.token("root")
+    headers = {"Authorization": f"Bearer {token}"}
+    shown = await office.stranger().http.get(f"/api/v1/approvals/{held.id}", headers=headers)
+    assert shown.json()["view"]["unable"].startswith("Nobody can approve this: bob is no approver")
+    approve = await send(office, f"{held.id}/approve", {"revision": 1}, "root")
+    assert (approve.status_code, approve.json()["title"]) == (
+        403,
+        "This rule names other reviewers.",
+    )
+    body = {"revision": 1, "reason": "bob is away"}
+    assert (await send(office, f"{held.id}/deny", body, "alice")).status_code == 403
+    denied = await send(office, f"{held.id}/deny", body, "root")
+    assert (denied.status_code, denied.json()["approval"]["state"]) == (200, "denied")
