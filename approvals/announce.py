@@ -17,7 +17,9 @@ from approvals.transaction import Transaction
 
 OUTBOX: Final[Table] = SQLModel.metadata.tables[str(OutboxRow.__tablename__)]
 
-_QUIET: Final = frozenset({"attached", "claimed", "contents_dropped", "delivered", "repeated"})
+_QUIET: Final = frozenset(
+    {"attached", "claimed", "contents_dropped", "delivered", "repeated", "revealed"}
+)
 """Events no notifier is told of: nothing a person was shown changes."""
 
 

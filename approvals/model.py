@@ -147,6 +147,7 @@ class Terms:
     allow_duplicates: bool = False
     channel: str | None = None
     web_only: bool = False  # announced in Slack, but not approved there
+    reveal: Literal["admin"] | None = None  # who may look behind what `redact` names
 
 
 EFFECT_KEPT: Final = 30 * 86_400

@@ -26,6 +26,7 @@ from approvals.model import (
     Decision,
     Execution,
     Millis,
+    NotAllowed,
     NotFound,
     Reviewer,
     SettledEffect,
@@ -34,6 +35,7 @@ from approvals.model import (
     Via,
 )
 from approvals.permission import may_review
+from approvals.reveal import Revealed, reveal
 from approvals.rows import APPROVAL, LISTED, approval_of, decisions_of, load, resolve
 from approvals.store import Database, RecordUnavailable, Transaction
 from approvals.view import View, view_of
@@ -227,6 +229,19 @@ class Approvals:
         return await self.database.read(
             lambda connection: effects.unknown(connection, after=after, limit=limit)
         )
+
+    async def reveal(
+        self, approval_id: str, *, reviewer: Reviewer, via: Via
+    ) -> Revealed | NotAllowed | NotFound:
+        """The arguments without the masks this person may look behind; see `approvals.reveal`."""
+
+        def act(tx: Transaction) -> Revealed | NotAllowed | NotFound:
+            full = resolve(tx.connection, approval_id)
+            if full is None:
+                return NotFound()
+            return reveal(tx, full, reviewer=reviewer, via=via)
+
+        return await self.database.journal.write(act)
 
     async def withdraw(self, approval_id: str, *, grant: str, why: str) -> bool:
         """The agent no longer wants it; False if it is not its call or no longer open."""

@@ -32,6 +32,7 @@ FIRST = "0" * 64
 FREES = {"tool_error", "upstream_error", "not_executed"}  # an effect was not caused
 OUTCOMES = {"succeeded", "tool_error", "upstream_error", "not_executed", "outcome_unknown"}
 ASKS = "input_required"  # the server asked back: more of the same call may follow
+LOOKS = "revealed"  # a reviewer saw what was masked
 ENDS = {"denied", "expired", "withdrawn", "superseded"}
 LONGEST_USE = 30 * 86_400_000  # milliseconds; of approvals that do not say until when
 WHOLE = {"grant", "server", "tool", "approval_id"}  # filters that keep or drop a call as a whole
@@ -269,6 +270,9 @@ def _changed(row: dict[str, Any], approval: str, permit: Permit) -> str | None:
     elif row["event"] == "settled":
         if permit.ended == "outcome_unknown":  # else its effect key alone is settled
             permit.settlement = row["outcome"]
+    elif row["event"] == LOOKS:
+        if row["actor_kind"] != "reviewer":
+            return f"{approval}: whoever looked behind its masks is no reviewer"
     elif row["event"] in ENDS:
         if permit.running or permit.used or permit.state not in ("pending", "approved"):
             return f"{approval} ends a second time, or after it ran"

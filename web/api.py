@@ -28,7 +28,8 @@ from approvals.model import (
     Stale,
     State,
 )
-from approvals.view import View
+from approvals.reveal import Revealed
+from approvals.view import View, alone
 from web.cursor import cursor_of, written
 from web.office import Office
 from web.page.history import NotATime, query_of
@@ -131,6 +132,7 @@ def router(office: Office, *, describe: Callable[[], dict[str, Any]]) -> APIRout
         return await _decide(office, request, approval_id, Choice.DENY, press)
 
     _add_changes(routes, office)
+    _add_reveal(routes, office)
 
     # As much as an export: signed, where a cookie asks.
     @routes.get("/history", dependencies=[Depends(office.sessions.of_api_signed)])
@@ -159,6 +161,30 @@ def _last(cursor: str) -> str | None:
     """The approval a page of the queue ended with."""
     after = cursor_of(cursor, str)
     return None if after is None else after[0]
+
+
+def _add_reveal(routes: APIRouter, office: Office) -> None:
+    @routes.post("/approvals/{approval_id}/reveal")
+    async def reveal(request: Request, approval_id: str) -> dict[str, Any]:
+        """The arguments without the masks the caller may look behind. Put on record."""
+        viewer = pressing(office, request)
+        found = await office.approvals.reveal(
+            approval_id, reviewer=viewer.reviewer, via=via_of(viewer)
+        )
+        match found:
+            case Revealed(approval=approval, arguments=arguments):
+                return {
+                    "schema": "signoff.revealed/1",
+                    "id": approval.id,
+                    "revision": approval.revision,
+                    "arguments": arguments,
+                }
+            case NotAllowed(why=why):
+                raise Problem(403, "not_allowed", why, reviewer=viewer.reviewer.id)
+            case NotFound():
+                raise Problem(404, "not_found", "There is no such approval.")
+            case _:
+                assert_never(found)
 
 
 def _add_changes(routes: APIRouter, office: Office) -> None:
@@ -285,6 +311,7 @@ def full_of(view: View) -> dict[str, Any]:
         "reviewers": list(view.approval.terms.reviewers),
         "view": shown,
         "view_digest": view.digest,
+        "alone": alone(view),  # why not to decide it together with others; "": no reason
         "votes": [
             {
                 "reviewer": vote.reviewer,

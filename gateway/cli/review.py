@@ -108,9 +108,20 @@ def effects(
         out.note(f"{total - len(found)} more: --limit {total}")
 
 
-def show(approval_id: Id, json: Json = False) -> None:
+def show(
+    approval_id: Id,
+    json: Json = False,
+    unmask: Annotated[
+        bool, typer.Option("--unmask", help="Show what is masked; the history keeps who looked.")
+    ] = False,
+    as_: As = None,
+) -> None:
     """One approval as a reviewer sees it, with its sha256."""
     from gateway.cli.record import run
+
+    if unmask:
+        print(run(lambda record: _unmasked(record, approval_id, as_)))
+        return
 
     async def work(record: Record) -> View:
         return await view_of(record, approval_id)
@@ -279,6 +290,27 @@ async def _settle_effect(
             raise Stop(Exit.DENIED, why)
         case _:
             raise Stop(Exit.NOT_FOUND, f"Nothing that {out.line(holder)} did is unknown.")
+
+
+async def _unmasked(record: Record, approval_id: str, as_: str | None) -> str:
+    """The arguments without the masks this person may look behind.
+
+    Raises:
+        Stop: there is no such approval, or nothing this person may look behind.
+    """
+    from json import dumps, loads
+
+    from approvals.model import NotAllowed
+    from approvals.reveal import Revealed
+    from gateway.cli.acting import reviewer
+
+    view = await view_of(record, approval_id)
+    who = await reviewer(record, as_)
+    found = await record.approvals.reveal(view.approval.id, reviewer=who, via="cli")
+    if isinstance(found, Revealed):
+        return out.block(dumps(loads(found.arguments), ensure_ascii=False, indent=2))
+    why = found.why if isinstance(found, NotAllowed) else "There is no such approval."
+    raise Stop(Exit.DENIED, why)
 
 
 async def _open(record: Record, approval_id: str) -> View:

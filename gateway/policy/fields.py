@@ -33,6 +33,7 @@ TERMS = (
     "allow_duplicates",
     "channel",
     "web_only",
+    "reveal",
 )
 RISK = ("set",)
 OLDER_EXPIRES = "approval_timeout"  # an older name of `expires`

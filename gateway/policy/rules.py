@@ -19,6 +19,7 @@ from gateway.policy.verdict import Verdict
 
 Default = Literal["allow", "deny", "require_approval"]
 RISKS: tuple[Risk, ...] = ("low", "medium", "high", "critical")
+REVEAL = ("admin",)
 DETACHED: tuple[Detached, ...] = ("execute", "keep", "withdraw")  # the laxest first
 
 

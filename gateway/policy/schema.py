@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.policy import fields
 from gateway.policy.conditions import MATCHES, OPERATORS
-from gateway.policy.rules import DETACHED, RISKS
+from gateway.policy.rules import DETACHED, REVEAL, RISKS
 
 Schema = dict[str, Any]
 _PATTERN = r"^[A-Za-z0-9_.*?-]{1,128}$"
@@ -246,6 +246,10 @@ def _terms() -> Schema:
         "web_only": {
             "type": "boolean",
             "description": "Announced in Slack, but approved on the page (or command line) only.",
+        },
+        "reveal": {
+            "enum": list(REVEAL),
+            "description": "An administrator may look behind what `redact` names; recorded.",
         },
     }
 

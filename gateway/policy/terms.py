@@ -10,7 +10,7 @@ from approvals.model import MIDDLE, Risk, Terms
 from gateway.policy import fields, paths, reading
 from gateway.policy.problem import Report, shown, step
 from gateway.policy.reviewers import Groups, channel_of, check_names, identities, names_in
-from gateway.policy.rules import DETACHED, RISKS
+from gateway.policy.rules import DETACHED, REVEAL, RISKS
 
 Written = dict[str, Any]
 """Terms as a rule states them, checked, in normal form: durations spelled "30m"."""
@@ -57,6 +57,8 @@ def _term(key: str, raw: Any, pointer: str, groups: Groups, report: Report) -> A
         case "quorum":
             least, most = fields.QUORUM
             return reading.whole(raw, pointer, report, what=what, least=least, most=most)
+        case "reveal":
+            return reading.one_of(raw, pointer, REVEAL, report, what=what)
         case "when_detached":
             return reading.one_of(raw, pointer, DETACHED, report, what=what)
         case "risk":
@@ -139,6 +141,7 @@ def strictest(terms: Sequence[Terms]) -> Terms | None:
             allow_duplicates=result.allow_duplicates and other.allow_duplicates,
             channel=result.channel or other.channel,
             web_only=result.web_only or other.web_only,
+            reveal=result.reveal if result.reveal == other.reveal else None,
         )
     return result
 

@@ -52,6 +52,19 @@ def test_show_prints_all_that_a_reviewer_sees(signoff: Command, folder: Folder) 
     assert "sk-1234567890" not in out
 
 
+def test_show_unmasks_what_the_scanner_hid_and_puts_it_on_record(
+    signoff: Command, folder: Folder
+) -> None:
+    folder.people(alice="approver")
+    held = folder.held(args={"payment": "pay_1", "api_key": "sk-1234567890"})
+    shown = signoff("show", held.id, "--unmask")
+    assert (shown.code, "sk-1234567890" in shown.out) == (0, True)
+    assert "revealed" in signoff("history", "--approval", held.id).out
+    plain = folder.held(args={"payment": "pay_2"})
+    refused = signoff("show", plain.id, "--unmask")
+    assert (refused.code, "Nothing in it is masked" in refused.err) == (4, True)
+
+
 def test_show_as_json_holds_view_and_votes(signoff: Command, folder: Folder) -> None:
     held = folder.held()
     shown = json.loads(signoff("show", held.id, "--json").out)

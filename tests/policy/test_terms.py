@@ -9,6 +9,7 @@ import pytest
 from approvals.model import Terms
 from gateway.policy.judge import terms_for
 from gateway.policy.reading import brief
+from gateway.policy.terms import strictest
 from gateway.policy.verdict import Hold
 from tests.policy.asking import Document, ask, found, one, policy, rule, when, word
 
@@ -293,3 +294,15 @@ def test_a_wrong_duration_is_an_error(written: Any) -> None:
     assert list(found(one(require_approval={"expires": written}))) == [
         "/tools/t/require_approval/expires"
     ]
+
+
+def test_reveal_opens_only_where_every_rule_that_holds_says_so() -> None:
+    assert strictest([Terms(reveal="admin"), Terms(reveal="admin")]) == Terms(reveal="admin")
+    assert strictest([Terms(reveal="admin"), Terms()]) == Terms()
+
+
+def test_reveal_is_an_administrators_or_nobodys() -> None:
+    held = ask(one(require_approval={"reveal": "admin"}))
+    assert isinstance(held, Hold)
+    assert held.terms.reveal == "admin"
+    assert "/tools/t/require_approval/reveal" in found(one(require_approval={"reveal": "approver"}))

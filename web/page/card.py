@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from approvals.cautions import cautions, void
@@ -17,6 +17,7 @@ from approvals.fields import Places, leaves
 from approvals.model import Approval, Execution, Millis, Reviewer, Risk, Settlement, State
 from approvals.permission import refusal
 from approvals.phrases import PRESETS
+from approvals.reveal import reveals
 from approvals.view import LONG, Earlier, FieldChange, Since, View, alone, approvers, lowered
 
 LONGER = ((1800, "30 minutes"), (7200, "2 hours"), (86400, "1 day"))
@@ -127,6 +128,7 @@ class Card:
     settleable: bool
     doubtful: str  # the call that perhaps has done what this one does, if this person may settle it
     editable: bool  # the rule lets this person change some of it first
+    reveals: bool  # something is masked that this person may look behind
 
 
 def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) -> Card:
@@ -148,6 +150,7 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
     arguments = tuple(_arguments(view, full=full))
     state = shown_state(approval, now)
     return Card(
+        reveals=reveals(approval, reviewer),
         id=approval.id,
         short=view.short_id,
         digest=approval.digest,
@@ -311,22 +314,31 @@ def _arguments(view: View, *, full: bool) -> Iterator[Argument]:
     target = view.target.path if view.target else ""
     places = Places.of(len(view.approval.masked))
     for at, value in leaves(json.loads(view.approval.masked)):
-        written, note = _written(value)
         path, _ = places.text(at)
-        cut = not full and len(written) > LONG
-        shown = written
-        if cut:
-            left = len(written) - _HEAD - _TAIL
-            shown = f"{written[:_HEAD]} … {left} more characters … {written[-_TAIL:]}"
-        yield Argument(
-            path=_short(path),
-            value=shown,
-            note=note,
-            masked=written.startswith(_MARK),
-            touched=path in touched,
-            target=path == target,
-            cut=cut,
-        )
+        shown = _argument(path, value, full=full)
+        yield replace(shown, touched=path in touched, target=path == target)
+
+
+def _argument(path: str, value: Any, *, full: bool) -> Argument:
+    written, note = _written(value)
+    cut = not full and len(written) > LONG
+    shown = written
+    if cut:
+        left = len(written) - _HEAD - _TAIL
+        shown = f"{written[:_HEAD]} … {left} more characters … {written[-_TAIL:]}"
+    return Argument(
+        path=_short(path), value=shown, note=note, masked=written.startswith(_MARK), cut=cut
+    )
+
+
+def unmasked(card: Card, arguments: str) -> Card:
+    """The card with these arguments, whole, and nothing more to look behind."""
+    places = Places.of(len(arguments))
+    shown = tuple(
+        _argument(places.text(at)[0], value, full=True)
+        for at, value in leaves(json.loads(arguments))
+    )
+    return replace(card, arguments=shown, cut=False, reveals=False)
 
 
 def _reads_otherwise(value: str) -> bool:

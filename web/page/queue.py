@@ -9,12 +9,12 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from approvals.model import Choice, Settlement
+from approvals.model import Choice, NotAllowed, NotFound, Settlement
 from approvals.phrases import ASKED, PRESETS
 from web.guard import FRAGMENT
 from web.office import Office
 from web.page import bulk, edit
-from web.page.card import LONGER, Card
+from web.page.card import LONGER, Card, unmasked
 from web.page.frame import Notice
 from web.page.words import BAD, said, said_of_effect
 from web.session import Viewer
@@ -101,6 +101,7 @@ def router(office: Office) -> APIRouter:
         return await _done(office, request, viewer, approval_id, origin, notice, status)
 
     _add_extend(routes, office)
+    _add_reveal(routes, office)
     _add_settle(routes, office)
     _add_effect(routes, office)
     bulk.add(routes, office)
@@ -147,6 +148,24 @@ async def _done(
         goto = "/" if origin == "queue" else f"/approvals/{approval_id}"
         return RedirectResponse(goto, 303)
     return await _approval(office, request, viewer, approval_id, notice, status)
+
+
+def _add_reveal(routes: APIRouter, office: Office) -> None:
+    @routes.post("/approvals/{approval_id}/reveal")
+    async def reveal(request: Request, approval_id: str, csrf: _Short = "") -> Response:
+        """The call once more, without the masks this person may look behind. Put on record."""
+        viewer = await office.sessions.of_page(request)
+        office.sessions.checked(request, viewer, csrf)
+        found = await office.approvals.reveal(approval_id, reviewer=viewer.reviewer, via="page")
+        if isinstance(found, NotFound):
+            return await office.missing(request, viewer)
+        if isinstance(found, NotAllowed):
+            notice = Notice(found.why, "bad")
+            return await _approval(office, request, viewer, approval_id, notice, 403)
+        notice = Notice("Shown without its masks, to you alone. The history has your look.")
+        return await _approval(
+            office, request, viewer, approval_id, notice, arguments=found.arguments
+        )
 
 
 def _add_settle(routes: APIRouter, office: Office) -> None:
@@ -240,7 +259,10 @@ async def _approval(
     approval_id: str,
     notice: Notice | None = None,
     status: int = 200,
+    *,
+    arguments: str | None = None,
 ) -> Response:
+    """The page of one approval; with `arguments`, these in place of the masked ones."""
     frame = await office.frame(request, viewer)
     shown = await office.dossier(approval_id, viewer)
     if shown is None:
@@ -251,7 +273,7 @@ async def _approval(
         "approval.html",
         status,
         frame=frame,
-        card=shown.card,
+        card=shown.card if arguments is None else unmasked(shown.card, arguments),
         timeline=shown.timeline,
         result=shown.result,
         edits=shown.edits,

@@ -94,7 +94,12 @@ def took(length: Millis | None) -> str:
     return f"{length} ms"
 
 
-_SAID = {"attached": "came back", "claimed": "started", "delivered": "answer handed over"}
+_SAID = {
+    "attached": "came back",
+    "claimed": "started",
+    "delivered": "answer handed over",
+    "revealed": "looked behind the masks",
+}
 
 
 def words(code: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from gateway.policy.conditions import MATCHES, OPERATORS, TEXT_ALONE
 from gateway.policy.fields import AGAIN, RULES, SCOPES, TERMS, WINDOWS
 from gateway.policy.problem import Problem
-from gateway.policy.rules import DETACHED, RISKS
+from gateway.policy.rules import DETACHED, REVEAL, RISKS
 from web.page.filled import typed
 
 Kind = Literal["default", "allow", "deny", "hide", "hold", "custom"]
@@ -46,6 +46,7 @@ _LABELS: Final[Mapping[str, tuple[str, str]]] = {
     "allow_duplicates": ("An approval for each identical call", ""),
     "channel": ("Slack channel", ""),
     "web_only": ("Not approved in Slack", ""),
+    "reveal": ("Who may see what is redacted", ""),
 }
 _FIRST: Final = ("reason", "reviewers", "quorum", "expires", "risk", "editable")
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -54,6 +55,7 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "not_owner": ("true", "false"),
     "allow_duplicates": ("true", "false"),
     "web_only": ("true", "false"),
+    "reveal": REVEAL,
 }
 _TITLES: Final = {
     "deny_if": ("Deny if", "Refused when all conditions of one rule hold."),
