@@ -28,6 +28,16 @@ class Revealed:
     arguments: str  # canonical JSON
 
 
+@dataclass(frozen=True, slots=True)
+class NothingMasked:
+    """There is nothing this person may look behind, or nothing left to show; `why` says which."""
+
+    why: str
+
+
+Look = Revealed | NothingMasked | NotAllowed | NotFound
+
+
 def reveals(approval: Approval, reviewer: Reviewer) -> bool:
     """Whether there is something for this person to look behind."""
     if reviewer.role not in ("approver", "admin"):
@@ -41,16 +51,14 @@ def _opens(approval: Approval, reviewer: Reviewer) -> bool:
     return named and reviewer.role == "admin"
 
 
-def reveal(
-    tx: Transaction, approval_id: str, *, reviewer: Reviewer, via: Via
-) -> Revealed | NotAllowed | NotFound:
+def reveal(tx: Transaction, approval_id: str, *, reviewer: Reviewer, via: Via) -> Look:
     """Take the masks off for this person, and put it on record. An administrator may always look;
     others where they may decide.
     """
     try:
         found = load(tx.connection, approval_id, keys=tx.keys)
     except SealBroken:
-        return NotAllowed("The stored arguments cannot be opened with this gateway's key.")
+        return NothingMasked("The stored arguments cannot be opened with this gateway's key.")
     if found is None:
         return NotFound()
     if reviewer.role != "admin":
@@ -58,9 +66,9 @@ def reveal(
         if refused is not None:
             return NotAllowed(refused)
     if not found.call.arguments:
-        return NotAllowed("The arguments of this call are no longer kept.")
+        return NothingMasked("The arguments of this call are no longer kept.")
     if not reveals(found, reviewer):
-        return NotAllowed("Nothing in it is masked that you may look behind.")
+        return NothingMasked("Nothing in it is masked that you may look behind.")
     opened = _opens(found, reviewer)
     places = Places.of(len(found.masked))
     paths = [

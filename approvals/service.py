@@ -26,7 +26,6 @@ from approvals.model import (
     Decision,
     Execution,
     Millis,
-    NotAllowed,
     NotFound,
     Reviewer,
     SettledEffect,
@@ -35,7 +34,7 @@ from approvals.model import (
     Via,
 )
 from approvals.permission import may_review
-from approvals.reveal import Revealed, reveal
+from approvals.reveal import Look, reveal
 from approvals.rows import APPROVAL, LISTED, approval_of, decisions_of, load, resolve
 from approvals.store import Database, RecordUnavailable, Transaction
 from approvals.view import View, view_of
@@ -230,12 +229,10 @@ class Approvals:
             lambda connection: effects.unknown(connection, after=after, limit=limit)
         )
 
-    async def reveal(
-        self, approval_id: str, *, reviewer: Reviewer, via: Via
-    ) -> Revealed | NotAllowed | NotFound:
+    async def reveal(self, approval_id: str, *, reviewer: Reviewer, via: Via) -> Look:
         """The arguments without the masks this person may look behind; see `approvals.reveal`."""
 
-        def act(tx: Transaction) -> Revealed | NotAllowed | NotFound:
+        def act(tx: Transaction) -> Look:
             full = resolve(tx.connection, approval_id)
             if full is None:
                 return NotFound()

@@ -250,6 +250,8 @@ class Meaning:
             return _asked(row, approval, permit)
         if event in ("claimed", "continued"):
             return _claimed(row, approval, permit)
+        if event == LOOKS and row["actor_kind"] != "reviewer":
+            return f"{approval}: whoever looked behind its masks is no reviewer"
         return _changed(row, approval, permit)
 
 
@@ -270,9 +272,6 @@ def _changed(row: dict[str, Any], approval: str, permit: Permit) -> str | None:
     elif row["event"] == "settled":
         if permit.ended == "outcome_unknown":  # else its effect key alone is settled
             permit.settlement = row["outcome"]
-    elif row["event"] == LOOKS:
-        if row["actor_kind"] != "reviewer":
-            return f"{approval}: whoever looked behind its masks is no reviewer"
     elif row["event"] in ENDS:
         if permit.running or permit.used or permit.state not in ("pending", "approved"):
             return f"{approval} ends a second time, or after it ran"

@@ -28,7 +28,7 @@ from approvals.model import (
     Stale,
     State,
 )
-from approvals.reveal import Revealed
+from approvals.reveal import NothingMasked, Revealed
 from approvals.view import View, alone
 from web.cursor import cursor_of, written
 from web.office import Office
@@ -181,10 +181,11 @@ def _add_reveal(routes: APIRouter, office: Office) -> None:
                 }
             case NotAllowed(why=why):
                 raise Problem(403, "not_allowed", why, reviewer=viewer.reviewer.id)
+            case NothingMasked(why=why):
+                raise Problem(409, "nothing_masked", why)
             case NotFound():
                 raise Problem(404, "not_found", "There is no such approval.")
-            case _:
-                assert_never(found)
+        assert_never(found)
 
 
 def _add_changes(routes: APIRouter, office: Office) -> None:

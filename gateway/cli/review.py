@@ -300,7 +300,7 @@ async def _unmasked(record: Record, approval_id: str, as_: str | None) -> str:
     """
     from json import dumps, loads
 
-    from approvals.model import NotAllowed
+    from approvals.model import NotFound
     from approvals.reveal import Revealed
     from gateway.cli.acting import reviewer
 
@@ -309,8 +309,9 @@ async def _unmasked(record: Record, approval_id: str, as_: str | None) -> str:
     found = await record.approvals.reveal(view.approval.id, reviewer=who, via="cli")
     if isinstance(found, Revealed):
         return out.block(dumps(loads(found.arguments), ensure_ascii=False, indent=2))
-    why = found.why if isinstance(found, NotAllowed) else "There is no such approval."
-    raise Stop(Exit.DENIED, why)
+    if isinstance(found, NotFound):
+        raise Stop(Exit.NOT_FOUND, "There is no such approval.")
+    raise Stop(Exit.DENIED, found.why)
 
 
 async def _open(record: Record, approval_id: str) -> View:

@@ -9,7 +9,7 @@ import pytest
 
 from approvals.history import row_of, walk
 from approvals.model import Choice, NotAllowed, NotFound, Reviewer, Role, Terms
-from approvals.reveal import Revealed, reveal, reveals
+from approvals.reveal import Look, NothingMasked, Revealed, reveal, reveals
 from tests.approvals.record import BOB, Record
 from tests.approvals.test_export import exported, proof
 
@@ -21,7 +21,7 @@ def person(role: Role, name: str = "zoe") -> Reviewer:
     return Reviewer(id=name, role=role)
 
 
-def looked(record: Record, held_id: str, who: Reviewer) -> Revealed | NotAllowed | NotFound:
+def looked(record: Record, held_id: str, who: Reviewer) -> Look:
     return record.write(lambda tx: reveal(tx, held_id, reviewer=who, via="page"))
 
 
@@ -85,7 +85,7 @@ def test_where_nothing_of_the_scanners_is_masked_there_is_nothing_to_look_behind
 ) -> None:
     held = record.hold({"card": "4111"}, redact=("args.card",), terms=Terms(reveal="admin"))
     assert not reveals(record.now_is(held.id), BOB)
-    assert isinstance(looked(record, held.id, BOB), NotAllowed)
+    assert isinstance(looked(record, held.id, BOB), NothingMasked)
     assert reveals(record.now_is(held.id), person("admin"))
     assert rows(record) == []
 

@@ -52,6 +52,8 @@ TABLE: dict[tuple[str, str], tuple[str, Any]] = {
         "approver", {"settlement": "done", "note": "looked"}),
     ("POST", "/approvals/{approval_id}/edit"): ("approver", {"revision": "1", "sure": "1",
                                                               "set:%5B%22a%22%5D": "2"}),
+    ("POST", "/approvals/{approval_id}/reveal"): ("approver", {}),
+    ("POST", "/api/v1/approvals/{approval_id}/reveal"): ("approver", {}),
     ("POST", "/bulk"): ("approver", {"choice": "approve", "item": "{approval_id}:1:{view}"}),
     ("POST", "/tools/accept"): (
         "approver", {"server": "crm", "tool": "delete_customer", "seen": "a" * 64}),

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from approvals.model import Choice, NotAllowed, NotFound, Settlement
 from approvals.phrases import ASKED, PRESETS
+from approvals.reveal import Revealed
 from web.guard import FRAGMENT
 from web.office import Office
 from web.page import bulk, edit
@@ -159,9 +160,9 @@ def _add_reveal(routes: APIRouter, office: Office) -> None:
         found = await office.approvals.reveal(approval_id, reviewer=viewer.reviewer, via="page")
         if isinstance(found, NotFound):
             return await office.missing(request, viewer)
-        if isinstance(found, NotAllowed):
-            notice = Notice(found.why, "bad")
-            return await _approval(office, request, viewer, approval_id, notice, 403)
+        if not isinstance(found, Revealed):
+            notice, status = Notice(found.why, "bad"), 403 if isinstance(found, NotAllowed) else 409
+            return await _approval(office, request, viewer, approval_id, notice, status)
         notice = Notice("Shown without its masks, to you alone. The history has your look.")
         return await _approval(
             office, request, viewer, approval_id, notice, arguments=found.arguments
