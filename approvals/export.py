@@ -9,11 +9,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TextIO
 
 from sqlalchemy import Connection
 
@@ -106,21 +107,31 @@ def about(query: HistoryQuery, *, top: Head, rows: int, now: Millis) -> dict[str
 def write(
     connection: Connection, query: HistoryQuery, folder: Path, *, form: Format, now: Millis
 ) -> Exported:
-    """Write an export into the folder, which is made if need be.
+    """Write an export into the folder, which is made if need be; readable by its owner alone, for
+    it tells what agents did.
 
     Raises:
         OSError: it cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     top = head(connection)
     rows = 0
     lines = jsonl(connection, query) if form == "jsonl" else csv_lines(connection, query)
-    with (folder / f"history.{form}").open("w", encoding="utf-8", newline="") as file:
+    with _private(folder / f"history.{form}") as file:
         for line in lines:
             file.write(line)
             rows += 1
     rows -= form == "csv"
     told = about(query, top=top, rows=rows, now=now)
-    (folder / "export.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-    (folder / "verify.py").write_text(verifier(), encoding="utf-8")
+    with _private(folder / "export.json") as file:
+        file.write(json.dumps(told, indent=2) + "\n")
+    with _private(folder / "verify.py") as file:
+        file.write(verifier())
     return Exported(folder, rows, top)
+
+
+def _private(path: Path) -> TextIO:
+    """The file, opened for writing and its owner's alone, whatever the umask."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "w", encoding="utf-8", newline="")

@@ -7,6 +7,7 @@ machine, which print links or connect programs, learn it here. Not pure.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,21 +16,22 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from gateway.settings import Settings
+from gateway.settings import LOOPBACK, Settings
 
 log = structlog.get_logger()
 
 _NAME: Final = "gateway.url"
 _LONGEST: Final = 2_048  # bytes of an URL
+_KEY: Final = "signoff.key"
 
 
 def address(settings: Settings) -> str:
     """The URL of the gateway that runs on these settings' folder, or else what they say it is."""
     if settings.public_url:
         return settings.url()
-    with suppress(OSError, UnicodeDecodeError), _path(settings).open("rb") as file:
+    with suppress(OSError, ValueError), _path(settings).open("rb") as file:
         told = file.read(_LONGEST).decode("ascii").strip()
-        if told.startswith(("http://", "https://")):
+        if _is_ours(settings.data / _KEY) and _is_here(told):
             return told
     return settings.url()
 
@@ -42,6 +44,23 @@ def page_address(settings: Settings) -> str:
         return settings.page()
     port = urlsplit(address(settings)).port or settings.port
     return settings.model_copy(update={"port": port}).page()
+
+
+def _is_ours(key: Path) -> bool:
+    """Whether a record of this user's own lies there: a folder that came from elsewhere may hold an
+    address, and whoever wrote it would be sent our tokens.
+    """
+    there = key.stat()
+    shared = there.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    return there.st_uid == os.geteuid() and not shared
+
+
+def _is_here(url: str) -> bool:
+    """Whether the address is of this machine. A gateway that others reach says so in the settings:
+    then nobody asks here.
+    """
+    parts = urlsplit(url)
+    return parts.scheme == "http" and parts.hostname in LOOPBACK
 
 
 @contextmanager

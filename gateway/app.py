@@ -27,6 +27,14 @@ from approvals.signing import secret_of
 from approvals.store import Database, RecordUnavailable, Transaction
 from approvals.wakeup import Wakeup
 from gateway.catalogue import Catalogue
+from gateway.confirming import (
+    Confirmations,
+    confirm_first,
+    note_commands,
+    read_confirmed,
+    shown,
+    starting_text,
+)
 from gateway.desk import Desk
 from gateway.freeze import Freezes
 from gateway.grants import Grants
@@ -36,7 +44,7 @@ from gateway.health import Health
 from gateway.housekeeping import Housekeeping
 from gateway.opening import open_record
 from gateway.paramheaders import HeaderParam
-from gateway.policy.problem import PolicyInvalid
+from gateway.policy.problem import PolicyInvalid, Problem
 from gateway.processname import claimed_name
 from gateway.relay.bridge.bridge import Bridge
 from gateway.relay.calls import Calls
@@ -44,6 +52,7 @@ from gateway.relay.deserted import Deserted
 from gateway.relay.dispatch import Dispatch
 from gateway.relay.endpoint import ALL, PREFIX, Endpoint
 from gateway.relay.execution import Executions
+from gateway.relay.gate import Gate
 from gateway.relay.holding import Holding
 from gateway.relay.http import HttpUpstream, pooled_session
 from gateway.relay.listing import Listing
@@ -87,6 +96,8 @@ class Gateway:
     grants: Grants
     catalogue: Catalogue
     policies: Policies
+    confirmations: Confirmations
+    is_first: bool  # the record's first start, which confirmed what it found
     servers: Servers
     holding: Holding
     endpoint: ASGIApp
@@ -122,22 +133,23 @@ async def open_gateway(
     Raises:
         PolicyInvalid: policy.json has errors, or asks for approvals that nobody on record can
             give; nothing is opened on a bad policy.
+        Unconfirmed: what was confirmed is gone from the record.
         SlackUnusable: Slack is set up, and nobody could approve from it.
     """
     async with AsyncExitStack() as stack:
         database = open_record(settings)
         keys, clock = database.keys, database.clock
         stack.push_async_callback(database.close)
-        policies = Policies(settings.policy, clock)
+        typed = servers is not None
         servers = servers or read_servers(settings.servers)
         wakeup = Wakeup(database)
         stack.callback(wakeup.close)
         approvals = Approvals(database, wakeup, clock, keys)
         people = People(database, clock)
         staff = Staff(people, lambda: policies.current, vouched=vouched(settings))
-        await staff.look(quiet=True)  # whoever starts us is told by the exception
-        if staff.problems:
-            raise PolicyInvalid(staff.problems, settings.policy.name)
+        policies, confirmations, is_first = await _rules(
+            settings, database, staff, servers, typed=typed
+        )
         catalogue = Catalogue(database, most_names=settings.max_tools)
         await catalogue.load()
         grants = Grants(database, clock)
@@ -160,7 +172,7 @@ async def open_gateway(
         await guard.started()
         client = await stack.enter_async_context(pooled_session())
         backends = {
-            name: _backend(server, settings, client, catalogue, guard)
+            name: _backend(server, settings, client, catalogue, guard, confirmations)
             for name, server in servers.servers.items()
         }
         for backend in backends.values():
@@ -260,10 +272,15 @@ async def open_gateway(
             catalogue=catalogue,
             policies=policies,
             servers=servers,
+            confirmations=confirmations,
         )
         chat = await _chat(
             stack, settings, approvals, people, policies=policies, judge_again=guard.judge_again
         )
+        if chat is not None:
+            from gateway.chat import announce  # noqa: PLC0415 - it is loaded already
+
+            announce(chat, policies, confirmations)
         surface = build_surface(
             Deps(
                 approvals=approvals,
@@ -273,7 +290,7 @@ async def open_gateway(
                 border=_border(settings),
                 public_url=settings.url(),
                 status=lambda: (
-                    *_banners(policies, servers, freezes, staff),
+                    *_banners(policies, confirmations, servers, freezes, staff),
                     *(chat.banners() if chat is not None else ()),
                 ),
                 tools=desk.tools,
@@ -286,6 +303,7 @@ async def open_gateway(
                     catalogue=catalogue,
                     trusted=trusted,
                     changed=guard.policy_changed,
+                    confirmations=confirmations,
                 ),
                 slack=chat.routes if chat is not None else None,
             )
@@ -298,6 +316,7 @@ async def open_gateway(
             freezes=freezes,
             catalogue=catalogue,
             policies=policies,
+            confirmations=confirmations,
             staff=staff,
             outbox=outbox,
             retention_days=settings.retention_days,
@@ -312,6 +331,8 @@ async def open_gateway(
             grants=grants,
             catalogue=catalogue,
             policies=policies,
+            confirmations=confirmations,
+            is_first=is_first,
             servers=servers,
             holding=holding,
             endpoint=endpoint,
@@ -320,6 +341,7 @@ async def open_gateway(
                 housekeeping=housekeeping,
                 policies=policies,
                 servers=servers,
+                confirmations=confirmations,
                 staff=staff,
                 slack=chat.app.health.faults if chat is not None else None,
             ),
@@ -351,12 +373,42 @@ async def _left(database: Database, process: str) -> None:
         log.warning("record.unavailable", what="process")  # its lease tells it soon
 
 
+async def _rules(
+    settings: Settings, database: Database, staff: Staff, servers: Servers, *, typed: bool
+) -> tuple[Policies, Confirmations, bool]:
+    """The policy to start on, what is confirmed, and whether this is the record's first start.
+
+    Raises:
+        PolicyInvalid: it has errors, or asks for approvals that nobody on record can give.
+        Unconfirmed: the confirmed rules are gone.
+    """
+    await staff.meet()
+    path, trusting = settings.policy, settings.policy_trust == "file"
+    known = None if trusting else await read_confirmed(database, path)
+    policies = Policies(
+        path,
+        database.clock,
+        confirmed=None if trusting else starting_text(known, path),
+        staffed=staff.suffices,
+    )
+    unmet = staff.unmet(policies.current)
+    if unmet:
+        raise PolicyInvalid((*unmet, *_waits(policies)), path.name)
+    is_first = not trusting and known is None
+    if is_first:
+        known = await confirm_first(database, policies, Servers(servers={}) if typed else servers)
+    await note_commands(database, decide=settings.cli_decides)
+    confirmations = Confirmations(database, policies, servers, known, typed=typed)
+    return policies, confirmations, is_first
+
+
 def _backend(
     server: Server,
     settings: Settings,
     client: aiohttp.ClientSession,
     catalogue: Catalogue,
     guard: Guard,
+    confirmations: Confirmations,
 ) -> Backend:
     timeout = server.timeout or settings.server_timeout
     upstream: Upstream
@@ -380,6 +432,8 @@ def _backend(
         upstream = HttpUpstream(
             server.name, server.url, headers=server.headers, timeout=timeout, client=client
         )
+    if not confirmations.allows(server.name):
+        upstream = Gate(upstream, partial(confirmations.allows, server.name))
 
     def header_params(tool: str) -> Sequence[HeaderParam]:
         known = catalogue.tool(server.name, tool)
@@ -456,8 +510,22 @@ def _border(settings: Settings) -> Border:
     )
 
 
+def _waits(policies: Policies) -> tuple[Problem, ...]:
+    """What to say beside rules nobody can serve, when the file says something else by now."""
+    if policies.unconfirmed is None:
+        return ()
+    name = policies.path.name
+    what = f"These are the rules that were confirmed. {name} has changed since, and waits."
+    write = "Look at the change and confirm: signoff policy confirm"
+    return (Problem(pointer="", severity="warning", what=what, write=write),)
+
+
 def _banners(
-    policies: Policies, servers: Servers, freezes: Freezes, staff: Staff
+    policies: Policies,
+    confirmations: Confirmations,
+    servers: Servers,
+    freezes: Freezes,
+    staff: Staff,
 ) -> tuple[Banner, ...]:
     banners = [
         Banner(f"Frozen: {what}. Its calls are refused until somebody thaws it.", bad=True)
@@ -466,6 +534,19 @@ def _banners(
     if policies.rejected is not None:
         text = f"policy.json is not in force as saved: {policies.rejected.text}"
         banners.append(Banner(text, bad=True))
+    if policies.waiting is not None:
+        text = f"policy.json was changed and is not in force: {policies.waiting.text}."
+        banners.append(Banner(text, bad=True, path="/policy/confirm", words="Look and confirm"))
+    banners += [
+        Banner(
+            f"Server {server.name} is not started: how it is started or reached is new or changed, "
+            f"and waits for an administrator: {shown(server)[:200]}",
+            bad=True,
+            path=f"/servers/confirm?server={server.name}",
+            words="Look and confirm",
+        )
+        for server in confirmations.waiting()
+    ]
     banners += [
         Banner(f"{problem.pointer}: {problem.what} {problem.write}", bad=True)
         for problem in staff.problems

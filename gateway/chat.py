@@ -15,8 +15,10 @@ from approvals.reviewers import People
 from approvals.service import Approvals, JudgeAgain
 from approvals.slack.app import SlackApp, opened
 from approvals.slack.config import SlackConfig, SlackUnusable
+from gateway.confirming import Confirmations
 from gateway.policy.rules import Policy
 from gateway.policy.staffing import named
+from gateway.reload import Policies
 from web.page.frame import Banner
 from web.slack import Door, router
 
@@ -36,6 +38,31 @@ class Chat:
             Banner(f"Slack: {fault} Decide on this page meanwhile.", bad=True)
             for fault in self.app.health.faults()
         ]
+
+
+def announce(chat: Chat, policies: Policies, confirmations: Confirmations) -> None:
+    """Tell Slack what waits for an administrator: what waits now, and rules that are changed later.
+    Words of these files are foreign: an agent may have written them.
+    """
+
+    def rules() -> str | None:
+        waiting = policies.waiting
+        if waiting is None:
+            return None
+        return f"{policies.path.name} was changed and waits to be confirmed: {waiting.text}"
+
+    def servers() -> str | None:
+        names = ", ".join(server.name for server in confirmations.waiting())
+        return f"Servers wait to be confirmed, and are not started: {names}" if names else None
+
+    def changed() -> None:
+        if policies.waiting is not None:
+            chat.app.notices.tell("rules", "/policy/confirm", rules)
+
+    policies.listen(changed)
+    changed()
+    if confirmations.waiting():
+        chat.app.notices.tell("servers", "/servers/confirm", servers)
 
 
 async def open_chat(

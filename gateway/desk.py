@@ -13,6 +13,7 @@ from approvals.store import Database
 from gateway import freeze, toolclass
 from gateway import grants as tokens
 from gateway.catalogue import Catalogue, Pin, Tool, pins_digest
+from gateway.confirming import By, Confirmations, Outcome, digest, shown
 from gateway.freeze import Freezes
 from gateway.grants import Grants
 from gateway.policy.fate import fate
@@ -30,6 +31,7 @@ from web.deps import (
     PolicyText,
     ServerLine,
     ToolLine,
+    UnconfirmedServer,
 )
 
 _DAY = 86_400_000
@@ -47,6 +49,7 @@ class Desk:
         catalogue: Catalogue,
         policies: Policies,
         servers: Servers,
+        confirmations: Confirmations,
     ) -> None:
         self._database = database
         self._grants = grants
@@ -54,6 +57,7 @@ class Desk:
         self._catalogue = catalogue
         self._policies = policies
         self._servers = servers
+        self._confirmations = confirmations
 
     async def grants(self) -> Sequence[GrantLine]:
         return [
@@ -137,9 +141,22 @@ class Desk:
         return lines
 
     def _state(self, name: str) -> str:
+        if not self._confirmations.allows(name):
+            return "waiting"
         if name in self._catalogue.overfull:
             return "down"
         return "ready" if self._catalogue.listed(name) else "idle"
+
+    def unconfirmed(self) -> Sequence[UnconfirmedServer]:
+        """The servers whose command or URL waits to be confirmed."""
+        return [
+            UnconfirmedServer(name=one.name, what=shown(one), revision=digest(one))
+            for one in self._confirmations.waiting()
+        ]
+
+    async def confirm(self, server: str, revision: str, *, by: Reviewer) -> Outcome:
+        """Let a server be started or reached, if it is still what was shown."""
+        return await self._confirmations.confirm_server(server, revision, By.reviewer(by, "page"))
 
     async def tools(self) -> Sequence[ToolLine]:
         return [self._line(tool) for tool in self._catalogue.tools()]

@@ -59,7 +59,7 @@ from gateway.policy.judge import (
 from gateway.policy.limit import Charge
 from gateway.policy.rules import Policy
 from gateway.refusals import reads_as_ours
-from gateway.reload import Policies
+from gateway.reload import Policies, Waiting
 from gateway.tally import Tally
 
 UNKNOWN = "(unknown argument)"
@@ -108,6 +108,7 @@ class Guard:
         self._freezes = freezes
         self._trusted = trusted  # servers whose annotations may loosen rules
         self._fingerprint = database.keys.fingerprint
+        self._policy_told = policies.current.hash
         self._max_pending = max_pending
         self.default_hold = default_hold
         self.process = process
@@ -269,7 +270,9 @@ class Guard:
         """The policy file changed: record it. What a new policy denies is superseded, not left
         to hope.
         """
-        await self._journal.write(self._policy_changed)
+        policy, waiting = self._policies.current, self._policies.waiting
+        await self._journal.write(partial(self._policy_changed, policy, waiting))
+        self._policy_told = policy.hash
 
     async def started(self) -> None:
         """The rules may have changed while nobody was here, or what they mean: what waits is judged
@@ -277,11 +280,14 @@ class Guard:
         """
         await self._journal.write(self._judge_standing)
 
-    def _policy_changed(self, tx: Transaction) -> None:
-        policy, rejected = self._policies.current, self._policies.rejected
+    def _policy_changed(self, policy: Policy, waiting: Waiting | None, tx: Transaction) -> None:
+        rejected = self._policies.rejected
         told = Event(event="policy_loaded", actor_kind="operator", policy_hash=policy.hash)
         if rejected is not None:
             tx.append(told._replace(event="policy_refused", reason=rejected.text))
+        elif waiting is not None:
+            tx.append(told._replace(event="policy_waiting", reason=waiting.text[:1000]))
+        if (rejected is not None or waiting is not None) and policy.hash == self._policy_told:
             return
         tx.append(told)
         self._judge_standing(tx)

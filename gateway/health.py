@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from starlette.types import Receive, Scope, Send
 
+from gateway.confirming import Confirmations
 from gateway.housekeeping import Housekeeping
 from gateway.relay.response import reply
 from gateway.reload import Policies
@@ -30,12 +31,14 @@ class Health:
         housekeeping: Housekeeping,
         policies: Policies,
         servers: Servers,
+        confirmations: Confirmations,
         staff: Staff,
         slack: Callable[[], Sequence[str]] | None = None,
     ) -> None:
         self._housekeeping = housekeeping
         self._policies = policies
         self._servers = servers
+        self._confirmations = confirmations
         self._staff = staff
         self._slack = slack  # what is wrong with it; None: it is not set up
 
@@ -52,19 +55,27 @@ class Health:
     def readiness(self) -> tuple[bool, dict[str, object]]:
         """Whether calls are served, and what is degraded.
 
-        A rejected policy file, a rule nobody can approve, a server that cannot be started or a
-        Slack that does not answer degrades; only a record that cannot be written makes the gateway
-        unready, for then nothing may pass.
+        A policy file that is rejected or waits, a rule nobody can approve, a server that cannot be
+        started or a Slack that does not answer degrades; only a record that cannot be written makes
+        the gateway unready, for then nothing may pass.
         """
         record = self._housekeeping.record_works
-        policy = self._policies.rejected is None
-        servers = not self._servers.problems
+        policy = "ok"
+        if self._policies.rejected is not None:
+            policy = "the saved file is not in force: it has errors"
+        elif self._policies.waiting is not None:
+            policy = "the saved file is not in force: it waits to be confirmed"
+        servers = "ok"
+        if self._servers.problems:
+            servers = "some entries cannot be used"
+        elif self._confirmations.waiting():
+            servers = "some wait to be confirmed"
         told: dict[str, object] = {
             "ready": record,
             "record": "ok" if record else "cannot be written: every call is refused",
-            "policy": "ok" if policy else "the saved file is not in force: it has errors",
+            "policy": policy,
             "reviewers": "ok" if not self._staff.problems else "some rules nobody can approve",
-            "servers": "ok" if servers else "some entries cannot be used",
+            "servers": servers,
         }
         if self._slack is not None:
             faults = self._slack()

@@ -20,6 +20,7 @@ from approvals.reviewers import prune_nonces
 from approvals.store import Database, RecordUnavailable, Transaction
 from approvals.tasks import prune_spent
 from gateway.catalogue import Catalogue
+from gateway.confirming import Confirmations
 from gateway.freeze import Freezes
 from gateway.guard import Guard
 from gateway.reload import Policies
@@ -46,6 +47,7 @@ class Housekeeping:
         freezes: Freezes,
         catalogue: Catalogue,
         policies: Policies,
+        confirmations: Confirmations,
         staff: Staff,
         outbox: Outbox,
         retention_days: int,
@@ -56,6 +58,7 @@ class Housekeeping:
         self._freezes = freezes
         self._catalogue = catalogue
         self._policies = policies
+        self._confirmations = confirmations
         self._staff = staff
         self._outbox = outbox
         self._retention_days = retention_days
@@ -131,6 +134,8 @@ class Housekeeping:
             await self._freezes.load()
             await self._catalogue.load_classes()
             self._guard.sum_up()
+            if await self._confirmations.look():
+                self._policy_untold = True
             now = asyncio.get_running_loop().time()
             renew = now >= self._renew_at
             await self._journal.write(partial(self._round, renew=renew))

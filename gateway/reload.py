@@ -1,4 +1,5 @@
-"""The policy in force, and its file watched: a bad file never replaces a good policy.
+"""The policy in force, and its file watched: a bad file never replaces a good policy, and one that
+may open something waits until an administrator confirms it.
 
 A call takes `current` once and keeps it for its whole life. Replacing it is one assignment.
 """
@@ -15,6 +16,8 @@ from watchfiles import awatch
 
 from approvals.clock import Clock
 from approvals.model import Millis
+from gateway.policy.closing import openings
+from gateway.policy.diff import diff
 from gateway.policy.document import PolicyInvalid, load
 from gateway.policy.problem import Problem
 from gateway.policy.rules import Policy
@@ -35,22 +38,57 @@ class Rejected:
     text: str  # one line for logs, banners and readiness
 
 
-class Policies:
-    """The policy in force. `rejected` says what is wrong with the file, if anything is."""
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A file that may open something and that nobody with the right to has confirmed."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        """Read the file for the first time.
+    since: Millis
+    content: bytes
+    policy: Policy
+    openings: tuple[str, ...]  # JSON pointers: where it may let through what is stopped now
+    changes: tuple[str, ...]  # against what was confirmed, in words
+    text: str  # one line for logs, banners and notices
+
+
+class Policies:
+    """The policy in force. `rejected` says what is wrong with the file, if anything is; `waiting`
+    that it waits to be confirmed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        *,
+        confirmed: bytes | None = None,
+        staffed: Callable[[Policy], bool] = lambda _: True,
+    ) -> None:
+        """Read for the first time: what was confirmed, and then the file. Without `confirmed` the
+        file is taken as it is, whoever writes it.
+
+        Args:
+            path: the file.
+            clock: what tells when it was read.
+            confirmed: the text that an administrator confirmed last.
+            staffed: whether the people there are can give every approval that a policy asks for.
 
         Raises:
-            PolicyInvalid: it has errors; a gateway must not start on it.
-            OSError: it cannot be read.
+            PolicyInvalid: what is to be in force has errors; a gateway must not start on it.
+            OSError: the file is to be taken as it is, and cannot be read.
         """
         self._path = path
         self._clock = clock
-        self._text = path.read_bytes()
+        self._staffed = staffed
+        self._listeners: list[Callable[[], None]] = []
+        self._text = path.read_bytes() if confirmed is None else confirmed
         self.current: Policy = load(self._text, name=path.name)
+        self._confirmed = None if confirmed is None else self.current
+        self.confirmed_text: bytes | None = confirmed
         self.loaded_at: Millis = clock.now()
         self.rejected: Rejected | None = None
+        self.waiting: Waiting | None = None
+        if confirmed is not None:
+            self.reload()
 
     @property
     def path(self) -> Path:
@@ -61,6 +99,44 @@ class Policies:
         """The file as it was when `current` was read from it."""
         return self._text.decode("utf-8", "replace")
 
+    @property
+    def confirmed(self) -> Policy | None:
+        """What an administrator confirmed last; None: the file is taken as it is."""
+        return self._confirmed
+
+    @property
+    def unconfirmed(self) -> bytes | None:
+        """The file, when it is usable and not what was confirmed: because it waits, or because it
+        closes more and is in force only as long as it stands there. None: nothing to confirm.
+        """
+        if self._confirmed is None or self.rejected is not None:
+            return None
+        if self.waiting is not None:
+            return self.waiting.content
+        return None if self._text == self.confirmed_text else self._text
+
+    def listen(self, changed: Callable[[], None]) -> None:
+        """Call this whenever `waiting` changes."""
+        self._listeners.append(changed)
+
+    def confirm(self, text: bytes) -> bool:
+        """From now on this text is the confirmed one: somebody put it on record. True: another
+        policy is in force now.
+
+        Raises:
+            PolicyInvalid: it has errors; nothing changed.
+        """
+        if self._confirmed is None:
+            return self.reload()
+        policy = load(text, name=self._path.name)
+        before = self.current
+        self._confirmed, self.confirmed_text = policy, text
+        self._set_waiting(None)
+        if before.hash == policy.hash or openings(policy, before):
+            self._take(text, policy)  # else what is in force closes even more than that
+        self.reload()
+        return self.current.hash != before.hash
+
     def reload(self) -> bool:
         """Read the file again. True: another policy is in force now."""
         try:
@@ -70,6 +146,7 @@ class Policies:
             return False
         if text == self._text:
             self.rejected = None
+            self._set_waiting(None)
             return False
         try:
             policy = load(text, name=self._path.name)
@@ -79,18 +156,57 @@ class Policies:
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
             self._reject(invalid.problems, f"{first.pointer or '/'}: {first.what}{more}")
             return False
-        self._text = text
         self.rejected = None
+        places = self._openings(policy)
+        if places:
+            self._wait(text, policy, places)
+            return False
+        self._set_waiting(None)
+        return self._take(text, policy)
+
+    def refresh(self) -> bool:
+        """Reload; True: there is something to tell, another policy, or a file that was just
+        rejected or has to wait.
+        """
+        before = self.rejected, self.waiting
+        return (
+            self.reload()
+            or (self.rejected is not None and self.rejected is not before[0])
+            or (self.waiting is not None and self.waiting is not before[1])
+        )
+
+    def _take(self, text: bytes, policy: Policy) -> bool:
+        self._text = text
         changed = policy.hash != self.current.hash
         self.current = policy
         self.loaded_at = self._clock.now()
         log.info("policy.loaded", policy=policy.hash, changed=changed)
         return changed
 
-    def refresh(self) -> bool:
-        """Reload; True: there is something to tell, another policy or a file just rejected."""
-        before = self.rejected
-        return self.reload() or (self.rejected is not None and self.rejected is not before)
+    def _openings(self, policy: Policy) -> tuple[str, ...]:
+        """Why the file may not count without somebody's word; () when it may."""
+        if self._confirmed is None or policy.hash == self._confirmed.hash:
+            return ()
+        found = openings(self._confirmed, policy)
+        if not found and self._staffed(self._confirmed) and not self._staffed(policy):
+            return ("/approval",)  # too few are left to reach a quorum
+        return found
+
+    def _wait(self, text: bytes, policy: Policy, places: tuple[str, ...]) -> None:
+        if self.waiting is not None and self.waiting.content == text:
+            return
+        assert self._confirmed is not None  # noqa: S101 - for the type checker
+        words = tuple(str(change) for change in diff(self._confirmed, policy))
+        more = f" and {len(words) - 1} more" if len(words) > 1 else ""
+        told = f"{words[0] if words else places[0]}{more}"
+        log.warning("policy.waiting", reason=told, kept=self.current.hash)
+        self._set_waiting(Waiting(self._clock.now(), text, policy, places, words, told))
+
+    def _set_waiting(self, waiting: Waiting | None) -> None:
+        if waiting is not self.waiting:
+            self.waiting = waiting
+            for listener in self._listeners:
+                listener()
 
     async def watch(self, changed: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
         """Reload whenever the file changes, by writing or by renaming over it, until `stop`.
@@ -111,5 +227,6 @@ class Policies:
                 await changed()
 
     def _reject(self, problems: tuple[Problem, ...], text: str) -> None:
+        self._set_waiting(None)
         self.rejected = Rejected(self._clock.now(), problems, text)
         log.error("policy.rejected", reason=text, kept=self.current.hash)

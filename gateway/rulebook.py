@@ -23,6 +23,7 @@ from approvals.digest import canonical
 from approvals.model import Event, HistoryRow, Millis, Reviewer
 from approvals.store import Database
 from gateway.catalogue import Catalogue
+from gateway.confirming import By, Confirmations, Outcome
 from gateway.policy import diff, drafting
 from gateway.policy.backtest import Moved, Past, backtest, said
 from gateway.policy.document import check
@@ -31,7 +32,7 @@ from gateway.policy.judge import plan_of
 from gateway.policy.rules import Policy
 from gateway.reload import Policies
 from gateway.replay import Replay, labels, rows_since
-from web.deps import Draft, PolicyFile, Saved, ToolRules, Tried, TriedRow
+from web.deps import Draft, PolicyFile, Saved, ToolRules, Tried, TriedRow, Unconfirmed
 
 log = structlog.get_logger()
 
@@ -54,8 +55,10 @@ class Rulebook:
         catalogue: Catalogue,
         trusted: frozenset[str],
         changed: Callable[[], Awaitable[None]],
+        confirmations: Confirmations,
     ) -> None:
         self._database = database
+        self._confirmations = confirmations
         self._policies = policies
         self._catalogue = catalogue
         self._trusted = trusted
@@ -195,25 +198,58 @@ class Rulebook:
                 return Saved("changed")
             # The file keeps its own line ends; a browser sends what it likes.
             ends = "\r\n" if b"\r\n" in on_disk else "\n"
+            self._policies.reload()
+            if self._policies.waiting is not None:
+                # Saving on top would confirm what somebody else wrote there, unseen.
+                return Saved("waiting")
             wanted = text.replace("\r\n", "\n").replace("\n", ends).encode()
             if wanted == on_disk:
                 return Saved("same")
             if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
                 return Saved("unwritable")
             told = self._event(on_disk, wanted, new, by)
-            await self._database.journal.write(lambda tx: tx.append(told))
+            before, who = self._policies.confirmed_text, By.reviewer(by, "page")
+            await self._confirmations.save(lambda tx: tx.append(told), wanted, who)
             try:
                 await asyncio.to_thread(_replace, path, wanted)
             except OSError as error:
                 log.exception("policy.not_saved", path=str(path))
                 why = f"The file could not be written: {error.strerror}."
                 failed = told._replace(event="policy_not_saved", reason=why)
-                await self._database.journal.write(lambda tx: tx.append(failed))
+                # What is confirmed is what the file can say.
+                await self._confirmations.save(lambda tx: tx.append(failed), before or on_disk, who)
                 return Saved("unwritable")
         # The watcher would find it within a second; whoever saved it need not wait for that.
-        if self._policies.refresh():
+        if self._confirmations.took(wanted) or self._policies.refresh():
             await self._changed()
         return Saved("saved", new.hash)
+
+    def unconfirmed(self) -> Unconfirmed | None:
+        """The file as it waits to be confirmed; None when there is nothing to confirm."""
+        policies = self._policies
+        policies.reload()
+        found, old = policies.unconfirmed, policies.confirmed
+        if found is None or old is None:
+            return None
+        text, before = found.decode(), (policies.confirmed_text or b"").decode()
+        waiting = policies.waiting
+        new = waiting.policy if waiting is not None else policies.current
+        return Unconfirmed(
+            revision=revision_of(found),
+            in_force=waiting is None,
+            since=waiting.since if waiting is not None else policies.loaded_at,
+            places=waiting.openings if waiting is not None else (),
+            changes=tuple(str(change) for change in diff.diff(old, new)),
+            lines=tuple(_difference(before.replace("\r\n", "\n"), text.replace("\r\n", "\n"))),
+        )
+
+    async def confirm(self, revision: str, by: Reviewer) -> Outcome:
+        """Let the file count, if it is still what was shown."""
+        before = self._policies.current.hash
+        outcome = await self._confirmations.confirm_policy(revision, By.reviewer(by, "page"))
+        if self._policies.current.hash != before:
+            await self._changed()
+        return outcome
 
     def _event(self, old: bytes, new: bytes, policy: Policy, by: Reviewer) -> Event:
         before = drafting.usable(old)

@@ -20,6 +20,7 @@ from approvals.slack.config import SlackUnusable
 from approvals.store import RecordUnavailable
 from gateway.address import announced
 from gateway.app import Gateway, open_gateway
+from gateway.confirming import Unconfirmed
 from gateway.connection import Connection
 from gateway.logs import configure_logging
 from gateway.policy.document import PolicyInvalid
@@ -77,7 +78,7 @@ async def running(
         except PolicyInvalid as invalid:
             problems = "\n".join(str(problem) for problem in invalid.problems)
             raise Unstartable(f"{settings.policy} is not usable:\n{problems}") from invalid
-        except (KeyUnusable, RecordUnavailable, SlackUnusable) as error:
+        except (KeyUnusable, RecordUnavailable, SlackUnusable, Unconfirmed) as error:
             raise Unstartable(str(error)) from error
         except OSError as error:
             raise Unstartable(f"{error.filename} cannot be read: {error.strerror}") from error

@@ -33,6 +33,12 @@ _LONGEST_IN_SECONDS = 3_600
 
 Protocol = Literal["auto", "legacy", "modern"]
 
+_WHAT_RUNS = (
+    *("command", "args", "env", "cwd", "url", "httpUrl", "headers", "policy"),
+    "trust_annotations",  # of an untrusted server annotations may close rules, never open them
+)
+"""The keys of an entry that decide what is started or reached, and how far it is believed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Common:
@@ -41,6 +47,8 @@ class _Common:
     timeout: float | None = None  # seconds of silence after which a request is given up
     policy: str | None = None  # a policy of this server's own, as written
     trust_annotations: bool = False
+    #: As written, all that decides what runs, as JSON.
+    stated: str = field(default="", repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +210,7 @@ class _Reader:
             "timeout": self._timeout(entry.get("timeout")),
             "policy": self._text(entry, "policy") if "policy" in entry else None,
             "trust_annotations": self._flag(entry, "trust_annotations"),
+            "stated": _stated(entry),
         }
         if url is None:
             return self._command(entry, common)
@@ -338,6 +347,12 @@ class _Reader:
         if value is None:
             self.wrong.append(f'"{place}" needs the environment variable {name}, which is not set')
         return value or ""
+
+
+def _stated(entry: Mapping[str, Any]) -> str:
+    """What an administrator confirms of the entry, variables not put in."""
+    kept = {key: entry[key] for key in _WHAT_RUNS if entry.get(key) not in (None, [], {}, False)}
+    return json.dumps(kept, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def _is_http(url: str) -> bool:

@@ -5,8 +5,12 @@ What it guards with is elsewhere: servers in servers.json, rules in policy.json.
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
@@ -21,10 +25,40 @@ from approvals.addresses import is_own_machine, url_problem
 from approvals.signing import SecretUnusable, secret_of
 from approvals.slack.config import API_URL, SlackConfig
 
+ENVIRONMENT_ONLY = frozenset({"policy_trust", "cli_decides"})
+"""Settings that signoff.toml may not make: it lies where agents may write."""
+
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PAGE_HOST = "signoff.localhost"
 """The page's own name on this machine: browsers look names below localhost up nowhere."""
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # named, not listened on
+
+
+INSIDE = ".signoff"
+"""The data folder of projects that were begun before it lay outside them."""
+
+_KEY = "signoff.key"
+_RECORD = (_KEY, "signoff.db")  # a record whose key is gone is one still, and says so
+_NO_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+def state_folder(name: str, identity: str, environ: Mapping[str, str]) -> Path:
+    """The folder that a name and whatever tells it apart from others have below the user's state
+    folder: the same wherever it is asked for.
+    """
+    state = environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    digest = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    plain = _NO_NAME.sub("-", name).strip("-.")[:64] or "project"
+    return Path(state) / "signoff" / f"{plain}-{digest}"
+
+
+def data_folder(project: Path, environ: Mapping[str, str]) -> Path:
+    """Where a project's record, key and credentials lie: out of reach of what may write in it. A
+    project that was begun with them inside goes on there.
+    """
+    outside = state_folder(project.name, str(project), environ)
+    begun = any((project / INSIDE / name).exists() for name in _RECORD)
+    return Path(INSIDE) if begun and not (outside / _KEY).exists() else outside
 
 
 class Settings(BaseSettings):
@@ -41,7 +75,9 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8788, ge=0, le=65535, description="Port to listen on; 0 picks one.")
     data: Path = Field(
-        default=Path(".signoff"), description="Folder of the database and the key file."
+        default_factory=lambda: data_folder(Path.cwd(), os.environ),
+        description="Folder of the database and the key file; default: one for this project, "
+        "outside it.",
     )
     database_url: SecretStr | None = Field(
         default=None,
@@ -49,6 +85,17 @@ class Settings(BaseSettings):
     )
     policy: Path = Field(default=Path("policy.json"), description="The rules.")
     servers: Path = Field(default=Path("servers.json"), description="The MCP servers behind.")
+    policy_trust: Literal["confirmed", "file"] = Field(
+        default="confirmed",
+        description="file: policy.json and servers.json count as they are, whoever writes them "
+        "(containers, CI); else what opens waits until an administrator confirms it. From the "
+        "environment only.",
+    )
+    cli_decides: bool = Field(
+        default=True,
+        description="false: commands neither decide nor change people, grants, rules or freezes, "
+        "unless a reviewer's token is in SIGNOFF_REVIEWER_TOKEN. From the environment only.",
+    )
     public_url: str = Field(
         default="", description="How agents reach the gateway; default: http://host:port"
     )
@@ -261,7 +308,37 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic passes all five
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
+        return (init_settings, env_settings, _File(settings_cls))
+
+
+class WithoutFile(Settings):
+    """As Settings, for commands that a host starts wherever it happens to be: signoff.toml of that
+    folder is whoever's, and says nothing.
+    """
+
+    model_config = SettingsConfigDict(toml_file=None)
+
+
+class NotInFile(ValueError):
+    """signoff.toml makes a setting that only the environment may make."""
+
+
+class _File(TomlConfigSettingsSource):
+    """signoff.toml, less what it may not say."""
+
+    def __call__(self) -> dict[str, Any]:
+        """What it says.
+
+        Raises:
+            NotInFile: it says what only the environment may.
+        """
+        found = super().__call__()
+        for name in ENVIRONMENT_ONLY & found.keys():
+            raise NotInFile(
+                f"signoff.toml may not set {name}: agents may be able to write that file. "
+                f"Set it in the environment: SIGNOFF_{name.upper()}=…"
+            )
+        return found
 
 
 def _origin(url: str) -> str:

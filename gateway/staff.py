@@ -38,17 +38,34 @@ class Staff:
         self._people = people
         self._policy = policy
         self._vouched = vouched
+        self._present: tuple[Reviewer, ...] = (FIRST,)
         self.problems: tuple[Problem, ...] = ()
 
-    async def look(self, *, quiet: bool = False) -> None:
-        """Compare the policy in force with the people on record. Quiet: nothing is logged.
+    async def meet(self) -> None:
+        """Read who is on record.
 
         Raises:
             RecordUnavailable: they cannot be read.
         """
-        people = await self._people.reviewers() or (FIRST,)
-        found = unstaffed(self._policy(), people, vouched=self._vouched)
+        self._present = await self._people.reviewers() or (FIRST,)
+
+    def unmet(self, policy: Policy) -> tuple[Problem, ...]:
+        """What this policy asks for and the people who were last read cannot give."""
+        return unstaffed(policy, self._present, vouched=self._vouched)
+
+    def suffices(self, policy: Policy) -> bool:
+        """Whether they can give every approval this policy asks for."""
+        return not self.unmet(policy)
+
+    async def look(self) -> None:
+        """Compare the policy in force with the people on record.
+
+        Raises:
+            RecordUnavailable: they cannot be read.
+        """
+        await self.meet()
+        found = self.unmet(self._policy())
         if found != self.problems:
             self.problems = found
-            for problem in () if quiet else found:
+            for problem in found:
                 log.error("policy.unstaffed", pointer=problem.pointer, reason=problem.what)

@@ -32,7 +32,10 @@ from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 SIGNOFF = Path(sys.executable).parent / "signoff"
-
+DEPLOYED = {"SIGNOFF_POLICY_TRUST": "file"}
+"""For tests that rewrite policy.json or servers.json and are about something else than who may:
+the files count as they are, as in a container.
+"""
 T = TypeVar("T")
 
 

@@ -57,7 +57,7 @@ class GrantLine:
 class ServerLine:
     name: str
     address: str  # a URL without credentials, or the command's first word
-    state: str  # "ready", "down", "idle"
+    state: str  # "ready", "down", "idle", or "waiting" to be confirmed
     tools: int
     frozen: bool = False
     error: str = ""
@@ -105,6 +105,21 @@ class ChangedServer:
     others: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnconfirmedServer:
+    """A server that is not started or reached until an administrator confirms how."""
+
+    name: str
+    what: str  # its command or URL, variables not put in, on one line
+    revision: str  # what a confirmation names
+
+
+Outcome = Literal["confirmed", "changed", "nothing"]
+"""What came of confirming: "changed" if it is no longer what was shown, "nothing" if it waits no
+more.
+"""
+
+
 class Desk(Protocol):
     """What an administrator does about agents and servers. Every change writes its history row."""
 
@@ -130,6 +145,14 @@ class Desk(Protocol):
         """How a quarantined tool differs from its pin, or all that the server changed; None if
         nothing does.
         """
+        ...
+
+    def unconfirmed(self) -> Sequence[UnconfirmedServer]: ...
+
+    async def confirm(self, server: str, revision: str, *, by: Reviewer) -> Outcome:
+        """Lets a server be started or reached, if it is still what was shown."""
+        ...
+
         ...
 
     async def classify(
@@ -237,10 +260,24 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What came of saving. "changed": the file is no longer what the draft was made on."""
+    """What came of saving. "changed": the file is no longer what the draft was made on. "waiting":
+    what stands in the file waits to be confirmed, and saving would confirm it unseen.
+    """
 
-    outcome: Literal["saved", "same", "changed", "invalid", "unwritable"]
+    outcome: Literal["saved", "same", "changed", "waiting", "invalid", "unwritable"]
     hash: str = ""  # of the policy that was saved
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unconfirmed:
+    """policy.json where it is not what was confirmed."""
+
+    revision: str  # of its bytes: what a confirmation names
+    in_force: bool  # it closes for sure, and counts as long as it stands in the file
+    since: Millis
+    places: tuple[str, ...]  # JSON pointers: where it may open something
+    changes: tuple[str, ...]  # against what was confirmed, in words
+    lines: tuple[tuple[str, str], ...]  # as of a `Draft`, against the confirmed text
 
 
 class Rulebook(Protocol):
@@ -261,6 +298,14 @@ class Rulebook(Protocol):
     async def tried(self, text: str) -> Tried | None: ...
 
     async def save(self, text: str, revision: str, by: Reviewer) -> Saved: ...
+
+    def unconfirmed(self) -> Unconfirmed | None:
+        """The file, when it is not what was confirmed."""
+        ...
+
+    async def confirm(self, revision: str, by: Reviewer) -> Outcome:
+        """Lets the file count, if it is still what was shown."""
+        ...
 
 
 async def _no_tools() -> Sequence[ToolLine]:

@@ -17,6 +17,7 @@ from approvals.slack.deciding import Deciding
 from approvals.slack.health import Health
 from approvals.slack.identity import Directory, Identities
 from approvals.slack.look import Look
+from approvals.slack.notices import Notices
 from approvals.slack.notifier import Slack
 from approvals.slack.pinned import Pin
 from approvals.slack.queue import Queue
@@ -35,6 +36,7 @@ class SlackApp:
     notifier: Slack
     health: Health
     pin: Pin
+    notices: Notices
 
 
 @asynccontextmanager
@@ -77,10 +79,12 @@ async def opened(
             adopt=notifier.adopt,
         )
         socket = Socket(config, api, inbound, health=health, pin=pin)
+        notices = Notices(config, api)
         task = asyncio.create_task(socket.run(), name="slack socket")
         try:
-            yield SlackApp(inbound, notifier, health, pin)
+            yield SlackApp(inbound, notifier, health, pin, notices)
         finally:
+            await notices.aclose()
             # First what brings presses in, then what was pressed.
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

@@ -1,7 +1,8 @@
 """Who acts at this terminal: the reviewer named with --as or SIGNOFF_REVIEWER, or the only one.
 
 Whoever may read the record's key could write any row, so the name is taken at its word; the
-history says that it came from the command line.
+history says that it came from the command line. Where the gateway was started with
+SIGNOFF_CLI_DECIDES=false, or this command is, nobody acts here but by a reviewer's token.
 """
 
 from __future__ import annotations
@@ -16,9 +17,82 @@ from gateway.cli.exits import Exit, Stop
 if TYPE_CHECKING:
     from approvals.model import Reviewer
     from gateway.cli.record import Record
+    from gateway.confirming import By
 
 VARIABLE = "SIGNOFF_REVIEWER"
+TOKEN = "SIGNOFF_REVIEWER_TOKEN"  # noqa: S105 - the name of a variable
 _DECIDE = ("approver", "admin")
+
+
+async def permitted(record: Record) -> Reviewer | None:
+    """Refuse where commands do not decide. The reviewer whose token is in the environment; None:
+    there is none, and none is needed.
+
+    Raises:
+        Stop: the token is no reviewer's, or there is none and one is needed.
+    """
+    token = os.environ.get(TOKEN, "").strip()
+    if token:
+        found = await record.people.bearer(token)
+        if found is None:
+            raise Stop(Exit.DENIED, f"{TOKEN} holds no reviewer's token, or one that has ended.")
+        return found
+    if not record.settings.cli_decides or await _closed(record):
+        raise Stop(
+            Exit.DENIED,
+            "Commands do not decide here (SIGNOFF_CLI_DECIDES=false). Do it on the page, or give a "
+            f"reviewer's token in {TOKEN} (signoff reviewer token NAME made it).",
+        )
+    return None
+
+
+async def administrating(record: Record) -> Reviewer | None:
+    """As `permitted`, for what only administrators do on the page: a token must be one's.
+
+    Raises:
+        Stop: as `permitted`, or the token's reviewer is no administrator.
+    """
+    found = await permitted(record)
+    if found is not None and found.role != "admin":
+        raise Stop(Exit.DENIED, f"{found.id} is {found.role}: this takes an administrator.")
+    return found
+
+
+async def administrator(record: Record, name: str | None) -> By:
+    """Who confirms rules and commands: an administrator, or on a record that knows none yet whoever
+    sits here.
+
+    Raises:
+        Stop: no administrator is meant, or it is not clear which.
+    """
+    from gateway.confirming import By
+
+    proven = await administrating(record)
+    if proven is not None:
+        return By.reviewer(proven, "cli")
+    able = [one for one in await record.people.reviewers() if one.role == "admin"]
+    wanted = name or os.environ.get(VARIABLE, "").strip()
+    if not able and not wanted:
+        return By(kind="operator", id=f"operator {_login()}", via="cli")
+    meant = [one for one in able if wanted in ("", one.id, *one.identities)]
+    if len(meant) == 1:
+        return By.reviewer(replace(meant[0], verified="cli"), "cli")
+    names = ", ".join(one.id for one in able) or "nobody yet"
+    raise Stop(
+        Exit.DENIED if wanted else Exit.USAGE,
+        f"This takes an administrator ({names}): say who you are with --as NAME.",
+    )
+
+
+async def _closed(record: Record) -> bool:
+    """Whether the gateway of this record was started so that commands do not decide."""
+    from functools import partial
+
+    from approvals import confirmed
+
+    known = await record.database.read(partial(confirmed.confirmed, keys=record.database.keys))
+    said = known.get(confirmed.COMMANDS)
+    return said is not None and said.text == "false"
 
 
 async def reviewer(record: Record, name: str | None) -> Reviewer:
@@ -27,17 +101,15 @@ async def reviewer(record: Record, name: str | None) -> Reviewer:
     Raises:
         Stop: nobody of that name, or several could be meant.
     """
+    proven = await permitted(record)
+    if proven is not None:
+        if name and name not in (proven.id, *proven.identities):
+            raise Stop(Exit.DENIED, f"The token in {TOKEN} is {proven.id}'s, not {name}'s.")
+        return proven
     everyone = await record.people.reviewers()
     wanted = name or os.environ.get(VARIABLE, "").strip()
     if wanted:
-        for one in everyone:
-            if one.id == wanted or wanted in one.identities:
-                return replace(one, verified="cli")
-        known = ", ".join(one.id for one in everyone) or "nobody yet"
-        raise Stop(
-            Exit.DENIED,
-            f"There is no reviewer {wanted} (known: {known}). Add one: signoff reviewer add NAME",
-        )
+        return _known(everyone, wanted)
     able = [one for one in everyone if one.role in _DECIDE]
     if len(able) == 1:
         return replace(able[0], verified="cli")
@@ -52,14 +124,33 @@ async def reviewer(record: Record, name: str | None) -> Reviewer:
     )
 
 
+def _known(everyone: tuple[Reviewer, ...], wanted: str) -> Reviewer:
+    """The reviewer of this name.
+
+    Raises:
+        Stop: nobody has it.
+    """
+    for one in everyone:
+        if one.id == wanted or wanted in one.identities:
+            return replace(one, verified="cli")
+    known = ", ".join(one.id for one in everyone) or "nobody yet"
+    raise Stop(
+        Exit.DENIED,
+        f"There is no reviewer {wanted} (known: {known}). Add one: signoff reviewer add NAME",
+    )
+
+
 async def operator(record: Record, name: str | None) -> str:
-    """The name to record for what needs no reviewer (freeze, thaw): never refused for want of one.
+    """The name to record for what needs no reviewer (freeze): never refused for want of one.
 
     Raises:
         Stop: a name was given, and nobody has it.
     """
-    if name or os.environ.get(VARIABLE, "").strip():
-        return (await reviewer(record, name)).id
+    if os.environ.get(TOKEN, "").strip() and (proven := await permitted(record)) is not None:
+        return proven.id
+    wanted = name or os.environ.get(VARIABLE, "").strip()
+    if wanted:
+        return _known(await record.people.reviewers(), wanted).id
     able = [one for one in await record.people.reviewers() if one.role in _DECIDE]
     return able[0].id if len(able) == 1 else f"operator {_login()}"
 

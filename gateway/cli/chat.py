@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from gateway.cli.checks import Check
+from gateway.cli.check import Check
 
 if TYPE_CHECKING:
     from approvals.model import Reviewer

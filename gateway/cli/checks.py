@@ -10,50 +10,58 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from approvals.addresses import is_own_machine
 from gateway.address import address
+from gateway.cli import trustchecks
+from gateway.cli.check import Check, State
 from gateway.cli.exits import Stop
 from gateway.settings import LOOPBACK, Settings
 
 if TYPE_CHECKING:
     from approvals.model import Reviewer
     from gateway.policy.problem import Problem
-
-State = Literal["ok", "warning", "broken"]
+    from gateway.servers import Server
 
 _SECONDS = 10.0  # for one server to list its tools
 _BUILT = 1_760_000_000  # October 2025: no clock that is right is before this
 _DECIDE = ("approver", "admin")
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What one check found."""
-
-    name: str
-    state: State
-    found: str
-    do: str = ""
-
-
-def examine(configured: Settings, *, ask_servers: bool) -> list[Check]:
-    """Every check, in the order in which one fault causes the next."""
+def examine(configured: Settings, *, ask_servers: bool, yes: bool = False) -> list[Check]:
+    """Every check, in the order in which one fault causes the next. `yes`: servers that nobody has
+    confirmed may be started, too.
+    """
+    servers = _configured(configured.servers)
     return [
         _python(),
         _clock(),
         *_folder(configured.data),
-        *_record(configured),
+        *trustchecks.data_outside(configured.data),
+        *trustchecks.settings_file(),
+        *_record(configured, servers),
         *_policy(configured.policy),
-        *_servers(configured.servers, ask=ask_servers),
+        *trustchecks.reach(configured, servers),
+        *_servers(configured, ask=ask_servers, yes=yes),
         *_addresses(configured),
         _port(configured),
+        trustchecks.remains(configured),
     ]
+
+
+def _configured(path: Path) -> Mapping[str, Server]:
+    """The usable servers of the file; what is wrong with it is told by its own check."""
+    from gateway.servers import load_servers
+
+    try:
+        text = path.read_bytes()
+    except OSError:
+        return {}
+    return load_servers(text, os.environ, workspace=str(path.absolute().parent)).servers
 
 
 def _python() -> Check:
@@ -110,7 +118,7 @@ def _key(path: Path) -> Check:
     return Check("key", "ok", str(path))
 
 
-def _record(configured: Settings) -> Iterator[Check]:
+def _record(configured: Settings, servers: Mapping[str, Server]) -> Iterator[Check]:
     from gateway.cli.record import exists
 
     if not exists(configured) or not (configured.data / "signoff.key").exists():
@@ -118,6 +126,7 @@ def _record(configured: Settings) -> Iterator[Check]:
         return
     try:
         yield from asyncio.run(_look(configured))
+        yield from asyncio.run(trustchecks.unconfirmed(configured, servers))
     except Stop as stop:
         yield Check("record", "broken", stop.text, "Put that right, then look again.")
     except Exception as error:  # noqa: BLE001 - whatever a damaged database raises is the finding
@@ -195,9 +204,10 @@ def _policy(path: Path) -> Iterator[Check]:
         yield Check("policy", "ok", str(path))
 
 
-def _servers(path: Path, *, ask: bool) -> Iterator[Check]:
+def _servers(configured: Settings, *, ask: bool, yes: bool) -> Iterator[Check]:
     from gateway.servers import load_servers
 
+    path = configured.servers
     try:
         text = path.read_bytes()
     except OSError as error:
@@ -213,9 +223,15 @@ def _servers(path: Path, *, ask: bool) -> Iterator[Check]:
     if not ask:
         yield Check("servers", "ok", f"{len(found.servers)} in {path}, not asked")
         return
+    from gateway.cli.asking import already_confirmed, chosen
     from gateway.cli.listing import tools_of_all
 
-    listed = asyncio.run(tools_of_all(found.servers, seconds=_SECONDS))
+    sure = already_confirmed(configured, found.servers)
+    asked = chosen(found.servers, yes=yes, sure=sure)
+    for name in found.servers.keys() - asked:
+        yield Check("server", "warning", f"{name}: not started, so not asked", "doctor --yes")
+    wanted = {name: server for name, server in found.servers.items() if name in asked}
+    listed = asyncio.run(tools_of_all(wanted, seconds=_SECONDS))
     for name, tools in listed.items():
         if isinstance(tools, list):
             yield Check("server", "ok", f"{name}: {len(tools)} tools")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ FILE = Path("signoff.toml")
 _PREFIX = "SIGNOFF_"
 
 
-def settings(**given: Any) -> Settings:
-    """The settings.
+def settings(*, file: bool = True, **given: Any) -> Settings:
+    """The settings; without `file`, signoff.toml of this folder says nothing.
 
     Raises:
         Stop: they are not usable; the text says which and why, values left out.
@@ -27,10 +28,14 @@ def settings(**given: Any) -> Settings:
     from pydantic import ValidationError
     from pydantic_settings import SettingsError
 
-    from gateway.settings import Settings
+    from gateway.settings import NotInFile, Settings, WithoutFile
 
+    if not file and FILE.exists():
+        print(f"{FILE.absolute()} is not read here: set SIGNOFF_… instead.", file=sys.stderr)
     try:
-        return Settings(**given)
+        return Settings(**given) if file else WithoutFile(**given)
+    except NotInFile as error:
+        raise Stop(Exit.INVALID, str(error)) from error
     except ValidationError as invalid:
         lines = [
             f"{_name(error['loc'])}{error['msg']}"
@@ -44,6 +49,19 @@ def settings(**given: Any) -> Settings:
         raise Stop(Exit.INVALID, f"{FILE} is not TOML: {invalid}") from invalid
     except OSError as error:
         raise Stop(Exit.INVALID, f"{FILE} cannot be read: {error.strerror}") from error
+
+
+def said_by_file(names: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """The settings that signoff.toml of this folder makes, less those that the environment does.
+
+    Raises:
+        OSError, tomllib.TOMLDecodeError: it cannot be read.
+    """
+    if not FILE.exists():
+        return ()
+    environ = {name.upper() for name in (os.environ if names is None else names)}
+    written = tomllib.loads(FILE.read_text("utf-8"))
+    return tuple(name for name in written if f"{_PREFIX}{name.upper()}" not in environ)
 
 
 def _name(place: tuple[int | str, ...]) -> str:

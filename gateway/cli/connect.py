@@ -44,12 +44,16 @@ def connect(
 ) -> None:
     """Connect a program, or be the server a host has started."""
     from gateway.cli.clients import PROGRAMS, lines
-    from gateway.cli.config import settings
+    from gateway.cli.config import FILE, said_by_file, settings
 
-    configured = settings()
+    started = name not in PROGRAMS and token is None and not sys.stdin.isatty()
+    configured = settings(file=not started)
+    if not started and (made := said_by_file()):
+        # Whoever wrote this folder may have written that: the address below is theirs.
+        show.note(f"{FILE.absolute()} sets {', '.join(made)}; the address is made with it.")
     if name in PROGRAMS:
         _program(configured, name, server, token=token, hold=hold)
-    elif token is not None or sys.stdin.isatty():
+    elif not started:
         for program, text in lines(url_of(configured), name, token or "TOKEN"):
             print(f"# {program}\n{text}\n")
         if token is None:
@@ -107,10 +111,11 @@ def _known(configured: Settings, server: str) -> None:
 
 def _grant(name: str, server: str, hold: int | None) -> tuple[Grant, str]:
     from gateway import grants
-    from gateway.cli.acting import operator
+    from gateway.cli.acting import administrating, operator
     from gateway.cli.record import Record, run
 
     async def work(record: Record) -> tuple[Grant, str]:
+        await administrating(record)
         by = await operator(record, None)
         return await record.database.journal.write(
             lambda tx: grants.create(
@@ -136,8 +141,15 @@ def _speak(configured: Settings, name: str, *, hold: int | None) -> None:
     from gateway.logs import configure_logging
 
     configure_logging(configured.log, level="warning")
+    token = os.environ.get(TOKEN, "").strip()
+    if token and not os.environ.get(URL, "").strip():
+        raise Stop(
+            Exit.USAGE,
+            f"{TOKEN} is set and {URL} is not. A token from the environment goes only to the "
+            f"gateway that the environment names: set {URL}, too.",
+        )
     url = url_of(configured)
-    token = os.environ.get(TOKEN, "").strip() or _own(configured, url, name, hold=hold)
+    token = token or _own(configured, url, name, hold=hold)
     asyncio.run(speak(Place(url=url, server=name, token=token).address, token))
 
 
@@ -151,9 +163,11 @@ def _own(configured: Settings, url: str, name: str, *, hold: int | None) -> str:
         return token
     _known(configured, name)
 
+    from gateway.cli.acting import administrating
     from gateway.cli.record import Record, run
 
     async def work(record: Record) -> str:
+        await administrating(record)
         servers = frozenset({"*" if name == EVERYTHING else name})
         return await local_token(record, place, servers=servers, hold=hold)
 

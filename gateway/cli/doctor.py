@@ -15,6 +15,9 @@ def doctor(
     servers: Annotated[
         bool, typer.Option("--servers/--no-servers", help="Start and ask every server.")
     ] = True,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Start servers that nobody has confirmed, too.")
+    ] = False,
     slack: Annotated[
         bool, typer.Option("--slack", help="Check Slack only, and post a test card.")
     ] = False,
@@ -31,7 +34,7 @@ def doctor(
     if slack:
         checks = examine_slack(configured, card=card)
     else:
-        checks = examine(configured, ask_servers=servers)
+        checks = examine(configured, ask_servers=servers, yes=yes)
     broken = any(check.state == "broken" for check in checks)
     if json:
         show.document(

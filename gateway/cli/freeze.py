@@ -55,13 +55,15 @@ def thaw(what: Annotated[What, typer.Argument()], name: Name = None, as_: As = N
 
 def _change(what: What, name: str | None, as_: str | None, *, on: bool) -> tuple[bool, str]:
     from gateway import freeze as switch
-    from gateway.cli.acting import operator
+    from gateway.cli.acting import administrating, operator
     from gateway.cli.record import run
 
     if (what is What.EVERYTHING) != (name is None):
         raise Stop(Exit.USAGE, "Write: grant ID, server NAME, or everything.")
 
     async def work(record: Record) -> tuple[bool, str]:
+        if not on:  # stopping needs nobody's leave
+            await administrating(record)
         by = await operator(record, as_)
         subject = await _subject(record, what, name or "", on=on)
         change = switch.freeze if on else switch.thaw

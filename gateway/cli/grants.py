@@ -29,12 +29,13 @@ def create(
 ) -> None:
     """Make a grant. Its token is shown once."""
     from gateway import grants
-    from gateway.cli.acting import operator
+    from gateway.cli.acting import administrating, operator
     from gateway.cli.record import Record, run
 
     lasts = Duration.parse(expires) if expires else None
 
     async def work(record: Record) -> tuple[grants.Grant, str]:
+        await administrating(record)
         by = await operator(record, None)
         return await record.database.journal.write(
             lambda tx: grants.create(
@@ -116,12 +117,13 @@ def hold(
 ) -> None:
     """Set how long held calls wait in place; what was learned of the client is forgotten."""
     from gateway import grants
-    from gateway.cli.acting import operator
+    from gateway.cli.acting import administrating, operator
     from gateway.cli.ids import grant_of
     from gateway.cli.record import Record, run
 
     async def work(record: Record) -> str:
         found = await grant_of(record, grant)
+        await administrating(record)
         by = await operator(record, None)
         await record.database.journal.write(
             lambda tx: grants.set_hold(tx, found.id, seconds, by=by)
@@ -136,12 +138,13 @@ def hold(
 def revoke(grant: Annotated[str, typer.Argument(help="Its id or label.")]) -> None:
     """End a grant. A running gateway stops accepting it within a second."""
     from gateway import grants
-    from gateway.cli.acting import operator
+    from gateway.cli.acting import administrating, operator
     from gateway.cli.ids import grant_of
     from gateway.cli.record import Record, run
 
     async def work(record: Record) -> tuple[str, bool]:
         found = await grant_of(record, grant)
+        await administrating(record)
         by = await operator(record, None)
         return found.id, await record.database.journal.write(
             lambda tx: grants.revoke(tx, found.id, by=by)

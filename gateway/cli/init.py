@@ -1,6 +1,7 @@
 """`signoff init`: from the servers file that is already there to a gateway that starts.
 
-Asks nothing and overwrites nothing. Entries are kept as written, secrets by reference as they were.
+Overwrites nothing, and starts nothing before it was shown and agreed to. Entries are kept as
+written, secrets by reference as they were.
 """
 
 from __future__ import annotations
@@ -32,13 +33,18 @@ def init(
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite; the old ones are kept.")
     ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask before the servers are started.")
+    ] = False,
 ) -> None:
     """Write servers.json and policy.json from the file you have."""
     import asyncio
 
     from gateway.cli import foreign
+    from gateway.cli.asking import chosen
     from gateway.cli.config import settings
-    from gateway.cli.listing import tools_of_all
+    from gateway.cli.confirming import wrote_policy, wrote_servers
+    from gateway.cli.listing import Unlisted, tools_of_all
     from gateway.servers import load_servers
 
     configured = settings()
@@ -49,14 +55,22 @@ def init(
     text = jsonlib.dumps({"mcpServers": found.entries}, indent=2, ensure_ascii=False) + "\n"
     workspace = str(configured.servers.absolute().parent)
     servers = load_servers(text.encode(), os.environ, workspace=workspace)
-    show.note(f"Read {path}: {len(found.entries)} servers. Asking them for their tools…")
-    listed = asyncio.run(tools_of_all(servers.servers, seconds=_SECONDS))
+    show.note(f"Read {path}: {len(found.entries)} servers.")
+    agreed = chosen(servers.servers, yes=yes)
+    wanted = {name: server for name, server in servers.servers.items() if name in agreed}
+    listed: dict[str, list[Definition] | Unlisted] = dict.fromkeys(
+        servers.servers, Unlisted("it was not started: nobody said yes")
+    )
+    listed |= asyncio.run(tools_of_all(wanted, seconds=_SECONDS))
     policy = _policy(found, listed)
     if not in_place or found.renamed or found.ours:
         kept = files.write(configured.servers, text, force=force or in_place, private=True)
         _told(configured.servers, kept)
     kept = files.write(configured.policy, as_text(policy), force=force)
     _told(configured.policy, kept)
+    wrote_policy(configured.policy)
+    if agreed:
+        wrote_servers()
     problems = {problem.server: problem.text for problem in servers.problems}
     _summary(found, listed, problems, servers.disabled)
     print("\nNext: look through policy.json, then start the gateway: signoff up")

@@ -22,6 +22,7 @@ from gateway.cli import (
     running,
     scan,
     serve,
+    servers,
     tools,
 )
 from gateway.cli.exits import Exit, Stop
@@ -56,6 +57,7 @@ app.command("effects")(review.effects)
 app.add_typer(history.app, name="history")
 app.add_typer(policy.app, name="policy")
 app.add_typer(tools.app, name="tools")
+app.add_typer(servers.app, name="server")
 app.add_typer(grants.app, name="grant")
 app.add_typer(people.app, name="reviewer")
 app.command("freeze")(freeze.freeze)

@@ -103,7 +103,7 @@ def list_(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = Fa
     async def work(record: Record) -> tuple[Reviewer, ...]:
         return await record.people.reviewers()
 
-    everyone = _run(work)
+    everyone = _run(work, looks=True)
     if json:
         items = [
             {"id": one.id, "role": one.role, "identities": list(one.identities)} for one in everyone
@@ -155,11 +155,18 @@ def token(
     show.note(f"Send it as `Authorization: Bearer …` to /api/v1. It ends in {expires}.")
 
 
-def _run(work: Callable[[Record], Awaitable[T]], *, create: bool = False) -> T:
+def _run(work: Callable[[Record], Awaitable[T]], *, create: bool = False, looks: bool = False) -> T:
+    """`looks`: it changes nothing."""
     from approvals.reviewers import ReviewerRefused
+    from gateway.cli.acting import administrating
     from gateway.cli.record import run
 
+    async def checked(record: Record) -> T:
+        if not looks:
+            await administrating(record)
+        return await work(record)
+
     try:
-        return run(work, create=create)
+        return run(checked, create=create)
     except ReviewerRefused as refused:
         raise Stop(Exit.NOT_FOUND, str(refused)) from refused

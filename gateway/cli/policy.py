@@ -219,6 +219,22 @@ def _semantics(path: Path, since: str, *, json: bool) -> None:
         trying.draw_semantics(found)
 
 
+@app.command()
+def confirm(
+    as_: Annotated[str | None, typer.Option("--as", help="Which administrator confirms.")] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask. Only together with --hash.")
+    ] = False,
+    hash_: Annotated[
+        str, typer.Option("--hash", help="The beginning (12 or more) of the file's sha256.")
+    ] = "",
+) -> None:
+    """Show how policy.json differs from the rules that were confirmed, and confirm it."""
+    from gateway.cli import confirming
+
+    confirming.confirm_policy(as_, yes=yes, wanted=hash_.lower())
+
+
 @app.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(help="A YAML policy of the Go proxy family.")],
@@ -240,6 +256,9 @@ def import_(
         return
     files.write(output, text, force=force)
     show.note(f"Wrote {output}. Next: signoff policy check {output}")
+    from gateway.cli.confirming import wrote_policy
+
+    wrote_policy(output)
 
 
 @app.command()

@@ -6,9 +6,9 @@ closes its stdin, and the record stays.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +20,7 @@ from gateway.cli.exits import Exit, Stop
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 
 if TYPE_CHECKING:
+    from gateway.reload import Policies
     from gateway.servers import Servers
     from gateway.settings import Settings
 
@@ -47,10 +48,12 @@ def run(
     from gateway.serve import Unstartable, configure_logging
 
     given = {"policy": policy, "port": port, "data": data, "hold": hold}
-    configured = settings(**{key: value for key, value in given.items() if value is not None})
+    configured = settings(
+        file=False, **{key: value for key, value in given.items() if value is not None}
+    )
     if "data" not in configured.model_fields_set:
         configured = configured.model_copy(update={"data": _folder(name, command, policy)})
-    configure_logging(configured.log, level="warning")
+    configure_logging(configured.log)
     try:
         uvloop.run(_run(configured, _only(name, command), name))
     except Unstartable as error:
@@ -59,10 +62,10 @@ def run(
 
 def _folder(name: str, command: list[str], policy: Path) -> Path:
     """The same for the same command under the same rules, wherever a host starts it."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    from gateway.settings import state_folder
+
     written = "\0".join([*command, str(policy.absolute())])
-    digest = hashlib.sha256(written.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    return Path(state) / "signoff" / f"{name}-{digest}"
+    return state_folder(name, written, os.environ)
 
 
 def _only(name: str, command: list[str]) -> Servers:
@@ -85,6 +88,7 @@ def _only(name: str, command: list[str]) -> Servers:
 
 async def _run(configured: Settings, servers: Servers, name: str) -> None:
     import asyncio
+    from functools import partial
 
     from gateway.cli.credential import local_token
     from gateway.cli.record import Record
@@ -100,10 +104,25 @@ async def _run(configured: Settings, servers: Servers, name: str) -> None:
         _say(f"page      {page}/")
         _say(f"sign in   {link}   (once, within 10 minutes)")
         _say(f"record    {gateway.settings.data.absolute()}")
+        tell = partial(_tell, gateway.policies, gateway.settings)
+        tell()
+        gateway.policies.listen(tell)
         talking = asyncio.create_task(speak(f"{url}/mcp/{name}", token))
         await asyncio.wait({talking, stopped}, return_when=asyncio.FIRST_COMPLETED)
         talking.cancel()
         await asyncio.gather(talking, return_exceptions=True)
+
+
+def _tell(policies: Policies, used: Settings) -> None:
+    """Say that the file of the rules waits to be confirmed, if it does, and the whole command."""
+    from gateway.cli import show
+
+    waiting = policies.waiting
+    if waiting is not None:
+        _say(f"waits     {policies.path.name} was changed: {show.line(waiting.text)}")
+        where = {"SIGNOFF_DATA": used.data, "SIGNOFF_POLICY": used.policy}
+        given = " ".join(f"{key}={shlex.quote(str(to.absolute()))}" for key, to in where.items())
+        _say(f"          not in force until you confirm: {given} signoff policy confirm")
 
 
 def _say(text: str) -> None:

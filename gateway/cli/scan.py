@@ -34,6 +34,9 @@ def scan(
     force: Annotated[bool, typer.Option("--force", help="Overwrite; the old one is kept.")] = False,
     attacks: Annotated[bool, typer.Option("--attacks", help="Show known attacks, too.")] = False,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait.")] = _LONGEST_WAIT,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask before a server of the file is started.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """A server's tools: class, risk and recommended rule of each."""
@@ -42,6 +45,8 @@ def scan(
     from gateway.cli.listing import Unlisted, tools_of
 
     server = _server(what or [], url, name)
+    if not url and "--" not in sys.argv:  # from the file, not typed here
+        _ask(server, yes=yes)
     if output is not None and output.exists() and not force:
         raise Stop(Exit.USAGE, f"{output} exists already; --force writes it anew.")
     try:
@@ -83,6 +88,21 @@ def _server(what: Sequence[str], url: str, name: str) -> Server:
     if len(what) > 1:
         raise Stop(Exit.USAGE, "To start a command, write -- before it: signoff scan -- COMMAND …")
     return _configured(what[0])
+
+
+def _ask(server: Server, *, yes: bool) -> None:
+    """Have somebody agree to what the file says, unless that was confirmed.
+
+    Raises:
+        Stop: nobody did.
+    """
+    from gateway.cli.asking import already_confirmed, chosen
+    from gateway.cli.config import settings
+
+    servers = {server.name: server}
+    sure = already_confirmed(settings(), servers)
+    if not chosen(servers, yes=yes, sure=sure):
+        raise Stop(Exit.DENIED, f"{server.name} was not started: nobody said yes.")
 
 
 def _configured(name: str) -> Server:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 import sys
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from gateway.cli.exits import Exit, Stop
 
 if TYPE_CHECKING:
+    from gateway.reload import Policies
     from gateway.settings import Settings
 
 _YOUNG_OBJECTS: Final = 5_000  # new objects between two looks at the youngest
@@ -26,7 +27,7 @@ def up(
     from gateway.cli.record import settings
     from gateway.serve import Unstartable, configure_logging
 
-    given = {"port": port, "host": host}
+    given: dict[str, Any] = {"port": port, "host": host}
     configured = settings(**{key: value for key, value in given.items() if value is not None})
     configure_logging(configured.log)
     try:
@@ -36,6 +37,11 @@ def up(
 
 
 async def _up(configured: Settings) -> None:
+    from functools import partial
+
+    from gateway.cli import show
+    from gateway.cli.config import FILE, said_by_file
+    from gateway.confirming import shown
     from gateway.serve import running
     from gateway.staff import FIRST
 
@@ -50,6 +56,19 @@ async def _up(configured: Settings) -> None:
             print(f"MCP       {url}/mcp/{name}")
         for problem in gateway.servers.problems:
             print(f"          ! {problem.server}: {problem.text}")
+        print(f"Record    {gateway.settings.data.absolute()}")
+        made = said_by_file()
+        if made:
+            print(f"Settings  {FILE.absolute()} sets {', '.join(made)}")
+        if gateway.is_first:
+            print(f"Confirmed {gateway.settings.policy}, at this first start of the record")
+            for server in gateway.servers.servers.values():
+                print(f"Confirmed server {server.name}: {show.line(shown(server))}")
+        for server in gateway.confirmations.waiting():
+            print(f"Waits     server {server.name}: {show.line(shown(server))}")
+            print(f"          not started until you confirm: signoff server confirm {server.name}")
+        tell_policy(gateway.policies)
+        gateway.policies.listen(partial(tell_policy, gateway.policies))
         if not await gateway.people.reviewers():
             link = await gateway.people.invite(FIRST.id, role=FIRST.role, url=page)
             print(f"Sign in   {link}   (once, within 10 minutes)")
@@ -60,6 +79,16 @@ async def _up(configured: Settings) -> None:
         sys.stdout.flush()
         _spare_collections()
         await stopped
+
+
+def tell_policy(policies: Policies) -> None:
+    """Say at this terminal that the file of the rules waits, if it does."""
+    from gateway.cli import show
+
+    waiting = policies.waiting
+    if waiting is not None:
+        print(f"Waits     {policies.path.name} was changed: {show.line(waiting.text)}")
+        print("          not in force until you confirm: signoff policy confirm", flush=True)
 
 
 def _spare_collections() -> None:

@@ -379,6 +379,7 @@ def _written(value: Any) -> str:
 async def _lines(record: Record) -> tuple[list[ToolLine], list[Pin]]:
     """The page's own lines: catalogue and policy joined by the desk; and all that changed."""
     from gateway.catalogue import Catalogue
+    from gateway.confirming import Confirmations, Unconfirmed, read_confirmed, starting_text
     from gateway.desk import Desk
     from gateway.freeze import Freezes
     from gateway.grants import Grants
@@ -390,8 +391,12 @@ async def _lines(record: Record) -> tuple[list[ToolLine], list[Pin]]:
     await catalogue.load()
     clock = record.database.clock
     path = record.settings.policy
+    servers = Servers(servers={})
     try:
-        policies = Policies(path, clock)
+        known = await read_confirmed(record.database, path)
+        policies = Policies(path, clock, confirmed=starting_text(known, path))
+    except Unconfirmed as error:
+        raise Stop(Exit.INVALID, str(error)) from error
     except PolicyInvalid as invalid:
         raise Stop(Exit.INVALID, f"{invalid}. See: signoff policy check") from invalid
     except OSError as error:
@@ -402,6 +407,7 @@ async def _lines(record: Record) -> tuple[list[ToolLine], list[Pin]]:
         freezes=Freezes(record.database),
         catalogue=catalogue,
         policies=policies,
-        servers=Servers(servers={}),
+        servers=servers,
+        confirmations=Confirmations(record.database, policies, servers, known),
     )
     return list(await desk.tools()), catalogue.quarantined()

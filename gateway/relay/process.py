@@ -19,6 +19,7 @@ from typing import IO, Any, cast
 
 from mcp.client.stdio import get_default_environment
 
+from gateway.relay.complaints import Complaints
 from gateway.relay.upstream import NotSent
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class Command:
     args: tuple[str, ...] = field(default=(), repr=False)
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     cwd: str | None = None
-    errlog: IO[Any] | None = None  # the server's stderr; None: the gateway's own
+    errlog: IO[Any] | None = None  # takes the server's stderr; None: our log, under its name
     tools_changed: Callable[[], None] | None = None  # told when the server says so, to whomever
 
 
@@ -70,6 +71,7 @@ class Process:
         self._on_message = on_message
         self._on_end = on_end
         self._lines = _Lines(line_limit)
+        self._complaints = Complaints(command.name, asyncio.get_running_loop().time)
         self._transport: asyncio.SubprocessTransport | None = None
         self._stdin: asyncio.WriteTransport | None = None
         self._end: End | None = None
@@ -136,7 +138,7 @@ class Process:
             *self._command.args,
             env={**get_default_environment(), **self._command.env},
             cwd=self._command.cwd,
-            stderr=self._command.errlog,
+            stderr=self._command.errlog or asyncio.subprocess.PIPE,
             start_new_session=True,  # its own process group: the whole tree can be signalled
         )
         self._transport = transport
@@ -189,6 +191,12 @@ class Process:
                 if self._garbage == 1:  # servers print; once is enough in the log
                     log.warning("stdio.not_json", extra={"server": self._command.name})
 
+    def complained(self, data: bytes) -> None:
+        self._complaints.feed(data)
+
+    def fell_silent(self) -> None:
+        self._complaints.end()
+
     def exited(self) -> None:
         self._exited.set()
         end = End("the server's process ended", crashed=True)
@@ -205,11 +213,15 @@ class _Protocol(asyncio.SubprocessProtocol):
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         if fd == 1:
             self._process.received(data)
+        else:
+            self._process.complained(data)
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         del exc
         if fd == 1:
             self._process.pipe_lost()
+        elif fd == 2:  # noqa: PLR2004 - stderr
+            self._process.fell_silent()
 
     def process_exited(self) -> None:
         self._process.exited()

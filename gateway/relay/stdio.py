@@ -62,7 +62,7 @@ class StdioUpstream:
         errlog: IO[Any] | None = None,
         tools_changed: Callable[[], None] | None = None,
     ) -> None:
-        """`errlog` takes the server's stderr (needs a file number); None: our own stderr.
+        """`errlog` takes the server's stderr (needs a file number); None: our log, labelled.
         `tools_changed` is called when the server says that they did, whoever listens or not.
         """
         self.name = name

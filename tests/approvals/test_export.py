@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 import subprocess
 import sys
@@ -200,3 +201,23 @@ def test_spreadsheets_see_no_formula(record: Record, tmp_path: Path) -> None:
     assert [row["reason"] for row in rows] == [*(f"'{text}" for text in risky), "fine", ""]
     assert [row["data"] for row in rows] == [""] * 9 + ["'"]
     assert proof(tmp_path / "out")[0] == 0
+
+
+def test_an_export_is_its_owners_alone_whatever_the_umask_and_what_was_there(
+    record: Record, tmp_path: Path
+) -> None:
+    told(record)
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / "history.jsonl").touch(0o666)
+    (there / "history.jsonl").chmod(0o666)
+    before = os.umask(0)
+    try:
+        exported(record, tmp_path / "new")
+        exported(record, there)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+    for folder in (tmp_path / "new", there):
+        modes = {one.name: one.stat().st_mode & 0o777 for one in folder.iterdir()}
+        assert set(modes.values()) == {0o600}, modes

@@ -46,9 +46,14 @@ class Folder:
     path: Path
     grant: str = "grt_7d1f0a22c3b94e58"
     calls: dict[str, str] = field(default_factory=dict)
+    outside: Path | None = None  # where the record lies, if not in the folder
+
+    @property
+    def data(self) -> Path:
+        return self.outside or self.path / ".signoff"
 
     def open(self) -> Database:
-        data = self.path / ".signoff"
+        data = self.data
         data.mkdir(mode=0o700, exist_ok=True)
         keys = Keys.open(data / "signoff.key")
         return Database.open(f"sqlite:///{data / 'signoff.db'}", key=keys, clock=SystemClock())

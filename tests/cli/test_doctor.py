@@ -29,14 +29,19 @@ def _examined(signoff: Command, *argv: str, **environ: str) -> tuple[int, dict[s
     return done.code, {check["name"]: check for check in shown["checks"]}, shown["settings"]
 
 
-def test_a_healthy_installation_is_exit_0(signoff: Command, folder: Folder) -> None:
+def test_a_healthy_installation_is_exit_0(
+    signoff: Command, folder: Folder, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder.outside = tmp_path_factory.mktemp("record")
+    folder.outside.chmod(0o700)
     folder.people(alice="admin")
     folder.granted()
     folder.policy()
     entry = {"command": sys.executable, "args": [str(HERE / "server.py")]}
     (folder.path / "servers.json").write_text(json.dumps({"mcpServers": {"crm": entry}}))
-    code, checks, _ = _examined(signoff)
-    assert {check["state"] for check in checks.values()} == {"ok"}, checks
+    code, checks, _ = _examined(signoff, "--yes", SIGNOFF_DATA=str(folder.outside))
+    unwell = [check for check in checks.values() if check["state"] != "ok"]
+    assert not unwell
     assert code == 0
     assert checks["server"]["found"] == "crm: 3 tools"
 
@@ -83,7 +88,7 @@ def test_each_fault_is_told_with_what_to_do(signoff: Command, folder: Folder) ->
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        code, checks, _ = _examined(signoff, SIGNOFF_PORT=port)
+        code, checks, _ = _examined(signoff, "--yes", SIGNOFF_PORT=port)
     assert code == 3
     assert checks["policy"]["do"] == "signoff policy check"
     assert checks["server"]["state"] == "broken"

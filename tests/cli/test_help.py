@@ -74,7 +74,7 @@ def test_without_a_record_is_exit_7_and_nothing_is_made(
 ) -> None:
     done = signoff(*argv)
     assert done.code == 7
-    assert done.err.startswith("There is no record in .signoff.")
+    assert done.err.startswith(f"There is no record in {tmp_path}/.local/state/signoff/")
     assert not (tmp_path / ".signoff").exists()
 
 

@@ -31,7 +31,7 @@ def test_scan_by_name_writes_a_policy_that_denies_by_default(
     signoff: Command, tmp_path: Path
 ) -> None:
     (tmp_path / "servers.json").write_text(json.dumps({"mcpServers": {"crm": ENTRY}}))
-    done = signoff("scan", "crm", "--attacks", "-o", "policy.json")
+    done = signoff("scan", "crm", "--attacks", "-o", "policy.json", "--yes")
     assert done.code == 0, done.err
     assert "stopped by" in done.out
     policy = load((tmp_path / "policy.json").read_bytes())
@@ -41,7 +41,7 @@ def test_scan_by_name_writes_a_policy_that_denies_by_default(
         "create_customer",
         "delete_customer",
     }
-    again = signoff("scan", "crm", "-o", "policy.json")
+    again = signoff("scan", "crm", "-o", "policy.json", "--yes")
     assert (again.code, "--force" in again.err) == (2, True)
 
 
@@ -91,7 +91,7 @@ def test_init_reads_a_file_as_it_is_and_leaves_two_that_start(
     (tmp_path / ".vscode").mkdir()
     text = "// a comment\n" + json.dumps({"servers": entries, "inputs": []})
     (tmp_path / ".vscode" / "mcp.json").write_text(text)
-    done = signoff("init")
+    done = signoff("init", "--yes")
     assert done.code == 0, done.err
     written = json.loads((tmp_path / "servers.json").read_text())["mcpServers"]
     assert written["crm"] == entries["crm"]

@@ -13,7 +13,7 @@ import pytest
 
 from tests.end_to_end.conftest import Scene
 from tests.end_to_end.desk import at_work
-from tests.harness import Site, eventually, witness
+from tests.harness import DEPLOYED, Site, eventually, witness
 from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.xdist_group("rules")
@@ -25,7 +25,7 @@ HELD: dict[str, Any] = {"tools": {"held": {"require_approval": True}, "free": {}
 def ground(tmp_path: Path) -> Iterator[Scene]:
     """A gateway of this test's own."""
     with witness(tmp_path) as server:
-        site = Site(tmp_path, {"SIGNOFF_HOLD": "180", "SIGNOFF_PROGRESS": "0.5"})
+        site = Site(tmp_path, {**DEPLOYED, "SIGNOFF_HOLD": "180", "SIGNOFF_PROGRESS": "0.5"})
         site.policy(**HELD)
         site.servers(witness={"url": server.url})
         with at_work(site) as desk:

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from approvals.reviewers import People
-from tests.harness import Site, eventually
+from tests.harness import DEPLOYED, Site, eventually
 from tests.patience import PATIENCE
 from tests.web.pagekey import PageKey, sign_in
 
@@ -31,7 +31,7 @@ def queue(site: Site, name: str) -> str:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    made = Site(tmp_path)
+    made = Site(tmp_path, DEPLOYED)
     made.servers()
     return made
 

@@ -16,7 +16,7 @@ import httpx2
 import pytest
 
 from tests.end_to_end.desk import Desk, at_work
-from tests.harness import Site, eventually, free_port, witness
+from tests.harness import DEPLOYED, Site, eventually, free_port, witness
 from tests.hostile.faulty import TOOLS, Faulty, faulty_server
 from tests.patience import PATIENCE
 
@@ -79,7 +79,7 @@ class Ground:
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     folder = tmp_path_factory.mktemp("faulty")
     with witness(folder) as good, faulty_server() as faulty:
-        site = Site(folder, {"SIGNOFF_HOLD": "0", "SIGNOFF_SERVER_TIMEOUT": "3"})
+        site = Site(folder, {**DEPLOYED, "SIGNOFF_HOLD": "0", "SIGNOFF_SERVER_TIMEOUT": "3"})
         held = {"conditions": [{"path": "args.key", "op": "eq", "value": "held"}]}
         site.policy(tools={**{tool: {"approve_if": [held]} for tool in TOOLS}, "free": {}})
         site.servers(

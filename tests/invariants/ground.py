@@ -21,7 +21,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from approvals.history import Intact, verify
-from tests.harness import ROOT, Site, Witness, end, eventually, free_port, witness
+from tests.harness import DEPLOYED, ROOT, Site, Witness, end, eventually, free_port, witness
 from tests.patience import PATIENCE
 
 DOWN = (ConnectionError, TimeoutError, http.client.HTTPException, OSError)
@@ -213,7 +213,7 @@ def ground(
 ) -> Iterator[Ground]:
     """A record, a policy and a witness; no gateway yet."""
     usual = {"SIGNOFF_LIST_REFRESH": "3600", "SIGNOFF_HOLD": "0", "SIGNOFF_LEASE_SECONDS": "3"}
-    site = Site(folder / "site", environ=usual | environ)
+    site = Site(folder / "site", environ=DEPLOYED | usual | environ)
     site.folder.mkdir()
     site.policy(tools=tools)
     with witness(folder) as remembering:

@@ -463,3 +463,26 @@ def test_a_gateway_nobody_could_approve_on_from_slack_does_not_start(apart: Town
     assert "signoff reviewer add YOUR-NAME --slack" in done.stderr
     named = site.run("reviewer", "identify", "carol", "--slack", "U3")
     assert named.stdout == "carol is also slack:T1/U3\n"
+
+
+def test_rules_that_wait_are_told_in_the_channel_and_their_words_do_nothing(apart: Town) -> None:
+    site = apart.made()
+    site.start()
+    try:
+        evil = "<!channel> <https://evil.example|Look>"
+        site.policy(
+            reviewers=GROUPS,
+            tools={**TOOLS, "free": {"deny_if": [{"conditions": [], "on_deny": evil}]}},
+        )
+
+        def told() -> Message | None:
+            words = "waits to be confirmed"
+            return next((one for one in apart.slack.shown("C1") if words in one.text), None)
+
+        message = eventually(told)
+        assert "<!channel>" not in message.text
+        said, link = message.blocks
+        assert said["text"]["type"] == "plain_text"
+        assert link["text"]["text"] == f"<{site.url}/policy/confirm|Look and confirm>"
+    finally:
+        site.stop()

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conformance.stage import jobs
 from tests.end_to_end.desk import Desk, Row, at_work
-from tests.harness import Site, eventually
+from tests.harness import DEPLOYED, Site, eventually
 from tests.jobs import TOOLS
 from tests.tasks.agent import Agent
 
@@ -67,7 +67,10 @@ class Scene:
 @contextmanager
 def scene_in(folder: Path, **environ: str) -> Iterator[Scene]:
     with jobs(folder / "jobs.jsonl") as url:
-        site = Site(folder, {"SIGNOFF_HOLD": str(HOLD), "SIGNOFF_PROGRESS": "0.5", **environ})
+        site = Site(
+            folder,
+            {**DEPLOYED, "SIGNOFF_HOLD": str(HOLD), "SIGNOFF_PROGRESS": "0.5", **environ},
+        )
         site.policy(**policy())
         site.servers(jobs={"url": url})
         with at_work(site) as desk:

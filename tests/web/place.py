@@ -11,6 +11,7 @@ from typing import Any
 from approvals.model import Event
 from approvals.store import Transaction
 from gateway.catalogue import Catalogue
+from gateway.confirming import Confirmations
 from gateway.desk import Desk
 from gateway.freeze import Freezes
 from gateway.grants import Grants
@@ -133,14 +134,17 @@ async def open_place(scene: Scene, folder: Path, rules: str = RULES) -> Place:
         lease_seconds=30,
         process="gw_test",
     )
-    servers = {name: {"url": f"https://{name}.example/mcp"} for name in DEFINITIONS}
+    entries = {name: {"url": f"https://{name}.example/mcp"} for name in DEFINITIONS}
+    servers = load_servers(json.dumps({"mcpServers": entries}).encode(), {}, workspace="/")
+    confirmations = Confirmations(scene.database, policies, servers, None)
     desk = Desk(
         database=scene.database,
         grants=Grants(scene.database, scene.clock),
         freezes=freezes,
         catalogue=catalogue,
         policies=policies,
-        servers=load_servers(json.dumps({"mcpServers": servers}).encode(), {}, workspace="/"),
+        servers=servers,
+        confirmations=confirmations,
     )
     rulebook = Rulebook(
         database=scene.database,
@@ -148,6 +152,7 @@ async def open_place(scene: Scene, folder: Path, rules: str = RULES) -> Place:
         catalogue=catalogue,
         trusted=frozenset(),
         changed=guard.policy_changed,
+        confirmations=confirmations,
     )
     return Place(scene, file, policies, catalogue, rulebook, desk, guard, freezes)
 

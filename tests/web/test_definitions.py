@@ -9,6 +9,7 @@ import httpx2
 
 from approvals.model import Reviewer
 from gateway.catalogue import Catalogue
+from gateway.confirming import Confirmations
 from gateway.desk import Desk
 from gateway.freeze import Freezes
 from gateway.grants import Grants
@@ -120,13 +121,15 @@ async def test_the_gateways_desk_compares_and_pins(scene: Scene, tmp_path: Path)
     later = {**first, "description": "Pays twice", "annotations": {"readOnlyHint": True}}
     for definition in (first, later):
         await catalogue.observe("bank", [definition], complete=True)
+    policies, servers = Policies(file, scene.clock), Servers(servers={})
     desk = Desk(
         database=scene.database,
         grants=Grants(scene.database, scene.clock),
         freezes=Freezes(scene.database),
         catalogue=catalogue,
-        policies=Policies(file, scene.clock),
-        servers=Servers(servers={}),
+        policies=policies,
+        servers=servers,
+        confirmations=Confirmations(scene.database, policies, servers, None),
     )
     alice = Reviewer(id="alice", role="approver")
     changes = await desk.changes("bank", "pay")

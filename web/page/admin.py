@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from gateway.risk.assessment import Category
 from web.deps import Desk
 from web.office import Office
-from web.page import definition, policy
+from web.page import confirm, definition, policy
 from web.page.figures import insights, last_calls, use_of_tools
 from web.page.frame import Notice
 from web.page.tooltable import grouped
@@ -97,6 +97,7 @@ def router(office: Office) -> APIRouter:
     if deps.desk is not None:
         _add_desk(routes, office, deps.desk)
         definition.add(routes, office, deps.desk)
+        confirm.add_servers(routes, office, deps.desk)
     return routes
 
 

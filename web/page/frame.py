@@ -22,6 +22,8 @@ class Banner:
 
     text: str
     bad: bool = False
+    path: str = ""  # where something can be done about it, and what the link there says
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from fastapi.responses import RedirectResponse, Response
 from gateway.policy.drafting import pointer_to
 from web.deps import Draft, Rulebook, Saved, ToolLine, Tried
 from web.office import Office
+from web.page import confirm
 from web.page.filled import choice_of
 from web.page.frame import Notice
 from web.page.rules import KINDS, PATHS, WINDOW_NAMES, builder
@@ -31,6 +32,8 @@ _SAID = {
     "invalid": "Nothing was saved: it has errors.",
     "changed": "Nothing was saved: somebody changed the file meanwhile. This is your change on top "
     "of the file as it is now. Look at it again, then save.",
+    "waiting": "Nothing was saved: somebody changed the file, and that waits to be confirmed. Look "
+    "at it first: saving on top would confirm it with yours.",
     "unwritable": "Nothing was saved: the gateway may not write this file. Copy the text and put "
     "it there yourself.",
 }
@@ -68,6 +71,7 @@ def add(routes: APIRouter, office: Office) -> None:
     if office.deps.rulebook is not None:
         _add_tool(routes, office, office.deps.rulebook)
         _add_text(routes, office, office.deps.rulebook)
+        confirm.add_policy(routes, office, office.deps.rulebook)
 
 
 def _add_tool(routes: APIRouter, office: Office, book: Rulebook) -> None:

@@ -1,0 +1,250 @@
+"""Confirming what stands in policy.json and servers.json, at a terminal.
+
+Nobody confirms unseen: the difference is printed first, and a script has to name the digest of the
+text it means. A running gateway notices within a second.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.cli import files, show
+from gateway.cli.exits import Exit, Stop
+
+if TYPE_CHECKING:
+    from gateway.cli.record import Record
+    from gateway.confirming import By
+    from gateway.policy.rules import Policy
+    from gateway.servers import Server, Servers
+
+_HASH = re.compile(r"[0-9a-f]{12,64}").fullmatch
+_CONTEXT = 3  # lines around a change
+
+
+def confirm_policy(as_: str | None, *, yes: bool, wanted: str) -> None:
+    """`signoff policy confirm`.
+
+    Raises:
+        Stop: there is nothing to confirm, or nobody did.
+    """
+    from gateway.cli.acting import administrator
+    from gateway.cli.policy import load
+    from gateway.cli.record import run, settings
+    from gateway.confirming import confirm_policy as put
+
+    _can_ask(yes=yes, wanted=wanted)
+    path = settings().policy
+    new = files.read(path)
+    policy = load(path)
+
+    async def look(record: Record) -> tuple[By, bytes | None]:
+        return await administrator(record, as_), await _confirmed_policy(record)
+
+    who, old = run(look)
+    if old == new:
+        show.note(f"{path} is what was confirmed: nothing to do.")
+        return
+    _draw_policy(old, new, policy)
+    digest = hashlib.sha256(new).hexdigest()
+    print(f"sha256       {digest}")
+    if wanted and not digest.startswith(wanted):
+        raise Stop(Exit.DENIED, "Not confirmed: --hash names another text.")
+    if not yes and not show.asked("Confirm these rules?"):
+        raise Stop(Exit.DENIED, "Not confirmed. The rules that were confirmed stay in force.")
+
+    async def write(record: Record) -> None:
+        await record.database.journal.write(partial(put, old=old, new=new, by=who))
+
+    run(write)
+    print(f"{path} is confirmed.")
+
+
+def confirm_servers(names: list[str], as_: str | None, *, yes: bool, wanted: str) -> None:
+    """`signoff server confirm`.
+
+    Raises:
+        Stop: there is nothing to confirm, or nobody did.
+    """
+    from gateway.cli.acting import administrator
+    from gateway.cli.record import run
+    from gateway.confirming import confirm_server, digest, shown
+
+    _can_ask(yes=yes, wanted=wanted)
+    if wanted and len(names) != 1:
+        raise Stop(Exit.USAGE, "--hash goes with the name of one server.")
+    servers = _named(names)
+
+    async def look(record: Record) -> tuple[By, list[Server]]:
+        waiting = await unconfirmed(record, servers)
+        chosen = [one for one in waiting if not names or one.name in names]
+        return await administrator(record, as_), chosen
+
+    who, chosen = run(look)
+    if not chosen:
+        show.note("Nothing to confirm: they are what was confirmed.")
+        return
+    for server in chosen:
+        print(f"{server.name}: {show.line(shown(server))}")
+        print(f"sha256       {digest(server)}")
+    if wanted and not digest(chosen[0]).startswith(wanted):
+        raise Stop(Exit.DENIED, "Not confirmed: --hash names another command or URL.")
+    question = "Let it be started or reached like this?"
+    if not yes and not show.asked(
+        question if len(chosen) == 1 else question.replace("it", "them all", 1)
+    ):
+        raise Stop(Exit.DENIED, "Not confirmed. Nothing of it is started.")
+
+    async def write(record: Record) -> None:
+        for server in chosen:
+            await record.database.journal.write(partial(confirm_server, server=server, by=who))
+
+    run(write)
+    print(f"Confirmed: {', '.join(server.name for server in chosen)}")
+
+
+def _named(names: list[str]) -> Servers:
+    """servers.json, which has a server of each of these names.
+
+    Raises:
+        Stop: it has not.
+    """
+    servers = configured()
+    unknown = next((name for name in names if name not in servers.servers), None)
+    if unknown is not None:
+        known = ", ".join(servers.servers) or "none"
+        raise Stop(
+            Exit.NOT_FOUND, f"There is no server {show.line(unknown)} to confirm; known: {known}."
+        )
+    return servers
+
+
+def configured() -> Servers:
+    """servers.json as the settings name it.
+
+    Raises:
+        Stop: it cannot be read.
+    """
+    import os
+
+    from gateway.cli.record import settings
+    from gateway.servers import load_servers
+
+    path = settings().servers
+    workspace = str(path.absolute().parent)
+    return load_servers(files.read(path), os.environ, workspace=workspace)
+
+
+async def unconfirmed(record: Record, servers: Servers) -> list[Server]:
+    """The servers whose command or URL nobody has confirmed as it stands."""
+    from approvals import confirmed
+    from gateway.confirming import digest
+
+    known = await record.database.read(partial(confirmed.confirmed, keys=record.database.keys))
+
+    def waits(server: Server) -> bool:
+        there = known.get(confirmed.server_key(server.name))
+        return there is None or there.hash != digest(server)
+
+    return [server for server in servers.servers.values() if waits(server)]
+
+
+def wrote_policy(path: Path) -> None:
+    """A command has just written this file. Where it is the rules of a record, that confirms them;
+    elsewhere, and where commands do not decide, nothing happens.
+    """
+    from gateway.cli.acting import administrator
+    from gateway.cli.record import exists, run, settings
+    from gateway.confirming import confirm_policy as put
+    from gateway.policy.document import PolicyInvalid, load
+
+    where = settings()
+    if not exists(where) or path.resolve() != where.policy.resolve():
+        return
+    new = files.read(path)
+    try:
+        load(new)
+    except PolicyInvalid:
+        return  # the gateway says what is wrong with it
+
+    async def work(record: Record) -> None:
+        old = await _confirmed_policy(record)
+        if old is None:
+            return  # the first start will
+        who = await administrator(record, None)
+        await record.database.journal.write(partial(put, old=old, new=new, by=who))
+
+    try:
+        run(work)
+    except Stop as stop:
+        show.note(f"The new rules wait to be confirmed: {stop.text}")
+
+
+def wrote_servers() -> None:
+    """A command has just written servers.json from what it showed: that confirms its entries."""
+    from gateway.cli.acting import administrator
+    from gateway.cli.record import exists, run, settings
+    from gateway.confirming import confirm_server
+
+    if not exists(settings()):
+        return
+    servers = configured()
+
+    async def work(record: Record) -> None:
+        if await _confirmed_policy(record) is None:
+            return  # the first start will
+        who = await administrator(record, None)
+        for server in await unconfirmed(record, servers):
+            await record.database.journal.write(partial(confirm_server, server=server, by=who))
+
+    try:
+        run(work)
+    except Stop as stop:
+        show.note(f"The new servers wait to be confirmed: {stop.text}")
+
+
+async def _confirmed_policy(record: Record) -> bytes | None:
+    from approvals import confirmed
+
+    known = await record.database.read(partial(confirmed.confirmed, keys=record.database.keys))
+    there = known.get(confirmed.POLICY)
+    return None if there is None else there.text.encode()
+
+
+def _can_ask(*, yes: bool, wanted: str) -> None:
+    if wanted and not _HASH(wanted):
+        raise Stop(Exit.USAGE, "--hash takes 12 to 64 hexadecimal digits of the sha256.")
+    if yes and not wanted:
+        raise Stop(Exit.USAGE, "--yes goes only with --hash: what nobody saw is not confirmed.")
+    if not yes and not show.interactive():
+        raise Stop(Exit.USAGE, "Nobody can be asked here: write --yes --hash DIGEST.")
+
+
+def _draw_policy(old: bytes | None, new: bytes, policy: Policy) -> None:
+    """Print what is enforced otherwise, and the lines that differ."""
+    from gateway.policy.closing import openings
+    from gateway.policy.diff import diff
+    from gateway.policy.document import load
+
+    if old is None:
+        print("Nothing was confirmed here yet.")
+        print(show.block(new.decode()))
+        return
+    before = load(old)
+    for change in diff(before, policy):
+        print(show.line(str(change)))
+    places = openings(before, policy)
+    if places:
+        print(f"It may open: {', '.join(show.line(place) for place in places)}")
+    else:
+        print("It opens nothing: it is in force as long as it stands in the file.")
+    lines = difflib.unified_diff(
+        old.decode().splitlines(), new.decode().splitlines(), lineterm="", n=_CONTEXT
+    )
+    for number, line in enumerate(lines):
+        if number > 1:  # two lines of names come first
+            print(f"  {line[0]} {show.line(line[1:])}")

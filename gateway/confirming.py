@@ -1,0 +1,322 @@
+"""What an administrator confirmed of policy.json and servers.json, and what waits to be confirmed.
+
+Both files lie where agents may write. The record keeps what was confirmed (`approvals.confirmed`);
+a gateway starts on that and not on the files, and each looks once a second whether another process
+has confirmed something. The first start of a record confirms what it finds: the operator has just
+typed it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import structlog
+from sqlalchemy import Connection
+
+from approvals import confirmed
+from approvals.digest import canonical, sha256
+from approvals.model import Event, Reviewer
+from approvals.store import Database, Transaction
+from gateway.policy import diff
+from gateway.policy.document import PolicyInvalid, load
+from gateway.policy.rules import Policy
+from gateway.reload import Policies
+from gateway.servers import CommandServer, Server, Servers
+
+log = structlog.get_logger()
+
+Outcome = Literal["confirmed", "changed", "nothing"]
+"""As `web.deps.Outcome`."""
+
+_CHANGES: Final = 100  # sentences a row of the history keeps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class By:
+    """Who confirms, and how that was proven."""
+
+    kind: Literal["reviewer", "operator"]
+    id: str
+    verified: str = ""
+    via: str
+
+    @classmethod
+    def reviewer(cls, one: Reviewer, via: str) -> By:
+        return cls(kind="reviewer", id=one.id, verified=one.verified, via=via)
+
+
+FIRST: Final = By(kind="operator", id="first start", via="gateway")
+
+
+def confirm_policy(tx: Transaction, old: bytes | None, new: bytes, by: By) -> None:
+    """Put a usable text of policy.json on record as confirmed."""
+    confirmed.confirm(tx, confirmed.POLICY, new.decode(), event=_policy_event(old, new, by))
+
+
+def confirm_server(tx: Transaction, server: Server, by: By) -> None:
+    """Put on record what starts or reaches this server."""
+    event = Event(
+        event=confirmed.SERVER_EVENT,
+        actor_kind=by.kind,
+        actor=by.id,
+        verified=by.verified,
+        via=by.via,
+        server=server.name,
+    )
+    confirmed.confirm(tx, confirmed.server_key(server.name), server.stated, event=event)
+
+
+def shown(server: Server) -> str:
+    """What is confirmed of a server, in one line for people: values of variables stay out, for they
+    may be secrets.
+    """
+    if isinstance(server, CommandServer):
+        names = sorted(server.env)
+        what = " ".join(_quoted(part) for part in server.written)
+        where = f" in {server.cwd}" if server.cwd else ""
+        return f"{what}{where}" + (f" (with {', '.join(names)})" if names else "")
+    names = sorted(server.headers)
+    return server.written + (f" (with {', '.join(names)})" if names else "")
+
+
+def digest(server: Server) -> str:
+    """What names a server's command or URL as it stands in the file."""
+    return confirmed.hash_of(server.stated)
+
+
+class Unconfirmed(Exception):
+    """What the record says was confirmed is not there any more; the text says what to do."""
+
+
+async def read_confirmed(
+    database: Database, policy: Path
+) -> Mapping[str, confirmed.Confirmed] | None:
+    """What counts in this record; None: nothing was ever confirmed, this is its first start.
+
+    Raises:
+        Unconfirmed: the text of the rules is gone from the record, and the file is another one.
+    """
+
+    def read(
+        connection: Connection,
+    ) -> tuple[Mapping[str, confirmed.Confirmed], Mapping[str, str]]:
+        return confirmed.confirmed(connection, database.keys), confirmed.told(
+            connection, database.keys
+        )
+
+    known, told = await database.read(read)
+    if confirmed.POLICY not in told:
+        return None
+    if confirmed.POLICY in known:
+        return known
+    # Somebody took the text away. The file will do if it is the one that was confirmed.
+    text = await asyncio.to_thread(_content, policy)
+    if sha256(text) != told.get(confirmed.POLICY):
+        raise Unconfirmed(
+            "The rules that were confirmed are gone from the record, and "
+            f"{policy} is another text. Look through it, then: signoff policy confirm"
+        )
+    return {**known, confirmed.POLICY: confirmed.Confirmed(text.decode(), sha256(text), 0)}
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def starting_text(known: Mapping[str, confirmed.Confirmed] | None, policy: Path) -> bytes:
+    """The text a start goes by: what was confirmed, on a first start the file.
+
+    Raises:
+        OSError: it is the file, which cannot be read.
+    """
+    return policy.read_bytes() if known is None else known[confirmed.POLICY].text.encode()
+
+
+async def confirm_first(
+    database: Database, policies: Policies, servers: Servers
+) -> Mapping[str, confirmed.Confirmed] | None:
+    """The first start of a record: the operator has just typed what it finds. What counts now."""
+    text = policies.confirmed_text or b""
+
+    def write(tx: Transaction) -> None:
+        if confirmed.POLICY in confirmed.told(tx.connection, tx.keys):
+            return  # another gateway of this record was faster
+        confirm_policy(tx, None, text, FIRST)
+        for server in servers.servers.values():
+            confirm_server(tx, server, FIRST)
+
+    await database.journal.write(write)
+    return await read_confirmed(database, policies.path)
+
+
+async def note_commands(database: Database, *, decide: bool) -> None:
+    """Keep on record whether the command line decides here: whoever can change the environment of a
+    command must not find a way round it.
+    """
+    known = await database.read(partial(confirmed.confirmed, keys=database.keys))
+    wanted, there = str(decide).lower(), known.get(confirmed.COMMANDS)
+    if (there.text if there is not None else "true") == wanted:
+        return
+    event = Event(
+        event=confirmed.COMMANDS_EVENT,
+        actor_kind=FIRST.kind,
+        actor="start",
+        via=FIRST.via,
+        reason="The command line decides." if decide else "The command line does not decide.",
+    )
+    await database.journal.write(
+        lambda tx: confirmed.confirm(tx, confirmed.COMMANDS, wanted, event=event)
+    )
+
+
+class Confirmations:
+    """What counts here, as of at most a second ago; what was confirmed here, at once."""
+
+    def __init__(
+        self,
+        database: Database,
+        policies: Policies,
+        servers: Servers,
+        known: Mapping[str, confirmed.Confirmed] | None,
+        *,
+        typed: bool = False,
+    ) -> None:
+        """Args:
+        database: the record.
+        policies: the policy in force, which is given what is confirmed.
+        servers: as the file has them.
+        known: as read from the record; None: the files are taken as they are.
+        typed: the servers come from the command line and not from a file: each may be started.
+        """
+        self._database = database
+        self._servers = servers
+        self._typed = typed
+        self._policies = policies
+        self._trusting = known is None
+        self._stamps: Mapping[str, int] = {}
+        self._open: frozenset[str] = frozenset(servers.servers)
+        self._applied = ""
+        if known is not None:
+            self._note(known)
+            policy = known.get(confirmed.POLICY)
+            self._applied = policy.hash if policy is not None else ""
+
+    def allows(self, server: str) -> bool:
+        """Whether this server may be started or reached."""
+        return server in self._open
+
+    def waiting(self) -> tuple[Server, ...]:
+        """The servers that wait to be confirmed, in the file's order."""
+        return tuple(one for name, one in self._servers.servers.items() if not self.allows(name))
+
+    async def look(self) -> bool:
+        """Take over what another process has confirmed. True: another policy is in force."""
+        if self._trusting:
+            return False
+        stamps = await self._database.read(confirmed.stamps)
+        if stamps == self._stamps:
+            return False
+        self._stamps = stamps
+        known = await self._database.read(partial(confirmed.confirmed, keys=self._database.keys))
+        self._note(known)
+        policy = known.get(confirmed.POLICY)
+        if policy is None or policy.hash == self._applied:
+            return False
+        return self.took(policy.text.encode())
+
+    async def save(self, tell: Callable[[Transaction], object], new: bytes, by: By) -> None:
+        """Put on record what `tell` says and, in the same transaction, the new text as confirmed.
+        It is in force when the file says it too, and `took` is called.
+        """
+        old = self._policies.confirmed_text
+
+        def write(tx: Transaction) -> None:
+            tell(tx)
+            if not self._trusting:
+                confirm_policy(tx, old, new, by)
+
+        await self._database.journal.write(write)
+
+    def took(self, new: bytes) -> bool:
+        """The confirmed text is in the file now. True: another policy is in force."""
+        self._applied = confirmed.hash_of(new.decode())
+        try:
+            return self._policies.confirm(new)
+        except PolicyInvalid:
+            log.exception("policy.confirmed_unusable")  # of a newer gateway: ours stays in force
+            return False
+
+    async def confirm_policy(self, revision: str, by: By) -> Outcome:
+        """Confirm the file, if it is still the one that was shown."""
+        policies = self._policies
+        policies.reload()
+        found = policies.unconfirmed
+        if found is None:
+            return "nothing"
+        if confirmed.hash_of(found.decode()) != revision:
+            return "changed"
+        old = policies.confirmed_text
+        await self._database.journal.write(partial(confirm_policy, old=old, new=found, by=by))
+        self.took(found)
+        return "confirmed"
+
+    async def confirm_server(self, name: str, revision: str, by: By) -> Outcome:
+        """Confirm a server's command or URL, if it is still the one that was shown."""
+        server = self._servers.servers.get(name)
+        if server is None or self.allows(name):
+            return "nothing"
+        if digest(server) != revision:
+            return "changed"
+        await self._database.journal.write(partial(confirm_server, server=server, by=by))
+        self._open |= {name}
+        return "confirmed"
+
+    def _note(self, known: Mapping[str, confirmed.Confirmed]) -> None:
+        if self._typed:
+            return
+        self._open = frozenset(
+            name
+            for name, server in self._servers.servers.items()
+            if (one := known.get(confirmed.server_key(name))) is not None
+            and one.hash == digest(server)
+        )
+
+
+def _policy_event(old: bytes | None, new: bytes, by: By) -> Event:
+    before, after = _usable(old), load(new)
+    words = tuple(map(str, diff.diff(before, after))) if before is not None else ()
+    data: dict[str, Any] = {
+        "policy": {"before": before.hash if before else "", "after": after.hash},
+        "changes": list(words[:_CHANGES]),
+    }
+    more = f"; and {len(words) - 3} more" if len(words) > 3 else ""  # noqa: PLR2004 - of a line
+    return Event(
+        event=confirmed.POLICY_EVENT,
+        actor_kind=by.kind,
+        actor=by.id,
+        verified=by.verified,
+        via=by.via,
+        policy_hash=after.hash,
+        reason=("; ".join(words[:3]) + more)[:1000],
+        data=canonical(data).decode(),
+    )
+
+
+def _usable(text: bytes | None) -> Policy | None:
+    try:
+        return None if text is None else load(text)
+    except PolicyInvalid:
+        return None
+
+
+def _quoted(part: str) -> str:
+    return part if part and not set(part) & set(" \t\n\"'\\") else json.dumps(part)
