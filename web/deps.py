@@ -153,8 +153,6 @@ class Desk(Protocol):
         """Lets a server be started or reached, if it is still what was shown."""
         ...
 
-        ...
-
     async def classify(
         self, server: str, tool: str, kind: str, seen_hash: str, by: Reviewer
     ) -> bool:

@@ -37,8 +37,8 @@ def data_outside(data: Path) -> Iterator[Check]:
 
 
 def reach(configured: Settings, servers: Mapping[str, Server]) -> Iterator[Check]:
-    """Whether servers, or other people, are led to the files that say what is guarded. A server that
-    is started in the project's own folder is usual: told only where a file it writes counts.
+    """Whether servers, or other people, are led to the files that say what is guarded. A server
+    that is started in the project's own folder is usual: told only where a file it writes counts.
     """
     from gateway.servers import CommandServer
 
