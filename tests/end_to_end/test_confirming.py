@@ -20,6 +20,7 @@ from tests.end_to_end.conftest import Scene
 from tests.end_to_end.desk import at_work
 from tests.harness import Site, eventually, witness
 from tests.patience import PATIENCE
+from tests.web.pagekey import PageKey, sign_in
 
 pytestmark = pytest.mark.xdist_group("confirming")
 CLIENT = "py2-modern"
@@ -72,8 +73,10 @@ class Admin:
                 return await people.invite("root", url=site.url)
 
             link = asyncio.run(invite())
-        self.http = httpx2.Client(base_url=site.url, headers={"Origin": site.url}, timeout=30)
-        self.http.post("/signin", data={"code": link.rpartition("#")[2]})
+        self.http = httpx2.Client(
+            base_url=site.url, headers={"Origin": site.url}, timeout=PATIENCE, auth=PageKey()
+        )
+        assert sign_in(self.http, link, site.url).status_code == 200
 
     def __enter__(self) -> Self:
         return self
