@@ -26,7 +26,7 @@ from approvals.store import Database, Transaction
 from gateway.policy import diff
 from gateway.policy.document import PolicyInvalid, load
 from gateway.policy.rules import Policy
-from gateway.reload import Policies
+from gateway.reload import Policies, content
 from gateway.servers import CommandServer, Server, Servers
 
 log = structlog.get_logger()
@@ -127,7 +127,7 @@ async def read_confirmed(
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return content(path)
     except OSError:
         return b""
 
@@ -138,7 +138,7 @@ def starting_text(known: Mapping[str, confirmed.Confirmed] | None, policy: Path)
     Raises:
         OSError: it is the file, which cannot be read.
     """
-    return policy.read_bytes() if known is None else known[confirmed.POLICY].text.encode()
+    return content(policy) if known is None else known[confirmed.POLICY].text.encode()
 
 
 async def confirm_first(
@@ -258,7 +258,7 @@ class Confirmations:
     async def confirm_policy(self, revision: str, by: By) -> Outcome:
         """Confirm the file, if it is still the one that was shown."""
         policies = self._policies
-        policies.reload()
+        await policies.reload_aside()
         found = policies.unconfirmed
         if found is None:
             return "nothing"

@@ -32,6 +32,7 @@ _SWEEP_SECONDS = 1.0
 _RENEWALS = 3  # of a lease in its time
 _RETENTION_SECONDS = 3_600.0
 _STAFF_SECONDS = 10.0
+_REST_SECONDS = 10.0  # between two rows about a policy file that does not count
 _DAY_MS = 86_400_000
 _NOTICES_MS = 2 * _DAY_MS  # twice as long as a notice is tried
 
@@ -64,6 +65,8 @@ class Housekeeping:
         self._retention_days = retention_days
         self._name = name  # of this process
         self._renew_at = 0.0  # the loop's time
+        self._tell_at = 0.0  # the loop's time; see `_told_lately`
+        self._told = policies.current.hash
         self._policy_untold = False  # a change of the policy is not on record yet
         self.record_works = True  # as of the last sweep
 
@@ -111,7 +114,7 @@ class Housekeeping:
             log.warning("policy.not_recorded")
 
     async def _tell_policy(self) -> None:
-        if not self._policy_untold:
+        if not self._policy_untold or self._told_lately():
             return
         self._policy_untold = False  # first: the sweep and the watch must not both tell it
         try:
@@ -120,6 +123,17 @@ class Housekeeping:
             self._policy_untold = True
             raise
         await self._staff.look()
+
+    def _told_lately(self) -> bool:
+        """A file that does not count may be written again and again, perhaps by an agent: the
+        history keeps one row of it every few seconds.
+        """
+        now = asyncio.get_running_loop().time()
+        counts = self._policies.rejected is None and self._policies.waiting is None
+        if not counts and now < self._tell_at and self._policies.current.hash == self._told:
+            return True
+        self._tell_at, self._told = now + _REST_SECONDS, self._policies.current.hash
+        return False
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:

@@ -7,9 +7,13 @@ A call takes `current` once and keeps it for its whole life. Replacing it is one
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import stat
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import structlog
 from watchfiles import awatch
@@ -24,9 +28,30 @@ from gateway.policy.rules import Policy
 
 log = structlog.get_logger()
 
+MOST: Final = 4 * 1024 * 1024
+"""Bytes of policy.json; ten thousand rules are some 2 MB."""
+
 _DEBOUNCE_MS = 100
 _STEP_MS = 50
+_WORDS = 300  # characters of the first change that a line tells
 _TURN_MS = 5_000  # each turn costs some milliseconds; a stop is seen within a step all the same
+
+
+def content(path: Path) -> bytes:
+    """The file's bytes. Agents may be able to put something else in its place: a pipe that nobody
+    writes, a device that never ends.
+
+    Raises:
+        OSError: it cannot be read, is no file, or is too large for rules.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no file", str(path))
+        found = file.read(MOST + 1)
+    if len(found) > MOST:
+        raise OSError(errno.EFBIG, f"it is larger than {MOST} bytes", str(path))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +73,18 @@ class Waiting:
     openings: tuple[str, ...]  # JSON pointers: where it may let through what is stopped now
     changes: tuple[str, ...]  # against what was confirmed, in words
     text: str  # one line for logs, banners and notices
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The file as it was read."""
+
+    against: Policy | None  # what was confirmed then
+    text: bytes = b""
+    policy: Policy | None = None  # None: it is what is in force, or `bad`
+    places: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+    bad: tuple[tuple[Problem, ...], str] | None = None
 
 
 class Policies:
@@ -80,7 +117,7 @@ class Policies:
         self._clock = clock
         self._staffed = staffed
         self._listeners: list[Callable[[], None]] = []
-        self._text = path.read_bytes() if confirmed is None else confirmed
+        self._text = content(path) if confirmed is None else confirmed
         self.current: Policy = load(self._text, name=path.name)
         self._confirmed = None if confirmed is None else self.current
         self.confirmed_text: bytes | None = confirmed
@@ -139,40 +176,69 @@ class Policies:
 
     def reload(self) -> bool:
         """Read the file again. True: another policy is in force now."""
+        return self._settle(self._look())
+
+    async def reload_aside(self) -> bool:
+        """As `reload`, reading in a thread: whoever wrote the file chose its size."""
+        while True:
+            found = await asyncio.to_thread(self._look)
+            if found.against is self._confirmed:
+                return self._settle(found)
+
+    def _look(self) -> _Found:
+        """The file as it stands, compared with what is confirmed now. Changes nothing."""
+        against = self._confirmed
         try:
-            text = self._path.read_bytes()
+            text = content(self._path)
         except OSError as error:
-            self._reject((), f"{self._path.name} cannot be read: {error.strerror}")
-            return False
+            why = f"{self._path.name} cannot be read: {error.strerror}"
+            return _Found(against, bad=((), why))
         if text == self._text:
-            self.rejected = None
-            self._set_waiting(None)
-            return False
+            return _Found(against, text)
         try:
             policy = load(text, name=self._path.name)
         except PolicyInvalid as invalid:
             errors = tuple(p for p in invalid.problems if p.severity == "error")
             first = errors[0]
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-            self._reject(invalid.problems, f"{first.pointer or '/'}: {first.what}{more}")
+            why = f"{first.pointer or '/'}: {first.what}{more}"
+            return _Found(against, bad=(invalid.problems, why))
+        places = self._openings(against, policy)
+        words: tuple[str, ...] = ()
+        if places and against is not None:
+            words = tuple(str(change) for change in diff(against, policy))
+        return _Found(against, text, policy, places, words)
+
+    def _settle(self, found: _Found) -> bool:
+        """Let what was found count as far as it may. True: another policy is in force now."""
+        if found.bad is not None:
+            self._reject(*found.bad)
             return False
         self.rejected = None
-        places = self._openings(policy)
-        if places:
-            self._wait(text, policy, places)
+        if found.policy is None or found.text == self._text:
+            self._set_waiting(None)
+            return False
+        if found.places:
+            self._wait(found, found.policy)
             return False
         self._set_waiting(None)
-        return self._take(text, policy)
+        return self._take(found.text, found.policy)
 
     def refresh(self) -> bool:
         """Reload; True: there is something to tell, another policy, or a file that was just
         rejected or has to wait.
         """
         before = self.rejected, self.waiting
-        return (
-            self.reload()
-            or (self.rejected is not None and self.rejected is not before[0])
-            or (self.waiting is not None and self.waiting is not before[1])
+        return self.reload() or self._is_news(*before)
+
+    async def refresh_aside(self) -> bool:
+        """As `refresh`, reading in a thread."""
+        before = self.rejected, self.waiting
+        return await self.reload_aside() or self._is_news(*before)
+
+    def _is_news(self, rejected: Rejected | None, waiting: Waiting | None) -> bool:
+        return (self.rejected is not None and self.rejected is not rejected) or (
+            self.waiting is not None and self.waiting is not waiting
         )
 
     def _take(self, text: bytes, policy: Policy) -> bool:
@@ -183,24 +249,24 @@ class Policies:
         log.info("policy.loaded", policy=policy.hash, changed=changed)
         return changed
 
-    def _openings(self, policy: Policy) -> tuple[str, ...]:
+    def _openings(self, confirmed: Policy | None, policy: Policy) -> tuple[str, ...]:
         """Why the file may not count without somebody's word; () when it may."""
-        if self._confirmed is None or policy.hash == self._confirmed.hash:
+        if confirmed is None or policy.hash == confirmed.hash:
             return ()
-        found = openings(self._confirmed, policy)
-        if not found and self._staffed(self._confirmed) and not self._staffed(policy):
+        found = openings(confirmed, policy)
+        if not found and self._staffed(confirmed) and not self._staffed(policy):
             return ("/approval",)  # too few are left to reach a quorum
         return found
 
-    def _wait(self, text: bytes, policy: Policy, places: tuple[str, ...]) -> None:
-        if self.waiting is not None and self.waiting.content == text:
+    def _wait(self, found: _Found, policy: Policy) -> None:
+        if self.waiting is not None and self.waiting.content == found.text:
             return
-        assert self._confirmed is not None  # noqa: S101 - for the type checker
-        words = tuple(str(change) for change in diff(self._confirmed, policy))
+        words = found.changes
         more = f" and {len(words) - 1} more" if len(words) > 1 else ""
-        told = f"{words[0] if words else places[0]}{more}"
+        told = f"{(words[0] if words else found.places[0])[:_WORDS]}{more}"
         log.warning("policy.waiting", reason=told, kept=self.current.hash)
-        self._set_waiting(Waiting(self._clock.now(), text, policy, places, words, told))
+        waiting = Waiting(self._clock.now(), found.text, policy, found.places, words, told)
+        self._set_waiting(waiting)
 
     def _set_waiting(self, waiting: Waiting | None) -> None:
         if waiting is not self.waiting:
@@ -223,7 +289,7 @@ class Policies:
             step=_STEP_MS,
             rust_timeout=_TURN_MS,
         ):
-            if any(Path(path).name == name for _, path in changes) and self.refresh():
+            if any(Path(path).name == name for _, path in changes) and await self.refresh_aside():
                 await changed()
 
     def _reject(self, problems: tuple[Problem, ...], text: str) -> None:

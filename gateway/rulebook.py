@@ -6,7 +6,6 @@ The file stays the one truth: it is saved whole, by renaming, only over the text
 from __future__ import annotations
 
 import asyncio
-import difflib
 import hashlib
 import os
 import secrets
@@ -24,13 +23,13 @@ from approvals.model import Event, HistoryRow, Millis, Reviewer
 from approvals.store import Database
 from gateway.catalogue import Catalogue
 from gateway.confirming import By, Confirmations, Outcome
-from gateway.policy import diff, drafting
+from gateway.policy import diff, drafting, linediff
 from gateway.policy.backtest import Moved, Past, backtest, said
 from gateway.policy.document import check
 from gateway.policy.fate import fate
 from gateway.policy.judge import plan_of
 from gateway.policy.rules import Policy
-from gateway.reload import Policies
+from gateway.reload import Policies, content
 from gateway.replay import Replay, labels, rows_since
 from web.deps import Draft, PolicyFile, Saved, ToolRules, Tried, TriedRow, Unconfirmed
 
@@ -41,7 +40,7 @@ _DAYS = 7
 _PATIENCE = 4.0  # seconds a trial may read the history; then it says how far it got
 _SPAN = 500_000  # rows of the history a trial looks back at most
 _ROWS = 40  # kinds of calls a trial lists
-_CONTEXT = 3  # lines around a change of the file
+_SENTENCES = 200  # changes that are told in words
 
 
 class Rulebook:
@@ -71,7 +70,7 @@ class Rulebook:
         Raises:
             OSError: it cannot be read.
         """
-        found = self._policies.path.read_bytes()
+        found = content(self._policies.path)
         return PolicyFile(
             text=found.decode("utf-8", "replace").replace("\r\n", "\n"),
             revision=revision_of(found),
@@ -80,7 +79,7 @@ class Rulebook:
 
     def rules(self, server: str, tool: str, place: str) -> ToolRules | None:
         """What the file says of the tool in this place; None while the file has errors."""
-        found = self._policies.path.read_bytes()
+        found = content(self._policies.path)
         policy = drafting.usable(found)
         if policy is None:
             return None
@@ -114,13 +113,13 @@ class Rulebook:
         Raises:
             KeyError, ValueError: the file as it is now cannot be drafted on.
         """
-        found = self._policies.path.read_bytes()
+        found = content(self._policies.path)
         text = found.decode("utf-8").replace("\r\n", "\n")
         return drafting.drafted(text, place, tool, choice), revision_of(found)
 
     def draft(self, text: str, server: str, tool: str) -> Draft:
         """Everything to be said of a whole new text before it is saved."""
-        on_disk = self._policies.path.read_bytes()
+        on_disk = content(self._policies.path)
         before = on_disk.decode("utf-8", "replace").replace("\r\n", "\n")
         old = drafting.usable(on_disk) or self._policies.current
         new = drafting.usable(text.encode())
@@ -198,7 +197,7 @@ class Rulebook:
                 return Saved("changed")
             # The file keeps its own line ends; a browser sends what it likes.
             ends = "\r\n" if b"\r\n" in on_disk else "\n"
-            self._policies.reload()
+            await self._policies.reload_aside()
             if self._policies.waiting is not None:
                 # Saving on top would confirm what somebody else wrote there, unseen.
                 return Saved("waiting")
@@ -220,14 +219,17 @@ class Rulebook:
                 await self._confirmations.save(lambda tx: tx.append(failed), before or on_disk, who)
                 return Saved("unwritable")
         # The watcher would find it within a second; whoever saved it need not wait for that.
-        if self._confirmations.took(wanted) or self._policies.refresh():
+        if self._confirmations.took(wanted) or await self._policies.refresh_aside():
             await self._changed()
         return Saved("saved", new.hash)
 
-    def unconfirmed(self) -> Unconfirmed | None:
+    async def unconfirmed(self) -> Unconfirmed | None:
         """The file as it waits to be confirmed; None when there is nothing to confirm."""
+        await self._policies.reload_aside()
+        return await asyncio.to_thread(self._unconfirmed)
+
+    def _unconfirmed(self) -> Unconfirmed | None:
         policies = self._policies
-        policies.reload()
         found, old = policies.unconfirmed, policies.confirmed
         if found is None or old is None:
             return None
@@ -239,7 +241,7 @@ class Rulebook:
             in_force=waiting is None,
             since=waiting.since if waiting is not None else policies.loaded_at,
             places=waiting.openings if waiting is not None else (),
-            changes=tuple(str(change) for change in diff.diff(old, new)),
+            changes=_first(tuple(str(change) for change in diff.diff(old, new))),
             lines=tuple(_difference(before.replace("\r\n", "\n"), text.replace("\r\n", "\n"))),
         )
 
@@ -281,7 +283,7 @@ def revision_of(content: bytes) -> str:
 def _opened(path: Path) -> tuple[Path, bytes]:
     """The file itself, whatever links lead to it, and its content."""
     real = path.resolve()
-    return real, real.read_bytes()
+    return real, content(real)
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -310,10 +312,13 @@ def _replace(path: Path, content: bytes) -> None:
 
 def _difference(before: str, after: str) -> Iterator[tuple[str, str]]:
     """The file's changed lines with some around them: (" ", "+" or "-" or "@", the line)."""
-    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=_CONTEXT)
-    for number, line in enumerate(lines):
-        if number > 1:  # two lines of names come first
-            yield (line[0], line if line.startswith("@") else line[1:])
+    return linediff.changed(before, after)
+
+
+def _first(sentences: tuple[str, ...]) -> tuple[str, ...]:
+    """As many as people read."""
+    left = len(sentences) - _SENTENCES
+    return sentences if left <= 0 else (*sentences[:_SENTENCES], f"and {left} more")
 
 
 def _grouped(moved: tuple[Moved, ...]) -> list[TriedRow]:

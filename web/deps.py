@@ -297,7 +297,7 @@ class Rulebook(Protocol):
 
     async def save(self, text: str, revision: str, by: Reviewer) -> Saved: ...
 
-    def unconfirmed(self) -> Unconfirmed | None:
+    async def unconfirmed(self) -> Unconfirmed | None:
         """The file, when it is not what was confirmed."""
         ...
 

@@ -6,7 +6,6 @@ text it means. A running gateway notices within a second.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 from functools import partial
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from gateway.servers import Server, Servers
 
 _HASH = re.compile(r"[0-9a-f]{12,64}").fullmatch
-_CONTEXT = 3  # lines around a change
 
 
 def confirm_policy(as_: str | None, *, yes: bool, wanted: str) -> None:
@@ -229,6 +227,7 @@ def _draw_policy(old: bytes | None, new: bytes, policy: Policy) -> None:
     from gateway.policy.closing import openings
     from gateway.policy.diff import diff
     from gateway.policy.document import load
+    from gateway.policy.linediff import changed
 
     if old is None:
         print("Nothing was confirmed here yet.")
@@ -242,9 +241,5 @@ def _draw_policy(old: bytes | None, new: bytes, policy: Policy) -> None:
         print(f"It may open: {', '.join(show.line(place) for place in places)}")
     else:
         print("It opens nothing: it is in force as long as it stands in the file.")
-    lines = difflib.unified_diff(
-        old.decode().splitlines(), new.decode().splitlines(), lineterm="", n=_CONTEXT
-    )
-    for number, line in enumerate(lines):
-        if number > 1:  # two lines of names come first
-            print(f"  {line[0]} {show.line(line[1:])}")
+    for sign, line in changed(old.decode(), new.decode()):
+        print(f"  {sign} {show.line(line)}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,8 +13,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from gateway.policy.document import PolicyInvalid
-from gateway.reload import Policies
+from gateway.policy.document import PolicyInvalid, load
+from gateway.policy.rules import Policy
+from gateway.reload import MOST, Policies
 from tests.approvals.record import HandClock
 from tests.patience import PATIENCE
 
@@ -136,3 +139,104 @@ async def test_the_same_text_again_is_no_change(tmp_path: Path) -> None:
     policies = Policies(path, HandClock())
     path.write_bytes(text())
     assert not policies.reload()
+
+
+HELD = {"tools": {"pay": {"require_approval": True}}}
+
+
+def confirming(path: Path, **rules: object) -> Policies:
+    path.write_bytes(text(**rules))
+    return Policies(path, HandClock(), confirmed=text(**rules))
+
+
+async def test_what_is_no_file_in_the_rules_place_stops_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    policies = confirming(path, **HELD)
+    path.unlink()
+    os.mkfifo(path)  # whoever opens it waits for a writer
+    assert not await policies.refresh_aside() or policies.rejected is not None
+    assert policies.rejected is not None
+    assert "no file" in policies.rejected.text
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    policies.refresh()
+    assert "no file" in policies.rejected.text
+    path.unlink()
+    with path.open("wb") as file:
+        file.truncate(MOST + 1)
+    await policies.refresh_aside()
+    assert policies.rejected is not None
+    assert "larger than" in policies.rejected.text
+    assert policies.current.hash == load(text(**HELD)).hash
+
+
+async def test_a_confirmation_that_comes_while_a_file_is_read_is_what_it_is_compared_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "policy.json"
+    policies = confirming(path, default="allow")
+    path.write_bytes(text(default="allow", hide=["pay"]))  # closes, as things stand
+    looked = policies._look  # noqa: SLF001 - the moment between reading and settling
+    confirmed_meanwhile = text(**HELD)
+
+    def look() -> object:
+        found = looked()
+        if policies.confirmed_text != confirmed_meanwhile:
+            loop.call_soon_threadsafe(policies.confirm, confirmed_meanwhile)
+            while policies.confirmed_text != confirmed_meanwhile:
+                time.sleep(0.001)
+        return found
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(policies, "_look", look)
+    await policies.reload_aside()
+    assert policies.waiting is not None  # against the new rules it opens
+    assert policies.current.hash == load(confirmed_meanwhile).hash
+
+
+async def test_what_closed_stays_while_a_file_that_opens_waits(tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    policies = confirming(path, **HELD)
+    closed = text(**HELD, hide=["pay"])
+    path.write_bytes(closed)
+    assert policies.reload()
+    assert policies.unconfirmed == closed
+    path.write_bytes(text(default="allow"))
+    assert not policies.reload()
+    assert policies.waiting is not None
+    assert policies.current.hash == load(closed).hash
+    path.write_bytes(text(**HELD))  # what was confirmed
+    assert policies.reload()
+    assert policies.unconfirmed is None
+
+
+async def test_whoever_listens_is_told_when_a_file_begins_to_wait_and_when_it_ends(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "policy.json"
+    policies = confirming(path, **HELD)
+    heard: list[bool] = []
+    policies.listen(lambda: heard.append(policies.waiting is not None))
+    path.write_bytes(text(default="allow"))
+    policies.reload()
+    policies.reload()
+    assert heard == [True]
+    policies.confirm(text(default="allow"))
+    assert heard == [True, False]
+    assert policies.current.hash == load(text(default="allow")).hash
+
+
+async def test_reviewers_too_few_for_a_quorum_are_no_closing(tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    rules = {"pay": {"require_approval": {"reviewers": ["alice", "bob"]}}}
+    path.write_bytes(text(tools=rules))
+
+    def staffed(policy: Policy) -> bool:
+        return "alice" in str(policy.normal)
+
+    policies = Policies(path, HandClock(), confirmed=text(tools=rules), staffed=staffed)
+    path.write_bytes(text(tools={"pay": {"require_approval": {"reviewers": ["bob"]}}}))
+    policies.reload()
+    assert policies.waiting is not None  # bob alone is nobody here
+    path.write_bytes(text(tools={"pay": {"require_approval": {"reviewers": ["alice"]}}}))
+    assert policies.reload()

@@ -70,7 +70,7 @@ async def _policy(
     notice: Notice | None = None,
     status: int = 200,
 ) -> Response:
-    found = book.unconfirmed()
+    found = await book.unconfirmed()
     if found is None:
         sentence = "The file says what was confirmed, or has errors that come first."
         return await office.message(
