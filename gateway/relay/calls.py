@@ -21,7 +21,7 @@ from gateway.admission import Allowed, Held, Refused, Retried, Spent
 from gateway.answers import Refusal
 from gateway.catalogue import Catalogue
 from gateway.guard import Guard
-from gateway.jsonrpc import ToolCall, result_body, tool_call
+from gateway.jsonrpc import ErrorCode, ToolCall, error_body, result_body, tool_call
 from gateway.refusals import AWAIT_TOOL
 from gateway.relay.exchange import (
     Garbage,
@@ -49,6 +49,11 @@ from gateway.relay.watch import Gone, raising_gone
 
 log = structlog.get_logger()
 
+_NO_SESSION = (400, 404)
+_SESSION_NEEDED = (
+    "This server needs a session in this revision: send initialize first, and the Mcp-Session-Id "
+    "of its answer with each request"
+)
 _WATCH_AFTER = 0.5  # seconds; most calls are over by then
 _MOST_SESSIONS = 10_000
 
@@ -110,6 +115,7 @@ class Calls:
         self._catalogue = catalogue
         self._max_result = max_result
         self._made: dict[tuple[str, str], int] = {}  # calls by grant and session
+        self._sessionless: set[str] = set()  # servers that older revisions need no session for
 
     async def serve(self, visit: Visit) -> None:
         """Answer one tools/call."""
@@ -131,7 +137,7 @@ class Calls:
     async def _judge(self, visit: Visit, call: ToolCall, retry: Retry | None) -> None:
         follow = self._tasks.envelope(visit, call) if _follows(visit, call) else None
         try:
-            await self._listing.ensure(visit)
+            await self._list(visit)
             ruled = await self._guard.admit(
                 self._recorded(visit, call, again=retry is not None),
                 call.arguments,
@@ -153,6 +159,20 @@ class Calls:
                 await self._holding.hold(visit, call, approval, hold)
             case Spent():
                 await self._rounds.spent(visit)
+
+    async def _list(self, visit: Visit) -> None:
+        """Have the server's tools known. Whoever comes in an older revision without a session has
+        them listed the same way first, if nobody has before: a server that wants a session says so
+        here, before a person is asked about a call that it would not take.
+
+        Raises:
+            ListingFailed: the server did not say.
+        """
+        name = visit.backend.name
+        bare = not visit.modern and visit.session is None
+        await self._listing.ensure(visit, fresh=bare and name not in self._sessionless)
+        if bare:
+            self._sessionless.add(name)
 
     def _recorded(self, visit: Visit, call: ToolCall, *, again: bool) -> Call:
         """The call as it is judged; `again`: it was counted when it came first."""
@@ -177,6 +197,10 @@ class Calls:
     async def _not_listed(self, visit: Visit, error: ListingFailed) -> None:
         if error.status == 404 and visit.session is not None:  # noqa: PLR2004 - HTTP
             await reply(visit.send, 404)  # the server forgot the session; so must the agent
+            return
+        if not visit.modern and visit.session is None and error.status in _NO_SESSION:
+            body = error_body(visit.message.id, ErrorCode.INVALID_REQUEST, _SESSION_NEEDED)
+            await reply(visit.send, 400, body)
             return
         await refuse(visit, answers.server_unavailable())
 

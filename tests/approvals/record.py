@@ -173,6 +173,7 @@ def hold(
     redact: tuple[str, ...] = (),
     attached_until: Millis | None = None,
     attached_to: str | None = None,
+    effect_after: str | None = None,
     **fields: Any,
 ) -> Approval:
     return queue.open_approval(
@@ -184,6 +185,7 @@ def hold(
         redact=redact,
         attached_until=attached_until,
         attached_to=attached_to,
+        effect_after=effect_after,
     )
 
 
