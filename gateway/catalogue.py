@@ -32,6 +32,7 @@ from gateway.toolclass import ToolClass
 MOST_NAMES: Final = 1_000
 """Tools, or prompts, or templates of one server, those included that it no longer lists."""
 
+_LONGEST_NAME: Final = 500  # characters; a database's index holds no more than some kilobytes
 _BATCH_NAMES: Final = 50
 _BATCH_BYTES: Final = 256 * 1024
 _STATE: Final = (
@@ -308,11 +309,14 @@ def pins_digest(found: Sequence[Pin]) -> str:
 
 
 def named(kind: Kind, definition: Definition) -> str | None:
-    """The name under which a definition is pinned; None: it has none."""
+    """The name under which a definition is pinned; None: it has none that a record can keep, so
+    agents do not see it.
+    """
     if kind == "instructions":
         return ""
     name = definition.get("uriTemplate" if kind == "template" else "name")
-    return name if isinstance(name, str) else None
+    usable = isinstance(name, str) and len(name) <= _LONGEST_NAME and "\x00" not in name
+    return name if usable else None
 
 
 def _news(pin: Pin | None, definition: Definition, now: Millis) -> bool:

@@ -256,3 +256,11 @@ async def test_a_hostile_listing_breaks_nothing(
 ) -> None:
     catalogue = await seen(database, clock, {"name": name, "annotations": 7, "inputSchema": []})
     assert catalogue.tool("bank", "pay") is None
+
+
+@pytest.mark.parametrize("name", [None, 5, ["a"], "x" * 501, "a\x00b"])
+async def test_a_name_no_database_keeps_is_none(
+    database: Database, clock: HandClock, name: object
+) -> None:
+    catalogue = await seen(database, clock, {"name": name}, PAY)
+    assert [tool.name for tool in catalogue.tools()] == ["pay"]
