@@ -131,7 +131,9 @@ class Guard:
         nonce = secrets.token_urlsafe(16)
         scope.setdefault("state", {})["nonce"] = nonce
         headers = Headers(scope=scope)
-        dressed = _dressed(send, nonce, https=self._border.https, path=scope["path"])
+        # Over plain http elsewhere browsers have no use for it, and say so to whoever looks.
+        alone = proof_at(self._border, headers.get("host", "")) != "nothing"
+        dressed = _dressed(send, nonce, https=self._border.https, alone=alone, path=scope["path"])
         if SCRIPT in headers:
             dressed = _led(dressed)
         turned = inspect(self._border, scope["scheme"], scope["method"], headers)
@@ -211,7 +213,7 @@ def _led(send: Send) -> Send:
     return led
 
 
-def _dressed(send: Send, nonce: str, *, https: bool, path: str) -> Send:
+def _dressed(send: Send, nonce: str, *, https: bool, alone: bool, path: str) -> Send:
     async def dressed(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
@@ -221,7 +223,8 @@ def _dressed(send: Send, nonce: str, *, https: bool, path: str) -> Send:
             # Not no-referrer: under it browsers send `Origin: null` with our own forms, and null is
             # what sandboxed strangers send. Other sites learn nothing either way.
             headers["Referrer-Policy"] = "same-origin"
-            headers["Cross-Origin-Opener-Policy"] = "same-origin"
+            if alone:
+                headers["Cross-Origin-Opener-Policy"] = "same-origin"
             headers["Cross-Origin-Resource-Policy"] = "same-origin"
             headers["Permissions-Policy"] = "camera=(), microphone=(), geolocation=(), payment=()"
             if not (path.startswith("/static/") and message["status"] in (200, 304)):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from approvals import signed
 from approvals.model import Event, Reviewer
 from approvals.reviewers import HOST, REVIEWER, People, ReviewerRefused, add, known_as
-from tests.approvals.record import Record
+from approvals.store import Database
+from tests.approvals.intruder import Intruder
+from tests.approvals.record import KEYS, Record
 
 
 def people(record: Record) -> People:
@@ -156,3 +160,50 @@ def test_two_people_of_one_identity_prove_nobody(record: Record) -> None:
         record.read(lambda connection: known_as(connection, "slack:T1/U1", verified="slack"))
         is None
     )
+
+
+async def session_in(record: Record, binding: str = HOST) -> str:
+    staff = people(record)
+    code = code_of(await staff.invite("alice", role="admin", url="http://x"))
+    secret = await staff.redeem(code, binding=binding)
+    assert secret is not None
+    return secret
+
+
+async def test_a_nonce_is_used_once_by_two_replicas_at_the_same_moment(record: Record) -> None:
+    secret = await session_in(record)
+    other = Database.open(record.url, key=KEYS, clock=record.clock)
+    try:
+        replicas = [people(record), People(other, record.clock)]
+        for number in range(20):
+            barrier = asyncio.Barrier(2)
+
+            async def use(staff: People, barrier: asyncio.Barrier, nonce: str) -> str:
+                await barrier.wait()
+                return await staff.use_nonce(secret, nonce)
+
+            found = await asyncio.gather(
+                *(use(staff, barrier, f"nonce-{number}") for staff in replicas)
+            )
+            assert sorted(found) == ["fresh", "used"]
+    finally:
+        await other.close()
+
+
+async def test_nonces_of_two_sessions_are_not_each_others(record: Record) -> None:
+    staff = people(record)
+    first, second = await session_in(record), await session_in(record)
+    assert await staff.use_nonce(first, "one") == "fresh"
+    assert await staff.use_nonce(second, "one") == "fresh"
+    assert await staff.use_nonce(first, "one") == "used"
+    await staff.end(first)
+    assert await staff.use_nonce(first, "two") == "ended"
+
+
+async def test_what_proves_a_session_cannot_be_changed_in_the_database(
+    record: Record, intruder: Intruder
+) -> None:
+    """A database account without the key file gives a session a key of its own: it is none then."""
+    secret = await session_in(record, binding="none")
+    intruder.says("UPDATE credential SET binding = 'host' WHERE kind = 'session'")
+    assert await people(record).session(secret) is None

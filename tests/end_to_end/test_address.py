@@ -1,12 +1,16 @@
 """Commands of the same folder know where its gateway is, whatever port it was started with."""
 
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
-from tests.harness import Site, free_port
+from tests.harness import Site, eventually, free_port
+from tests.patience import PATIENCE
+from tests.web.pagekey import PageKey, sign_in
 
 pytestmark = pytest.mark.xdist_group("address")
 
@@ -39,6 +43,27 @@ def test_links_and_programs_get_the_port_of_the_running_gateway(site: Site) -> N
     told = site.data / "gateway.url"
     assert (told.read_text(encoding="ascii"), told.stat().st_mode & 0o777) == (site.url, 0o600)
     assert f"127.0.0.1:{site.port}" in site.run("doctor", check=False).stdout
+
+
+def test_people_are_told_both_spellings_of_the_page_each_with_its_own_sign_in(
+    tmp_path: Path,
+) -> None:
+    site = Site(tmp_path)
+    site.policy()
+    site.servers()
+    site.start()
+    try:
+        eventually(lambda: "Connect " in site.log())
+        told = re.findall(r"http://\S+/signin#lnk_\S+", site.log())
+        assert [one.partition("/signin#")[0] for one in told] == [site.page, site.url]
+        assert len(set(told)) == len({one.partition("#")[2] for one in told}) == 2
+        assert f"Page      {site.page}/" in site.log()
+        assert f"or {site.url}/   (each has its own sign-in)" in site.log()
+        for link in told:  # either opens the door of either name, once
+            with httpx2.Client(base_url=site.url, timeout=PATIENCE, auth=PageKey()) as browser:
+                assert sign_in(browser, link, site.url).status_code == 200
+    finally:
+        site.stop()
 
 
 def test_after_its_stop_the_settings_count_again(site: Site) -> None:

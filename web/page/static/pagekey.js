@@ -52,14 +52,14 @@
   }
   const words = {
     anew: "You signed in anew: reload this page, then press again.",
-    gone: "This browser no longer has the key of your sign-in, so it only shows. Nothing was sent. Sign in again with a new link.",
+    gone: "This browser no longer has the key of your sign-in, so this page only shows. Sign in again with a new link.",
   };
 
   // The headers that prove a request with exactly this body.
   async function proof(method, address, body) {
     if (!session) return {};
     const wrong = await trouble();
-    if (wrong) throw new Refusal(words[wrong]);
+    if (wrong) throw new Refusal("Nothing was sent. " + words[wrong]);
     const to = new URL(address, location.href);
     const nonce = url64(crypto.getRandomValues(new Uint8Array(16)));
     const digest = hex(await crypto.subtle.digest("SHA-256", body));
