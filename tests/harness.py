@@ -147,6 +147,7 @@ class Site:
     environ: Mapping[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[str] | None = None
+    said: list[str] = field(default_factory=list)  # the lines of its terminal, of every start
 
     @property
     def url(self) -> str:
@@ -257,6 +258,7 @@ class Site:
 
         def read() -> None:
             for line in out:
+                self.said.append(line)
                 lines.put(line)
             lines.put("")
 

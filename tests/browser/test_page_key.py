@@ -103,7 +103,6 @@ def test_a_page_of_an_older_sign_in_says_reload(site: Site, visitors: Visitors) 
     newer.goto(site.link("alice"))
     newer.get_by_role("button", name="Sign in").click()
     newer.wait_for_url(site.url + "/")
-    settled(newer)
     older.get_by_role("button", name="Check the chain").click()
     said = "Nothing was sent. You signed in anew: reload this page"
     expect(older.locator("[data-mention]")).to_contain_text(said)

@@ -53,12 +53,13 @@ def test_people_are_told_both_spellings_of_the_page_each_with_its_own_sign_in(
     site.servers()
     site.start()
     try:
-        eventually(lambda: "Connect " in site.log())
-        told = re.findall(r"http://\S+/signin#lnk_\S+", site.log())
+        eventually(lambda: any(line.startswith("Connect") for line in site.said))
+        said = "".join(site.said)
+        told = re.findall(r"http://\S+/signin#lnk_\S+", said)
         assert [one.partition("/signin#")[0] for one in told] == [site.page, site.url]
         assert len(set(told)) == len({one.partition("#")[2] for one in told}) == 2
-        assert f"Page      {site.page}/" in site.log()
-        assert f"or {site.url}/   (each has its own sign-in)" in site.log()
+        assert f"Page      {site.page}/" in said
+        assert f"or {site.url}/   (each has its own sign-in)" in said
         for link in told:  # either opens the door of either name, once
             with httpx2.Client(base_url=site.url, timeout=PATIENCE, auth=PageKey()) as browser:
                 assert sign_in(browser, link, site.url).status_code == 200
