@@ -20,10 +20,12 @@ from approvals.keys import Keys
 from approvals.model import Event, HistoryRow, Millis
 from approvals.tables import RARE, ApprovalRow, HistoryTable
 from approvals.transaction import FIRST_HASH
+from approvals.verify import Meaning
 
 APPROVAL: Final[Table] = SQLModel.metadata.tables[str(ApprovalRow.__tablename__)]
 HISTORY: Final[Table] = SQLModel.metadata.tables[str(HistoryTable.__tablename__)]
 
+_NAMES: Final = tuple(column.name for column in HISTORY.c)
 _COMMON: Final = ("allowed", "succeeded")  # the events RARE leaves out
 _TOLD_AS: Final = {"deny": "denied", "limited": "limited"}  # verdicts that one event tells, alone
 _BUDGET: Final = 0.12  # seconds one page may search; then it says how far it got
@@ -325,12 +327,14 @@ def verify(
     end: int | None = None,
     against: Head | None = None,
 ) -> Intact | Broken:
-    """Whether every row from `start` to `end` is what and where it was written.
+    """Whether every row from `start` to `end` is what and where it was written; and, of the whole
+    history, whether what they say together holds, as the exported verify.py reads it.
 
     `against` is a head exported earlier: without one, rows cut off the end cannot be missed.
     """
     previous = FIRST_HASH if start == 1 else _hash_at(connection, start - 1)
     expected = start
+    meaning = Meaning()
     for row in walk(connection, start=start, end=end):
         if row[0] != expected:
             return Broken(expected, "The row is missing.")
@@ -340,6 +344,10 @@ def verify(
             return Broken(expected, "The row is not what was written.")
         if against is not None and row[0] == against.seq and row[-1] != against.hash:
             return Broken(expected, "The row is not the head that was exported.")
+        if start == 1:
+            meaning.take(dict(zip(_NAMES, row, strict=True)))
+            if meaning.problems:
+                return Broken(expected, meaning.problems[0].partition(": ")[2] + ".")
         previous = row[-1]
         expected += 1
     last = expected - 1

@@ -58,6 +58,14 @@ class Ledger:
         signed row counts.
         """
 
+        self.behind: str | None = None
+        """Why the whole history is not believed: it went back. See `watch`."""
+
+    @property
+    def halted(self) -> str | None:
+        """Why nothing may be executed."""
+        return self.behind or self.trouble
+
     def catch_up(self, connection: Connection) -> None:
         """Fold what was appended since."""
         with self._lock:
@@ -176,6 +184,12 @@ def ledger_of(connection: Connection) -> tuple[Ledger | Pending, Keys]:
 
 def trouble_of(view: Ledger | Pending) -> str | None:
     return view.ledger.trouble if isinstance(view, Pending) else view.trouble
+
+
+def halted(connection: Connection) -> str | None:
+    """Why nothing may be executed on this record now; None if nothing is wrong with it."""
+    view, _ = ledger_of(connection)
+    return view.ledger.halted if isinstance(view, Pending) else view.halted
 
 
 def is_behind(connection: Connection, version: Version) -> bool:

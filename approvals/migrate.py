@@ -52,9 +52,11 @@ def migrate(
         connection.exec_driver_sql("BEGIN IMMEDIATE" if _sqlite(engine) else "BEGIN")
         try:
             if not _sqlite(engine):
-                for lock in (_LOCK, WRITER):  # no batch of another process meets half a schema
-                    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({lock})")
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
             found = _revision(connection)
+            if found is not None and not _sqlite(engine):
+                # No batch of a gateway meets half a schema, or writes between our rows.
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITER})")
             before(connection, found)
             made = config()
             made.attributes["connection"] = connection

@@ -107,12 +107,19 @@ def _is_last(tx: Transaction, approval_id: str, seq: int) -> bool:
         return False  # the history was cut off
     view, _ = ledger_of(tx.connection)
     window = view.window if isinstance(view, Pending) else None
-    if window is None or window.end != tx.base:
+    if window is None:
         return _none_of(tx, approval_id, seq, base, base_hash)
+    if window.end != tx.base:  # others wrote, or took away what this process wrote
+        return _is_there(tx, *window.end) and _none_of(tx, approval_id, seq, base, base_hash)
     last = window.last.get(approval_id)
     if seq > window.start[0]:
         return last == seq
     return last is None and _none_of(tx, approval_id, seq, *window.start)
+
+
+def _is_there(tx: Transaction, seq: int, mac: str) -> bool:
+    there = tx.connection.execute(select(HISTORY.c.hash).where(HISTORY.c.seq == seq)).scalar()
+    return bool(there == mac)
 
 
 def _none_of(tx: Transaction, approval_id: str, after: int, upto: int, last_hash: str) -> bool:

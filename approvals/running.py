@@ -18,6 +18,7 @@ from approvals.decide import fresh
 from approvals.digest import call_digest
 from approvals.effects import EffectState
 from approvals.history import HISTORY, authentic
+from approvals.ledger import halted
 from approvals.model import Approval, Delivery, EffectClaim, Execution, Millis, State
 from approvals.moves import GATEWAY, Actor, change, move, tell_held
 from approvals.proven import approvers, differs, permit_of
@@ -41,6 +42,7 @@ _FINISHED: Final = (
     Execution.OUTCOME_UNKNOWN,
 )
 _BATCH: Final = 500
+_HALTED: Final = 60  # seconds after which it may be asked again whether the record is whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,9 @@ def _barred(tx: Transaction, approval: Approval, answering: Answers | None) -> L
     """Why there is nothing to claim, by the row or by the history; None if there is."""
     if approval.state is not State.APPROVED or not _due(approval, answering):
         return Lost(f"It is {approval.state}, {approval.execution}.", approval)
+    stopped = halted(tx.connection)
+    if stopped is not None:
+        return Lost(stopped, approval, retry_after=_HALTED)
     permit = permit_of(tx, approval.id)
     why = permit if isinstance(permit, str) else _unpermitted(tx, approval, permit)
     return None if why is None else _refused(tx, approval, why)

@@ -22,9 +22,10 @@ from approvals.journal import Journal, RecordUnavailable
 from approvals.keys import Keys, KeyUnusable
 from approvals.ledger import Ledger, Pending, StaleSnapshot, attach
 from approvals.outbox import NOTIFIERS
-from approvals.seen import Memory
+from approvals.seen import Memory, SeenUnreadable
 from approvals.transaction import CounterState, Transaction
 from approvals.upgrade import bring_up
+from approvals.watch import Watch
 from approvals.writer import Writer
 
 __all__ = [
@@ -59,6 +60,7 @@ class Database:
         self._write_engine = writer_engine(self.url)
         self._read_engine = reader_engine(self.url)
         self.ledger = Ledger(key)
+        self.watch = Watch(Memory(key.folder, self.url), key, self.ledger)
         pending = Pending(self.ledger)
         attach(self._read_engine, self.ledger, key)
         attach(self._write_engine, pending, key)
@@ -85,6 +87,7 @@ class Database:
         finally:
             engine.dispose()
         database = cls(url, key=key, clock=clock)
+        database.read_now(database.watch.look)
         database.journal.notifiers = notifiers
         return database
 
@@ -123,6 +126,9 @@ class Database:
 
     def close_now(self) -> None:
         self.journal.close_now()
+        with contextlib.suppress(RecordUnavailable, OSError, SeenUnreadable):
+            self.read_now(self.watch.look)
+            self.watch.keep()
         self._readers.shutdown(wait=True)
         self._read_engine.dispose()
         self._write_engine.dispose()

@@ -527,7 +527,9 @@ def _banners(
     freezes: Freezes,
     staff: Staff,
 ) -> tuple[Banner, ...]:
-    banners = [
+    halted = freezes.halted
+    banners = [] if halted is None else [Banner(f"Nothing runs. {halted}", bad=True)]
+    banners += [
         Banner(f"Frozen: {what}. Its calls are refused until somebody thaws it.", bad=True)
         for what in freezes.frozen()
     ]

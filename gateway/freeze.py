@@ -56,10 +56,16 @@ class Freezes:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._keys: dict[str, Millis] = {}
+        self.halted: str | None = None
+        """Why nothing at all is executed, for people: the record went back."""
 
     async def load(self) -> None:
-        """Read them again."""
-        self._keys = await self._database.read(frozen_now)
+        """Read them again, and whether the record is still the one it was."""
+
+        def look(connection: Connection) -> tuple[dict[str, Millis], str | None]:
+            return frozen_now(connection), self._database.watch.look(connection)
+
+        self._keys, self.halted = await self._database.read(look)
 
     def is_frozen(self, kind: Kind, name: str = "") -> bool:
         return key(kind, name) in self._keys
@@ -74,6 +80,8 @@ class Freezes:
 
     def reason(self, grant: str, server: str) -> str | None:
         """Why a call may not run now, for the agent; None: nothing of it is frozen."""
+        if self.halted is not None:
+            return "The record is not the one this gateway knew: an operator has to look at it."
         if not self._keys:
             return None
         if self.is_frozen("everything"):

@@ -20,6 +20,8 @@ from gateway.staff import Staff
 
 PATHS = frozenset({"/healthz", "/readyz"})
 _OK, _UNAVAILABLE = 200, 503
+_UNWRITABLE = "cannot be written: every call is refused"
+_SET_BACK = "was set back or changed: every call is refused; see signoff doctor"
 
 
 class Health:
@@ -59,7 +61,8 @@ class Health:
         started or a Slack that does not answer degrades; only a record that cannot be written makes
         the gateway unready, for then nothing may pass.
         """
-        record = self._housekeeping.record_works
+        works = self._housekeeping.record_works
+        record = works and self._housekeeping.halted() is None
         policy = "ok"
         if self._policies.rejected is not None:
             policy = "the saved file is not in force: it has errors"
@@ -72,7 +75,7 @@ class Health:
             servers = "some wait to be confirmed"
         told: dict[str, object] = {
             "ready": record,
-            "record": "ok" if record else "cannot be written: every call is refused",
+            "record": "ok" if record else (_SET_BACK if works else _UNWRITABLE),
             "policy": policy,
             "reviewers": "ok" if not self._staff.problems else "some rules nobody can approve",
             "servers": servers,

@@ -33,6 +33,7 @@ _RENEWALS = 3  # of a lease in its time
 _RETENTION_SECONDS = 3_600.0
 _STAFF_SECONDS = 10.0
 _REST_SECONDS = 10.0  # between two rows about a policy file that does not count
+_KEEP_SECONDS = 60.0
 _DAY_MS = 86_400_000
 _NOTICES_MS = 2 * _DAY_MS  # twice as long as a notice is tried
 
@@ -55,6 +56,7 @@ class Housekeeping:
         name: str,
     ) -> None:
         self._journal = database.journal
+        self._watch = database.watch
         self._guard = guard
         self._freezes = freezes
         self._catalogue = catalogue
@@ -64,6 +66,7 @@ class Housekeeping:
         self._outbox = outbox
         self._retention_days = retention_days
         self._name = name  # of this process
+        self.halted: Callable[[], str | None] = lambda: freezes.halted
         self._renew_at = 0.0  # the loop's time
         self._tell_at = 0.0  # the loop's time; see `_told_lately`
         self._told = policies.current.hash
@@ -81,6 +84,7 @@ class Housekeeping:
             asyncio.create_task(self._every(pause, self._sweep), name="sweep"),
             asyncio.create_task(self._every(_RETENTION_SECONDS, self._drop), name="retention"),
             asyncio.create_task(self._every(_STAFF_SECONDS, self._staff.look), name="staff"),
+            asyncio.create_task(self._every(_KEEP_SECONDS, self._keep), name="keep"),
             asyncio.create_task(self._outbox.run(), name="outbox"),
             asyncio.create_task(
                 self._policies.watch(self._policy_changed, stop), name="policy watch"
@@ -160,6 +164,10 @@ class Housekeeping:
         await self._tell_policy()
         if renew:
             self._renew_at = now + self._guard.lease_ms / 1000 / _RENEWALS
+
+    async def _keep(self) -> None:
+        """Write down, beside the key, how far the history went."""
+        await asyncio.to_thread(self._watch.keep)
 
     async def _drop(self) -> None:
         days = self._retention_days * _DAY_MS

@@ -145,7 +145,12 @@ async def _look(configured: Settings) -> list[Check]:
         agents = await record.database.read(grants.listing)
         people = await record.people.reviewers()
         now = int(time.time() * 1000)
-    checks = [Check("record", "ok", f"{head.seq} rows of history")]
+    trouble = record.database.watch.trouble
+    checks = [
+        Check("record", "ok", f"{head.seq} rows of history")
+        if trouble is None
+        else Check("record", "broken", f"Nothing runs. {trouble}", "signoff history verify")
+    ]
     if last.rows and last.rows[0].at > now + 1_000:
         ahead = (last.rows[0].at - now) // 1000
         found = f"the last row is {ahead} s in the future"

@@ -231,6 +231,44 @@ def verify(
     raise Stop(Exit.BROKEN, f"BROKEN at row {found.seq}: {found.why}")
 
 
+@app.command()
+def accept(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Go on with a record that is not the one seen before: you put an older copy back yourself."""
+    from approvals.history import Broken
+    from approvals.history import verify as verify_rows
+    from approvals.ledger import ANEW
+    from approvals.model import Event
+    from approvals.signed import tell
+    from gateway.cli.acting import operator
+    from gateway.cli.record import run
+
+    async def work(record: Record) -> Head | None:
+        database = record.database
+        trouble = database.watch.trouble
+        if trouble is None:
+            return None
+        found = await database.read(lambda connection: verify_rows(connection, database.keys))
+        show.note(trouble)
+        if isinstance(found, Broken):
+            show.note(f"The history is broken at row {found.seq}: {found.why}")
+        if not yes and not typer.confirm("Go on with the record as it is?", default=False):
+            raise Stop(Exit.USAGE, "Nothing was changed.")
+        event = Event(event="history_accepted", actor_kind="operator", reason=trouble)
+        by = await operator(record, None)
+        await database.journal.write(
+            lambda tx: tell(tx, [(ANEW, tx.seq + 1, None)], event=event._replace(actor=by))
+        )
+        return await database.read(database.watch.accept)
+
+    head = run(work)
+    if head is None:
+        print("Nothing is wrong: the record is the one that was seen before.")
+        return
+    print(f"Going on from {_written(head)}. Restart running gateways.")
+
+
 def _written(head: Head) -> str:
     return f"{head.seq}:{head.hash}"
 

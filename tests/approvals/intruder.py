@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Engine, Executable, RowMapping, Table, insert, select, text
+from sqlalchemy import Engine, Executable, RowMapping, Table, insert, select, text, update
 
 from approvals.engines import parse, writer_engine
 
@@ -31,10 +31,15 @@ class Intruder:
         with self._engine.connect() as connection:
             return list(connection.execute(select(table).where(*wanted)).mappings().all())
 
-    def puts(self, table: Table, row: RowMapping | dict[str, Any]) -> None:
-        """The row as it is given, in place of the one of its key."""
-        same = [column == row[column.name] for column in table.primary_key]
-        self.does(table.delete().where(*same), insert(table).values(**dict(row)))
+    def puts_back(self, table: Table, row: RowMapping) -> None:
+        """The row as it was, in place of the one of its key."""
+        key = {column.name: row[column.name] for column in table.primary_key}
+        same = [table.c[name] == value for name, value in key.items()]
+        there = self.reads(table, **key)
+        values = dict(row)
+        self.does(
+            update(table).where(*same).values(values) if there else insert(table).values(values)
+        )
 
     def opens_the_history(self) -> None:
         """Take away what keeps the history append-only."""

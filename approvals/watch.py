@@ -1,0 +1,94 @@
+"""Whether the record went back behind what this installation has seen of it. Not pure.
+
+Looked at each second by a gateway, kept beside the key each minute and when a process ends. While
+it did, nothing is executed: what a set-back record says was approved, or is not frozen, may have
+been used, or thawed, since.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import Final
+
+from sqlalchemy import Connection, select
+
+from approvals.history import HISTORY, Head, authentic, head
+from approvals.keys import Keys
+from approvals.ledger import Ledger, ledger_of
+from approvals.seen import Memory, Seen
+
+WAY_OUT: Final = (
+    "If you put an older copy back yourself, say so: signoff history accept. If not, somebody "
+    "changed the database."
+)
+
+
+class Watch:
+    """One per open record."""
+
+    def __init__(self, memory: Memory, keys: Keys, ledger: Ledger) -> None:
+        self._memory = memory
+        self._keys = keys
+        self._ledger = ledger
+        self._lock = threading.Lock()
+        self._seen = Seen()
+        self._kept = self._seen = memory.read()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing may be executed, as of the last look; None if everything is in order."""
+        found = self._ledger.halted
+        return None if found is None else f"{found} {WAY_OUT}"
+
+    def look(self, connection: Connection) -> str | None:
+        """Compare the record with what was seen of it; `trouble` as it is then."""
+        ledger_of(connection)  # catches up
+        with self._lock:
+            self._ledger.behind = self._compared(connection)
+        return self.trouble
+
+    def keep(self) -> None:
+        """Write down how far the history went, unless another process has seen more of it.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        with self._lock:
+            seen = self._seen
+            if self._memory.path is None or self.trouble is not None or seen == self._kept:
+                return
+            if self._memory.read().head.seq < seen.head.seq:
+                self._memory.write(replace(seen, signed=True))
+            self._kept = seen
+
+    def accept(self, connection: Connection) -> Head:
+        """The operator says that the record as it stands is the one to go on with; its head.
+
+        Raises:
+            OSError: that cannot be written down.
+        """
+        with self._lock:
+            self._seen = self._kept = Seen(signed=True, head=head(connection))
+            self._ledger.behind = None
+            self._memory.write(self._seen)
+            return self._seen.head
+
+    def _compared(self, connection: Connection) -> str | None:
+        seen = self._seen.head
+        if seen.seq:
+            there = connection.execute(
+                select(HISTORY.c.hash).where(HISTORY.c.seq == seen.seq)
+            ).scalar()
+            if there is None:
+                return f"The history ends before row {seen.seq}, which was there."
+            if there != seen.hash:
+                return f"Row {seen.seq} of the history is not the one that was there."
+        last = connection.execute(
+            select(*HISTORY.c).order_by(HISTORY.c.seq.desc()).limit(1)
+        ).first()
+        if last is not None and last.seq > seen.seq:
+            if not authentic(tuple(last), self._keys):
+                return f"Row {last.seq} of the history, its last, is not what was written."
+            self._seen = replace(self._seen, head=Head(last.seq, last.hash))
+        return None
