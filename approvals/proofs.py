@@ -125,7 +125,7 @@ PROOFS: Final[Mapping[str, Proof]] = MappingProxyType(
         ),
         "spent": Proof(
             free={
-                "id": "a request state used twice still runs a round of its call only once",
+                "id": "an approved call runs each round once; an allowed one may be repeated",
                 "until": _SEEN,
             }
         ),

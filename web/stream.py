@@ -15,11 +15,12 @@ from typing import Annotated
 import anyio
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from sqlalchemy import Connection, column, func, or_, select, table
+from sqlalchemy import Connection, column, func, or_, select, table, text
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from approvals.clock import Clock
 from approvals.store import Database, RecordUnavailable
+from approvals.tables import RARE
 from web.office import Office
 from web.problems import Problem
 
@@ -37,6 +38,8 @@ _SCAN = 200_000  # rows of history a replay may look through
 
 _history = table("history", column("seq"), column("event"), column("approval_id"))
 _news = ("frozen", "thawed", "policy_loaded", "policy_refused")
+_ends = ("reviewer_removed", "reviewer_added", "credentials_revoked")
+"""After which somebody who looks on may have to stop: removed, of another role, signed out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +53,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What lies between a cursor and the head. `changes` None: too much to tell one by one."""
+    """What lies between a cursor and the head. `changes` None: too much to tell one by one.
+    `people`: whether somebody's right to look on may have changed.
+    """
 
     head: int
     changes: tuple[Change, ...] | None
+    people: bool = False
 
 
 def read_span(connection: Connection, after: int) -> Span:
@@ -61,6 +67,10 @@ def read_span(connection: Connection, after: int) -> Span:
     head = int(connection.execute(select(func.max(_history.c.seq))).scalar() or 0)
     if after > head or head - after > _SCAN:
         return Span(head, () if after == head else None)
+    ended = select(_history.c.seq).where(
+        _history.c.seq > after, _history.c.event.in_(_ends), text(RARE)
+    )
+    people = connection.execute(ended.limit(1)).first() is not None
     rows = connection.execute(
         select(_history.c.seq, _history.c.approval_id, _history.c.event)
         .where(_history.c.seq > after, _history.c.seq <= head)
@@ -69,8 +79,8 @@ def read_span(connection: Connection, after: int) -> Span:
         .limit(REPLAY + 1)
     ).all()
     if len(rows) > REPLAY:
-        return Span(head, None)
-    return Span(head, tuple(Change(row[0], row[1] or "", row[2]) for row in rows))
+        return Span(head, None, people)
+    return Span(head, tuple(Change(row[0], row[1] or "", row[2]) for row in rows), people)
 
 
 class Viewer:
@@ -112,6 +122,7 @@ class Stream:
         self._beat = beat
         self._viewers: set[Viewer] = set()
         self._head = 0
+        self._people = 0  # how often somebody's right to look on may have changed
         self._readable = True
         self._reader: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
@@ -130,6 +141,8 @@ class Stream:
         self, after: int | None, still: Callable[[], Awaitable[bool]]
     ) -> AsyncIterator[ServerSentEvent]:
         viewer, head = await self._join()
+        loop = asyncio.get_running_loop()
+        asked, asked_at = self._people, loop.time()
         try:
             yield self._pulse()
             span = await self._since(after, head)
@@ -139,12 +152,14 @@ class Stream:
                 changes = await viewer.take(self._beat)
                 if self._reader is None or self._reader.done():
                     return  # nobody reads for this viewer: its browser comes back by itself
-                if changes == ():
+                # However much happens: nobody is told more after being removed.
+                if changes == () or asked != self._people or loop.time() - asked_at >= self._beat:
+                    asked, asked_at = self._people, loop.time()
                     if not await still():
                         yield ServerSentEvent(event="bye", data="{}")
                         return
-                    if self._readable:  # silence tells the page that it is stale
-                        yield self._pulse()
+                if changes == () and self._readable:  # silence tells the page that it is stale
+                    yield self._pulse()
                 for event in _told(changes, self._head):
                     yield event
         finally:
@@ -198,7 +213,8 @@ class Stream:
         after = self._head
         span = await self._database.read(lambda connection: read_span(connection, after))
         self._head = span.head
-        if span.changes is None or span.changes:
+        self._people += span.people or span.changes is None
+        if span.changes is None or span.changes or span.people:
             for viewer in self._viewers:
                 viewer.offer(span.changes)
 

@@ -150,6 +150,37 @@ async def test_a_viewer_whose_session_ended_is_sent_away(scene: Scene) -> None:
     assert names == ["beat", "bye"]
 
 
+async def test_somebody_removed_is_told_nothing_more_however_much_happens(scene: Scene) -> None:
+    await scene.people.add("eve", role="viewer")
+    stream = Stream(scene.database, scene.clock, beat=3_600)
+
+    async def still() -> bool:
+        return await scene.people.find("eve") is not None
+
+    events = stream.events(None, still)
+    await upcoming(events, "beat")
+    scene.held("git_commit", {"message": "before"})
+    assert told(await upcoming(events, "change")).kind == "held"
+    await scene.people.remove("eve")
+    scene.held("git_commit", {"message": "after"})
+    with anyio.fail_after(PATIENCE):
+        assert [event.event async for event in events] == ["bye"]
+
+
+async def test_somebody_removed_is_sent_away_though_nothing_else_happens(scene: Scene) -> None:
+    await scene.people.add("eve", role="viewer")
+    stream = Stream(scene.database, scene.clock, beat=3_600)
+
+    async def still() -> bool:
+        return await scene.people.find("eve") is not None
+
+    events = stream.events(None, still)
+    await upcoming(events, "beat")
+    await scene.people.remove("eve")
+    with anyio.fail_after(PATIENCE):
+        assert [event.event async for event in events] == ["bye"]
+
+
 async def test_a_heartbeat_carries_the_servers_time(scene: Scene) -> None:
     stream = Stream(scene.database, scene.clock, beat=0.05)
     async with watching(stream) as events:
