@@ -8,16 +8,27 @@ Plain functions of a `Transaction`. Not pure.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, and_, delete, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Table, and_, or_, select
 from sqlmodel import SQLModel
 
-from approvals.model import Approval, Call, EffectClaim, Execution, Millis, Settlement, State, Terms
+from approvals import signed
+from approvals.digest import canonical
+from approvals.model import (
+    Approval,
+    Call,
+    EffectClaim,
+    Event,
+    Execution,
+    Millis,
+    Settlement,
+    State,
+    Terms,
+)
 from approvals.processes import PROCESS
 from approvals.rows import APPROVAL, LISTED, approval_of, read_terms, write_terms
 from approvals.tables import EffectRow
@@ -26,6 +37,7 @@ from approvals.transaction import Transaction
 EFFECT: Final[Table] = SQLModel.metadata.tables[str(EffectRow.__tablename__)]
 
 _BATCH: Final = 500
+_LOST_KEPT: Final = 30 * 86_400_000  # milliseconds
 
 
 class EffectState(StrEnum):
@@ -62,22 +74,17 @@ def look(tx: Transaction, server: str, key: str) -> Mark | None:
 
 def mark_of(connection: Connection, server: str, key: str, *, now: Millis) -> Mark | None:
     """The same, for readers. What a dead process was doing is unknown, also before it is swept."""
-    row = (
-        connection.execute(
-            select(*EFFECT.c, PROCESS.c.lease_until)
-            .outerjoin(PROCESS, PROCESS.c.id == EFFECT.c.owner)
-            .where(EFFECT.c.server == server, EFFECT.c.key == key)
-        )
-        .mappings()
-        .first()
-    )
+    row = signed.row(connection, EFFECT, EFFECT.c.server == server, EFFECT.c.key == key)
     if row is None:
-        return None
+        return _lost(connection, server, key, now=now)
+    lease = connection.execute(
+        select(PROCESS.c.lease_until).where(PROCESS.c.id == row["owner"])
+    ).scalar()
     state = EffectState(row["state"])
     ended = row["until"] is not None and row["until"] <= now
     if state is EffectState.DONE and ended:
         return None
-    orphan = row["owner"] is not None and (row["lease_until"] or 0) <= now
+    orphan = row["owner"] is not None and (lease or 0) <= now
     if state is EffectState.TAKEN and (ended or orphan):
         state = EffectState.UNKNOWN
     return _mark(row, state)
@@ -85,12 +92,32 @@ def mark_of(connection: Connection, server: str, key: str, *, now: Millis) -> Ma
 
 def held_by(connection: Connection, holder: str) -> Mark | None:
     """The key this call has taken, done, or perhaps done."""
-    row = (
-        connection.execute(select(*EFFECT.c).where(EFFECT.c.holder == holder).limit(1))
-        .mappings()
-        .first()
-    )
+    row = signed.row(connection, EFFECT, EFFECT.c.holder == holder)
     return None if row is None else _mark(row, EffectState(row["state"]))
+
+
+def _lost(connection: Connection, server: str, key: str, *, now: Millis) -> Mark | None:
+    """A key whose row somebody took away or changed: by the history it is not free, so nobody
+    knows whether it was done. It counts as long as any key does.
+    """
+    version = signed.version_of(connection, EFFECT, {"server": server, "key": key})
+    if version is None or version.mac is None or version.at + _LOST_KEPT <= now:
+        return None
+    return Mark(
+        server=server,
+        key=key,
+        state=EffectState.UNKNOWN,
+        holder="a call whose mark was changed by another hand",
+        grant="",
+        grant_label="",
+        tool="",
+        terms=Terms(),
+        keep=_LOST_KEPT // 1000,
+        again=False,
+        taken_at=version.at,
+        until=None,
+        owner=None,
+    )
 
 
 def take(
@@ -113,27 +140,16 @@ def take(
         "until": None,
         "owner": owner,
     }
-    dialect = sqlite if tx.connection.dialect.name == "sqlite" else postgresql
-    made = dialect.insert(EFFECT).values(server=call.server, key=claim.key, **values)
-    row = (
-        tx.connection.execute(
-            made.on_conflict_do_update(
-                index_elements=[EFFECT.c.server, EFFECT.c.key], set_=values
-            ).returning(*EFFECT.c)
-        )
-        .mappings()
-        .one()
-    )
-    return _mark(row, EffectState.TAKEN)
+    key = {"server": call.server, "key": claim.key}
+    return _put(tx, {**key, **values})
 
 
 def ask_back(tx: Transaction, holder: str, *, until: Millis | None) -> None:
     """The server asked back: the key stays the call's, until then if it is no approval's."""
-    tx.connection.execute(
-        update(EFFECT)
-        .where(EFFECT.c.holder == holder, EFFECT.c.state != str(EffectState.DONE))
-        .values(state=str(EffectState.TAKEN), owner=None, until=until)
-    )
+    found = held_by(tx.connection, holder)
+    if found is not None and found.state is not EffectState.DONE:
+        asked = {"state": str(EffectState.TAKEN), "owner": None, "until": until}
+        _put(tx, {"server": found.server, "key": found.key, "holder": holder, **asked})
 
 
 def end(tx: Transaction, holder: str, state: EffectState | None) -> Mark | None:
@@ -143,22 +159,37 @@ def end(tx: Transaction, holder: str, state: EffectState | None) -> Mark | None:
     found = held_by(tx.connection, holder)
     if found is None or found.state is EffectState.DONE:
         return None
-    mine = and_(EFFECT.c.server == found.server, EFFECT.c.key == found.key)
+    key = {"server": found.server, "key": found.key}
     if state is None:
-        tx.connection.execute(delete(EFFECT).where(mine))
+        signed.drop(tx, EFFECT, key, event=_event(found.server, found.key, holder, "free"))
         return found
     until = tx.now + found.keep * 1000 if state is EffectState.DONE else None
-    row = (
-        tx.connection.execute(
-            update(EFFECT)
-            .where(mine)
-            .values(state=str(state), until=until, owner=None)
-            .returning(*EFFECT.c)
-        )
-        .mappings()
-        .one()
+    return _put(tx, {**key, "holder": holder, "state": str(state), "until": until, "owner": None})
+
+
+def _put(tx: Transaction, values: Mapping[str, Any]) -> Mark:
+    """Write where the key stands, and tell it."""
+    event = _event(values["server"], values["key"], values["holder"], values["state"])
+    signed.put(tx, EFFECT, values, event=event)
+    row = signed.row(
+        tx.connection,
+        EFFECT,
+        EFFECT.c.server == values["server"],
+        EFFECT.c.key == values["key"],
     )
-    return _mark(row, state)
+    if row is None:
+        raise RuntimeError("What was signed just now is not there.")
+    return _mark(row, EffectState(row["state"]))
+
+
+def _event(server: str, key: str, holder: str, state: str) -> Event:
+    return Event(
+        event="effect_marked",
+        actor_kind="gateway",
+        via="gateway",
+        server=server,
+        data=canonical({"effect": key, "holder": holder, "state": state}).decode(),
+    )
 
 
 def orphaned(
@@ -171,12 +202,13 @@ def orphaned(
     dead = EFFECT.c.owner.not_in(alive)
     given_up = and_(EFFECT.c.owner == process, EFFECT.c.holder.not_in(sending))
     lapsed = and_(EFFECT.c.owner.is_(None), EFFECT.c.until <= tx.now)
-    rows = tx.connection.execute(
-        select(EFFECT.c.holder)
-        .where(EFFECT.c.state == str(EffectState.TAKEN), or_(dead, given_up, lapsed))
-        .limit(limit)
+    rows = signed.rows(
+        tx.connection,
+        EFFECT,
+        EFFECT.c.state == str(EffectState.TAKEN),
+        or_(dead, given_up, lapsed),
     )
-    return tuple(rows.scalars())
+    return tuple(row["holder"] for row in rows[:limit])
 
 
 def outcome(execution: Execution) -> EffectState | None:
@@ -199,23 +231,19 @@ def unknown(
     connection: Connection, *, after: tuple[Millis, str] | None = None, limit: int
 ) -> tuple[tuple[Mark, ...], int]:
     """Keys nobody knows about, the oldest first, from behind `after`; and how many there are."""
-    where = [EFFECT.c.state == str(EffectState.UNKNOWN)]
-    total = len(connection.execute(select(EFFECT.c.holder).where(*where)).all())
-    if after is not None:
-        at, holder = after
-        later = and_(EFFECT.c.taken_at == at, EFFECT.c.holder > holder)
-        where.append(or_(EFFECT.c.taken_at > at, later))
-    rows = connection.execute(
-        select(*EFFECT.c).where(*where).order_by(EFFECT.c.taken_at, EFFECT.c.holder).limit(limit)
-    ).mappings()
-    return tuple(_mark(row, EffectState.UNKNOWN) for row in rows), total
+    where = EFFECT.c.state == str(EffectState.UNKNOWN)
+    rows = signed.rows(connection, EFFECT, where, order=[EFFECT.c.taken_at, EFFECT.c.holder])
+    later = [row for row in rows if after is None or (row["taken_at"], row["holder"]) > after]
+    return tuple(_mark(row, EffectState.UNKNOWN) for row in later[:limit]), len(rows)
 
 
 def prune(tx: Transaction) -> None:
-    """Drop what counts no longer."""
-    tx.connection.execute(
-        delete(EFFECT).where(EFFECT.c.state == str(EffectState.DONE), EFFECT.c.until <= tx.now)
-    )
+    """Drop what counts no longer, some at a time."""
+    over = (EFFECT.c.state == str(EffectState.DONE), EFFECT.c.until <= tx.now)
+    for row in signed.rows(tx.connection, EFFECT, *over)[:_BATCH]:
+        key = {"server": row["server"], "key": row["key"]}
+        event = _event(row["server"], row["key"], row["holder"], "free")
+        signed.drop(tx, EFFECT, key, event=event)
 
 
 def held_beside(

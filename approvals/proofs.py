@@ -90,14 +90,10 @@ PROOFS: Final[Mapping[str, Proof]] = MappingProxyType(
             },
         ),
         "effect": Proof(
-            free=dict.fromkeys(
-                (
-                    *("server", "key", "state", "holder", "grant_id", "grant_label", "tool"),
-                    *("terms", "keep", "again", "taken_at", "until", "owner"),
-                ),
-                "forbids a call that the rules or a person let run; what runs twice because it was "
-                "changed or taken away, the history's own rows show to whoever verifies them",
-            )
+            signed=(
+                *("server", "key", "state", "holder", "grant_id", "grant_label", "tool"),
+                *("terms", "keep", "again", "taken_at", "until", "owner"),
+            ),
         ),
         "process": Proof(
             free=dict.fromkeys(("id", "name", "started_at", "lease_until"), _PRESENCE)

@@ -109,9 +109,14 @@ def versions(connection: Connection, table: Table) -> dict[tuple[Any, ...], Vers
 
 def known(connection: Connection, table: Table, key: Mapping[Any, Any]) -> bool:
     """Whether there must be a row of this key by the history's word. Of tables with a ledger."""
-    view, _ = ledger_of(connection)
-    version = view.version(subject(table, key))
+    version = version_of(connection, table, key)
     return version is not None and version.mac is not None
+
+
+def version_of(connection: Connection, table: Table, key: Mapping[Any, Any]) -> Version | None:
+    """What the history says of the row of this key; None: nothing. Of tables with a ledger."""
+    view, _ = ledger_of(connection)
+    return view.version(subject(table, key))
 
 
 def put(tx: Transaction, table: Table, values: Mapping[Any, Any], *, event: Event) -> None:

@@ -122,6 +122,8 @@ class EffectRow(SQLModel, table=True):
     until: int | None = Field(default=None, sa_column=_big(nullable=True))
     """Of what is done: as long as that counts. Of a question: as long as it may be answered."""
     owner: str | None = None  # the process that sends an allowed call; None: an approval tells
+    row_version: int = Field(default=0, sa_column=_version())
+    mac: str = Field(default="", sa_column=_mac())
 
     __table_args__ = (Index("effect_state", "state", "until"),)
 

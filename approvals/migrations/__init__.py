@@ -1,4 +1,4 @@
 """Schema revisions, run by approvals.migrate."""
 
-HEAD = "0009"
+HEAD = "0010"
 """The newest of them."""

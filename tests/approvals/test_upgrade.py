@@ -34,9 +34,9 @@ FIRST: dict[str, Any] = json.loads(
     (Path(__file__).parent / "first_schema.json").read_text(encoding="utf-8")
 )
 TABLES: dict[str, list[dict[str, Any]]] = FIRST["tables"]
-SIGNINGS = sum(bool(TABLES.get(name)) for name in ("credential", "grant", "reviewer", "tool"))
+SIGNINGS = 1 + sum(bool(TABLES.get(name)) for name in ("credential", "grant", "reviewer", "tool"))
 """Rows of the history that say which rows were signed: one for each table that has any (no freeze
-is among its settings)."""
+is among its settings), and one for the effect key that an approval of it left unknown."""
 
 LATER = START + 5_000  # the last thing that happened to it
 

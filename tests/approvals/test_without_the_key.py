@@ -18,6 +18,7 @@ from sqlalchemy import Insert, insert, update
 
 from approvals import queue, reviewers, signed
 from approvals.digest import canonical, sha256
+from approvals.effects import EFFECT
 from approvals.history import HISTORY
 from approvals.keys import Keys
 from approvals.model import Approval, Choice, Moved, Reviewer, Terms
@@ -300,6 +301,34 @@ def the_vote_of_an_earlier_revision_is_moved_to_the_next(
     now = record.now_is(held.id)
     assert not isinstance(record.decide(now, BOB), Moved)
     return held
+
+
+@runs
+def the_mark_of_an_effect_is_taken_away(record: Record, intruder: Intruder) -> Approval:
+    first = record.approved({"n": 1}, effect="charge:7")
+    assert isinstance(record.claim(first), queue.Claimed)
+    record.finish(first)
+    intruder.does(EFFECT.delete())
+    return record.approved({"n": 2}, effect="charge:7")
+
+
+@runs
+def the_mark_of_an_effect_runs_out_early(record: Record, intruder: Intruder) -> Approval:
+    first = record.approved({"n": 1}, effect="charge:7")
+    assert isinstance(record.claim(first), queue.Claimed)
+    record.finish(first)
+    intruder.does(update(EFFECT).values(until=1))
+    return record.approved({"n": 2}, effect="charge:7")
+
+
+@runs
+def the_mark_of_an_effect_is_given_to_who_wants_it(record: Record, intruder: Intruder) -> Approval:
+    first = record.approved({"n": 1}, effect="charge:7")
+    assert isinstance(record.claim(first), queue.Claimed)
+    record.finish(first)
+    second = record.approved({"n": 2}, effect="charge:7")
+    intruder.does(update(EFFECT).values(holder=second.id))
+    return second
 
 
 @makes
