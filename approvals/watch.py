@@ -36,6 +36,11 @@ class Watch:
         self._kept = self._seen = memory.read()
 
     @property
+    def head(self) -> Head:
+        """How far the history was seen to go."""
+        return self._seen.head
+
+    @property
     def trouble(self) -> str | None:
         """Why nothing may be executed, as of the last look; None if everything is in order."""
         found = self._ledger.halted

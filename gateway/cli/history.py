@@ -212,9 +212,10 @@ def verify(
         against = Head(int(match[1]), match[2])
 
     async def work(record: Record) -> Intact | Broken:
-        keys = record.database.keys
+        keys, seen = record.database.keys, record.database.watch.head
+        noted = against or (seen if seen.seq else None)
         return await record.database.read(
-            lambda connection: verify_rows(connection, keys, against=against)
+            lambda connection: verify_rows(connection, keys, against=noted)
         )
 
     found = run(work)
@@ -224,7 +225,7 @@ def verify(
             return
         print(f"Intact: {found.rows} rows. Head {_written(found.head)}")
         if against is None:
-            show.note("Rows cut off the end show only against a head kept elsewhere: --head")
+            show.note("Rows cut off before they were seen show only against a kept head: --head")
         return
     if json:
         show.document("verify", intact=False, seq=found.seq, why=found.why)

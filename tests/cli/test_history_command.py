@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from approvals.model import Event
 from tests.cli.command import Command
 from tests.cli.folder import Folder
 
@@ -88,6 +89,9 @@ def test_a_history_cut_short_shows_against_a_kept_head(signoff: Command, folder:
     _full(folder)
     head = signoff("history", "head").out.strip()
     _tamper(folder.path, "DELETE FROM history WHERE seq = 4")
+    assert signoff("history", "verify").code == 8  # against what lies beside the key
+    (beside_the_key,) = (folder.path / ".signoff").glob("*.seen")
+    beside_the_key.unlink()
     assert signoff("history", "verify").code == 0
     assert signoff("history", "verify", "--head", head).code == 8
     assert signoff("history", "verify", "--head", "4").code == 2
@@ -128,3 +132,36 @@ def test_an_export_honours_filters_and_overwrites_nothing(signoff: Command, fold
     assert "drop" in lines[1]
     assert signoff(*argv).code == 2
     assert signoff(*argv, "--force").code == 0
+
+
+def test_a_record_set_back_is_told_until_an_operator_goes_on_with_it(
+    signoff: Command, folder: Folder
+) -> None:
+    folder.people(alice="approver")
+    held = folder.held()
+    folder.held(args={"amount": 500})
+    _tamper(folder.path, "DELETE FROM history WHERE seq > 2")
+    doctor = signoff("doctor")
+    assert "ends before row 3" in doctor.out
+    assert "signoff history accept" in doctor.out
+    assert signoff("history", "accept", stdin="n\n").code == 2
+    done = signoff("history", "accept", "--yes")
+    assert (done.code, "Going on from 3:" in done.out) == (0, True)
+    assert "ends before row" not in signoff("doctor").out
+    assert signoff("approve", held.id, "--yes", "--hash", held.digest).code == 0
+    assert "Nothing is wrong" in signoff("history", "accept").out
+
+
+def test_verify_finds_a_run_that_nobody_approved(signoff: Command, folder: Folder) -> None:
+    held = folder.held()
+    claimed = Event(
+        event="claimed",
+        approval_id=held.id,
+        revision=1,
+        actor_kind="gateway",
+        presented_digest=held.digest,
+    )
+    folder.write(lambda tx: tx.append(claimed))
+    found = signoff("history", "verify")
+    assert found.code == 8
+    assert f"BROKEN at row 2: {held.id} runs while it is pending." in found.err
