@@ -109,7 +109,8 @@ async def test_an_argument_that_travels_as_a_header_too_is_sent_as_one(start: St
 
 async def test_a_given_token_decides_what_may_be_used(start: Start) -> None:
     token = start.site.grant("given", ("reference",))
-    async with start.host("auto", "connect", "all", environ={"SIGNOFF_TOKEN": token}) as client:
+    given = {"SIGNOFF_TOKEN": token, "SIGNOFF_URL": start.site.url}
+    async with start.host("auto", "connect", "all", environ=given) as client:
         names = {tool.name.partition("__")[0] for tool in (await client.list_tools()).tools}
     assert names == {"reference", "signoff_await_approval"}
 
