@@ -385,12 +385,17 @@ async def _rules(
     await staff.meet()
     path, trusting = settings.policy, settings.policy_trust == "file"
     known = None if trusting else await read_confirmed(database, path)
-    policies = Policies(
-        path,
-        database.clock,
-        confirmed=None if trusting else starting_text(known, path),
-        staffed=staff.suffices,
-    )
+    text = None if trusting else starting_text(known, path)
+    try:
+        policies = Policies(path, database.clock, confirmed=text, staffed=staff.suffices)
+    except PolicyInvalid as invalid:
+        if known is None:
+            raise
+        # Of a gateway that read them otherwise: the file is where they are put right.
+        what = "These are the rules that were confirmed, which this gateway cannot use."
+        write = f"Put {path.name} right, then: signoff policy confirm"
+        hint = Problem(pointer="", severity="warning", what=what, write=write)
+        raise PolicyInvalid((*invalid.problems, hint), path.name) from invalid
     unmet = staff.unmet(policies.current)
     if unmet:
         raise PolicyInvalid((*unmet, *_waits(policies)), path.name)

@@ -470,10 +470,9 @@ def test_rules_that_wait_are_told_in_the_channel_and_their_words_do_nothing(apar
     site.start()
     try:
         evil = "<!channel> <https://evil.example|Look>"
-        site.policy(
-            reviewers=GROUPS,
-            tools={**TOOLS, "free": {"deny_if": [{"conditions": [], "on_deny": evil}]}},
-        )
+        one = [{"path": "args.a", "op": "eq", "value": 1}]
+        listed = {"free": {"deny_if": [{"conditions": one, "on_deny": evil}]}}
+        site.policy(reviewers=GROUPS, tools={**TOOLS, **listed})
 
         def told() -> Message | None:
             words = "waits to be confirmed"
