@@ -15,7 +15,8 @@ def test_adding_a_reviewer_makes_the_record_and_prints_a_link(
     assert done.code == 0
     assert "alice is approver, also slack:T024/U07" in done.out
     assert "Sign in: http://signoff.localhost:9999/signin#lnk_" in done.out
-    assert (folder.path / ".signoff").stat().st_mode & 0o777 == 0o700
+    [data] = (folder.path / ".local" / "state" / "signoff").iterdir()
+    assert data.stat().st_mode & 0o777 == 0o700
     [one] = json.loads(signoff("reviewer", "list", "--json").out)["items"]
     assert one == {"id": "alice", "role": "approver", "identities": ["slack:T024/U07"]}
 
