@@ -158,13 +158,18 @@ async def confirm_first(
     return await read_confirmed(database, policies.path)
 
 
-async def note_commands(database: Database, *, decide: bool) -> None:
-    """Keep on record whether the command line decides here: whoever can change the environment of a
-    command must not find a way round it.
-    """
+async def commands_decide(database: Database) -> bool:
+    """Whether, by the record, the command line decides here."""
     known = await database.read(partial(confirmed.confirmed, keys=database.keys))
-    wanted, there = str(decide).lower(), known.get(confirmed.COMMANDS)
-    if (there.text if there is not None else "true") == wanted:
+    said = known.get(confirmed.COMMANDS)
+    return said is None or said.text == "true"
+
+
+async def note_commands(database: Database, *, decide: bool, admin: bool = False) -> None:
+    """Keep on record whether the command line decides here: whoever can change the environment of a
+    command must find no way round it. So only an administrator (`admin`) takes a "no" back.
+    """
+    if await commands_decide(database) == decide or (decide and not admin):
         return
     event = Event(
         event=confirmed.COMMANDS_EVENT,
@@ -174,7 +179,7 @@ async def note_commands(database: Database, *, decide: bool) -> None:
         reason="The command line decides." if decide else "The command line does not decide.",
     )
     await database.journal.write(
-        lambda tx: confirmed.confirm(tx, confirmed.COMMANDS, wanted, event=event)
+        lambda tx: confirmed.confirm(tx, confirmed.COMMANDS, str(decide).lower(), event=event)
     )
 
 

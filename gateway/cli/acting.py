@@ -86,13 +86,9 @@ async def administrator(record: Record, name: str | None) -> By:
 
 async def _closed(record: Record) -> bool:
     """Whether the gateway of this record was started so that commands do not decide."""
-    from functools import partial
+    from gateway.confirming import commands_decide
 
-    from approvals import confirmed
-
-    known = await record.database.read(partial(confirmed.confirmed, keys=record.database.keys))
-    said = known.get(confirmed.COMMANDS)
-    return said is not None and said.text == "false"
+    return not await commands_decide(record.database)
 
 
 async def reviewer(record: Record, name: str | None) -> Reviewer:

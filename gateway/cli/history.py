@@ -242,10 +242,11 @@ def accept(
     from approvals.ledger import ANEW
     from approvals.model import Event
     from approvals.signed import tell
-    from gateway.cli.acting import operator
+    from gateway.cli.acting import administrating, operator
     from gateway.cli.record import run
 
     async def work(record: Record) -> Head | None:
+        await administrating(record)
         database = record.database
         trouble = database.watch.trouble
         if trouble is None:

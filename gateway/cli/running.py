@@ -93,16 +93,22 @@ async def _run(configured: Settings, servers: Servers, name: str) -> None:
     from gateway.cli.credential import local_token
     from gateway.cli.record import Record
     from gateway.cli.speaking import speak
+    from gateway.confirming import commands_decide
     from gateway.serve import running
     from gateway.staff import FIRST
 
     async with running(configured, servers) as (gateway, stopped):
         url, page = gateway.settings.url(), gateway.settings.page()
-        link = await gateway.people.invite(FIRST.id, role=FIRST.role, url=page)
+        first = not await gateway.people.reviewers()
+        decides = gateway.settings.cli_decides and await commands_decide(gateway.database)
+        link = "ask an administrator for one: commands do not decide here"
+        if first or decides:
+            link = await gateway.people.invite(FIRST.id, role=FIRST.role, url=page)
+            link = f"{link}   (once, within 10 minutes)"
         record = Record(gateway.settings, gateway.database, gateway.approvals, gateway.people)
         token = await local_token(record, f"run-{name}", servers=frozenset({name}))
         _say(f"page      {page}/")
-        _say(f"sign in   {link}   (once, within 10 minutes)")
+        _say(f"sign in   {link}")
         _say(f"record    {gateway.settings.data.absolute()}")
         tell = partial(_tell, gateway.policies, gateway.settings)
         tell()

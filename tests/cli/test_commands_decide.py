@@ -10,7 +10,7 @@ import pytest
 
 from approvals.model import State
 from approvals.reviewers import People
-from gateway.confirming import note_commands
+from gateway.confirming import commands_decide, note_commands
 from tests.cli.command import Command
 from tests.cli.folder import Folder
 
@@ -102,7 +102,9 @@ def test_an_environment_of_ones_own_is_no_way_round_it(
     assert (done.code, "Commands do not decide here" in done.err) == (4, True)
     database = folder.open()
     try:
-        asyncio.run(note_commands(database, decide=True))
+        asyncio.run(note_commands(database, decide=True))  # a gateway started otherwise
+        assert asyncio.run(commands_decide(database)) is False
+        asyncio.run(note_commands(database, decide=True, admin=True))
     finally:
         database.close_now()
     assert signoff("reviewer", "add", "carol").code == 0
