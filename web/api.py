@@ -11,9 +11,12 @@ from functools import partial
 from typing import Annotated, Any, Literal, assert_never
 
 from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from approvals.editing import changed, fields_of
+from approvals.aside import elsewhere
+from approvals.digest import canonical
+from approvals.editing import changed
 from approvals.model import (
     AlreadyDecided,
     Approval,
@@ -114,10 +117,10 @@ def router(office: Office, *, describe: Callable[[], dict[str, Any]]) -> APIRout
             "next": written(found[-1].id) if len(found) == limit else None,
         }
 
-    @routes.get("/approvals/{approval_id}")
-    async def approval(approval_id: str) -> dict[str, Any]:
+    @routes.get("/approvals/{approval_id}", response_model=dict[str, Any])
+    async def approval(approval_id: str) -> Response:
         """One approval in full: the view every reviewer is shown, and the votes."""
-        return await _full(office, approval_id)
+        return Response(await _full(office, approval_id), media_type="application/json")
 
     @routes.post("/approvals/{approval_id}/approve")
     async def approve(request: Request, approval_id: str, press: Press) -> dict[str, Any]:
@@ -197,7 +200,7 @@ def _add_changes(routes: APIRouter, office: Office) -> None:
         held = await office.approvals.get(approval_id)
         if held is None or judge_again is None:
             raise Problem(404, "not_found", "There is no such approval.")
-        fields = fields_of(held.call.arguments, held.masked, held.terms.editable)
+        fields = await office.fields(held)
         arguments = b""  # of what is decided already: the record says so
         if held.state is State.PENDING:
             found = changed(held.call.arguments, fields, body.changes)
@@ -253,11 +256,12 @@ def via_of(viewer: Viewer) -> Literal["api", "page"]:
     return "api" if viewer.via == "api" else "page"
 
 
-async def _full(office: Office, approval_id: str) -> dict[str, Any]:
+async def _full(office: Office, approval_id: str) -> bytes:
     view = await office.approvals.view(approval_id)
     if view is None:
         raise Problem(404, "not_found", "There is no such approval.")
-    return {"schema": "signoff.approval/1", **full_of(view)}
+    # Beside the event loop, and written by ourselves: a view may hold thousands of values.
+    return await elsewhere(lambda: canonical({"schema": "signoff.approval/1", **full_of(view)}))
 
 
 async def _decide(

@@ -11,10 +11,11 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import Connection, func, select
 
+from approvals.aside import aside, elsewhere
 from approvals.digest import canonical
 from approvals.editing import ChangeRow, Field, fields_of
 from approvals.history import HistoryQuery
-from approvals.model import HistoryRow, Millis, Reviewer, State
+from approvals.model import Approval, HistoryRow, Millis, Reviewer, State
 from approvals.redact import masked
 from approvals.rows import resolve
 from approvals.seal import SealBroken, unseal
@@ -212,7 +213,7 @@ class Office:
         rows = await self.approvals.history(HistoryQuery(approval_id=card.id, limit=200))
         timeline = tuple(_moment(row) for row in reversed(rows.rows))
         raw = await self._result(card.id)
-        answer = None if raw is None else answer_of(raw)
+        answer = None if raw is None else await aside(len(raw), lambda: answer_of(raw))
         return Dossier(card, timeline, answer, await self._edits(card))
 
     async def _edits(self, card: Card) -> tuple[Field, ...]:
@@ -224,7 +225,14 @@ class Office:
             return ()
         if held is None:
             return ()
-        return fields_of(held.call.arguments, held.masked, held.terms.editable)
+        return await self.fields(held)
+
+    async def fields(self, held: Approval) -> tuple[Field, ...]:
+        """What of a held call its rule lets a reviewer change."""
+        return await aside(
+            len(held.masked),
+            lambda: fields_of(held.call.arguments, held.masked, held.terms.editable),
+        )
 
     async def _result(self, approval_id: str) -> str | None:
         """The server's stored answer, secrets masked as in arguments; None while there is none."""
@@ -238,9 +246,13 @@ class Office:
         sealed = await self.deps.database.read(read)
         if sealed is None:
             return None
-        try:
+
+        def opened() -> str:
             result = unseal(keys.seal, sealed, approval_id=approval_id, kind="result")
             return masked(result, (), key=keys.fingerprint)
+
+        try:
+            return await aside(len(sealed), opened)
         except SealBroken:
             return "The stored answer cannot be opened with this gateway's key."
         except (
@@ -296,7 +308,11 @@ class Office:
         # The head is read before the page: what happens in between comes again by the stream,
         # never the other way round.
         frame = values.pop("frame", None) or await self.frame(request, viewer)
-        return HTMLResponse(self.pages.render(template, frame=frame, **values), status)
+        return HTMLResponse(await self.rendered(template, frame=frame, **values), status)
+
+    async def rendered(self, template: str, **values: Any) -> str:
+        """A page or a part of one. Beside the event loop: what is in it may be large."""
+        return await elsewhere(lambda: self.pages.render(template, **values))
 
     async def missing(self, request: Request, viewer: Viewer) -> Response:
         sentence = "It may have been dropped after its retention time, or the id is not whole."

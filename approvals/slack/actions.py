@@ -182,7 +182,7 @@ class Inbound:
             return TOO_LATE
         if not isinstance(found, tuple):
             return found
-        view = self._view(press, found[0])
+        view = await self._view(press, found[0])
         if view is None:
             link = home.link_to(self._config.page_url, found[0])
             return f"These arguments are changed on the page: {link}"
@@ -193,14 +193,18 @@ class Inbound:
             return TOO_LATE
         return ""
 
-    def _view(self, press: Press, approval: Approval) -> Json | None:
+    async def _view(self, press: Press, approval: Approval) -> Json | None:
         if press.action == DENY:
             return modals.deny(approval, press.origin)
         if press.action == ASK:
             return modals.ask(approval, press.origin)
         if press.action in (DONE, NOT_DONE):
             return modals.settle(approval, press.origin, press.action)
-        return self._deciding.form(approval, press.origin) if self._config.show_arguments else None
+        return (
+            await self._deciding.form(approval, press.origin)
+            if self._config.show_arguments
+            else None
+        )
 
     async def _test(self, press: Press) -> None:
         """The button of `signoff doctor`'s card: says that presses arrive, and whose this is."""

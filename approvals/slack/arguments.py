@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from approvals.aside import LARGE
+from approvals.redact import visible as spelled
 from approvals.slack.look import Look
 from approvals.slack.text import lines
 from approvals.view import View
@@ -35,6 +37,8 @@ def arguments(view: View, look: Look) -> Shown:
     if not look.show_arguments:
         note = f"{size:,} characters, kept off Slack: review them on the page"
         return Shown("", size, whole=False, note=note)
+    if size > LARGE:
+        return _ends(masked)
     written = lines(json.loads(masked))
     text = "\n".join(written)
     if len(text) > MOST_CHARACTERS or len(written) > MOST_LINES:
@@ -43,6 +47,17 @@ def arguments(view: View, look: Look) -> Shown:
         note = "with secrets masked: review them on the page"
         return Shown(text, size, whole=False, note=note)
     return Shown(text, size, whole=True, note=f"complete, {size:,} characters")
+
+
+def _ends(masked: str) -> Shown:
+    """Of arguments far too long for a card the two ends, as they are sent: no more is read."""
+    size = len(masked)
+    first, last = MOST_CHARACTERS * 2 // 3, MOST_CHARACTERS // 4
+    head, tail = spelled(masked[:first])[:first], spelled(masked[-last:])[-last:]
+    left = size - first - last
+    text = f"{head}\n… {left:,} characters are not shown here …\n{tail}"
+    note = f"not complete: showing {size - left:,} of {size:,} characters"
+    return Shown(text, size, whole=False, note=note)
 
 
 def _cut(text: str, size: int) -> Shown:

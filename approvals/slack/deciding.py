@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from approvals.aside import aside
 from approvals.editing import Field, fields_of
 from approvals.model import Approval, Choice, Reviewer, Settlement, State
 from approvals.seal import SealBroken
@@ -144,21 +145,25 @@ class Deciding:
         )
         return said(decided, reviewer)
 
-    def form(self, approval: Approval, origin: modals.Origin) -> dict[str, object] | None:
+    async def form(self, approval: Approval, origin: modals.Origin) -> dict[str, object] | None:
         """The modal for changing arguments; None where only the page can."""
         if self._judge_again is None or approval.terms.web_only:
             return None
-        return modals.edit(approval, origin, _fields(approval))
+        return modals.edit(approval, origin, await _fields(approval))
 
     async def proposed(self, pressed: Pressed, view: dict[str, object]) -> bytes | str:
         """The arguments that a submitted modal asks for, or what is wrong with it."""
         approval = await self._approvals.get(pressed.approval_id)
         if approval is None or not pressed.means(approval) or approval.state is not State.PENDING:
             return CHANGED
-        found = modals.edit_in(view, approval.call.arguments, _fields(approval))
+        fields = await _fields(approval)
+        found = modals.edit_in(view, approval.call.arguments, fields)
         return found if isinstance(found, str) else found.arguments
 
 
-def _fields(approval: Approval) -> tuple[Field, ...]:
-    given = fields_of(approval.call.arguments, approval.masked, approval.terms.editable)
-    return modals.offered(given)
+async def _fields(approval: Approval) -> tuple[Field, ...]:
+    def found() -> tuple[Field, ...]:
+        given = fields_of(approval.call.arguments, approval.masked, approval.terms.editable)
+        return modals.offered(given)
+
+    return await aside(len(approval.masked), found)

@@ -5,13 +5,18 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from approvals.digest import canonical
-from approvals.redact import hidden, masked, plain, visible
+from approvals.lookalike import signs
+from approvals.redact import hidden, masked, plain, scanned, visible
+from approvals.slack.text import quoted
+from tests.hostile.door import Door, call
 from tests.hostile.patterns import Unread, Use, texts_against, uses
+from web.page.render import pieces
 
 KB = 1024
 SIZES = (16 * KB, 64 * KB, 256 * KB, 1024 * KB)
@@ -104,6 +109,11 @@ SCANS: dict[str, Callable[[str], object]] = {
     "masked": lambda text: masked(canonical({"x": text, text: 1}), ("args.y",), key=KEY),
     "visible": visible,
     "hidden": hidden,
+    "signs": lambda text: signs((text,), (text,)),
+    "scanned": lambda text: scanned({"x": text, text: 1}, ("args.y",)),
+    "pieces": pieces,
+    "quoted": quoted,
+    "unmasked": lambda text: masked(canonical({"x": text}), (), key=KEY, scan=False),
 }
 """What is made of the patterns, and what goes through a text by itself."""
 
@@ -111,6 +121,16 @@ NASTY = (
     *("eyJ-", "a.b.eyJ-", "eyJ-AKIA0123456789ABCDEF-", "eyJaaaaaaaa.aaaaaaaa.", "Bearer ", "://a:"),
     *("\n ", "\u202e", "e\u0301", "\u200d", "\U0001f468\u200d", "\u05d0\u200e", "xn--", "\u0430"),
 )
+
+
+def test_one_call_stops_nobody(door: Door) -> None:
+    """A broken product was busy with it for half an hour, and answered nobody meanwhile."""
+    hostile = call("nothing", {"x": "eyJ-" * 250_000})
+    with ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(door.send, hostile) for _ in range(2)]
+        healthy = door.send(method="GET", path="/healthz")
+        assert healthy.status == 200
+        assert all(one.result().refused for one in answers)
 
 
 @pytest.mark.parametrize("name", SCANS)

@@ -11,7 +11,7 @@ from functools import partial
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from approvals.editing import PREFIX, Edited, Field, edited, fields_of
+from approvals.editing import PREFIX, Edited, Field, edited
 from approvals.model import AlreadyDecided, Approval, Stale, State
 from approvals.service import JudgeAgain
 from web.office import Office
@@ -30,7 +30,7 @@ def add(routes: APIRouter, office: Office, judge_again: JudgeAgain) -> None:
         held = await office.approvals.get(approval_id)
         if held is None:
             return await office.missing(request, viewer)
-        desk = _Bench(office, request, viewer, held)
+        desk = _Bench(office, request, viewer, held, await office.fields(held))
         refused = _outdated(held, form.get("revision", ""))
         if refused is not None:
             notice, status = said(refused, viewer)
@@ -69,10 +69,16 @@ def _outdated(held: Approval, revision: str) -> AlreadyDecided | Stale | None:
 class _Bench:
     """The page on which one call is changed."""
 
-    def __init__(self, office: Office, request: Request, viewer: Viewer, held: Approval) -> None:
+    def __init__(
+        self,
+        office: Office,
+        request: Request,
+        viewer: Viewer,
+        held: Approval,
+        fields: tuple[Field, ...],
+    ) -> None:
         self._office, self._request, self._viewer = office, request, viewer
-        self._held = held
-        self.fields = fields_of(held.call.arguments, held.masked, held.terms.editable)
+        self._held, self.fields = held, fields
 
     async def show(
         self,

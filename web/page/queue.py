@@ -4,11 +4,13 @@ and who was first; these routes say it in words.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from approvals.aside import aside
 from approvals.model import Choice, NotAllowed, NotFound, Settlement
 from approvals.phrases import ASKED, PRESETS
 from approvals.reveal import Revealed
@@ -60,7 +62,7 @@ def router(office: Office) -> APIRouter:
     async def card(request: Request, approval_id: str) -> Response:
         viewer = await office.sessions.of_page(request)
         shown = await office.card(approval_id, viewer)
-        return _fragment(office, viewer, shown)
+        return await _fragment(office, viewer, shown)
 
     @routes.get("/approvals/{approval_id}")
     async def approval(request: Request, approval_id: str) -> Response:
@@ -144,7 +146,8 @@ async def _done(
     """The answer to a press: the card alone for a script, else the page it was pressed on."""
     if FRAGMENT in request.headers:
         shown = await office.card(approval_id, viewer)
-        return _fragment(office, viewer, shown, notice.text if status >= BAD else "", status)
+        note = notice.text if status >= BAD else ""
+        return await _fragment(office, viewer, shown, note, status)
     if status < BAD:
         goto = "/" if origin == "queue" else f"/approvals/{approval_id}"
         return RedirectResponse(goto, 303)
@@ -244,12 +247,12 @@ def _summary(cards: list[Card], total: int) -> str:
     return f"{words}, {high} of high risk" if high else words
 
 
-def _fragment(
+async def _fragment(
     office: Office, viewer: Viewer, card: Card | None, note: str = "", status: int = 200
 ) -> Response:
     if card is None:
         return HTMLResponse("", 404)
-    html = office.pages.render("one.html", card=card, csrf=viewer.csrf, note=note)
+    html = await office.rendered("one.html", card=card, csrf=viewer.csrf, note=note)
     return HTMLResponse(html, status)
 
 
@@ -268,13 +271,16 @@ async def _approval(
     shown = await office.dossier(approval_id, viewer)
     if shown is None:
         return await office.missing(request, viewer)
+    card = shown.card
+    if arguments is not None:
+        card = await aside(len(arguments), partial(unmasked, card, arguments))
     return await office.page(
         request,
         viewer,
         "approval.html",
         status,
         frame=frame,
-        card=shown.card if arguments is None else unmasked(shown.card, arguments),
+        card=card,
         timeline=shown.timeline,
         result=shown.result,
         edits=shown.edits,
