@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal, NamedTuple
 
+from approvals.digest import sha256
+
 Millis = int
 """Milliseconds since 1970-01-01T00:00:00Z."""
 
@@ -109,6 +111,26 @@ class Client:
     version: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What a request brought beside its tool's name and arguments: canonical JSON objects, b"" for
+    nothing. It is no part of a call's identity.
+    """
+
+    shown: bytes = b""  # `_meta` and `task` as far as people are shown them
+    unseen: bytes = b""  # keys of `_meta` that pass and are not shown
+
+    @property
+    def digest(self) -> str:
+        """Of what is shown; "" for nothing."""
+        return sha256(self.shown) if self.shown else ""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.shown) + len(self.unseen)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One tools/call as received and parsed; `arguments` is the canonical JSON that may be sent."""
@@ -122,6 +144,7 @@ class Call:
     client: Client = Client()
     session: str = ""  # legacy session, if the revision has one
     session_calls: int = 0
+    metadata: Metadata = Metadata()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +233,8 @@ class Approval:
     result_digest: str
     round: int = 0  # questions the server has asked so far
     redact: tuple[str, ...] = ()  # the policy's paths that are masked, scanner or not
+    metadata_masked: str = ""  # canonical JSON of what people see of `call.metadata`; "": nothing
+    metadata_digest: str = ""
 
     @property
     def risk(self) -> Risk:

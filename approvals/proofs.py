@@ -29,7 +29,7 @@ FIXED: Final = (
     *("id", "asked", "grant_id", "grant_label", "server", "tool", "tool_hash"),
     *("client_name", "client_version", "session", "session_calls"),
     *("redact", "rule", "rule_reason", "matched", "policy_hash", "terms", "effect"),
-    *("created_at", "risk_rank"),
+    *("created_at", "risk_rank", "metadata_masked", "metadata_digest"),
 )
 """Columns of an approval that never change: `held` carries their digest."""
 
@@ -72,6 +72,7 @@ PROOFS: Final[Mapping[str, Proof]] = MappingProxyType(
             free={
                 "version": "tells writers of one moment apart; every change counts it up",
                 "arguments_sealed": _SEALED,
+                "metadata_sealed": _SEALED,
                 "result_sealed": _SEALED,
                 "result_digest": _LISTED,
                 "delivery": "an answer is handed over again, or not; nothing runs again for it",

@@ -7,6 +7,7 @@ Plain functions of a `Transaction`; the reviewers' moves are in `decide`, the ru
 from __future__ import annotations
 
 import contextlib
+import json
 import secrets
 from typing import Any, Final
 
@@ -38,6 +39,7 @@ from approvals.rows import (
     approval_of,
     load,
     unsettled_like,
+    write_metadata,
     write_terms,
 )
 from approvals.running import (
@@ -234,6 +236,8 @@ def open_approval(
     """
     identity = digest_of(call)
     shown = masked(call.arguments, redact, key=tx.keys.fingerprint)
+    metadata = call.metadata
+    beside = masked(metadata.shown, (), key=tx.keys.fingerprint) if metadata.shown else ""
     approval_id = new_id()
     row: dict[str, Any] = {
         "id": approval_id,
@@ -255,6 +259,13 @@ def open_approval(
             tx.keys.seal, call.arguments, approval_id=approval_id, kind="arguments"
         ),
         "masked": shown,
+        "metadata_sealed": seal(
+            tx.keys.seal, write_metadata(metadata), approval_id=approval_id, kind="metadata"
+        )
+        if metadata.size
+        else None,
+        "metadata_masked": beside or None,
+        "metadata_digest": metadata.digest or None,
         "redact": canonical(list(redact)).decode(),
         "rule": ruling.rule,
         "rule_reason": ruling.reason,
@@ -293,6 +304,8 @@ def open_approval(
                 "fixed": fixed_digest(row),
                 "expires_at": approval.expires_at,
                 "matched": ruling.matched,
+                "metadata": metadata.digest,
+                **({"metadata_shown": json.loads(beside)} if beside else {}),
                 "quorum": terms.quorum,
                 "reviewers": list(terms.reviewers),
                 "risk": approval.risk,

@@ -25,6 +25,7 @@ from approvals.model import (
     Decision,
     Delivery,
     Execution,
+    Metadata,
     Ruling,
     Settlement,
     State,
@@ -39,24 +40,29 @@ REVISION: Final[Table] = SQLModel.metadata.tables[str(RevisionRow.__tablename__)
 DECISION: Final[Table] = SQLModel.metadata.tables[str(DecisionRow.__tablename__)]
 
 LISTED: Final = tuple(
-    column for column in APPROVAL.c if column.name not in ("arguments_sealed", "result_sealed")
+    column
+    for column in APPROVAL.c
+    if column.name not in ("arguments_sealed", "metadata_sealed", "result_sealed")
 )
 """What lists and moves read: a row without its sealed, possibly large contents."""
 
-OPENED: Final = (*LISTED, APPROVAL.c.arguments_sealed)
+OPENED: Final = (*LISTED, APPROVAL.c.arguments_sealed, APPROVAL.c.metadata_sealed)
 
 
 def approval_of(row: Mapping[Any, Any], *, keys: Keys | None = None) -> Approval:
-    """The snapshot of a row; with keys, its arguments are unsealed.
+    """The snapshot of a row; with keys, its arguments and metadata are unsealed.
 
     Raises:
-        SealBroken: the sealed arguments do not belong to this row.
+        SealBroken: what is sealed does not belong to this row.
     """
-    arguments = b""
+    arguments, metadata = b"", Metadata()
     if keys is not None and row["arguments_sealed"] is not None:
         arguments = unseal(
             keys.seal, row["arguments_sealed"], approval_id=row["id"], kind="arguments"
         )
+    if keys is not None and row["metadata_sealed"] is not None:
+        opened = unseal(keys.seal, row["metadata_sealed"], approval_id=row["id"], kind="metadata")
+        metadata = read_metadata(opened)
     return Approval(
         id=row["id"],
         revision=row["revision"],
@@ -74,6 +80,7 @@ def approval_of(row: Mapping[Any, Any], *, keys: Keys | None = None) -> Approval
             client=Client(row["client_name"], row["client_version"]),
             session=row["session"],
             session_calls=row["session_calls"],
+            metadata=metadata,
         ),
         ruling=Ruling(
             rule=row["rule"],
@@ -106,7 +113,19 @@ def approval_of(row: Mapping[Any, Any], *, keys: Keys | None = None) -> Approval
         result_digest=row["result_digest"],
         round=row["round"],
         redact=tuple(json.loads(row["redact"])),
+        metadata_masked=row["metadata_masked"] or "",
+        metadata_digest=row["metadata_digest"] or "",
     )
+
+
+def write_metadata(metadata: Metadata) -> bytes:
+    """Both parts byte for byte, to be sealed."""
+    return canonical([metadata.shown.decode(), metadata.unseen.decode()])
+
+
+def read_metadata(stored: bytes) -> Metadata:
+    shown, unseen = json.loads(stored)
+    return Metadata(shown.encode(), unseen.encode())
 
 
 def write_terms(terms: Terms) -> str:

@@ -47,7 +47,9 @@ _HALTED: Final = 60  # seconds after which it may be asked again whether the rec
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The caller holds the permit and must now send exactly `approval.call.arguments`."""
+    """The caller holds the permit and must now send exactly `approval.call.arguments`, with
+    `approval.call.metadata` beside them.
+    """
 
     approval: Approval
 
@@ -113,12 +115,13 @@ def claim(
             return _superseded(tx, approval, why)
         case cleared:
             effect = cleared if answering is None else None  # a continuation has it already
-    told: dict[str, Any] = {"presented_digest": _sent_digest(sealed)}
+    data: dict[str, Any] = {"metadata": sealed.call.metadata.digest}
     if answering is not None:
-        told["data"] = {"round": answering.round, "answers": answering.shown}
+        data |= {"round": answering.round, "answers": answering.shown}
     if effect is not None:
         after = approval.effect_after
-        told["data"] = {"effect": effect.key, "effect_for": effect.keep, "after": after}
+        data |= {"effect": effect.key, "effect_for": effect.keep, "after": after}
+    told: dict[str, Any] = {"presented_digest": _sent_digest(sealed), "data": data}
     moved = move(
         tx,
         approval,
@@ -187,12 +190,14 @@ def _due(approval: Approval, answering: Answers | None) -> bool:
 
 
 def _intact(tx: Transaction, approval: Approval) -> Approval | None:
-    """The approval with its arguments, if they are the ones that were approved."""
+    """The approval with its arguments and metadata, if they are the ones that were approved."""
     try:
         opened = load(tx.connection, approval.id, keys=tx.keys)
     except SealBroken:
         return None
-    return opened if opened is not None and _sent_digest(opened) == approval.digest else None
+    if opened is None or _sent_digest(opened) != approval.digest:
+        return None
+    return opened if opened.call.metadata.digest == approval.metadata_digest else None
 
 
 def _effect_stop(tx: Transaction, approval: Approval, key: str) -> str | NotNow | None:
@@ -419,7 +424,10 @@ def drop_contents(tx: Transaction, *, before: Millis, limit: int = _BATCH) -> in
     ).mappings()
     dropped = 0
     for approval in [fresh(tx, approval_of(row)) for row in rows.all()]:
-        emptied = {"arguments_sealed": None, "result_sealed": None, "delivery": "delivered"}
+        emptied = {
+            **dict.fromkeys(("arguments_sealed", "metadata_sealed", "result_sealed")),
+            "delivery": "delivered",
+        }
         dropped += change(tx, approval, emptied, event="contents_dropped") is not None
         tx.connection.execute(
             update(REVISION)

@@ -54,6 +54,10 @@ class ApprovalRow(SQLModel, table=True):
     session_calls: int = 0
     arguments_sealed: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
     masked: str = Field(sa_column=Column(Text, nullable=False))
+    # What the request brought beside its arguments.
+    metadata_sealed: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    metadata_masked: str | None = Field(default=None, sa_column=Column(Text))
+    metadata_digest: str | None = None
     redact: str = "[]"  # JSON list of paths masked, for the next revision
     rule: str
     rule_reason: str

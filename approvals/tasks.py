@@ -39,7 +39,7 @@ class Task:
     """A task as it stands. `result` is the server's last response, a question or the answer."""
 
     approval: Approval
-    envelope: dict[str, Any]  # how the call is sent: `_meta` and what else its request had
+    envelope: dict[str, Any]  # for whom the call is sent: protocol keys of `_meta`, revision
     answers: dict[str, Any] = field(default_factory=dict)  # to the latest question, so far
     cancelled_at: Millis | None
     result: bytes | None

@@ -106,6 +106,7 @@ class Permit:
     quorum: int
     digest: str
     revision: int
+    metadata: str = ""  # digest of what was shown beside the arguments
     voters: set[str] = field(default_factory=set)
     state: str = "pending"
     running: bool = False
@@ -236,6 +237,7 @@ class Meaning:
                 shown=row["arguments"] or "",
                 expires_at=told.get("expires_at"),
                 seq=row["seq"],
+                metadata=told.get("metadata", ""),
             )
             return None
         if permit is None:
@@ -325,6 +327,8 @@ def _claimed(row: dict[str, Any], approval: str, permit: Permit) -> str | None:
     permit.running, permit.asked = True, False
     if row["presented_digest"] != permit.digest:
         return f"{approval}: what runs is not what was approved"
+    if json.loads(row["data"] or "{}").get("metadata", "") != permit.metadata:
+        return f"{approval}: what is sent beside the arguments is not what was shown"
     return None
 
 

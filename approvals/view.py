@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import takewhile
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from approvals.able import unable
 from approvals.digest import canonical, sha256
 from approvals.effects import EffectState
 from approvals.fields import (
+    ROOT,
     Change,
     Path,
     Places,
@@ -147,6 +148,7 @@ class View:
     short_id: str
     target: Value | None  # what the call is mostly about
     arguments: tuple[Value, ...]  # in canonical order, secrets masked
+    metadata: tuple[Value, ...]  # the same for what is sent beside them
     flags: tuple[str, ...]  # "hidden characters", "masked", "new target", "outcome unknown", …
     edit: Edit | None  # how reviewers changed what the agent asked
     since_approved: Since | None
@@ -240,6 +242,11 @@ def view_in(listing: Listing, approval: Approval, *, now: Millis) -> View:
     """The view of one of several approvals, as just read on the listing's connection."""
     shown = json.loads(approval.masked)
     arguments = tuple(_values(shown, Places.of(len(approval.masked))))
+    beside = approval.metadata_masked
+    metadata = tuple(
+        replace(one, path=beside_path(one.path))
+        for one in _values(json.loads(beside or "{}"), Places.of(len(beside)))
+    )
     earlier = listing.earlier(approval)
     unknown = listing.unsettled(approval)
     target = _target(shown)
@@ -256,12 +263,21 @@ def view_in(listing: Listing, approval: Approval, *, now: Millis) -> View:
     missing = tally(votes, approval.terms, approval.revision)
     edit = _edit(listing.connection, approval, shown)
     effect = _effect(listing.connection, approval, now)
-    flags = _flags(approval, shown, arguments, target, earlier, effect, unknown=unknown is not None)
+    flags = _flags(
+        approval,
+        shown,
+        (*arguments, *metadata),
+        target,
+        earlier,
+        effect,
+        unknown=unknown is not None,
+    )
     return View(
         approval=approval,
         short_id=short_id(approval.id),
         target=target,
         arguments=arguments,
+        metadata=metadata,
         flags=flags,
         edit=edit,
         since_approved=since_approved,
@@ -278,7 +294,7 @@ def view_in(listing: Listing, approval: Approval, *, now: Millis) -> View:
         waiting=listing.waits(approval, now),
         seconds_left=max(0, (deadline - now + 999) // 1000),
         at_zero=_at_zero(approval),
-        complete=not any(value.cut for value in arguments),
+        complete=not any(value.cut for value in (*arguments, *metadata)),
         digest=_digest(approval, effect, flags, (since_approved, since_denied), similar, edit),
     )
 
@@ -351,6 +367,7 @@ def _digest(
         "digest": approval.digest,
         "call": [call.server, call.tool, call.grant, call.grant_label, asdict(call.client)],
         "arguments": approval.masked,
+        "metadata": approval.metadata_masked,
         "ruling": asdict(approval.ruling),
         "terms": asdict(approval.terms),
         "effect": None if effect is None else [effect.key, effect.state, effect.holder],
@@ -360,6 +377,11 @@ def _digest(
         **({"edit": asdict(edit)} if edit is not None else {}),
     }
     return sha256(canonical(shown))
+
+
+def beside_path(path: str) -> str:
+    """`_meta.vendor/key` or `task.ttl`: no argument is called so, for theirs begin with `args`."""
+    return path.removeprefix(f"{ROOT}.")
 
 
 def _values(value: Any, places: Places) -> Iterator[Value]:
@@ -538,6 +560,7 @@ def _flags(
     *,
     unknown: bool,
 ) -> tuple[str, ...]:
+    beside = json.loads(approval.metadata_masked or "{}")
     known = {one.target for one in earlier}
     denied = any(
         one.approval.state is State.DENIED and one.approval.asked == approval.asked
@@ -549,8 +572,8 @@ def _flags(
         "denied before": denied,
         "new target": target is not None and bool(earlier) and target.text not in known,
         "hidden characters": any(value.hidden for value in arguments),
-        "masked": bool(scanned(shown, approval.redact)),
-        **dict.fromkeys(signs(texts_of(shown), names_of(shown)), True),
+        "masked": bool(scanned(shown, approval.redact) or scanned(beside, ())),
+        **dict.fromkeys(signs(texts_of([shown, beside]), names_of([shown, beside])), True),
         "oversized": sum(value.size for value in arguments) > OVERSIZED,
         "edited": approval.edited,
     }

@@ -77,6 +77,7 @@ def payload(notice: Notice, approval: Approval, *, url: str) -> bytes | None:
         "client": {"name": call.client.name, "version": call.client.version},
         "arguments": json.loads(masked) if fits else None,
         "arguments_omitted": not fits,
+        "metadata": json.loads(approval.metadata_masked) if approval.metadata_masked else None,
         "digest": approval.digest,
         "rule": approval.ruling.rule,
         "why": approval.ruling.reason,

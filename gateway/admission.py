@@ -15,12 +15,23 @@ from typing import Any, Final
 from approvals import effects, queue, tasks
 from approvals.digest import canonical
 from approvals.effects import EffectState, Mark
-from approvals.model import Approval, Call, EffectClaim, Event, Execution, Millis, Risk, Ruling
+from approvals.model import (
+    Approval,
+    Call,
+    EffectClaim,
+    Event,
+    Execution,
+    Metadata,
+    Millis,
+    Risk,
+    Ruling,
+)
 from approvals.moves import effect_ended, tell_held
 from approvals.store import Transaction
 from gateway import answers, limits
 from gateway.answers import Refusal
 from gateway.grants import Grant
+from gateway.metadata import MOST
 from gateway.policy.judge import Allow, Hold, terms_for
 from gateway.policy.rules import Policy
 from gateway.policy.terms import at_risk
@@ -68,6 +79,11 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
+class Unasked:
+    """It brings answers to a question that nobody asked."""
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """The call is a row and waits for a person; the agent may wait `hold` seconds in place."""
 
@@ -101,6 +117,7 @@ class Admission:
     call_id: str  # should it be allowed
     told: bool  # a refusal has a row of its own
     max_withdrawn: int
+    answers_alone: bool = False  # it brings answers, but not the state they were asked with
 
     def event(self, event: str, ruling: Ruling, **fields: Any) -> Event:
         call = self.call
@@ -160,11 +177,13 @@ def _limited(
 
 def record_allowed(
     admission: Admission, verdict: Allow, policy: Policy, tx: Transaction
-) -> Allowed | Held | Refused | Spent:
+) -> Allowed | Held | Refused | Spent | Unasked:
     """It may pass, unless a limit is full or it has run already, or may have: then it is refused,
     or held where a person may let it run.
     """
     call, ruling = admission.call, verdict.ruling
+    if admission.answers_alone:
+        return _answering(admission, tx) or Unasked()
     retried = admission.retried
     if retried is not None and not tasks.spend(tx, retried.mark, until=retried.until):
         return Spent()
@@ -182,7 +201,9 @@ def record_allowed(
     if taken is not None:
         return taken
     if retried is not None:
-        data = canonical({"round": retried.round, "answers": retried.answers}).decode()
+        beside = _beside(call.metadata)
+        answered = {"round": retried.round, "answers": retried.answers, **beside}
+        data = canonical(answered).decode()
         event = admission.event("continued", ruling, verdict="allow", call_id=retried.call_id)
         tx.append(event._replace(data=data))
         _take(admission, verdict, retried.call_id, policy, tx)
@@ -192,8 +213,9 @@ def record_allowed(
     if full is not None:
         return _limited(admission, ruling, full, tx)
     event = admission.event("allowed", ruling, verdict="allow", call_id=admission.call_id)
+    if verdict.claim is not None or call.metadata.shown:
+        event = event._replace(data=_told(verdict.claim, call.metadata))
     if verdict.claim is not None:
-        event = event._replace(data=_told(verdict.claim))
         _take(admission, verdict, admission.call_id, policy, tx)
     tx.append(event)
     return Allowed(call, admission.call_id, verdict, admission.digest, tx.now)
@@ -245,9 +267,15 @@ def _taken(
     return Refused(answers.effect_done(verdict.ruling, mark))
 
 
-def _told(claim: EffectClaim) -> str:
-    """What the history keeps of an effect that is taken."""
-    return canonical({"effect": claim.key, "effect_for": claim.keep}).decode()
+def _told(claim: EffectClaim | None, metadata: Metadata) -> str:
+    """What the history keeps of an effect that is taken, and of what rides beside."""
+    effect = {} if claim is None else {"effect": claim.key, "effect_for": claim.keep}
+    return canonical({**effect, **_beside(metadata)}).decode()
+
+
+def _beside(metadata: Metadata) -> dict[str, str]:
+    """The digest of what people would be shown beside the arguments, if there is anything."""
+    return {"metadata": metadata.digest} if metadata.shown else {}
 
 
 def _take(
@@ -262,12 +290,14 @@ def _take(
     tell_held(tx, mark, EffectState.TAKEN)
 
 
-def record_held(admission: Admission, verdict: Hold, tx: Transaction) -> Held | Refused:
+def record_held(admission: Admission, verdict: Hold, tx: Transaction) -> Held | Refused | Unasked:
     """It waits for a person: its row is opened, or the one of the identical call attached to."""
     call, ruling = admission.call, verdict.ruling
     stated = verdict.terms.hold
     hold = admission.grant.waits(stated if stated is not None else admission.hold)
     until = tx.now + hold * 1000
+    if admission.answers_alone:
+        return _answering(admission, tx, until=until, hold=hold) or Unasked()
     found = queue.find_open(tx, admission.digest, unattended=verdict.terms.allow_duplicates)
     if found is not None:
         attached = queue.attach(tx, found.id, until=until, to=admission.process)
@@ -282,17 +312,9 @@ def record_held(admission: Admission, verdict: Hold, tx: Transaction) -> Held | 
     full = limits.peek(tx, verdict.charges, limits.Subject.of(call))
     if full is not None:
         return _limited(admission, ruling, full, tx)
-    if queue.count_open(tx, call.grant) >= admission.max_pending:
-        if admission.told:
-            row = admission.refusal("limited", ruling, verdict="limited", outcome="max_pending")
-            tx.append(row)
-        return Refused(answers.too_many_pending(ruling, admission.max_pending, RETRY_PENDING))
-    again = _withdrew_too_much(admission, tx)
-    if again is not None:
-        if admission.told:
-            row = admission.refusal("limited", ruling, verdict="limited", outcome="max_withdrawn")
-            tx.append(row)
-        return Refused(answers.too_many_withdrawn(ruling, admission.max_withdrawn, again))
+    no_place = _no_place(admission, ruling, tx)
+    if no_place is not None:
+        return no_place
     approval = queue.open_approval(
         tx,
         call=call,
@@ -307,6 +329,27 @@ def record_held(admission: Admission, verdict: Hold, tx: Transaction) -> Held | 
     return Held(_followed(admission, approval, tx), hold)
 
 
+def _no_place(admission: Admission, ruling: Ruling, tx: Transaction) -> Refused | None:
+    """Why this call is not put before a person; None if it is."""
+    if admission.call.metadata.size > MOST:
+        ruling = replace(ruling, reason=f"A held call may bring {MOST} bytes of _meta at most.")
+        if admission.told:
+            tx.append(admission.refusal("denied", ruling, verdict="deny"))
+        return Refused(answers.denied(ruling))
+    if queue.count_open(tx, admission.call.grant) >= admission.max_pending:
+        if admission.told:
+            row = admission.refusal("limited", ruling, verdict="limited", outcome="max_pending")
+            tx.append(row)
+        return Refused(answers.too_many_pending(ruling, admission.max_pending, RETRY_PENDING))
+    again = _withdrew_too_much(admission, tx)
+    if again is not None:
+        if admission.told:
+            row = admission.refusal("limited", ruling, verdict="limited", outcome="max_withdrawn")
+            tx.append(row)
+        return Refused(answers.too_many_withdrawn(ruling, admission.max_withdrawn, again))
+    return None
+
+
 def _withdrew_too_much(admission: Admission, tx: Transaction) -> int | None:
     """Seconds until the grant may have another call held; None: now. Each one is a card for
     people, and an agent that has calls held and takes them back only costs their time.
@@ -316,6 +359,17 @@ def _withdrew_too_much(admission: Admission, tx: Transaction) -> int | None:
         return None
     frees = sorted(opened)[-admission.max_withdrawn]  # when this one is old enough, there is room
     return max(1, -(-(frees + WITHDRAWN_WITHIN - tx.now) // 1000))
+
+
+def _answering(
+    admission: Admission, tx: Transaction, *, until: Millis | None = None, hold: int = 0
+) -> Held | None:
+    """The approved call whose open question it answers; None: there is none."""
+    found = queue.find_open(tx, admission.digest)
+    if found is None or found.execution is not Execution.INPUT_REQUIRED:
+        return None
+    attached = queue.attach(tx, found.id, until=until, to=admission.process)
+    return Held(_followed(admission, attached, tx), hold)
 
 
 def _followed(admission: Admission, approval: Approval, tx: Transaction) -> Approval:

@@ -32,6 +32,7 @@ from gateway.admission import (
     Refused,
     Retried,
     Spent,
+    Unasked,
     call_ids,
     record_allowed,
     record_denial,
@@ -158,11 +159,13 @@ class Guard:
         grant: Grant,
         follow: Mapping[str, Any] | None = None,
         retried: Retried | None = None,
-    ) -> Allowed | Held | Refused | Spent:
+        answers_alone: bool = False,
+    ) -> Allowed | Held | Refused | Spent | Unasked:
         """Judge a call and record the verdict; see the steps in the module's docstring.
 
         With `follow` a held call becomes a task: this envelope is kept with the row, in the same
-        transaction. A `retried` call is judged like any other, but takes no limit again.
+        transaction. A `retried` call is judged like any other, but takes no limit again. One with
+        `answers_alone` goes on with the approved call whose question they answer, or nowhere.
 
         Raises:
             RecordUnavailable: the verdict could not be recorded; nothing may be sent.
@@ -199,8 +202,9 @@ class Guard:
             call_id=next(self._call_ids),
             told=not self._tally.full(call.grant, self._clock.now()),
             max_withdrawn=self._max_withdrawn,
+            answers_alone=answers_alone,
         )
-        ruled: Allowed | Held | Refused | Spent
+        ruled: Allowed | Held | Refused | Spent | Unasked
         match verdict:
             case Deny(ruling=ruling):
                 if admission.told:
@@ -233,7 +237,7 @@ class Guard:
 
     async def _admit_once(
         self, admission: Admission, verdict: Allow, policy: Policy
-    ) -> Allowed | Held | Refused | Spent:
+    ) -> Allowed | Held | Refused | Spent | Unasked:
         """As `admit`, for a call with an effect: from before its key is taken until its end is told
         this process answers for the key. An agent that leaves in between gives it back unused.
         """
@@ -256,7 +260,7 @@ class Guard:
         return ruled
 
     def _never_sent(
-        self, call_id: str, write: asyncio.Future[Allowed | Held | Refused | Spent]
+        self, call_id: str, write: asyncio.Future[Allowed | Held | Refused | Spent | Unasked]
     ) -> None:
         ruled = None if write.cancelled() or write.exception() else write.result()
         if not isinstance(ruled, Allowed):

@@ -18,11 +18,13 @@ from gateway.headers import check_modern_headers, is_modern
 from gateway.message import (
     LEGACY_VERSIONS,
     MODERN_VERSIONS,
+    VERSION_KEY,
     ErrorCode,
     Malformed,
     Message,
     RequestId,
 )
+from gateway.reserved import PREFIX
 from gateway.strictjson import BadJson, Kind, strict_loads
 from gateway.toolcall import CALL_EXTRA, ToolCall, client_of, tool_call
 
@@ -99,6 +101,7 @@ def _request(value: dict[str, Any]) -> Message | Malformed:
     params = value.get("params")
     if "params" in value and type(params) is not dict:
         return _invalid("params must be an object", request_id)
+    _take_out_ours(params)
     if request_id is None:
         # MCP has no other notifications; a call without an id must not slip through as one.
         if not method.startswith("notifications/"):
@@ -119,6 +122,7 @@ def _response(value: dict[str, Any]) -> Message | Malformed:
         return _invalid("id must be a string or an integer")
     if type(value.get("result", value.get("error"))) is not dict:
         return _invalid("result and error must be objects", response_id)
+    _take_out_ours(value.get("result"))
     return Message("response", response_id, "", None, value)
 
 
@@ -137,9 +141,26 @@ def _wrong_call(params: dict[str, Any] | None) -> str | None:
     if type(params.get("requestState", "")) is not str:
         return "requestState must be a string"
     meta = params.get("_meta")
+    modern = meta is not None and VERSION_KEY in meta  # which has no such wish, and ignores it
+    if "task" in params and not modern and not _is_wish(params["task"]):
+        return 'task must be {"ttl": milliseconds} and nothing else'
     if meta and "progressToken" in meta and not _is_id(meta["progressToken"]):
         return "progressToken must be a string or an integer"
     return None
+
+
+def _is_wish(task: dict[str, Any]) -> bool:
+    """Whether `task` asks for a task and says no more than for how long its result is wanted."""
+    ttl = task.get("ttl", 0)
+    return task.keys() <= {"ttl"} and type(ttl) in (int, float) and ttl >= 0
+
+
+def _take_out_ours(holder: dict[str, Any] | None) -> None:
+    """Take the gateway's own keys out of `_meta`: an agent's word there is none of ours."""
+    meta = holder.get("_meta") if holder else None
+    if type(meta) is dict:
+        for key in [key for key in meta if key.startswith(PREFIX)]:
+            del meta[key]
 
 
 def _is_id(value: Any) -> bool:

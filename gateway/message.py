@@ -21,6 +21,8 @@ MODERN_VERSIONS: Final = ("2026-07-28",)
 VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
 CAPABILITIES_KEY: Final = "io.modelcontextprotocol/clientCapabilities"
 CLIENT_KEY: Final = "io.modelcontextprotocol/clientInfo"
+LEVEL_KEY: Final = "io.modelcontextprotocol/logLevel"
+PROGRESS_TOKEN: Final = "progressToken"  # noqa: S105 - the name of a field
 TASKS_EXTENSION: Final = "io.modelcontextprotocol/tasks"
 
 

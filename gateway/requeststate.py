@@ -37,6 +37,7 @@ class RequestState:
     round: int  # of the question that is answered, from 1
     until: Millis
     server: str | None  # the server's own state; None: it gave none
+    asked: tuple[str, ...] | None = None  # names of the answers; None: sealed before they were kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,8 @@ class RequestStates:
     def seal(self, state: RequestState, *, grant: str, server: str) -> str:
         """What the agent gets: ASCII."""
         nonce = secrets.token_bytes(_NONCE)
-        plain = dumps(
-            [state.id, state.tool, state.arguments, state.round, state.until, state.server]
-        )
+        told = [state.id, state.tool, state.arguments, state.round, state.until, state.server]
+        plain = dumps([*told, state.asked])
         sealed = self._cipher.encrypt(nonce, plain.encode(), _bound(grant, server))
         return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode("ascii")
 
@@ -67,13 +67,19 @@ class RequestStates:
         try:
             data = base64.b64decode(sealed + "=" * (-len(sealed) % 4), b"-_", validate=True)
             plain = self._cipher.decrypt(data[:_NONCE], data[_NONCE:], _bound(grant, server))
-            identifier, tool, arguments, number, until, inner = loads(plain)
+            identifier, tool, arguments, number, until, inner, *more = loads(plain)
         except (binascii.Error, ValueError, InvalidTag):
             return None
         if until <= now:
             return None
         state = RequestState(
-            id=identifier, tool=tool, arguments=arguments, round=number, until=until, server=inner
+            id=identifier,
+            tool=tool,
+            arguments=arguments,
+            round=number,
+            until=until,
+            server=inner,
+            asked=tuple(more[0]) if more and more[0] is not None else None,
         )
         return Opened(state, data[:_NONCE].hex())
 

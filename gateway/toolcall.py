@@ -5,11 +5,11 @@ It checks nothing: `gateway.jsonrpc.parse` has. Policy and approval are others' 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from approvals.digest import canonical
-from approvals.model import Client
+from approvals.model import Client, Metadata
 from gateway.message import (
     CAPABILITIES_KEY,
     CLIENT_KEY,
@@ -18,6 +18,7 @@ from gateway.message import (
     Message,
     RequestId,
 )
+from gateway.metadata import metadata_of
 
 MAX_CLIENT_LENGTH: Final = 128
 """Characters kept of a client's own name and version."""
@@ -66,6 +67,16 @@ class ToolCall:
     def task(self) -> dict[str, Any] | None:
         """What a 2025-11-25 client asks for by `params.task`."""
         return self.extra.get("task")
+
+    @property
+    def metadata(self) -> Metadata:
+        """What it brings beside name and arguments, as it is kept if the call is held."""
+        return metadata_of(self.meta, self.task)
+
+    def without_task(self) -> ToolCall:
+        """The same call without the wish that its result be a task."""
+        extra = {key: value for key, value in self.extra.items() if key != "task"}
+        return replace(self, extra=extra)
 
     @property
     def input_responses(self) -> dict[str, Any] | None:

@@ -332,7 +332,9 @@ def full_of(view: View) -> dict[str, Any]:
 
 
 def summary_of(approval: Approval) -> dict[str, Any]:
-    """An approval as lists show it. Arguments are masked JSON text: large integers stay exact."""
+    """An approval as lists show it. Arguments are masked JSON text: large integers stay exact.
+    So is `metadata`, what is sent beside them; "" where there is nothing.
+    """
     return {
         "id": approval.id,
         "revision": approval.revision,
@@ -346,6 +348,7 @@ def summary_of(approval: Approval) -> dict[str, Any]:
         "grant": {"id": approval.call.grant, "label": approval.call.grant_label},
         "client": {"name": approval.call.client.name, "version": approval.call.client.version},
         "arguments": approval.masked,
+        "metadata": approval.metadata_masked,
         "digest": approval.digest,
         "arguments_digest": approval.arguments_digest,
         "risk": approval.risk,

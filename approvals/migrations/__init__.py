@@ -1,4 +1,4 @@
 """Schema revisions, run by approvals.migrate."""
 
-HEAD = "0010"
+HEAD = "0011"
 """The newest of them."""

@@ -1,4 +1,6 @@
-"""The arguments of a held call as far as a card shows them, and whether that is all. Pure."""
+"""The arguments of a held call, and what is sent beside them, as far as a card shows them, and
+whether that is all. Pure.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,8 @@ MOST_CHARACTERS: Final = 2_500
 """Of arguments on a card; with more there is no Approve button."""
 
 MOST_LINES: Final = 60
+
+BESIDE: Final = "— sent beside the arguments, as the agent asked with it —"
 _MASKED: Final = re.compile(r"\[redacted, [^\[\]]{1,40}, fp [0-9a-f]{8}\]")
 
 
@@ -32,18 +36,20 @@ class Shown:
 
 def arguments(view: View, look: Look) -> Shown:
     """What of the arguments the card shows."""
-    masked = view.approval.masked
-    size = len(masked)
+    masked, beside = view.approval.masked, view.approval.metadata_masked
+    size = len(masked) + len(beside)
     if not look.show_arguments:
         note = f"{size:,} characters, kept off Slack: review them on the page"
         return Shown("", size, whole=False, note=note)
     if size > LARGE:
         return _ends(masked)
     written = lines(json.loads(masked))
+    if beside:
+        written += [BESIDE, *lines(json.loads(beside))]
     text = "\n".join(written)
     if len(text) > MOST_CHARACTERS or len(written) > MOST_LINES:
         return _cut(text, size)
-    if _MASKED.search(masked):
+    if _MASKED.search(masked) or _MASKED.search(beside):
         note = "with secrets masked: review them on the page"
         return Shown(text, size, whole=False, note=note)
     return Shown(text, size, whole=True, note=f"complete, {size:,} characters")

@@ -26,14 +26,7 @@ def draw(view: View) -> None:
     for name, since in (("approved", view.since_approved), ("denied", view.since_denied)):
         if since is not None:
             _draw_since(name, since)
-    print("arguments")
-    if not view.arguments:
-        print("  none")
-    for value in view.arguments:
-        print(_written(value))
-    if not view.complete:
-        print("arguments in full")
-        print(show.block(json.dumps(json.loads(approval.masked), ensure_ascii=False, indent=2)))
+    _draw_values(view)
     if view.similar:
         print("earlier decisions on this tool")
         for one in view.similar:
@@ -46,6 +39,27 @@ def draw(view: View) -> None:
         print(f"vote         {show.line(vote.reviewer)} {verb} by {vote.via}", end="")
         print(f", {show.moment(vote.at)}{void}")
     print(f"sha256       {approval.digest}")
+
+
+def _draw_values(view: View) -> None:
+    print("arguments")
+    if not view.arguments:
+        print("  none")
+    for value in view.arguments:
+        print(_written(value))
+    if view.metadata:
+        print("sent beside the arguments, as the agent asked with it")
+    for value in view.metadata:
+        print(_written(value))
+    if not view.complete:
+        _draw_whole("arguments in full", view.approval.masked)
+        _draw_whole("sent beside them, in full", view.approval.metadata_masked)
+
+
+def _draw_whole(title: str, masked: str) -> None:
+    if masked:
+        print(title)
+        print(show.block(json.dumps(json.loads(masked), ensure_ascii=False, indent=2)))
 
 
 def _facts(view: View) -> Iterator[tuple[str, str]]:

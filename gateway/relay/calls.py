@@ -17,7 +17,7 @@ from approvals.aside import aside
 from approvals.digest import sha256
 from approvals.model import Call, Execution
 from gateway import answers
-from gateway.admission import Allowed, Held, Refused, Retried, Spent
+from gateway.admission import Allowed, Held, Refused, Retried, Spent, Unasked
 from gateway.answers import Refusal
 from gateway.catalogue import Catalogue
 from gateway.guard import Guard
@@ -121,7 +121,11 @@ class Calls:
         """Answer one tools/call."""
         call = await aside(visit.message.size, lambda: tool_call(visit.message))
         retry: Retry | None = None
-        if visit.modern and call.request_state is not None:
+        brings = call.request_state is not None or call.input_responses is not None
+        if brings and not visit.modern:
+            await self._rounds.unasked(visit)  # a session's questions are answered as responses
+            return
+        if call.request_state is not None:
             retry = await self._rounds.let_in(visit, call)
             if retry is None:
                 return
@@ -130,6 +134,9 @@ class Calls:
                 return
             call = retry.call
         if call.name == AWAIT_TOOL:  # ours alone, also while nothing can be held
+            if brings:
+                await self._rounds.unasked(visit)
+                return
             await self._holding.resume(visit, call)
             return
         await self._judge(visit, call, retry)
@@ -138,12 +145,15 @@ class Calls:
         follow = self._tasks.envelope(visit, call) if _follows(visit, call) else None
         try:
             await self._list(visit)
+            if call.task is not None and not self._grants_wish(visit, call):
+                call = call.without_task()
             ruled = await self._guard.admit(
                 self._recorded(visit, call, again=retry is not None),
                 call.arguments,
                 grant=visit.grant,
                 follow=follow,
                 retried=_retried(retry),
+                answers_alone=retry is None and call.input_responses is not None,
             )
         except ListingFailed as error:
             await self._not_listed(visit, error)
@@ -159,6 +169,17 @@ class Calls:
                 await self._holding.hold(visit, call, approval, hold)
             case Spent():
                 await self._rounds.spent(visit)
+            case Unasked():
+                await self._rounds.unasked(visit)
+
+    def _grants_wish(self, visit: Visit, call: ToolCall) -> bool:
+        """Whether the server makes tasks of this tool's calls (2025-11-25): others take the wish
+        for an error, and the newer revision knows none.
+        """
+        tool = self._catalogue.tool(visit.backend.name, call.name)
+        offered = tool.definition.get("execution") if tool is not None else None
+        support = offered.get("taskSupport") if isinstance(offered, dict) else None
+        return not visit.modern and support in ("optional", "required")
 
     async def _list(self, visit: Visit) -> None:
         """Have the server's tools known. Whoever comes in an older revision without a session has
@@ -192,6 +213,7 @@ class Calls:
             client=visit.client,
             session=session,
             session_calls=made,
+            metadata=call.metadata,
         )
 
     async def _not_listed(self, visit: Visit, error: ListingFailed) -> None:

@@ -18,9 +18,9 @@ import orjson
 
 from approvals.aside import aside
 from approvals.model import Execution
+from gateway import reserved
 from gateway.jsonrpc import error_body
 from gateway.message import HTTP_STATUS
-from gateway.relay import reserved
 from gateway.relay.sse import EventTooLarge, SseParser
 from gateway.relay.upstream import Answer, OutcomeUnknown
 from gateway.strictjson import deeper_than

@@ -24,7 +24,7 @@ from gateway.guard import Claimed, Guard, Lost
 from gateway.jsonrpc import ToolCall, error_body
 from gateway.relay.exchange import Response, Unfinished, read_response
 from gateway.relay.listing import Listing, ListingFailed
-from gateway.relay.outbound import call_request
+from gateway.relay.outbound import approved_call, call_request
 from gateway.relay.progress import Progress
 from gateway.relay.servertask import ServerTask
 from gateway.relay.upstream import NotSent, OutcomeUnknown, Request
@@ -187,6 +187,7 @@ class Executions:
         self, visit: Visit, call: ToolCall, claimed: Approval, progress: Progress
     ) -> Response:
         tool = self._catalogue.tool(visit.backend.name, claimed.call.tool)
+        call = approved_call(call, claimed.call.metadata, modern=visit.modern)
         request = call_request(
             visit, call, claimed.call.arguments, tool, about=claimed.id, name=claimed.call.tool
         )

@@ -31,7 +31,7 @@ from gateway.relay.execution import Ending, Executions, Ran, Unknown
 from gateway.relay.patience import Patience
 from gateway.relay.progress import Progress
 from gateway.relay.response import EventStream
-from gateway.relay.rounds import Retry, Rounds
+from gateway.relay.rounds import Retry, Rounds, answering, asked_in
 from gateway.relay.verdicts import answer, refuse
 from gateway.relay.visit import Visit
 from gateway.relay.watch import Gone, raising_gone
@@ -91,6 +91,11 @@ class Holding:
         """Answer a call that a person must decide on."""
         if visit.modern and approval.execution is Execution.INPUT_REQUIRED and call.input_responses:
             # An answer without the state it was asked with, as some clients send it.
+            stored = await self._guard.stored_result(approval.id, attached_at=self._clock.now())
+            if stored is None:
+                await self._rounds.unasked(visit)
+                return
+            call = answering(call, asked_in(json.loads(stored)))
             call = replace(call, answering=approval.round)
         await self._attach(visit, call, approval, hold)
 

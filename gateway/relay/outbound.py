@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from approvals.model import Metadata
 from gateway.catalogue import Tool
 from gateway.headers import outbound_headers
 from gateway.jsonrpc import ToolCall, encode_call, strict_loads
+from gateway.metadata import outgoing
 from gateway.relay.upstream import Request
 from gateway.relay.visit import Visit
+
+
+def approved_call(call: ToolCall, held: Metadata, *, modern: bool) -> ToolCall:
+    """The call as it is sent once it is approved: with what it was held with, not with what the
+    request brought that collects its answer. Answers to the server's question are that request's.
+    """
+    sent = outgoing(call.meta, held)
+    extra = dict(call.extra) if call.answering is not None else {}
+    extra.pop("task", None)
+    if sent.task is not None and not modern:
+        extra["task"] = sent.task
+    return replace(call, meta=sent.meta, extra=extra)
 
 
 def call_request(

@@ -22,6 +22,7 @@ from gateway.requeststate import ANSWER_SECONDS, MOST_ROUNDS, Opened, RequestSta
 QUESTION: Final = "input_required"
 _FOREIGN: Final = "requestState does not belong to this call, is out of date or was changed"
 _SPENT: Final = "requestState was used before: a question is answered once"
+_UNASKED: Final = "inputResponses and requestState answer no open question of this call"
 _ENDLESS: Final = "The server asked too many questions about one call"
 
 
@@ -60,6 +61,7 @@ class Rounds:
         if opened.state.round > MOST_ROUNDS:
             await self.refuse(visit, _ENDLESS)
             return None
+        call = answering(call, opened.state.asked)
         extra = {key: value for key, value in call.extra.items() if key != "requestState"}
         if opened.state.server is not None:
             extra["requestState"] = opened.state.server
@@ -69,9 +71,15 @@ class Rounds:
         """Refuse an answer to a question that was answered."""
         await self.refuse(visit, _SPENT)
 
+    async def unasked(self, visit: Visit) -> None:
+        """Refuse an answer to a question that nobody asked: it would reach the server beside what
+        was judged.
+        """
+        await self.refuse(visit, _UNASKED)
+
     async def refuse(self, visit: Visit, text: str) -> None:
         body = error_body(visit.message.id, ErrorCode.INVALID_PARAMS, text)
-        await reply(visit.send, 400, body)
+        await reply(visit.send, 400 if visit.modern else 200, body)
 
     def asked(self, visit: Visit, approval: Approval, body: bytes) -> bytes:
         """The question of an approved call, for the agent that made this visit."""
@@ -95,11 +103,30 @@ class Rounds:
             round=number,
             until=until,
             server=inner if isinstance(inner, str) else None,
+            asked=asked_in(message),
         )
         message["result"]["requestState"] = self._states.seal(
             state, grant=visit.grant.id, server=visit.backend.name
         )
         return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def asked_in(message: dict[str, Any]) -> tuple[str, ...]:
+    """The names under which a server's question wants its answers."""
+    result = message.get("result")
+    requests = result.get("inputRequests") if isinstance(result, dict) else None
+    return tuple(requests) if isinstance(requests, dict) else ()
+
+
+def answering(call: ToolCall, asked: tuple[str, ...] | None) -> ToolCall:
+    """The call with answers to what was asked alone (None: that is not known any more): others are
+    ignored, as servers must (SEP-2322), and before they reach one.
+    """
+    given = call.input_responses
+    if asked is None or given is None or given.keys() <= set(asked):
+        return call
+    kept = {name: one for name, one in given.items() if name in asked}
+    return replace(call, extra={**call.extra, "inputResponses": kept})
 
 
 def asks(message: dict[str, Any]) -> bool:

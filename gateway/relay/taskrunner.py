@@ -229,7 +229,7 @@ def _call(task: Task, visit: Visit) -> ToolCall:
     call = tool_call(visit.message)
     asked = task.approval.round
     if not asked:
-        return replace(call, extra=task.envelope["extra"])
+        return call
     extra: dict[str, Any] = {"inputResponses": task.answers}
     state = taskview.server_state(task)
     if state is not None:

@@ -23,7 +23,13 @@ from approvals.tasks import Task
 from gateway.guard import Guard
 from gateway.headers import outbound_headers
 from gateway.jsonrpc import ErrorCode, ToolCall, encode, error_body, result_body
-from gateway.message import CAPABILITIES_KEY, TASKS_EXTENSION
+from gateway.message import (
+    CAPABILITIES_KEY,
+    CLIENT_KEY,
+    LEVEL_KEY,
+    TASKS_EXTENSION,
+    VERSION_KEY,
+)
 from gateway.relay import taskview
 from gateway.relay.exchange import handed_down, read_json, read_response
 from gateway.relay.response import reply
@@ -64,10 +70,12 @@ class Tasks:
         self._max_result = max_result
 
     def envelope(self, visit: Visit, call: ToolCall) -> dict[str, Any]:
-        """How the call is to be sent when nobody waits for it any more."""
-        meta = {key: value for key, value in call.meta.items() if key != "progressToken"}
-        extra = {key: value for key, value in call.extra.items() if key != "task"}
-        return {"meta": meta, "protocol": visit.protocol, "extra": extra}
+        """Who is to be spoken for when nobody waits for it any more; what else the request brought
+        is kept with the approval.
+        """
+        kept = (VERSION_KEY, CAPABILITIES_KEY, CLIENT_KEY, LEVEL_KEY)
+        meta = {key: call.meta[key] for key in kept if key in call.meta}
+        return {"meta": meta, "protocol": visit.protocol}
 
     async def begin(self, visit: Visit, approval: Approval) -> None:
         """Answer a held call with its task, which is on record already."""

@@ -128,6 +128,10 @@ LIES = {
     "apr_1: what runs is not what was approved": [
         *(ONE, APPROVED, said("claimed", presented_digest="e")),
     ],
+    "apr_1: what is sent beside the arguments is not what was shown": [
+        *(said("held", data='{"metadata":"m","quorum":1}'), APPROVED),
+        said("claimed", data='{"metadata":"n"}'),
+    ],
     "apr_1: the vote is on another call than the one that waits": [
         *(ONE, said("approved", "a", presented_digest="e")),
     ],

@@ -2,8 +2,7 @@
 
 What cannot be found across the bridge is named here with its reason; all else is found as alone.
 (1) Questions of 2025-11-25 have no names, and the scenario wants its server's own: `user_name`.
-(2) It brings answers to a question nobody asked, without a state. What waits at the bridge waits
-    with a state, so this is a new call, and is asked.
+(2) They bring answers to a question nobody asked, without a state: the gateway refuses them.
 (3) The suite listens for 600 ms. What a client declares here is new, so a process is started for
     it, and that may take longer.
 (4) A stateless server has no streams to come back to (SEP-1699), and answers lists in one piece.
@@ -35,6 +34,9 @@ LEGACY: Final = "2025-11-25"
 UNNAMED: Final[Mapping[str, list[Check]]] = {
     "input-required-result-basic-elicitation": [("sep-2322-elicitation-incomplete", "FAILURE")],
     "input-required-result-ignore-extra-params": [("sep-2322-ignore-unexpected-params", "WARNING")],
+    "input-required-result-missing-input-response": [
+        ("sep-2322-missing-response-rerequests", "WARNING")
+    ],
 }
 """(1) and (2)."""
 

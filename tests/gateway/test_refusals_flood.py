@@ -17,7 +17,7 @@ from approvals.history import HistoryQuery, search
 from approvals.model import Call, Event
 from approvals.rows import APPROVAL
 from approvals.store import Database
-from gateway.admission import Allowed, Held, Refused, Spent
+from gateway.admission import Allowed, Held, Refused, Spent, Unasked
 from gateway.catalogue import Catalogue
 from gateway.freeze import Freezes
 from gateway.grants import Grant
@@ -59,7 +59,7 @@ def guard(database: Database, tmp_path: Path) -> Guard:
 
 async def admitted(
     guard: Guard, tool: str, grant: str = "grt_a", **arguments: Any
-) -> Allowed | Held | Refused | Spent:
+) -> Allowed | Held | Refused | Spent | Unasked:
     call = Call(
         grant=grant,
         grant_label=grant,

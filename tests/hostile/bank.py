@@ -38,10 +38,18 @@ class _Handler(BaseHTTPRequestHandler):
         result: dict[str, Any] = {}
         if method == "initialize":
             info = {"name": "bank", "version": "1"}
-            result = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}}
-            result["serverInfo"] = info
+            able: dict[str, Any] = {"tools": {}, "resources": {}}
+            result = {"protocolVersion": "2025-11-25", "capabilities": able, "serverInfo": info}
         elif method == "tools/list":
             result = {"tools": [{"name": "balance", "inputSchema": {"type": "object"}}]}
+        elif method == "resources/list":
+            result = {"resources": []}
+        elif method == "resources/templates/list":
+            templates = ("bank://statement/{id}", "tie://{id}")
+            result = {"resourceTemplates": [{"name": t, "uriTemplate": t} for t in templates]}
+        elif method == "resources/read":
+            uri = message["params"]["uri"]
+            result = {"contents": [{"uri": uri, "text": "the bank's own"}]}
         elif method == "tools/call":
             self.bank.asked.release()
             self.bank.free.wait(PATIENCE)

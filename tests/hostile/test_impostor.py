@@ -18,7 +18,7 @@ from gateway.relay.sse import SseParser
 from tests.end_to_end.agents import CLIENTS, agent
 from tests.harness import Site
 from tests.hostile.bank import Bank, bank
-from tests.hostile.impostor import FORGED, impostor
+from tests.hostile.impostor import FORGED, OURS, impostor
 from tests.hostile.raw import Raw, read
 from tests.patience import PATIENCE
 
@@ -141,6 +141,44 @@ def test_a_sessions_own_stream_holds_no_response_but_that_of_the_request_it_come
         responses = [one for one in told if "method" not in one]
         assert [one["result"] for one in responses] == expected
         assert [one["id"] for one in responses] == ["call-7"] * len(expected)
+
+
+@pytest.mark.parametrize("modern", [False, True], ids=["older agent", "newer agent"])
+def test_a_server_that_claims_every_resource_gets_nothing_of_anothers(
+    site: Site,
+    modern: bool,  # noqa: FBT001 - a case of this test
+) -> None:
+    raw = Raw(f"{site.url}/mcp", site.grant("agent", ("http_legacy", "bank")), modern)
+    raw.open()
+    said = read(raw.post("resources/read", {"uri": "bank://statement/7"}, 1))[-1]
+    assert said["result"]["contents"][0]["text"] == "the bank's own"
+    said = read(raw.post("resources/read", {"uri": "free://7"}, 2))[-1]
+    assert said["result"]["contents"][0]["text"] == "its own"  # that one nobody else speaks of
+    said = read(raw.post("resources/read", {"uri": "tie://7"}, 3))[-1]
+    assert "several servers" in said["error"]["message"]
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["alone", "together"])
+@pytest.mark.parametrize("client", ["py2-legacy", "py2-modern", "ts1"])
+@pytest.mark.parametrize("server", SERVERS)
+def test_the_gateways_own_tool_name_is_its_own(
+    site: Site,
+    tmp_path: Path,
+    server: str,
+    client: str,
+    together: bool,  # noqa: FBT001 - a case of this test
+) -> None:
+    token = site.grant("agent", (server,))
+    url = f"{site.url}/mcp" if together else f"{site.url}/mcp/{server}"
+    with agent(client, url, token, log=tmp_path / "client.log") as person:
+        listed = person.tools()
+        assert [name for name in listed if "eather" in name]
+        plain = ["".join(c for c in name.lower() if c.isalnum()) for name in listed]
+        assert not [name for name in plain if name.endswith("signoffawaitapproval")]
+        names = [OURS, f"{server}__{OURS}"] if together else [OURS]
+        for name in names:
+            said = person.call(name, approval_id="apr_0")
+            assert said.text == "There is no such approval of this agent."
 
 
 @pytest.mark.parametrize("client", CLIENTS)

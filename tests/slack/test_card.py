@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from approvals.digest import canonical
-from approvals.model import Approval, Choice, Client, Execution, Terms
+from approvals.model import Approval, Choice, Client, Execution, Metadata, Terms
 from approvals.slack import home, modals, notes
 from approvals.slack.blocks import Face
 from approvals.slack.card import bare, card, shows_all
@@ -201,6 +201,23 @@ def test_what_is_not_shown_in_full_cannot_be_approved_on_the_card(
     assert APPROVE not in [one["action_id"] for one in others]
     notes_ = json.dumps(face.blocks)
     assert "not complete" in notes_ or "secrets masked" in notes_
+
+
+@pytest.mark.parametrize(
+    ("value", "approvable"), [("staging", True), ("x" * 3_000, False), (SECRET, False)]
+)
+def test_what_is_sent_beside_the_arguments_is_shown_or_not_approved_here(
+    shared: Record,
+    value: str,
+    approvable: bool,  # noqa: FBT001 - a case of this test
+) -> None:
+    metadata = Metadata(canonical({"_meta": {f"{MARK}vendor/mode": f"{MARK}{value}"}}))
+    face = drawn(shared, shared.hold({"n": 5}, grant=f"grt_{next(grants)}", metadata=metadata))
+    sound(face)
+    shown = json.dumps(face.blocks, ensure_ascii=False)
+    assert "sent beside the arguments" in shown
+    assert "vendor/mode" in shown
+    assert face.approvable is approvable
 
 
 def test_a_cut_card_shows_both_ends(shared: Record) -> None:

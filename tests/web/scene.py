@@ -15,7 +15,7 @@ from approvals import queue
 from approvals.clock import SystemClock
 from approvals.digest import canonical
 from approvals.keys import Keys
-from approvals.model import Approval, Call, Choice, Client, Reviewer, Ruling, Terms
+from approvals.model import Approval, Call, Choice, Client, Metadata, Reviewer, Ruling, Terms
 from approvals.processes import TASK
 from approvals.reviewers import People
 from approvals.service import Approvals
@@ -97,6 +97,7 @@ def hold(  # noqa: PLR0913 - one keyword for each thing a card shows
     effect: str | None = None,
     waits: bool = True,
     calls: int = 14,
+    metadata: Metadata | None = None,
 ) -> Approval:
     """Opens one approval inside a write, as the guard does."""
     call = Call(
@@ -108,6 +109,7 @@ def hold(  # noqa: PLR0913 - one keyword for each thing a card shows
         tool_hash="9f" * 32,
         client=client or Client("claude-code", "2.1.278"),
         session_calls=calls,
+        metadata=metadata or Metadata(),
     )
     ruling = Ruling(
         rule=rule or f"/tools/{tool}/require_approval",

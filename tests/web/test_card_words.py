@@ -6,7 +6,8 @@ import html
 import re
 
 from approvals import queue
-from approvals.model import Approval, Choice, Reviewer, Terms
+from approvals.digest import canonical
+from approvals.model import Approval, Choice, Metadata, Reviewer, Terms
 from tests.web.conftest import Door, Visit
 from tests.web.scene import Scene
 
@@ -160,3 +161,17 @@ async def test_whoever_approves_an_edited_call_sees_what_the_agent_had_asked(
     assert "a 1 → 9" in timeline
     assert "note null → not there" in timeline
     assert "to <b>x</b> → y" in timeline
+
+
+async def test_what_is_sent_beside_the_arguments_is_on_the_card(scene: Scene, door: Door) -> None:
+    beside = Metadata(canonical({"_meta": {"vendor/<b>mode": "PRODUCTION"}, "task": {"ttl": 60}}))
+    held = scene.held("git_commit", {"message": "a"}, metadata=beside)
+    plain = scene.held("git_commit", {"message": "b"})
+    visit = await door.signed_in("alice")
+    for path in (f"/approvals/{held.id}", "/"):
+        said = await words(visit, path)
+        assert "Sent beside the arguments" in said
+        assert "_meta.vendor/<b>mode" in said
+        assert "PRODUCTION" in said
+        assert "task.ttl" in said
+    assert "Sent beside" not in await words(visit, f"/approvals/{plain.id}")

@@ -18,7 +18,17 @@ from approvals.model import Approval, Execution, Millis, Reviewer, Risk, Settlem
 from approvals.permission import refusal
 from approvals.phrases import PRESETS
 from approvals.reveal import reveals
-from approvals.view import LONG, Earlier, FieldChange, Since, View, alone, approvers, lowered
+from approvals.view import (
+    LONG,
+    Earlier,
+    FieldChange,
+    Since,
+    View,
+    alone,
+    approvers,
+    beside_path,
+    lowered,
+)
 
 LONGER = ((1800, "30 minutes"), (7200, "2 hours"), (86400, "1 day"))
 """By how much a deadline may be moved at a time; the record bounds the whole."""
@@ -109,6 +119,7 @@ class Card:
     similar: tuple[Before, ...]
     changes: tuple[Changed, ...]
     arguments: tuple[Argument, ...]
+    metadata: tuple[Argument, ...]  # what is sent beside them
     cut: bool
     may: bool
     may_not: str
@@ -148,6 +159,8 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
         denying=True,
     )
     arguments = tuple(_arguments(view, full=full))
+    metadata = tuple(_metadata(approval, full=full))
+    cut = any(argument.cut for argument in (*arguments, *metadata))
     state = shown_state(approval, now)
     return Card(
         reveals=reveals(approval, reviewer),
@@ -188,11 +201,12 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
         similar=tuple(_before(one) for one in view.similar),
         changes=tuple(_changes(view, full=full)),
         arguments=arguments,
-        cut=any(argument.cut for argument in arguments),
+        metadata=metadata,
+        cut=cut,
         may=is_open and may_not is None,
         may_not=may_not or "",
         may_deny=is_open and may_not_deny is None,
-        alone=alone(view, cut=any(argument.cut for argument in arguments)),
+        alone=alone(view, cut=cut),
         edited=approval.edited,
         voted=not reviewer.names().isdisjoint(voted),
         confirm=approval.grave,
@@ -339,6 +353,12 @@ def unmasked(card: Card, arguments: str) -> Card:
         for at, value in leaves(json.loads(arguments))
     )
     return replace(card, arguments=shown, cut=False, reveals=False)
+
+
+def _metadata(approval: Approval, *, full: bool) -> Iterator[Argument]:
+    places = Places.of(len(approval.metadata_masked))
+    for at, value in leaves(json.loads(approval.metadata_masked or "{}")):
+        yield _argument(beside_path(places.text(at)[0]), value, full=full)
 
 
 def _reads_otherwise(value: str) -> bool:

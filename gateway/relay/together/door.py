@@ -167,7 +167,11 @@ class Together:
             await arrival.error(ErrorCode.INVALID_PARAMS, "Unknown tool: it is on no server here")
             return
         try:
-            await self._visit(arrival, found[0], arrival.asking(name=found[1]))
+            params = {
+                key: one for key, one in (arrival.message.params or {}).items() if key != "task"
+            }  # a server's own tasks are not to be had here
+            message = replace(arrival.message, params={**params, "name": found[1]})
+            await self._visit(arrival, found[0], message)
         except NotOpened:
             await self._refuse(arrival, answers.not_sent())
 
