@@ -73,7 +73,9 @@ def _listed(message: Json, words: Json) -> Json:
 
 @dataclass
 class Shifty:
-    """The file it reads, and the methods it was asked for over HTTP."""
+    """The file it reads, and the methods it was asked for over HTTP; of lists it says which are an
+    agent's own and not the gateway's.
+    """
 
     file: Path
     url: str = ""
@@ -99,7 +101,9 @@ def shifty(file: Path, **words: Any) -> Iterator[Shifty]:
 
         def do_POST(self) -> None:
             message = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            made.asked.append(message.get("method", "response"))
+            by_itself = str(message.get("id")).startswith("signoff-")
+            passed_on = message.get("method") in LISTS and not by_itself
+            made.asked.append(message.get("method", "response") + " of an agent" * passed_on)
             answer = response(message, file)
             body = json.dumps(answer).encode() if answer is not None else b""
             self.send_response(200 if body else 202)
