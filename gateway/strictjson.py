@@ -25,8 +25,9 @@ this long still reads in milliseconds, and each of them can be written again."""
 _ORJSON_EXACT_DIGITS = 19  # orjson turns ints beyond 64 bit into floats; 18 digits always fit
 _LONG_NUMBER = b"0" * _ORJSON_EXACT_DIGITS
 _DIGITS_TO_ZERO = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))  # noqa: PLR2004 - "0" to "9"
-_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # read back as signed bytes: +1, -1
-_NOT_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
+_STEPS = bytes.maketrans(b"[]", b"\x01\xff")  # read back as signed bytes: +1, -1
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_NOT_MARKS = bytes(set(range(256)) - set(b'[{]}"'))
 
 
 class BadJson(ValueError):
@@ -83,7 +84,21 @@ def deeper_than(body: bytes, depth: int) -> bool:
     """Whether arrays and objects stand in each other deeper than that, as far as it is JSON."""
     if body.count(b"[") + body.count(b"{") <= depth:
         return False
-    steps = _outside_strings(body).translate(_STEPS, _NOT_BRACKETS)
+    if b"\\" in body:
+        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    marks = body.translate(_ONE_KIND, _NOT_MARKS)
+    brackets = marks.replace(b'""', b"")
+    if b'"' in brackets:  # there are some in strings
+        brackets = b"".join(marks.split(b'"')[::2])
+    rest = brackets
+    for _ in range(depth):  # takes the innermost ones away, one level at a time
+        inner = rest.replace(b"[]", b"")
+        if len(inner) == len(rest):
+            break
+        rest = inner
+    if not rest:
+        return False
+    steps = brackets.translate(_STEPS)
     return any(map(depth.__lt__, accumulate(array("b", steps))))
 
 

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from approvals.digest import canonical
-from gateway.strictjson import MAX_DEPTH, MAX_INT_DIGITS, BadJson, Kind, strict_loads
+from gateway.strictjson import MAX_DEPTH, MAX_INT_DIGITS, BadJson, Kind, deeper_than, strict_loads
 from tests.gateway.exact import same
 
 QUICK = settings(max_examples=300, database=None, deadline=None)
@@ -262,3 +262,22 @@ def test_a_repeated_key_is_refused_wherever_it_stands(data: st.DataObject, value
 def utf16(text: str) -> list[int]:
     raw = text.encode("utf-16-be")
     return [int.from_bytes(raw[at : at + 2], "big") for at in range(0, len(raw), 2)]
+
+
+@QUICK
+@given(
+    VALUES,
+    st.integers(0, 6),
+    st.sampled_from(["", "[", '"', "\\", "]]", '\\"[', "{[" * 9]),
+)
+def test_how_deep_a_text_stands_is_what_its_values_say(
+    value: Any, depth: int, hostile: str
+) -> None:
+    def deepest(inner: Any) -> int:
+        if isinstance(inner, dict):
+            return 1 + max(map(deepest, inner.values()), default=0)
+        return 1 + max(map(deepest, inner), default=0) if isinstance(inner, list) else 0
+
+    value = {hostile: value, "x": [hostile, {"y" + hostile: hostile}]}
+    body = json.dumps(value).encode()
+    assert deeper_than(body, depth) == (deepest(value) > depth)
