@@ -169,7 +169,7 @@ def _limited(pointer: str, text: str, amount: Charge | str) -> Step:
 def _effect(plan: Plan, args: Mapping[str, Any]) -> list[Step]:
     if plan.effect is None:
         return []
-    key = effect_key(plan.effect, args)
+    key = effect_key(plan.effect, args, plan.redact)
     if key is None:
         text = f"{plan.effect.text}: an argument is missing"
         return [Step(rule=plan.effect.pointer, kind="effect", outcome="denies", text=text)]

@@ -22,7 +22,7 @@ from gateway.policy.facts import GrantFacts, ToolFacts, facts_of
 from gateway.policy.firing import fails, fires
 from gateway.policy.limit import Charge, Limit
 from gateway.policy.masking import finding_text
-from gateway.policy.paths import Lack, find, text_of
+from gateway.policy.paths import Lack, Path, covers, find, text_of
 from gateway.policy.plan import MAX_PLANS, make_plan
 from gateway.policy.rules import Effect, HoldRule, Plan, Policy
 from gateway.policy.verdict import Allow, Deny, Hold, Verdict
@@ -121,9 +121,12 @@ def charge(limit: Limit, args: Mapping[str, Any]) -> Charge | str:
     return Charge(limit=limit, amount=exact(value))
 
 
-def effect_key(effect: Effect, args: Mapping[str, Any]) -> str | None:
+def effect_key(
+    effect: Effect, args: Mapping[str, Any], redact: tuple[Path, ...] = ()
+) -> str | None:
     """The key of this call's effect; None when a part of it is missing or no plain value. Equal
-    numbers make one key however they are written, and nothing of a value is left out.
+    numbers make one key however they are written, and nothing of a value is left out. A key that
+    is long, or made of what `redact` keeps from people, is its digest: it stands on cards.
     """
     parts = []
     for part in effect.parts:
@@ -135,7 +138,13 @@ def effect_key(effect: Effect, args: Mapping[str, Any]) -> str | None:
             return None
         parts.append(_spelled(value))
     key = "".join(parts)
-    if len(key) <= MAX_KEY:
+    closed = any(
+        covers(one, part) or covers(part, one)
+        for part in effect.parts
+        if not isinstance(part, str)
+        for one in redact
+    )
+    if len(key) <= MAX_KEY and not closed:
         return key
     return f"{effect.text}#{sha256(key.encode('utf-8', 'surrogatepass'))}"
 
@@ -213,7 +222,7 @@ def _judge(
         charges.append(taken)
     effect = None
     if plan.effect is not None:
-        key = effect_key(plan.effect, args)
+        key = effect_key(plan.effect, args, plan.redact)
         effect = None if key is None else EffectClaim(key, plan.effect.keep, plan.effect.again)
         if effect is None:
             reason = "An argument that names the effect of this call is missing."

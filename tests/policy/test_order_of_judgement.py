@@ -272,6 +272,17 @@ def test_a_long_effect_key_is_replaced_by_its_digest() -> None:
     assert all(key is not None and len(key) < 100 for key in keys)
 
 
+def test_an_effect_key_made_of_what_people_must_not_see_is_its_digest() -> None:
+    for redact in (["args.card"], ["args.card.number"]):
+        rules = policy(one(effect="pay:{args.card.number}", redact=redact))
+        keys = {
+            ask(rules, args={"card": {"number": number}}).effect  # type: ignore[union-attr]
+            for number in ("4111111111111111", "4222222222222222")
+        }
+        assert len(keys) == 2
+        assert not any("4111" in (key or "") for key in keys)
+
+
 def test_an_effect_key_is_made_from_the_arguments_or_the_call_is_denied() -> None:
     rules = one(effect="refund:{args.payment_id}")
     verdict = ask(rules, args={"payment_id": "pay_1"})
