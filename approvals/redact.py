@@ -93,7 +93,7 @@ def scanned(shown: Any, paths: Iterable[str]) -> tuple[Path, ...]:
 
 def _found(value: Any, at: Path, asked: tuple[Pattern, ...], *, named: bool) -> Iterator[Path]:
     """`named`: the name of something around it holds a mask."""
-    if any(covers(wanted, at) for wanted in asked):
+    if _asked(value, at, asked):
         return
     if isinstance(value, dict) and value:
         for name, member in value.items():
@@ -103,6 +103,20 @@ def _found(value: Any, at: Path, asked: tuple[Pattern, ...], *, named: bool) -> 
             yield from _found(item, (*at, index), asked, named=named)
     elif named or _holds_mark(value):
         yield at
+
+
+def _asked(value: Any, at: Path, patterns: tuple[Pattern, ...]) -> bool:
+    """Whether a path of the policy names this value or what it stands in; or something inside it,
+    and the value is of another shape than the path's: who sends an object as text hides nothing.
+    """
+    for wanted in patterns:
+        if covers(wanted, at):
+            return True
+        if len(wanted) > len(at) and value is not None and covers(wanted[: len(at)], at):
+            shape = dict if isinstance(wanted[len(at)], str) else list
+            if not isinstance(value, shape):
+                return True
+    return False
 
 
 def _holds_mark(value: Any) -> bool:
@@ -120,7 +134,7 @@ class _Mask:
 
 def _masked(value: Any, at: Path, mask: _Mask, *, secret: bool) -> Any:
     """`secret`: some name above says that what is below it is one."""
-    if at and any(covers(wanted, at) for wanted in mask.patterns):
+    if at and _asked(value, at, mask.patterns):
         return mark(value, key=mask.key)
     if isinstance(value, dict):
         return {

@@ -246,3 +246,29 @@ def test_tokens_are_found_where_one_expression_would_find_them(text: str) -> Non
     """Fingerprints stand in the record: what was masked as a whole stays masked as a whole."""
     whole = re.sub(WEB_TOKEN, lambda found: mark(found.group(), key=KEY), text)
     assert shown({"x": text})["x"] == whole
+
+
+@pytest.mark.parametrize(
+    ("path", "arguments"),
+    [
+        ("args.card.number", {"card": '{"number": "4111"}'}),
+        ("args.card.number", {"card": [{"number": "4111"}]}),
+        ("args.card.number", {"card": 4111}),
+        ("args.keys[0]", {"keys": "4111"}),
+        ("args.keys[*]", {"keys": {"0": "4111"}}),
+        ("args.keys[*].pin", {"keys": ["4111"]}),
+    ],
+)
+def test_a_path_that_runs_into_another_shape_masks_what_stands_there(
+    path: str, arguments: Any
+) -> None:
+    shown = masked(canonical(arguments), (path,), key=KEY, scan=False)
+    assert "4111" not in shown
+    assert scanned(json.loads(shown), (path,)) == ()  # the policy's, not the scanner's
+
+
+def test_a_path_to_nothing_masks_nothing() -> None:
+    arguments = {"card": {"holder": "A"}, "keys": [], "other": None, "text": "x"}
+    paths = ("args.card.number", "args.keys[0]", "args.other.number", "args.gone.number")
+    shown = masked(canonical(arguments), paths, key=KEY, scan=False)
+    assert json.loads(shown) == arguments
