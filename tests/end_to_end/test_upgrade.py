@@ -1,0 +1,183 @@
+"""A gateway of the first edition is stopped, and today's started on its record: whatever waited is
+decided and runs, whoever might do something still may, and nothing is quarantined anew.
+
+`first_edition.json` is the record that one left after real use, its key, and the tokens it gave;
+it is never made anew. Its deadlines are moved to tomorrow, for the gateway's clock is today's.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from sqlalchemy import MetaData, insert
+
+from approvals.engines import parse, writer_engine
+from approvals.migrate import migrate
+from tests.approvals.conftest import server, url  # noqa: F401 - fixtures
+from tests.end_to_end.agents import Agent, agent
+from tests.end_to_end.desk import Desk
+from tests.harness import Site, Witness, eventually, witness
+from tests.patience import PATIENCE
+
+FIRST: dict[str, Any] = json.loads(
+    (Path(__file__).parent / "first_edition.json").read_text(encoding="utf-8")
+)
+NAMES: dict[str, str] = FIRST["names"]
+TOKENS: dict[str, str] = FIRST["tokens"]
+REVISION = "0004"
+TOMORROW = 86_400_000  # milliseconds from now
+
+
+def install(database: str) -> None:
+    """The first edition's schema, and its rows as they were."""
+    engine = writer_engine(parse(database), migrating=True)
+    migrate(engine, to=REVISION)
+    tables = MetaData()
+    later = int(time.time() * 1000) + TOMORROW
+    with engine.connect() as connection:
+        tables.reflect(connection)
+        connection.exec_driver_sql("BEGIN")
+        for name, rows in FIRST["tables"].items():
+            if name == "alembic_version":
+                continue
+            for row in rows:
+                values = {column: _plain(value) for column, value in row.items()}
+                for deadline in {"expires_at", "use_by"} & values.keys():
+                    if values[deadline] is not None:
+                        values[deadline] = later
+                connection.execute(insert(tables.tables[name]).values(values))
+        connection.exec_driver_sql("COMMIT")
+    engine.dispose()
+
+
+def _plain(value: Any) -> Any:
+    return bytes.fromhex(value["hex"]) if isinstance(value, dict) else value
+
+
+@dataclass(frozen=True)
+class Upgraded:
+    """Today's gateway on that record, and the server it guards."""
+
+    site: Site
+    witness: Witness
+
+    def desk(self, name: str) -> Desk:
+        return Desk(self.site.url, TOKENS[name])
+
+    def caller(self, name: str, server_name: str = "witness") -> Any:
+        url_ = f"{self.site.url}/mcp/{server_name}"
+        return agent("py2-modern", url_, TOKENS[name], log=self.site.folder / f"{name}.log")
+
+
+@pytest.fixture
+def upgraded(url: str, tmp_path: Path) -> Iterator[Upgraded]:  # noqa: F811
+    install(url)
+    with witness(tmp_path) as remembering:
+        site = Site(tmp_path / "site", {"SIGNOFF_DATABASE_URL": url, "SIGNOFF_HOLD": "180"})
+        site.data.mkdir(parents=True, mode=0o700)
+        key = site.data / "signoff.key"
+        key.touch(0o600)
+        key.write_bytes(_plain(FIRST["key"]))
+        (site.folder / "policy.json").write_text(json.dumps(FIRST["policy"]), encoding="utf-8")
+        site.servers(witness={"url": remembering.url}, other={"url": remembering.url})
+        site.start()
+        try:
+            yield Upgraded(site, remembering)
+        finally:
+            site.stop()
+
+
+def test_what_the_first_edition_left_goes_on(upgraded: Upgraded) -> None:
+    alice, bob, root = (upgraded.desk(name) for name in ("alice", "bob", "root"))
+    assert {row["id"] for row in alice.everything()} >= {
+        NAMES[name] for name in ("waiting", "quorum", "edited", "of second")
+    }
+    with upgraded.caller("agent") as caller:
+        _what_was_approved_runs_once(caller, upgraded)
+        _what_waits_is_decided_and_runs(caller, alice, bob)
+        _what_is_over_stays_so(caller, upgraded)
+    with upgraded.caller("second") as second:
+        waiting = second.begin("held", key="of second")
+        root.approve(NAMES["of second"])
+        assert waiting.answer().text == "held of second"
+    _who_may_still_may(upgraded)
+    _the_freeze_stands(upgraded)
+    _the_history_is_whole(upgraded)
+    for desk in (alice, bob, root):
+        desk.close()
+
+
+def _what_was_approved_runs_once(caller: Agent, upgraded: Upgraded) -> None:
+    assert caller.call("held", key="approved", amount=3).text == "held approved"
+    assert upgraded.witness.arguments() == [{"key": "approved", "amount": 3}]
+
+
+def _what_waits_is_decided_and_runs(caller: Agent, alice: Desk, bob: Desk) -> None:
+    calls = {
+        "waiting": caller.begin("held", key="waiting", amount=10),
+        "quorum": caller.begin("secret", key="quorum", amount=5),
+        "edited": caller.begin("secret", key="edited", amount=5),
+    }
+    alice.approve(NAMES["waiting"])
+    bob.approve(NAMES["quorum"])  # alice's vote was given under the first edition
+    alice.approve(NAMES["edited"])  # her earlier vote was for the revision before
+    bob.approve(NAMES["edited"])
+    texts = {name: call.answer().text for name, call in calls.items()}
+    assert texts["waiting"] == "held waiting"
+    assert texts["quorum"] == "secret quorum"
+    assert texts["edited"].startswith("secret edited")
+
+
+def _what_is_over_stays_so(caller: Agent, upgraded: Upgraded) -> None:
+    denied = caller.call("held", key="denied")
+    assert "wrong day" in denied.text or denied.refused
+    unknown = caller.call("slow", key="unfinished", seconds=60)
+    assert unknown.refused
+    ran = [key for _, key in upgraded.witness.ran()]
+    assert sorted(ran) == ["approved", "edited", "quorum", "waiting"]
+    assert upgraded.witness.arguments()[-1]["amount"] in (5, 7, 10)
+    assert caller.call("limited", key="l2").text == "limited l2"
+
+
+def _who_may_still_may(upgraded: Upgraded) -> None:
+    def status(token: str) -> int:
+        headers = {"Authorization": f"Bearer {TOKENS[token]}"}
+        found = httpx2.get(f"{upgraded.site.url}/api/v1/me", headers=headers, timeout=PATIENCE)
+        return found.status_code
+
+    assert [status(name) for name in ("alice", "bob", "root", "gone")] == [200, 200, 200, 401]
+    cookie = {"Cookie": f"signoff={TOKENS['session']}"}
+    page = httpx2.get(upgraded.site.url, headers=cookie, timeout=PATIENCE, follow_redirects=False)
+    assert page.status_code in (302, 303, 401)  # a session without a key of its page has ended
+    message = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    headers = {"Authorization": f"Bearer {TOKENS['revoked']}"}
+    revoked = httpx2.post(
+        f"{upgraded.site.url}/mcp/witness", json=message, headers=headers, timeout=PATIENCE
+    )
+    assert revoked.status_code == 401
+
+
+def _the_freeze_stands(upgraded: Upgraded) -> None:
+    with upgraded.caller("agent", "other") as caller:
+        assert caller.call("free", key="frozen").refused
+    assert "frozen" not in [key for _, key in upgraded.witness.ran()]
+
+
+def _the_history_is_whole(upgraded: Upgraded) -> None:
+    eventually(lambda: upgraded.site.run("history", "verify").stdout.startswith("Intact"))
+    audit = upgraded.site.folder / "audit"
+    upgraded.site.run("history", "export", "-o", str(audit))
+    script = subprocess.run(
+        [sys.executable, "-I", str(audit / "verify.py"), str(audit)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert script.returncode == 0, script.stdout + script.stderr
