@@ -148,6 +148,7 @@ class Site:
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[str] | None = None
     said: list[str] = field(default_factory=list)  # the lines of its terminal, of every start
+    signoff: tuple[str, ...] = (str(SIGNOFF),)  # how the command is started
 
     @property
     def url(self) -> str:
@@ -213,7 +214,7 @@ class Site:
         """Run `signoff up` and wait until it accepts."""
         with (self.folder / "gateway.log").open("a", encoding="utf-8") as log:
             self.process = subprocess.Popen(
-                [str(SIGNOFF), "up", "--port", str(self.port)],
+                [*self.signoff, "up", "--port", str(self.port)],
                 cwd=self.folder,
                 env=self.environment(),
                 stdout=subprocess.PIPE,
@@ -241,7 +242,7 @@ class Site:
     ) -> subprocess.CompletedProcess[str]:
         """One `signoff` command in this folder, perhaps under another command."""
         return subprocess.run(
-            [*prefix, str(SIGNOFF), *args], cwd=self.folder, env=self.environment(), check=check,
+            [*prefix, *self.signoff, *args], cwd=self.folder, env=self.environment(), check=check,
             capture_output=True, text=True, timeout=PATIENCE,
         )  # fmt: skip
 
