@@ -102,9 +102,8 @@ def test_what_the_first_edition_left_goes_on(upgraded: Upgraded) -> None:
         _what_waits_is_decided_and_runs(caller, alice, bob)
         _what_is_over_stays_so(caller, upgraded)
     with upgraded.caller("second") as second:
-        waiting = second.begin("held", key="of second")
         root.approve(NAMES["of second"])
-        assert waiting.answer().text == "held of second"
+        assert second.call("held", key="of second").text == "held of second"
     _who_may_still_may(upgraded)
     _the_freeze_stands_and_so_does_the_quarantine(upgraded)
     _the_history_is_whole(upgraded)
@@ -118,19 +117,13 @@ def _what_was_approved_runs_once(caller: Agent, upgraded: Upgraded) -> None:
 
 
 def _what_waits_is_decided_and_runs(caller: Agent, alice: Desk, bob: Desk) -> None:
-    calls = {
-        "waiting": caller.begin("held", key="waiting", amount=10),
-        "quorum": caller.begin("secret", key="quorum", amount=5),
-        "edited": caller.begin("secret", key="edited", amount=5),
-    }
     alice.approve(NAMES["waiting"])
     bob.approve(NAMES["quorum"])  # alice's vote was given under the first edition
     alice.approve(NAMES["edited"])  # her earlier vote was for the revision before
     bob.approve(NAMES["edited"])
-    texts = {name: call.answer().text for name, call in calls.items()}
-    assert texts["waiting"] == "held waiting"
-    assert texts["quorum"] == "secret quorum"
-    assert texts["edited"].startswith("secret edited")
+    assert caller.call("held", key="waiting", amount=10).text == "held waiting"
+    assert caller.call("secret", key="quorum", amount=5).text == "secret quorum"
+    assert caller.call("secret", key="edited", amount=5).text.startswith("secret edited")
 
 
 def _what_is_over_stays_so(caller: Agent, upgraded: Upgraded) -> None:
