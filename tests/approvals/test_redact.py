@@ -268,7 +268,7 @@ def test_a_path_that_runs_into_another_shape_masks_what_stands_there(
 
 
 def test_a_path_to_nothing_masks_nothing() -> None:
-    arguments = {"card": {"holder": "A"}, "keys": [], "other": None, "text": "x"}
+    arguments: dict[str, Any] = {"card": {"holder": "A"}, "keys": [], "other": None, "text": "x"}
     paths = ("args.card.number", "args.keys[0]", "args.other.number", "args.gone.number")
     shown = masked(canonical(arguments), paths, key=KEY, scan=False)
     assert json.loads(shown) == arguments

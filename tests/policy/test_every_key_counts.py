@@ -33,6 +33,7 @@ from gateway.admission import (
     Held,
     Refused,
     Spent,
+    Unasked,
     record_allowed,
     record_held,
 )
@@ -205,7 +206,7 @@ def admitted(
     tool: str,
     session: str,
     args: Document,
-) -> Allowed | Held | Refused | Spent | str:
+) -> Allowed | Held | Refused | Spent | Unasked | str:
     call = Call(
         grant=grant, grant_label="agent", server="s", tool=tool, arguments=canonical(args),
         tool_hash="t", client=Client("x", "1"), session=session,
