@@ -150,8 +150,8 @@ async def test_prompts_carry_their_servers_name_and_resources_keep_their_uris(
         assert [one.uri_template for one in templates] == ["test://template/{id}/data"]
         whole = await client.read_resource("test://static-text")
         assert "static text resource" in str(whole.contents[0])
-        filled = await client.read_resource("test://template/7/data")
-        assert "Data for ID: 7" in str(filled.contents[0])
+        with pytest.raises(MCPError, match="several servers here claim it"):
+            await client.read_resource("test://template/7/data")
         with pytest.raises(MCPError, match="no server here lists it"):
             await client.read_resource("other://thing")
         ref = PromptReference(type="ref/prompt", name="reference__test_prompt_with_arguments")
@@ -161,6 +161,8 @@ async def test_prompts_carry_their_servers_name_and_resources_keep_their_uris(
 
 async def test_a_fresh_client_reads_a_resource_nobody_listed_yet(house: House, mode: Mode) -> None:
     async with house.client(mode, servers=("reference",)) as client:
+        filled = await client.read_resource("test://template/7/data")
+        assert "Data for ID: 7" in str(filled.contents[0])
         assert (await client.read_resource("test://static-text")).contents
 
 
