@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from approvals import effects, queue
+from approvals import effects, queue, signed
 from approvals.engines import parse, writer_engine
 from approvals.export import write as write_export
 from approvals.history import HistoryQuery
 from approvals.migrate import migrate
-from approvals.model import Execution, Settlement, State
+from approvals.model import Event, Execution, Settlement, State
 from approvals.store import Database
 from approvals.verify import check
 from tests.approvals.conftest import record, server, url  # noqa: F401 - fixtures
@@ -101,35 +101,37 @@ def test_a_row_that_says_reviewers_knew_is_not_believed_without_the_history(
     done_by: str,
 ) -> None:
     first = record.approved(effect=KEY)
-    second = record.approved({"n": 2}, effect=KEY, server="elsewhere")
     record.claim(first)
     record.finish(first, Execution.SUCCEEDED if done_by == "done" else Execution.OUTCOME_UNKNOWN)
-
-    def forge(tx: Any) -> None:
-        """The second, moved to the same server, with a mark no reviewer ever saw."""
-        tx.connection.execute(
-            text("UPDATE effect SET server = 'elsewhere' WHERE key = :key"), {"key": KEY}
-        )
-        tx.connection.execute(
-            text("UPDATE approval SET effect_after = :after WHERE id = :id"),
-            {"after": f"{done_by}:{first.id}", "id": second.id},
-        )
-
-    record.write(forge)
-    lost = record.claim(second)
-    assert isinstance(lost, queue.Lost)
+    second = record.approved({"n": 2}, effect=KEY)  # nobody was shown what the first did
+    forged = text("UPDATE approval SET effect_after = :after WHERE id = :id")
+    given = {"after": f"{done_by}:{first.id}", "id": second.id}
+    record.write(lambda tx: tx.connection.execute(forged, given))
+    assert isinstance(record.claim(second), queue.Lost)
 
 
-def test_a_key_that_another_hand_takes_away_shows_in_the_history(
+def test_a_key_that_another_hand_takes_away_is_not_free(record: Record) -> None:  # noqa: F811
+    first = record.approved(effect=KEY)
+    record.claim(first)
+    record.finish(first)
+    record.write(lambda tx: tx.connection.execute(text("DELETE FROM effect")))
+    assert state_of(record) == "unknown"
+    assert isinstance(record.claim(record.approved({"n": 2}, effect=KEY)), queue.Lost)
+
+
+def test_a_run_without_room_for_its_effect_shows_in_the_history(
     record: Record,  # noqa: F811
     tmp_path: Path,
 ) -> None:
     first = record.approved(effect=KEY)
     record.claim(first)
     record.finish(first)
-    record.write(lambda tx: tx.connection.execute(text("DELETE FROM effect")))
+    # What only the key's owner could do: the mark goes, and the ledger is told that it goes.
+    key = {"server": "payments", "key": KEY}
+    told = Event(event="effect_marked", actor_kind="gateway", server="payments")
+    record.write(lambda tx: signed.drop(tx, effects.EFFECT, key, event=told))
     second = record.approved({"n": 2}, effect=KEY)
-    assert isinstance(record.claim(second), queue.Claimed)  # the row was all that forbade it
+    assert isinstance(record.claim(second), queue.Claimed)
     record.finish(second)
     problems = exported(record, tmp_path / "taken")
     assert [one.partition(": ")[2] for one in problems] == [
