@@ -24,7 +24,7 @@ def test_the_environment_wins_over_the_file_and_the_file_over_the_default(
     (tmp_path / "signoff.toml").write_text("port = 9001\nhold = 7\n", encoding="utf-8")
     monkeypatch.setenv("SIGNOFF_PORT", "9002")
     settings = Settings()
-    assert (settings.port, settings.hold, settings.max_pending) == (9002, 7, 20)
+    assert (settings.port, settings.hold, settings.max_pending) == (9002, 7, 50)
 
 
 def test_an_address_others_can_reach_needs_a_public_url() -> None:

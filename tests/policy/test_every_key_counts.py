@@ -22,6 +22,7 @@ from approvals.model import Approval, Call, Choice, Client, Reviewer
 from approvals.moves import effect_ended
 from approvals.permission import may_review, refusal
 from approvals.processes import enter
+from approvals.reveal import reveal
 from approvals.slack.api import SlackApi
 from approvals.slack.config import SlackConfig
 from approvals.slack.health import Health
@@ -54,6 +55,7 @@ SILENT = {"$schema", "version", "description"}
 """The format's name, and what the schema itself says changes nothing."""
 
 PEOPLE = tuple(Reviewer(id=name, role="approver", verified="session") for name in ("alice", "bob"))
+ADMIN = Reviewer(id="root", role="admin", verified="session")
 WHEN = [{"path": "args.a", "op": "gt", "value": 5}]
 LIMIT = {"counter": "c", "window": "minute", "max": 1, "scope": "grant"}
 HELD = {"require_approval": {"hold": "50s"}}
@@ -97,6 +99,10 @@ EXPERIMENTS: Mapping[str, tuple[Document, Document]] = {
     "use_within": (held(use_within="1m"), held()),
     "when_detached": (held(when_detached="execute"), held()),
     "editable": (held(editable=["args.a"]), held()),
+    "reveal": (
+        document({"redact": ["args.a"], "require_approval": {"hold": "50s", "reveal": "admin"}}),
+        document({"redact": ["args.a"], "require_approval": {"hold": "50s"}}),
+    ),
     "risk": (held(risk="critical"), held()),
     "set": (held(risk={"set": "low"}), held()),
     "not_owner": (held(not_owner=True), held()),
@@ -216,7 +222,7 @@ def admitted(
     if isinstance(verdict, Deny):
         return verdict.ruling.reason
     admission = Admission(
-        call=call, redact=(), masked=call.arguments.decode(),
+        call=call, redact=redact_paths(policy, "s", tool), masked=call.arguments.decode(),
         digest=call_digest(
             grant=grant, server="s", tool=tool, arguments=call.arguments, tool_hash="t"
         ),
@@ -249,6 +255,7 @@ def decided(record: Record, found: Held) -> Iterator[Any]:
     record.write(lambda tx: queue.detach(tx, found.approval.id))
     one, now = record.now_is(found.approval.id), record.clock.now()
     yield one.expires_at - now, one.risk, announced(record, one)
+    yield type(record.write(lambda tx: reveal(tx, one.id, reviewer=ADMIN, via="page")))
     for person in PEOPLE:
         grant = one.call.grant
         yield refusal(one.terms, person, grant=grant, owner="alice", approving=True)
