@@ -84,7 +84,10 @@ def effects(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 200,
     json: Json = False,
 ) -> None:
-    """What calls may have done and nobody knows; `signoff settle` says whether they did."""
+    """What calls may have done and nobody knows.
+
+    `signoff settle` says whether they did.
+    """
     from gateway.cli.record import run
 
     async def work(record: Record) -> tuple[tuple[Mark, ...], int]:

@@ -98,6 +98,7 @@ def hold(  # noqa: PLR0913 - one keyword for each thing a card shows
     waits: bool = True,
     calls: int = 14,
     metadata: Metadata | None = None,
+    tool_hash: str = "9f" * 32,
 ) -> Approval:
     """Opens one approval inside a write, as the guard does."""
     call = Call(
@@ -106,7 +107,7 @@ def hold(  # noqa: PLR0913 - one keyword for each thing a card shows
         server=server,
         tool=tool,
         arguments=canonical(json.loads(json.dumps(arguments))),
-        tool_hash="9f" * 32,
+        tool_hash=tool_hash,
         client=client or Client("claude-code", "2.1.278"),
         session_calls=calls,
         metadata=metadata or Metadata(),

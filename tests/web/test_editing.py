@@ -11,14 +11,12 @@ from typing import Any
 
 import httpx2
 import pytest
-from sqlalchemy import update
 
 from approvals.digest import canonical
 from approvals.editing import Edited, edited, fields_of
 from approvals.fingerprint import fingerprint
 from approvals.model import Approval, State, Terms
 from approvals.redact import masked
-from approvals.rows import APPROVAL
 from gateway.catalogue import Catalogue
 from gateway.freeze import Freezes
 from gateway.guard import Guard
@@ -87,13 +85,14 @@ class Place:
 
     def held(self, arguments: Mapping[str, Any] = ARGUMENTS, given: Terms = EDITABLE) -> Approval:
         effect = f"pay:{arguments.get('to')}:{arguments.get('invoice')}"
-        made = self.scene.held("pay", arguments, server="bank", terms=given, effect=effect)
-        self.scene.database.journal.write_now(
-            lambda tx: tx.connection.execute(
-                update(APPROVAL).where(APPROVAL.c.id == made.id).values(tool_hash=fingerprint(PAY))
-            )
+        return self.scene.held(
+            "pay",
+            arguments,
+            server="bank",
+            terms=given,
+            effect=effect,
+            tool_hash=fingerprint(PAY),
         )
-        return made
 
     async def now(self, held: Approval) -> tuple[int, dict[str, Any]]:
         found = await self.scene.approvals.get(held.id)
