@@ -34,6 +34,8 @@ OUTCOMES = {"succeeded", "tool_error", "upstream_error", "not_executed", "outcom
 ASKS = "input_required"  # the server asked back: more of the same call may follow
 LOOKS = "revealed"  # a reviewer saw what was masked
 ENDS = {"denied", "expired", "withdrawn", "superseded"}
+TOLD = ("event", "presented_digest", "outcome", "result_digest", "latency_ms", "data")
+LATEST = 50_000  # calls of which is kept what was told of them last
 LONGEST_USE = 30 * 86_400_000  # milliseconds; of approvals that do not say until when
 WHOLE = {"grant", "server", "tool", "approval_id"}  # filters that keep or drop a call as a whole
 
@@ -188,6 +190,7 @@ class Meaning:
     permits: dict[str, Permit] = field(default_factory=dict)
     allowed: dict[str, str] = field(default_factory=dict)
     sent: dict[str, int] = field(default_factory=dict)  # rounds of each that are not told of yet
+    latest: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # what was told last of each
     problems: list[str] = field(default_factory=list)
     executed: int = 0
 
@@ -211,8 +214,14 @@ class Meaning:
     def _told(self, row: dict[str, Any], call: str) -> str | None:
         """What became of an allowed call, or of one round of it."""
         verdict = self.allowed.get(call)
+        told = tuple(row[name] for name in TOLD)
         if verdict is None or not self.sent[call]:
-            return "something ran without a verdict"
+            # What became of a call is written again when it was not known to have been: the same
+            # words once more are no second run.
+            return None if self.latest.get(call) == told else "something ran without a verdict"
+        self.latest[call] = told
+        if len(self.latest) > LATEST:
+            del self.latest[next(iter(self.latest))]
         self.sent[call] -= 1
         if row["event"] != ASKS:
             self.executed += row["event"] != "not_executed"

@@ -179,6 +179,12 @@ def free(event: str) -> Event:
         ([free("allowed"), free("continued"), free("input_required"), free("succeeded")], ""),
         ([free("allowed"), free("input_required"), free("succeeded")], "without a verdict"),
         ([free("continued")], "something goes on that was never allowed"),
+        # Told twice, as after an outage in which nobody knew whether it had been written:
+        ([free("allowed"), free("succeeded"), free("succeeded")], ""),
+        (
+            [free("allowed"), free("succeeded"), free("succeeded")._replace(result_digest="r")],
+            "without a verdict",
+        ),
     ],
 )
 def test_the_script_knows_a_call_that_goes_on_from_one_that_runs_twice(
