@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
@@ -14,6 +15,7 @@ from sqlalchemy import make_url
 
 from tests.approvals.conftest import POSTGRES
 from tests.invariants.ground import Ground, Nursery, ground
+from tests.patience import PATIENCE
 
 Grounds = Callable[..., AbstractContextManager[Ground]]
 
@@ -34,13 +36,14 @@ def environ(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     server = make_url(POSTGRES).set(drivername="postgresql")
     try:
         admin = psycopg.connect(
-            server.render_as_string(hide_password=False), autocommit=True, connect_timeout=2
+            server.render_as_string(hide_password=False),
+            autocommit=True,
+            connect_timeout=int(PATIENCE),
         )
     except psycopg.OperationalError:
         pytest.skip("PostgreSQL does not answer: set SIGNOFF_TEST_POSTGRES")
-    name = f"signoff_{request.node.name.encode().hex()[-24:]}"
+    name = f"signoff_{secrets.token_hex(6)}"
     with admin:
-        admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         admin.execute(f'CREATE DATABASE "{name}"')
         url = make_url(POSTGRES).set(database=name).render_as_string(hide_password=False)
         yield {"SIGNOFF_DATABASE_URL": url}
