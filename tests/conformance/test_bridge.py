@@ -68,7 +68,7 @@ def test_a_server_with_sessions_is_found_by_the_newer_suite(tmp_path: Path) -> N
     with reference("legacy") as url:
         leg = found(tmp_path, {"url": url}, MODERN)
     assert leg.trouble() == UNNAMED, leg.output
-    assert (len(leg.scenarios), leg.checks) == (40, 149)
+    assert (len(leg.scenarios), leg.checks) == (40, 148)
 
 
 def test_a_stateless_server_is_found_by_the_older_suite(tmp_path: Path) -> None:
