@@ -66,7 +66,8 @@ def may_review(
     """As `refusal`, for an approval: looks up whose agent asks, and whether this is the place."""
     if approving and via == "slack" and approval.terms.web_only:
         return "This rule has its calls approved on the page, not in Slack."
-    if not may_still_decide(connection, reviewer.id):  # removed since the surface proved them
+    decides = reviewer.role in MAY_DECIDE  # of others, `refusal` says what their role may do
+    if decides and not may_still_decide(connection, reviewer.id):  # removed since they were proven
         return "You may no longer decide."
     wanted = approving and approval.terms.not_owner
     owner = owner_of(connection, grant=approval.call.grant) if wanted else ""
