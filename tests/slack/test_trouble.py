@@ -52,7 +52,7 @@ async def test_slack_down_for_an_hour_loses_nothing_and_decides_nothing(
     "fault",
     [
         dropped(),
-        slow(1.0),
+        slow(6.0),
         broken(500, acted=True),
         broken(503, acted=True),
         Fault(acted=True, status=200),
@@ -92,7 +92,7 @@ async def test_a_decision_made_while_the_card_was_in_doubt_reaches_it(
 ) -> None:
     record = sqlite_record
     async with desk(record, seconds=3.0) as here:
-        here.slack.script("chat.postMessage", slow(1.0))
+        here.slack.script("chat.postMessage", slow(6.0))
         held = record.hold()
         await here.now_told()
         record.decide(held, BOB, Choice.DENY)
@@ -106,7 +106,7 @@ async def test_without_leave_to_look_it_waits_a_minute_and_a_stray_card_is_adopt
     record = sqlite_record
     async with desk(record, seconds=3.0) as here:
         here.slack.scopes = EVERYTHING - HISTORY
-        here.slack.script("chat.postMessage", slow(1.0))
+        here.slack.script("chat.postMessage", slow(6.0))
         held = record.hold()
         began = here.now()
         await here.told()
@@ -351,7 +351,7 @@ async def test_a_press_on_a_card_in_doubt_ends_the_doubt(sqlite_record: Record) 
     record = sqlite_record
     async with desk(record, seconds=3.0) as here:
         here.slack.scopes = EVERYTHING - HISTORY
-        here.slack.script("chat.postMessage", slow(1.0))
+        here.slack.script("chat.postMessage", slow(6.0))
         held = record.hold(terms=Terms(quorum=2))
         await here.now_told()
         card = here.card()
