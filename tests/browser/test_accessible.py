@@ -79,8 +79,7 @@ def test_every_page_is_accessible(full: Site, visitors: Visitors, look: str) -> 
 def change_definition(full: Site) -> None:
     """One tool's server describes it otherwise from now on."""
     changed = [{**one, "description": "Deletes more."} for one in DEFINITIONS["crm"]]
-    now = full.scene.clock.now()
-    full.do(full.place.catalogue.observe("crm", changed, complete=True, now=now))
+    full.do(full.place.catalogue.observe("crm", changed, complete=True))
 
 
 @pytest.mark.parametrize("look", LOOKS)
