@@ -277,7 +277,9 @@ def _ordinary(text: str, at: int) -> bool:
 
 
 def _is_rtl(character: str) -> bool:
-    return bool(character) and unicodedata.bidirectional(character) in ("R", "AL")
+    if not character or character in _DIRECTIONS:  # a mark beside a mark vouches for neither
+        return False
+    return unicodedata.bidirectional(character) in ("R", "AL")
 
 
 def _is_emoji(character: str) -> bool:
