@@ -192,11 +192,6 @@ def unknown_approval() -> Refusal:
     return Refusal(refusals.no_such_approval(), {"verdict": "deny", "status": "unknown"})
 
 
-def record_unavailable() -> Refusal:
-    """The record cannot be written; without it nothing is forwarded."""
-    return Refusal(refusals.unavailable(), {"verdict": "deny", "status": "unavailable"})
-
-
 @dataclass(frozen=True, slots=True)
 class Addition:
     """What is added to the server's own answer."""

@@ -166,7 +166,9 @@ class Holding:
             async with raising_gone(visit.receive):
                 outcome = await self._wait(visit, call, approval, hold, progress)
             if isinstance(outcome, StillWaiting | Refusal) and self._goes(approval, waiter):
-                await self._guard.left(approval.id)  # first: what is told from now on is so
+                await self._record_leaving(
+                    approval, outcome
+                )  # first: what is told from now on is so
             await self._tell(visit, stream, outcome)
         except Gone:
             await self._left(approval, waiter, cancelled=False)
@@ -186,6 +188,20 @@ class Holding:
             self._goes(approval, waiter)
             if key is not None:
                 self._waiting.pop(key, None)
+
+    async def _record_leaving(self, approval: Approval, outcome: StillWaiting | Refusal) -> None:
+        """Record that nobody waits here any more.
+
+        Raises:
+            RecordUnavailable: it could not be recorded, and the agent would be told to wait on.
+        """
+        try:
+            await self._guard.left(approval.id)
+        except RecordUnavailable:
+            if isinstance(outcome, StillWaiting):
+                raise
+            # What became of the call is known, and the agent is told that, not that nobody knows.
+            log.warning("record.leaving_not_recorded", approval=approval.id)
 
     def _goes(self, approval: Approval, waiter: object) -> bool:
         """One who waited here goes; whether nobody waits here for the approval any more."""

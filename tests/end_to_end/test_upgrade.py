@@ -159,7 +159,12 @@ def _the_freeze_stands_and_so_does_the_quarantine(upgraded: Upgraded) -> None:
     with upgraded.caller("agent", "other") as caller:
         assert caller.call("free", key="frozen").refused
         upgraded.site.run("thaw", "server", "other", "--as", "root")
-        quarantined = caller.call("free", key="frozen")
+        quarantined = eventually(  # the running gateway hears of it from the record
+            lambda: (
+                "stopped this server" not in (told := caller.call("free", key="frozen")).text
+                and told
+            )
+        )
     assert "must accept it first" in quarantined.text
     assert "frozen" not in [key for _, key in upgraded.witness.ran()]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.harness import Site, witness
-from tests.hostile.door import Door
+from tests.hostile.door import Door, call
 from tests.hostile.evil import OWN_CREDENTIAL, evil_server
 
 TOO_MUCH = {
@@ -63,8 +63,8 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
         )
         site.start()
         try:
-            for server in ("w", "e"):  # each server's tools are known before the first attack
-                door.send(b'{"jsonrpc":"2.0","id":1,"method":"tools/list"}', path=f"/mcp/{server}")
+            for server in ("w", "e"):  # each server has listed its tools before the first attack
+                assert door.send(call("nothing"), path=f"/mcp/{server}").refused
             yield door
         finally:
             site.stop()

@@ -17,7 +17,7 @@ from approvals.model import Event
 from approvals.store import Database
 from gateway.catalogue import Catalogue
 from tests.approvals.record import KEYS, HandClock
-from tests.harness import witness
+from tests.harness import DEPLOYED, witness
 from tests.hostile.pinned import ground
 
 pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("listing_floods")]
@@ -51,6 +51,7 @@ def text(result: CallToolResult) -> str:
 async def test_a_listing_without_measure_is_refused_and_others_go_on(
     tmp_path: Path, environ: dict[str, str], words: dict[str, Any]
 ) -> None:
+    environ = DEPLOYED | environ  # a server more needs no confirmation
     with witness(tmp_path) as other, ground(tmp_path, "http", environ=environ, **words) as there:
         there.site.stop()
         there.site.servers(s={"url": there.server.url, "protocol": "legacy"}, w={"url": other.url})
