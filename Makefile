@@ -1,7 +1,7 @@
 # Signoff. `make demo` shows it, `make test` proves it; both set up what they need, from the locks.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint conformance bench soak screenshots setup setup-node setup-browser clean
+.PHONY: help demo up test lint conformance bench bench-pair soak screenshots setup setup-node setup-browser clean
 
 UV_VERSION := 0.13.9
 PYTHON ?= python3
@@ -39,6 +39,9 @@ conformance: .venv/.ready setup-node  ## the official MCP suite: a server alone,
 bench: .venv/.ready .venv-peers/.ready setup-browser  ## the figures of the README; takes a quiet machine and 15 minutes
 	@$(RUN)/python tests/bench/bench.py $(or $(ARGS),--peers --loaded)
 	@$(RUN)/pytest -m figure -s -q
+
+bench-pair: .venv/.ready  ## what an allowed call costs here and in another checkout: OTHER=../before
+	@$(RUN)/python tests/bench/pair.py $(OTHER) $(ARGS)
 
 soak: .venv/.ready  ## the slow extremes: a thousand kills, ten thousand pending, ten million rows
 	@$(RUN)/pytest -m slow -s $(ARGS)

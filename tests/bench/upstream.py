@@ -1,4 +1,5 @@
-"""A minimal MCP server with prepared JSON, to show a gateway's own cost. Serves all revisions.
+"""A minimal MCP server with prepared JSON, to show a gateway's own cost. Serves all revisions;
+at /sse a tool's answer comes as an event stream.
 
 uvicorn --app-dir tests/bench upstream:app
 """
@@ -30,6 +31,7 @@ DISCOVER = orjson.dumps(
 NEW_TAIL = b',"isError":false,"resultType":"complete","_meta":' + orjson.dumps(META) + b"}}"
 OLD_TAIL = b',"isError":false}}'
 JSON = (b"content-type", b"application/json")
+EVENTS = (b"content-type", b"text/event-stream")
 
 
 def handle(body: bytes) -> bytes | None:
@@ -74,7 +76,9 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         more = event.get("more_body", False)
     answer = handle(body) if body else b""
     status = 405 if not body else 202 if answer is None else 200
-    content = answer or b""
-    headers = [JSON, (b"content-length", b"%d" % len(content))]
+    content, kind = answer or b"", JSON
+    if scope["path"] == "/sse" and b'"content":[' in content:
+        content, kind = b"event: message\ndata: " + content + b"\n\n", EVENTS
+    headers = [kind, (b"content-length", b"%d" % len(content))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})
