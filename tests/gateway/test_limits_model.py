@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from approvals.store import Database
@@ -31,15 +31,15 @@ class Model:
 
     def take(self, now: int, amount: Decimal) -> bool:
         start = now - now % self.length
-        if start > self.start:
-            self.start, self.used = start, Decimal(0)
-        if self.used + amount > self.most:
-            return False
-        self.used += amount
+        used = self.used if start <= self.start else Decimal(0)
+        if used + amount > self.most:
+            return False  # and nothing moves: a refused call opens no window
+        self.start, self.used = max(start, self.start), used + amount
         return True
 
 
 @settings(max_examples=60, deadline=None)
+@example(most=1, seconds=1, steps=[(0, Decimal(1)), (1, Decimal(2)), (-1, Decimal(1))])
 @given(
     most=st.integers(0, 12),
     seconds=st.sampled_from([1, 60, 3_600]),
