@@ -14,9 +14,9 @@ from typing import Any, Final
 from sqlalchemy import delete, insert, select
 
 from approvals import effects, permission, signed
+from approvals.differences import ABSENT, changes, covers, pattern, text
 from approvals.digest import call_digest, canonical, sha256
 from approvals.effects import EffectState
-from approvals.fields import ABSENT, changes, covers, pattern, text
 from approvals.model import (
     AlreadyDecided,
     Approval,

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
+from approvals.differences import Path, covers, leaves, pattern, text
 from approvals.digest import canonical
-from approvals.fields import Path, covers, leaves, pattern, text
 from approvals.redact import visible
 
 PREFIX: Final = "set:"

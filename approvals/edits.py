@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Table, select
 from sqlmodel import SQLModel
 
-from approvals.fields import Change, changes
+from approvals.differences import Change, changes
 from approvals.keys import Keys
 from approvals.rows import load
 from approvals.seal import SealBroken, unseal

@@ -16,6 +16,20 @@ from sqlalchemy import func, insert, or_, select
 from approvals import processes
 from approvals.decide import UNFINISHED, decide, edit, extend, fresh, settle, settle_effect
 from approvals.digest import call_digest, canonical, sha256
+from approvals.execution import (
+    EFFECT_RETRY,
+    Answers,
+    Claimed,
+    Lost,
+    NotNow,
+    answer,
+    claim,
+    deliver,
+    drop_contents,
+    finish,
+    recover_leases,
+    renew_leases,
+)
 from approvals.model import (
     MIDDLE,
     RISKS,
@@ -41,20 +55,6 @@ from approvals.rows import (
     unsettled_like,
     write_metadata,
     write_terms,
-)
-from approvals.running import (
-    EFFECT_RETRY,
-    Answers,
-    Claimed,
-    Lost,
-    NotNow,
-    answer,
-    claim,
-    deliver,
-    drop_contents,
-    finish,
-    recover_leases,
-    renew_leases,
 )
 from approvals.seal import SealBroken, seal
 from approvals.transaction import Transaction

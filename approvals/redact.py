@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from approvals.differences import Path, Pattern, covers, pattern
 from approvals.digest import canonical
-from approvals.fields import Path, Pattern, covers, pattern
 
 _SECRET_KEY: Final = re.compile(
     r"pass(word|wd|phrase|code)|secret(?!ar)|token(?!iz)|api[_-]?key|private[_-]?key|"

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
-from approvals.fields import Places
+from approvals.differences import Places
 from approvals.model import Approval, NotAllowed, NotFound, Reviewer, Via
 from approvals.moves import Actor, record
 from approvals.permission import may_review

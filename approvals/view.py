@@ -16,9 +16,7 @@ from sqlalchemy import Connection, select
 
 from approvals import effects, processes
 from approvals.able import unable
-from approvals.digest import canonical, sha256
-from approvals.effects import EffectState
-from approvals.fields import (
+from approvals.differences import (
     ROOT,
     Change,
     Path,
@@ -29,6 +27,8 @@ from approvals.fields import (
     text,
     texts_of,
 )
+from approvals.digest import canonical, sha256
+from approvals.effects import EffectState
 from approvals.lookalike import SIGNS, signs
 from approvals.model import (
     Approval,

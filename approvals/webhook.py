@@ -21,8 +21,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from approvals.addresses import is_loopback, is_public
 from approvals.digest import canonical
 from approvals.model import Approval, Millis, State, short_id
-from approvals.notify import GiveUp, Notifier, Retry
 from approvals.outbox import Notice
+from approvals.outbox_worker import GiveUp, Notifier, Retry
 from approvals.reminders import KIND as REMINDER
 from approvals.rows import load
 from approvals.signing import signature

@@ -10,9 +10,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from approvals.differences import ABSENT, text
 from approvals.edits import Edit
 from approvals.effects import Mark
-from approvals.fields import ABSENT, text
 from approvals.model import Approval, Execution, Ruling
 from approvals.redact import visible
 from gateway import refusals

@@ -20,7 +20,7 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from approvals import processes, queue, webhook
-from approvals.notify import Notifier, Outbox
+from approvals.outbox_worker import Notifier, Outbox
 from approvals.reviewers import People
 from approvals.service import Approvals, JudgeAgain
 from approvals.signing import secret_of

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from approvals.fields import ABSENT, changes, text
+from approvals.differences import ABSENT, changes, text
 from approvals.model import Reviewer
 from approvals.store import Database
 from gateway import freeze, toolclass

@@ -18,8 +18,8 @@ from typing import Any
 
 from approvals import queue
 from approvals.aside import aside, elsewhere
+from approvals.differences import Path, text
 from approvals.digest import call_digest, canonical, sha256
-from approvals.fields import Path, text
 from approvals.model import Approval, Call, EffectClaim, Event, Execution, Millis, Ruling
 from approvals.redact import masked, plain, visible
 from approvals.store import Database, Transaction

@@ -14,8 +14,8 @@ from functools import partial
 import structlog
 
 from approvals import effects, processes, queue
-from approvals.notify import Outbox
 from approvals.outbox import prune
+from approvals.outbox_worker import Outbox
 from approvals.reviewers import prune_nonces
 from approvals.store import Database, RecordUnavailable, Transaction
 from approvals.tasks import prune_spent

@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn
 
 import jsonschema_rs
 
-from approvals.fields import Path, text
+from approvals.differences import Path, text
 
 _SHOWN: Final = 3  # faults told at once
 _MOST_HOPS: Final = 8  # references of references that are followed

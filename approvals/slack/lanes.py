@@ -10,7 +10,7 @@ from typing import Final
 
 from approvals.clock import Clock
 from approvals.model import Millis
-from approvals.notify import NotYet
+from approvals.outbox_worker import NotYet
 
 GAP: Final = 1_000
 """Milliseconds between two messages of one channel."""

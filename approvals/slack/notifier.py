@@ -17,8 +17,8 @@ import structlog
 from sqlalchemy import Connection
 
 from approvals.model import Approval, Execution, Reviewer, State
-from approvals.notify import GiveUp, NotYet, Retry
 from approvals.outbox import Notice
+from approvals.outbox_worker import GiveUp, NotYet, Retry
 from approvals.reminders import KIND as REMINDER
 from approvals.reviewers import everyone
 from approvals.slack import messages, notes

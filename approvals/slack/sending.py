@@ -16,7 +16,7 @@ import structlog
 
 from approvals.digest import canonical, sha256
 from approvals.model import Approval, Millis
-from approvals.notify import NotYet, Retry
+from approvals.outbox_worker import NotYet, Retry
 from approvals.slack import messages
 from approvals.slack.api import (
     CHANNEL,

@@ -352,7 +352,7 @@ async def _changed(record: Record, server: str, wanted: Subject | None) -> list[
 
 def _draw(found: Pin) -> None:
     """Print what differs, each side in full, with nothing hidden in it."""
-    from approvals.fields import ABSENT, changes, text
+    from approvals.differences import ABSENT, changes, text
 
     print(f"{_called(found.subject)} on {show.line(found.server)}, changed", end=" ")
     print(show.moment(found.changed_at))

@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy import Connection
 
 from approvals.clock import Clock
-from approvals.deserted import deserted
+from approvals.detached import deserted
 from approvals.journal import RecordUnavailable
 from approvals.model import Approval
 from approvals.rows import load

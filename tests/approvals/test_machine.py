@@ -35,6 +35,7 @@ from sqlalchemy import make_url
 
 from approvals import queue
 from approvals.digest import canonical
+from approvals.execution import Answers
 from approvals.history import Intact, head, verify
 from approvals.model import (
     MOVES,
@@ -55,7 +56,6 @@ from approvals.model import (
     tally,
 )
 from approvals.rows import decisions_of
-from approvals.running import Answers
 from approvals.store import Database, RecordUnavailable, Transaction
 from tests.approvals.conftest import POSTGRES
 from tests.approvals.record import KEYS, HandClock, Record, call, hold, vote

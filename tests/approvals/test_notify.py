@@ -11,10 +11,10 @@ from typing import Any
 import anyio
 import pytest
 
-from approvals import notify, outbox
+from approvals import outbox, outbox_worker
 from approvals.model import Choice, State
-from approvals.notify import MOST_TRIES, OLDEST, GiveUp, Outbox, Retry
 from approvals.outbox import LEASE, Notice
+from approvals.outbox_worker import MOST_TRIES, OLDEST, GiveUp, Outbox, Retry
 from approvals.store import Database
 from tests.approvals.record import BOB, KEYS, Record
 from tests.harness import eventually
@@ -193,7 +193,7 @@ async def test_a_worker_that_died_in_the_middle_leaves_the_notice_to_the_next(
 async def test_a_worker_that_lives_keeps_what_it_has_in_hand(
     record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notify, "_RENEW", 0.01)
+    monkeypatch.setattr(outbox_worker, "_RENEW", 0.01)
     go_on = asyncio.Event()
 
     class Slow(Memory):

@@ -8,8 +8,8 @@ from sqlalchemy import Connection
 
 from approvals import outbox, queue
 from approvals.model import Choice, Terms
-from approvals.notify import Outbox, Retry
 from approvals.outbox import LEASE, Notice
+from approvals.outbox_worker import Outbox, Retry
 from approvals.store import Database
 from tests.approvals.receiver import receiver
 from tests.approvals.record import ALICE, BOB, KEYS, START, Record

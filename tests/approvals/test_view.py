@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from approvals import queue
-from approvals.fields import changes
+from approvals.differences import changes
 from approvals.model import Choice, Execution, Settlement, State, Terms
 from approvals.view import View, alone, field_change, view_of
 from tests.approvals.record import ALICE, BOB, START, Record

@@ -19,8 +19,8 @@ from approvals import webhook
 from approvals.addresses import is_public, url_problem
 from approvals.clock import SystemClock
 from approvals.model import Approval, Choice
-from approvals.notify import GiveUp, Notifier, Outbox, Retry
 from approvals.outbox import Notice
+from approvals.outbox_worker import GiveUp, Notifier, Outbox, Retry
 from approvals.signing import SecretUnusable, secret_of
 from tests.approvals.receiver import Received, receiver
 from tests.approvals.record import Record

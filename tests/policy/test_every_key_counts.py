@@ -15,7 +15,7 @@ from typing import Any, cast
 import pytest
 
 from approvals import queue
-from approvals.deserted import deserted
+from approvals.detached import deserted
 from approvals.digest import call_digest, canonical, sha256
 from approvals.effects import EffectState
 from approvals.model import Approval, Call, Choice, Client, Reviewer

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from approvals.notify import Outbox
 from approvals.outbox import Notice, is_due, lease
+from approvals.outbox_worker import Outbox
 from approvals.slack import api as web_api
 from approvals.slack.config import SlackConfig
 from approvals.slack.health import Health

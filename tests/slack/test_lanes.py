@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from approvals.notify import MOST_TRIES, NotYet, Outbox
 from approvals.outbox import Notice
+from approvals.outbox_worker import MOST_TRIES, NotYet, Outbox
 from approvals.slack.lanes import UPDATES, Lanes
 from tests.approvals.record import HandClock, Record
 

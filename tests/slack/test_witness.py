@@ -13,7 +13,7 @@ import pytest
 
 from approvals.clock import SystemClock
 from approvals.model import Approval, Choice, Terms
-from approvals.notify import Outbox
+from approvals.outbox_worker import Outbox
 from approvals.slack import api as web_api
 from approvals.slack import messages
 from approvals.slack.config import SlackConfig

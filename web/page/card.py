@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from approvals.cautions import cautions, void
+from approvals.differences import Places, leaves
 from approvals.digest import canonical
 from approvals.editing import ChangeRow
-from approvals.fields import Places, leaves
 from approvals.model import Approval, Execution, Millis, Reviewer, Risk, Settlement, State
 from approvals.permission import refusal
 from approvals.phrases import PRESETS
