@@ -12,8 +12,8 @@ from sqlmodel import SQLModel
 
 from approvals.digest import canonical
 from approvals.model import Approval, Millis
-from approvals.tables import OutboxRow
-from approvals.transaction import Transaction
+from approvals.record.tables import OutboxRow
+from approvals.record.transaction import Transaction
 
 OUTBOX: Final[Table] = SQLModel.metadata.tables[str(OutboxRow.__tablename__)]
 

@@ -19,14 +19,14 @@ from typing import Final
 from sqlalchemy import Connection, Table, select, text
 from sqlmodel import SQLModel
 
-from approvals import signed
 from approvals.digest import canonical, sha256
-from approvals.history import HISTORY, authentic
-from approvals.keys import Keys
 from approvals.model import Event, Millis
+from approvals.record import signed
+from approvals.record.history import HISTORY, authentic
+from approvals.record.keys import Keys
+from approvals.record.tables import RARE, SettingRow
+from approvals.record.transaction import Transaction
 from approvals.seal import SealBroken, seal, unseal
-from approvals.tables import RARE, SettingRow
-from approvals.transaction import Transaction
 
 _SETTING: Final[Table] = SQLModel.metadata.tables[str(SettingRow.__tablename__)]
 _PREFIX: Final = "confirmed:"

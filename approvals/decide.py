@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import delete, insert, select
 
-from approvals import effects, permission, signed
+from approvals import effects, permission
 from approvals.differences import ABSENT, changes, covers, pattern, text
 from approvals.digest import call_digest, canonical, sha256
 from approvals.effects import EffectState
@@ -42,11 +42,12 @@ from approvals.model import (
 from approvals.moves import GATEWAY, UNSETTLED, Actor, change, effect_ended, move
 from approvals.permission import may_review, may_still_decide, voted_as
 from approvals.proven import contradiction
+from approvals.record import signed
+from approvals.record.tables import RevisionRow
+from approvals.record.transaction import Transaction
 from approvals.redact import masked
 from approvals.rows import APPROVAL, DECISION, decisions_of, load
 from approvals.seal import seal
-from approvals.tables import RevisionRow
-from approvals.transaction import Transaction
 
 UNFINISHED: Final = (Execution.NONE, Execution.NOT_EXECUTED, Execution.INPUT_REQUIRED)
 """Where an approved call stands while nothing of it runs and it may still run (on)."""

@@ -6,8 +6,8 @@ from sqlalchemy import Connection, not_, select
 
 from approvals.model import Execution, Millis, State
 from approvals.processes import waited_for
+from approvals.record.tables import TaskRow
 from approvals.rows import APPROVAL
-from approvals.tables import TaskRow
 
 _TASK = TaskRow.__table__  # type: ignore[attr-defined]
 _SAYS_SO = '%"when_detached":"execute"%'

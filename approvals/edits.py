@@ -10,10 +10,10 @@ from sqlalchemy import Connection, Table, select
 from sqlmodel import SQLModel
 
 from approvals.differences import Change, changes
-from approvals.keys import Keys
+from approvals.record.keys import Keys
+from approvals.record.tables import RevisionRow
 from approvals.rows import load
 from approvals.seal import SealBroken, unseal
-from approvals.tables import RevisionRow
 
 REVISION: Final[Table] = SQLModel.metadata.tables[str(RevisionRow.__tablename__)]
 

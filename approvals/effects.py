@@ -16,7 +16,6 @@ from typing import Any, Final
 from sqlalchemy import Connection, Table, and_, or_, select
 from sqlmodel import SQLModel
 
-from approvals import signed
 from approvals.digest import canonical
 from approvals.model import (
     Approval,
@@ -30,9 +29,10 @@ from approvals.model import (
     Terms,
 )
 from approvals.processes import PROCESS
+from approvals.record import signed
+from approvals.record.tables import EffectRow
+from approvals.record.transaction import Transaction
 from approvals.rows import APPROVAL, LISTED, approval_of, read_terms, write_terms
-from approvals.tables import EffectRow
-from approvals.transaction import Transaction
 
 EFFECT: Final[Table] = SQLModel.metadata.tables[str(EffectRow.__tablename__)]
 

@@ -17,16 +17,16 @@ from approvals import effects
 from approvals.decide import fresh
 from approvals.digest import call_digest
 from approvals.effects import EffectState
-from approvals.history import HISTORY, authentic
-from approvals.ledger import halted
 from approvals.model import Approval, Delivery, EffectClaim, Execution, Millis, State
 from approvals.moves import GATEWAY, Actor, change, move, tell_held
 from approvals.proven import approvers, differs, permit_of
+from approvals.record.history import HISTORY, authentic
+from approvals.record.ledger import halted
+from approvals.record.tables import RevisionRow, TaskRow
+from approvals.record.transaction import Transaction
+from approvals.record.verify import Permit
 from approvals.rows import APPROVAL, LISTED, approval_of, load
 from approvals.seal import SealBroken, seal, unseal
-from approvals.tables import RevisionRow, TaskRow
-from approvals.transaction import Transaction
-from approvals.verify import Permit
 
 REVISION: Final[Table] = SQLModel.metadata.tables[str(RevisionRow.__tablename__)]
 TASK: Final[Table] = SQLModel.metadata.tables[str(TaskRow.__tablename__)]

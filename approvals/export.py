@@ -18,9 +18,9 @@ from typing import Any, Final, Literal, TextIO
 
 from sqlalchemy import Connection
 
-from approvals.history import Head, HistoryQuery, head, matching
 from approvals.model import Millis
-from approvals.statements import COLUMNS
+from approvals.record.history import Head, HistoryQuery, head, matching
+from approvals.record.statements import COLUMNS
 
 Format = Literal["jsonl", "csv"]
 
@@ -90,7 +90,7 @@ def _csv_line(cells: Any) -> str:
 
 def verifier() -> str:
     """The text of the stand-alone verify.py."""
-    return resources.files("approvals").joinpath("verify.py").read_text(encoding="utf-8")
+    return resources.files("approvals.record").joinpath("verify.py").read_text(encoding="utf-8")
 
 
 def about(query: HistoryQuery, *, top: Head, rows: int, now: Millis) -> dict[str, Any]:

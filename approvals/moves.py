@@ -16,8 +16,8 @@ from approvals.announce import announce
 from approvals.digest import canonical
 from approvals.effects import EffectState, Mark
 from approvals.model import MOVES, Approval, Event, Execution, Move, Reviewer, State, Via
+from approvals.record.transaction import Transaction
 from approvals.rows import APPROVAL, LISTED, approval_of
-from approvals.transaction import Transaction
 
 UNSETTLED: Final = "unsettled outcomes"
 """The fact `queue.unsettled` asks for once a batch."""

@@ -15,10 +15,10 @@ from sqlalchemy import Connection, delete, select, text, update
 
 from approvals.announce import OUTBOX
 from approvals.model import Execution, Millis, State
+from approvals.record.transaction import Transaction
 from approvals.reminders import KIND as REMINDER
 from approvals.reminders import due_at
 from approvals.rows import APPROVAL
-from approvals.transaction import Transaction
 
 LEASE: Final = 20_000
 """Milliseconds after which what a worker took and said nothing about is due again. A worker that
@@ -132,10 +132,6 @@ def give_up(tx: Transaction, notice: Notice, *, why: str) -> None:
 def prune(tx: Transaction, *, before: Millis) -> int:
     """Drop what was given up, or belongs to a notifier that is gone; how many rows."""
     return tx.connection.execute(delete(OUTBOX).where(OUTBOX.c.due_at < before)).rowcount
-
-
-NOTIFIERS: Final = text("SELECT value FROM setting WHERE key = 'notifiers'")
-"""Who is told, as a JSON list: the command line writes outbox rows too, and has no notifiers."""
 
 
 def enlist(tx: Transaction, notifiers: tuple[str, ...]) -> None:

@@ -20,7 +20,7 @@ import structlog
 from approvals import outbox
 from approvals.model import Millis
 from approvals.outbox import Notice
-from approvals.store import Clock, Database, RecordUnavailable
+from approvals.record.database import Clock, Database, RecordUnavailable
 
 log = structlog.get_logger()
 

@@ -11,12 +11,12 @@ from typing import Final
 from sqlalchemy import Connection, Table
 from sqlmodel import SQLModel
 
-from approvals import signed
-from approvals.ledger import ledger_of
 from approvals.model import Approval, Choice, Reviewer, Terms, Via
+from approvals.record import signed
+from approvals.record.ledger import ledger_of
+from approvals.record.tables import GrantRow
 from approvals.reviewers import REVIEWER, find, was_removed
 from approvals.rows import decisions_of
-from approvals.tables import GrantRow
 
 MAY_DECIDE: Final = ("approver", "admin")
 

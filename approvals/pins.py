@@ -14,12 +14,12 @@ from typing import Any, Final, Literal
 from sqlalchemy import Connection, RowMapping, Table, select, tuple_, update
 from sqlmodel import SQLModel
 
-from approvals import signed
 from approvals.digest import canonical, sha256
 from approvals.fingerprint import NAMED_KEYS, fingerprint
 from approvals.model import Event, Millis
-from approvals.tables import PinRow
-from approvals.transaction import Transaction
+from approvals.record import signed
+from approvals.record.tables import PinRow
+from approvals.record.transaction import Transaction
 
 Kind = Literal["tool", "prompt", "template", "instructions"]
 

@@ -14,9 +14,9 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, delete, insert, o
 from sqlmodel import SQLModel
 
 from approvals.model import Approval, Millis
+from approvals.record.tables import ProcessRow
+from approvals.record.transaction import Transaction
 from approvals.rows import APPROVAL
-from approvals.tables import ProcessRow
-from approvals.transaction import Transaction
 
 PROCESS: Final[Table] = SQLModel.metadata.tables[str(ProcessRow.__tablename__)]
 

@@ -12,15 +12,15 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
-from approvals.history import HISTORY, authentic, head, walk
-from approvals.ledger import Pending, ledger_of
 from approvals.model import Approval, Execution, State
 from approvals.permission import may_still_decide
-from approvals.proofs import FIXED, fixed_digest
+from approvals.record.history import HISTORY, authentic, head, walk
+from approvals.record.ledger import Pending, ledger_of
+from approvals.record.proofs import FIXED, fixed_digest
+from approvals.record.statements import COLUMNS
+from approvals.record.transaction import HeadMoved, Transaction
+from approvals.record.verify import Meaning, Permit
 from approvals.rows import APPROVAL
-from approvals.statements import COLUMNS
-from approvals.transaction import HeadMoved, Transaction
-from approvals.verify import Meaning, Permit
 
 _APPROVAL_ID: Final = COLUMNS.index("approval_id")
 _STATES: Final = {"pending": State.PENDING, "approved": State.APPROVED}

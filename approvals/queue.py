@@ -43,7 +43,8 @@ from approvals.model import (
     Terms,
 )
 from approvals.moves import GATEWAY, UNSETTLED, Actor, change, move, record
-from approvals.proofs import fixed_digest
+from approvals.record.proofs import fixed_digest
+from approvals.record.transaction import Transaction
 from approvals.redact import masked
 from approvals.rows import (
     APPROVAL,
@@ -57,7 +58,6 @@ from approvals.rows import (
     write_terms,
 )
 from approvals.seal import SealBroken, seal
-from approvals.transaction import Transaction
 
 __all__ = [
     "EFFECT_RETRY",

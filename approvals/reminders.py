@@ -13,7 +13,7 @@ from sqlalchemy import delete
 
 from approvals.announce import OUTBOX, put
 from approvals.model import Approval, Millis
-from approvals.transaction import Transaction
+from approvals.record.transaction import Transaction
 
 KIND: Final = "reminder"
 """The kind of their outbox rows and notices; the history is not told of them."""

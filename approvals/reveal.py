@@ -12,10 +12,10 @@ from approvals.differences import Places
 from approvals.model import Approval, NotAllowed, NotFound, Reviewer, Via
 from approvals.moves import Actor, record
 from approvals.permission import may_review
+from approvals.record.transaction import Transaction
 from approvals.redact import masked, scanned
 from approvals.rows import load
 from approvals.seal import SealBroken
-from approvals.transaction import Transaction
 
 _TOLD: Final = 50  # paths that a row names
 

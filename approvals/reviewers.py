@@ -18,12 +18,12 @@ from sqlalchemy import Connection, RowMapping, Table, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import SQLModel
 
-from approvals import signed
-from approvals.clock import Clock
 from approvals.digest import canonical, sha256
 from approvals.model import Event, Millis, Reviewer, Role
-from approvals.store import Database, Transaction
-from approvals.tables import CredentialRow, NonceRow, ReviewerRow
+from approvals.record import signed
+from approvals.record.clock import Clock
+from approvals.record.database import Database, Transaction
+from approvals.record.tables import CredentialRow, NonceRow, ReviewerRow
 
 CREDENTIAL: Final[Table] = SQLModel.metadata.tables[str(CredentialRow.__tablename__)]
 REVIEWER: Final[Table] = SQLModel.metadata.tables[str(ReviewerRow.__tablename__)]

@@ -13,9 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Table, or_, select
 from sqlmodel import SQLModel
 
-from approvals import signed
 from approvals.digest import canonical
-from approvals.keys import Keys
 from approvals.model import (
     SHORT_ID,
     Approval,
@@ -31,9 +29,11 @@ from approvals.model import (
     State,
     Terms,
 )
+from approvals.record import signed
+from approvals.record.keys import Keys
+from approvals.record.tables import ApprovalRow, DecisionRow, RevisionRow
+from approvals.record.transaction import Transaction
 from approvals.seal import unseal
-from approvals.tables import ApprovalRow, DecisionRow, RevisionRow
-from approvals.transaction import Transaction
 
 APPROVAL: Final[Table] = SQLModel.metadata.tables[str(ApprovalRow.__tablename__)]
 REVISION: Final[Table] = SQLModel.metadata.tables[str(RevisionRow.__tablename__)]

@@ -13,11 +13,8 @@ from typing import Protocol
 from sqlalchemy import ColumnElement, Connection, func, or_, select, true
 
 from approvals import effects, queue
-from approvals.clock import Clock
 from approvals.edits import Edit, edit_of
 from approvals.effects import Mark
-from approvals.history import HistoryPage, HistoryQuery, count_matching, search
-from approvals.keys import Keys
 from approvals.model import (
     Approval,
     Call,
@@ -34,9 +31,12 @@ from approvals.model import (
     Via,
 )
 from approvals.permission import may_review
+from approvals.record.clock import Clock
+from approvals.record.database import Database, RecordUnavailable, Transaction
+from approvals.record.history import HistoryPage, HistoryQuery, count_matching, search
+from approvals.record.keys import Keys
 from approvals.reveal import Look, reveal
 from approvals.rows import APPROVAL, LISTED, approval_of, decisions_of, load, resolve
-from approvals.store import Database, RecordUnavailable, Transaction
 from approvals.view import View, view_of
 from approvals.wakeup import POLL, Wakeup
 

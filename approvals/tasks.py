@@ -19,13 +19,13 @@ from approvals import processes
 from approvals.decide import UNFINISHED, fresh
 from approvals.digest import canonical
 from approvals.edits import Edit, edit_of
-from approvals.keys import Keys
 from approvals.model import Approval, Execution, Millis, State
 from approvals.moves import Actor, change, move
+from approvals.record.keys import Keys
+from approvals.record.tables import SpentRow, TaskRow
+from approvals.record.transaction import Transaction
 from approvals.rows import APPROVAL, load
 from approvals.seal import seal, unseal
-from approvals.tables import SpentRow, TaskRow
-from approvals.transaction import Transaction
 
 TASK: Final[Table] = SQLModel.metadata.tables[str(TaskRow.__tablename__)]
 SPENT: Final[Table] = SQLModel.metadata.tables[str(SpentRow.__tablename__)]

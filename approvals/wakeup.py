@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
-from approvals.engines import writer_engine
-from approvals.journal import RecordUnavailable
-from approvals.store import Database
-from approvals.writer import CHANNEL
+from approvals.record.database import Database
+from approvals.record.engines import writer_engine
+from approvals.record.journal import RecordUnavailable
+from approvals.record.writer import CHANNEL
 
 POLL: Final = 0.2
 """Seconds between looks at what other processes committed."""

@@ -23,10 +23,10 @@ from approvals.digest import canonical
 from approvals.model import Approval, Millis, State, short_id
 from approvals.outbox import Notice
 from approvals.outbox_worker import GiveUp, Notifier, Retry
+from approvals.record.database import Clock, Database
 from approvals.reminders import KIND as REMINDER
 from approvals.rows import load
 from approvals.signing import signature
-from approvals.store import Clock, Database
 
 SECONDS: Final = 10.0
 """For one POST, from looking up the name to the status line."""

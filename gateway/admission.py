@@ -27,7 +27,7 @@ from approvals.model import (
     Ruling,
 )
 from approvals.moves import effect_ended, tell_held
-from approvals.store import Transaction
+from approvals.record.database import Transaction
 from gateway import answers, limits
 from gateway.answers import Refusal
 from gateway.grants import Grant

@@ -21,10 +21,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from approvals import processes, queue, webhook
 from approvals.outbox_worker import Notifier, Outbox
+from approvals.record.database import Database, RecordUnavailable, Transaction
 from approvals.reviewers import People
 from approvals.service import Approvals, JudgeAgain
 from approvals.signing import secret_of
-from approvals.store import Database, RecordUnavailable, Transaction
 from approvals.wakeup import Wakeup
 from gateway.catalogue import Catalogue
 from gateway.confirming import (

@@ -21,7 +21,7 @@ from approvals.digest import canonical
 from approvals.fingerprint import fingerprint
 from approvals.model import Millis
 from approvals.pins import Kind, Subject
-from approvals.store import Database, Transaction
+from approvals.record.database import Database, Transaction
 from gateway import toolclass
 from gateway.paramheaders import HeaderParam, header_params
 from gateway.risk.assessment import Assessment

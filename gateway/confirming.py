@@ -22,7 +22,7 @@ from sqlalchemy import Connection
 from approvals import confirmed
 from approvals.digest import canonical, sha256
 from approvals.model import Event, Reviewer
-from approvals.store import Database, Transaction
+from approvals.record.database import Database, Transaction
 from gateway.policy import diff
 from gateway.policy.document import PolicyInvalid, load
 from gateway.policy.rules import Policy

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from approvals.differences import ABSENT, changes, text
 from approvals.model import Reviewer
-from approvals.store import Database
+from approvals.record.database import Database
 from gateway import freeze, toolclass
 from gateway import grants as tokens
 from gateway.catalogue import Catalogue, Pin, Tool, pins_digest

@@ -10,10 +10,10 @@ from typing import Literal
 
 from sqlalchemy import Connection
 
-from approvals import signed
 from approvals.model import Event, Millis
-from approvals.store import Database, Transaction
-from approvals.tables import SettingRow
+from approvals.record import signed
+from approvals.record.database import Database, Transaction
+from approvals.record.tables import SettingRow
 
 Kind = Literal["grant", "server", "everything"]
 _PREFIX = "freeze:"

@@ -14,12 +14,13 @@ from json import dumps, loads
 
 from sqlalchemy import Connection, RowMapping, update
 
-from approvals import queue, signed
-from approvals.clock import Clock
+from approvals import queue
 from approvals.model import Event, Millis
 from approvals.moves import GATEWAY
-from approvals.store import Database, Transaction
-from approvals.tables import GrantRow
+from approvals.record import signed
+from approvals.record.clock import Clock
+from approvals.record.database import Database, Transaction
+from approvals.record.tables import GrantRow
 
 PREFIX = "sgn_"
 #: A revocation made by another process (the CLI) is seen after at most this many milliseconds.

@@ -21,8 +21,8 @@ from approvals.aside import aside, elsewhere
 from approvals.differences import Path, text
 from approvals.digest import call_digest, canonical, sha256
 from approvals.model import Approval, Call, EffectClaim, Event, Execution, Millis, Ruling
+from approvals.record.database import Database, Transaction
 from approvals.redact import masked, plain, visible
-from approvals.store import Database, Transaction
 from gateway import answers, inputschema, limits
 from gateway.admission import (
     RETRY_PENDING,

@@ -16,8 +16,8 @@ import structlog
 from approvals import effects, processes, queue
 from approvals.outbox import prune
 from approvals.outbox_worker import Outbox
+from approvals.record.database import Database, RecordUnavailable, Transaction
 from approvals.reviewers import prune_nonces
-from approvals.store import Database, RecordUnavailable, Transaction
 from approvals.tasks import prune_spent
 from gateway.catalogue import Catalogue
 from gateway.confirming import Confirmations

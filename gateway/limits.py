@@ -12,7 +12,7 @@ from decimal import Decimal
 from json import JSONEncoder
 
 from approvals.model import Call, Millis
-from approvals.transaction import Transaction
+from approvals.record.transaction import Transaction
 from gateway.policy.limit import Charge, Limit
 
 _encode = JSONEncoder(separators=(",", ":")).encode

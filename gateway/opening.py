@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from approvals.clock import SystemClock
-from approvals.keys import Keys, KeyUnusable
-from approvals.store import Database
+from approvals.record.clock import SystemClock
+from approvals.record.database import Database
+from approvals.record.keys import Keys, KeyUnusable
 from gateway.settings import Settings
 
 DATABASE = "signoff.db"

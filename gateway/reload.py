@@ -18,8 +18,8 @@ from typing import Final
 import structlog
 from watchfiles import awatch
 
-from approvals.clock import Clock
 from approvals.model import Millis
+from approvals.record.clock import Clock
 from gateway.policy.closing import openings
 from gateway.policy.diff import diff
 from gateway.policy.document import PolicyInvalid, load

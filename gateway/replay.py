@@ -15,8 +15,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from approvals.history import HISTORY, HistoryQuery, head, matching, row_of, walk
 from approvals.model import Call, HistoryRow, Millis
+from approvals.record.history import HISTORY, HistoryQuery, head, matching, row_of, walk
 from gateway import grants
 from gateway.catalogue import Catalogue
 from gateway.policy.backtest import Past, Was

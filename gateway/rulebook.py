@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 
 from approvals.digest import canonical
 from approvals.model import Event, HistoryRow, Millis, Reviewer
-from approvals.store import Database
+from approvals.record.database import Database
 from gateway.catalogue import Catalogue
 from gateway.confirming import By, Confirmations, Outcome
 from gateway.policy import diff, drafting, linediff

@@ -15,9 +15,9 @@ from types import FrameType
 
 import uvicorn
 
-from approvals.keys import KeyUnusable
+from approvals.record.database import RecordUnavailable
+from approvals.record.keys import KeyUnusable
 from approvals.slack.config import SlackUnusable
-from approvals.store import RecordUnavailable
 from gateway.address import announced
 from gateway.app import Gateway, open_gateway
 from gateway.confirming import Unconfirmed

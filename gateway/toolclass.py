@@ -12,12 +12,12 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from approvals import signed
 from approvals.digest import canonical
 from approvals.model import Event, Millis
 from approvals.pins import PIN
-from approvals.store import Transaction
-from approvals.tables import ToolClassRow
+from approvals.record import signed
+from approvals.record.database import Transaction
+from approvals.record.tables import ToolClassRow
 from gateway.risk.assessment import Category
 
 EVENT: Final = "tool_classified"

@@ -23,10 +23,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from approvals.clock import SystemClock
-from approvals.keys import Keys
+from approvals.record.clock import SystemClock
+from approvals.record.database import Database, Transaction
+from approvals.record.keys import Keys
 from approvals.reviewers import People
-from approvals.store import Database, Transaction
 from gateway import grants
 from tests.patience import PATIENCE
 

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from approvals.store import RecordUnavailable
+from approvals.record.database import RecordUnavailable
 from web import api, effects, session
 from web.deps import Deps
 from web.guard import FRAGMENT, SCRIPT, SIGNATURE, Guard

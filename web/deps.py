@@ -8,11 +8,11 @@ from typing import Any, Literal, Protocol
 
 from fastapi import APIRouter
 
-from approvals.clock import Clock
 from approvals.model import Millis, Reviewer
+from approvals.record.clock import Clock
+from approvals.record.database import Database
 from approvals.reviewers import People
 from approvals.service import Approvals, JudgeAgain
-from approvals.store import Database
 from gateway.policy.problem import Problem
 from web.guard import Border
 from web.page.frame import Banner

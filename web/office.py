@@ -14,12 +14,12 @@ from sqlalchemy import Connection, func, select
 from approvals.aside import aside, elsewhere
 from approvals.digest import canonical
 from approvals.editing import ChangeRow, Field, fields_of
-from approvals.history import HistoryQuery
 from approvals.model import Approval, HistoryRow, Millis, Reviewer, State
+from approvals.record.history import HistoryQuery
+from approvals.record.tables import ApprovalRow, GrantRow, HistoryTable
 from approvals.redact import masked
 from approvals.rows import resolve
 from approvals.seal import SealBroken, unseal
-from approvals.tables import ApprovalRow, GrantRow, HistoryTable
 from approvals.view import Listing, view_in, view_of
 from web.deps import Deps
 from web.page.answer import Answer, answer_of

@@ -18,9 +18,9 @@ from fastapi.responses import Response
 from sqlalchemy import Connection, column, func, or_, select, table, text
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from approvals.clock import Clock
-from approvals.store import Database, RecordUnavailable
-from approvals.tables import RARE
+from approvals.record.clock import Clock
+from approvals.record.database import Database, RecordUnavailable
+from approvals.record.tables import RARE
 from web.office import Office
 from web.problems import Problem
 

@@ -15,6 +15,7 @@ import structlog
 
 from approvals.model import Approval, Reviewer, Settlement
 from approvals.phrases import ASKED
+from approvals.record.database import RecordUnavailable
 from approvals.slack import home, modals
 from approvals.slack.api import Denied, Limited, SlackApi, Unreachable
 from approvals.slack.config import SlackConfig
@@ -27,7 +28,6 @@ from approvals.slack.queue import Queue
 from approvals.slack.testcard import TEST
 from approvals.slack.whisper import Listener, Whispers
 from approvals.slack.words import APPROVE, ASK, DENY, DONE, EDIT, NOT_DONE, OPEN
-from approvals.store import RecordUnavailable
 
 log = structlog.get_logger()
 

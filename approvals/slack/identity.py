@@ -15,10 +15,10 @@ import structlog
 
 from approvals.model import Approval, Reviewer
 from approvals.permission import owner_of
+from approvals.record.database import Database
 from approvals.reviewers import People
 from approvals.slack.api import Denied, Limited, SlackApi, Unreachable
 from approvals.slack.config import SlackConfig, identity_of
-from approvals.store import Database
 
 log = structlog.get_logger()
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from approvals.clock import Clock
 from approvals.model import Millis
 from approvals.outbox_worker import NotYet
+from approvals.record.clock import Clock
 
 GAP: Final = 1_000
 """Milliseconds between two messages of one channel."""

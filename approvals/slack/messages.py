@@ -16,9 +16,9 @@ from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlmodel import SQLModel
 
 from approvals.model import Approval, Millis, State
+from approvals.record.tables import SlackMessageRow
+from approvals.record.transaction import Transaction
 from approvals.rows import APPROVAL, LISTED, approval_of
-from approvals.tables import SlackMessageRow
-from approvals.transaction import Transaction
 
 MESSAGE: Final[Table] = SQLModel.metadata.tables[str(SlackMessageRow.__tablename__)]
 

@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from approvals.model import Approval, Execution, Reviewer, State
 from approvals.outbox import Notice
 from approvals.outbox_worker import GiveUp, NotYet, Retry
+from approvals.record.database import Clock, Database
 from approvals.reminders import KIND as REMINDER
 from approvals.reviewers import everyone
 from approvals.slack import messages, notes
@@ -31,7 +32,6 @@ from approvals.slack.lanes import Lanes
 from approvals.slack.look import Look, mentions
 from approvals.slack.messages import COLLAPSED, Sent
 from approvals.slack.sending import Closed, Sending, Wanted
-from approvals.store import Clock, Database
 from approvals.view import View, view_of
 
 log = structlog.get_logger()

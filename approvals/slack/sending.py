@@ -17,6 +17,7 @@ import structlog
 from approvals.digest import canonical, sha256
 from approvals.model import Approval, Millis
 from approvals.outbox_worker import NotYet, Retry
+from approvals.record.database import Database
 from approvals.slack import messages
 from approvals.slack.api import (
     CHANNEL,
@@ -33,7 +34,6 @@ from approvals.slack.lanes import UPDATES, Lanes
 from approvals.slack.limits import check
 from approvals.slack.messages import Sent
 from approvals.slack.words import EVENT
-from approvals.store import Database
 
 log = structlog.get_logger()
 

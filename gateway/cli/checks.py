@@ -97,7 +97,7 @@ def _folder(data: Path) -> Iterator[Check]:
 
 
 def _key(path: Path) -> Check:
-    from approvals.keys import Keys, KeyUnusable
+    from approvals.record.keys import Keys, KeyUnusable
 
     if not path.exists():
         lost = (path.parent / "signoff.db").exists()
@@ -134,7 +134,7 @@ def _record(configured: Settings, servers: Mapping[str, Server]) -> Iterator[Che
 
 
 async def _look(configured: Settings) -> list[Check]:
-    from approvals import history
+    from approvals.record import history
     from gateway import freeze, grants
     from gateway.cli.record import opened
 

@@ -23,8 +23,8 @@ from typing import Any
 import aiohttp
 import uvloop
 
-from approvals.history import Intact, verify
 from approvals.model import Role
+from approvals.record.history import Intact, verify
 from approvals.reviewers import People
 from gateway import grants
 from gateway.app import Gateway

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 
 from approvals.digest import canonical
 from approvals.model import Call, Terms
-from approvals.tables import CounterRow
+from approvals.record.tables import CounterRow
 from gateway.cli import show
 from gateway.cli.config import settings
 from gateway.cli.policy import as_json

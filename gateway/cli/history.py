@@ -16,8 +16,8 @@ from gateway.cli.groups import ListFirst
 from gateway.cli.ids import grant_of, view_of
 
 if TYPE_CHECKING:
-    from approvals.history import Broken, Head, HistoryPage, HistoryQuery, Intact
     from approvals.model import HistoryRow
+    from approvals.record.history import Broken, Head, HistoryPage, HistoryQuery, Intact
     from gateway.cli.record import Record
 
 _HEAD = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
@@ -181,7 +181,7 @@ def export(  # noqa: PLR0913, PLR0917 - one option a filter
 @app.command()
 def head(json: Json = False) -> None:
     """The last row, as SEQ:HASH. Keep it elsewhere: `verify --head` finds a history cut short."""
-    from approvals.history import head as read_head
+    from approvals.record.history import head as read_head
     from gateway.cli.record import run
 
     async def work(record: Record) -> Head:
@@ -200,8 +200,8 @@ def verify(
     json: Json = False,
 ) -> None:
     """Prove that no row was changed, removed, added or moved. Exit code 8 when one was."""
-    from approvals.history import Head, Intact
-    from approvals.history import verify as verify_rows
+    from approvals.record.history import Head, Intact
+    from approvals.record.history import verify as verify_rows
     from gateway.cli.record import run
 
     against = None
@@ -237,11 +237,11 @@ def accept(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Go on with a record that is not the one seen before: you put an older copy back yourself."""
-    from approvals.history import Broken
-    from approvals.history import verify as verify_rows
-    from approvals.ledger import ANEW
     from approvals.model import Event
-    from approvals.signed import tell
+    from approvals.record.history import Broken
+    from approvals.record.history import verify as verify_rows
+    from approvals.record.ledger import ANEW
+    from approvals.record.signed import tell
     from gateway.cli.acting import administrating, operator
     from gateway.cli.record import run
 
@@ -277,7 +277,7 @@ def _written(head: Head) -> str:
 
 async def _query(record: Record, filters: dict[str, str]) -> HistoryQuery:
     """The query of the options; a grant may be named by its label, an approval by a short id."""
-    from approvals.history import HistoryQuery
+    from approvals.record.history import HistoryQuery
 
     now = record.now()
     since, until = filters.pop("since"), filters.pop("until")
@@ -298,7 +298,7 @@ async def _search(record: Record, query: HistoryQuery) -> HistoryPage:
     """A full page: a search that stopped early is taken up again."""
     from dataclasses import replace
 
-    from approvals.history import HistoryPage
+    from approvals.record.history import HistoryPage
 
     rows: list[HistoryRow] = []
     while True:

@@ -12,11 +12,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from approvals.engines import UnsupportedDatabase
-from approvals.keys import KeyUnusable
+from approvals.record.database import Database, RecordUnavailable
+from approvals.record.engines import UnsupportedDatabase
+from approvals.record.keys import KeyUnusable
 from approvals.reviewers import People
 from approvals.service import Approvals
-from approvals.store import Database, RecordUnavailable
 from approvals.wakeup import Wakeup
 from gateway.cli.config import settings
 from gateway.cli.exits import Exit, Stop

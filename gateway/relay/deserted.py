@@ -17,12 +17,12 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from approvals.clock import Clock
 from approvals.detached import deserted
-from approvals.journal import RecordUnavailable
 from approvals.model import Approval
+from approvals.record.clock import Clock
+from approvals.record.database import Database
+from approvals.record.journal import RecordUnavailable
 from approvals.rows import load
-from approvals.store import Database
 from gateway import grants
 from gateway.grants import Grant
 from gateway.jsonrpc import Message, tool_call

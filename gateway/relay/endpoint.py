@@ -16,7 +16,7 @@ from dataclasses import replace
 import structlog
 
 from approvals.aside import LARGE, aside
-from approvals.journal import RecordUnavailable
+from approvals.record.journal import RecordUnavailable
 from gateway import refusals
 from gateway.catalogue import Catalogue
 from gateway.grants import Grant, Grants

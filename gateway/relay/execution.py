@@ -14,8 +14,8 @@ from json import loads
 import structlog
 
 from approvals.digest import sha256
-from approvals.journal import RecordUnavailable
 from approvals.model import Approval, Execution
+from approvals.record.journal import RecordUnavailable
 from gateway import answers
 from gateway.admission import Refused
 from gateway.answers import Refusal

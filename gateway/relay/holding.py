@@ -16,10 +16,10 @@ from typing import Any
 import structlog
 
 from approvals.aside import aside
-from approvals.clock import Clock
 from approvals.edits import Edit
-from approvals.journal import RecordUnavailable
 from approvals.model import Approval, Delivery, Execution, Millis, State
+from approvals.record.clock import Clock
+from approvals.record.journal import RecordUnavailable
 from approvals.seal import SealBroken
 from approvals.service import Approvals
 from gateway import answers

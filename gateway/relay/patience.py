@@ -11,8 +11,8 @@ from functools import partial
 
 import structlog
 
-from approvals.journal import RecordUnavailable
-from approvals.store import Database
+from approvals.record.database import Database
+from approvals.record.journal import RecordUnavailable
 from gateway import grants
 from gateway.grants import Grant, Grants
 

@@ -11,9 +11,9 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from approvals.clock import Clock
 from approvals.digest import canonical, sha256
 from approvals.model import Approval, Millis
+from approvals.record.clock import Clock
 from gateway.jsonrpc import ErrorCode, ToolCall, error_body
 from gateway.relay.response import reply
 from gateway.relay.visit import Visit

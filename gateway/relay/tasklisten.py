@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import structlog
 
-from approvals.journal import RecordUnavailable
+from approvals.record.journal import RecordUnavailable
 from approvals.service import Approvals
 from gateway.headers import outbound_headers
 from gateway.jsonrpc import encode

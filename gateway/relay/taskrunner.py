@@ -19,11 +19,11 @@ from typing import Any
 import structlog
 
 from approvals import queue, tasks
-from approvals.clock import Clock
-from approvals.journal import RecordUnavailable
 from approvals.model import Approval
+from approvals.record.clock import Clock
+from approvals.record.database import Database
+from approvals.record.journal import RecordUnavailable
 from approvals.seal import SealBroken
-from approvals.store import Database
 from approvals.tasks import Task
 from approvals.wakeup import Wakeup
 from gateway import grants

@@ -16,9 +16,9 @@ import structlog
 
 from approvals import tasks
 from approvals.model import Approval, Execution
+from approvals.record.database import Transaction
 from approvals.seal import SealBroken
 from approvals.service import Approvals
-from approvals.store import Transaction
 from approvals.tasks import Task
 from gateway.guard import Guard
 from gateway.headers import outbound_headers

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import sys
 
-from approvals.clock import SystemClock
 from approvals.model import Choice
+from approvals.record.clock import SystemClock
+from approvals.record.database import Database, RecordUnavailable, Transaction
 from approvals.rows import load
-from approvals.store import Database, RecordUnavailable, Transaction
 from tests.approvals.record import ALICE, KEYS, hold, vote
 
 

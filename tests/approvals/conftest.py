@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from approvals.store import Database
+from approvals.record.database import Database
 from tests.approvals.intruder import Intruder
 from tests.approvals.record import KEYS, HandClock, Record
 from tests.patience import PATIENCE

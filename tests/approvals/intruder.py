@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Engine, Executable, RowMapping, Table, insert, select, text, update
 
-from approvals.engines import parse, writer_engine
+from approvals.record.engines import parse, writer_engine
 
 
 class Intruder:

@@ -10,8 +10,6 @@ from sqlalchemy import Connection
 
 from approvals import queue
 from approvals.digest import canonical
-from approvals.history import row_of, walk
-from approvals.keys import Keys
 from approvals.model import (
     Approval,
     Call,
@@ -25,8 +23,10 @@ from approvals.model import (
     Ruling,
     Terms,
 )
+from approvals.record.database import Database, Transaction
+from approvals.record.history import row_of, walk
+from approvals.record.keys import Keys
 from approvals.rows import load
-from approvals.store import Database, Transaction
 
 T = TypeVar("T")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from approvals.model import Choice, Event, Terms
-from approvals.store import Transaction
+from approvals.record.database import Transaction
 from tests.approvals.record import ALICE, BOB, Record
 
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 import anyio
 import pytest
 
-from approvals.store import Database, Transaction
+from approvals.record.database import Database, Transaction
 from gateway.limits import OverLimit, Subject, give_back, peek, take
 from gateway.policy.limit import Charge, Limit
 from tests.approvals.record import KEYS, START, HandClock, Record

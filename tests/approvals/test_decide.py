@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from approvals import queue, signed
+from approvals import queue
 from approvals.digest import canonical
 from approvals.model import (
     AlreadyDecided,
@@ -25,9 +25,10 @@ from approvals.model import (
     Terms,
 )
 from approvals.permission import GRANT
+from approvals.record import signed
+from approvals.record.database import Transaction
 from approvals.reviewers import add
 from approvals.rows import decisions_of
-from approvals.store import Transaction
 from tests.approvals.record import ALICE, BOB, CAROL, START, Record, call, vote
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from approvals import export
-from approvals.history import HistoryQuery, head
 from approvals.model import Event
-from approvals.store import Database, Transaction
+from approvals.record.database import Database, Transaction
+from approvals.record.history import HistoryQuery, head
 from tests.approvals.record import KEYS, START, HandClock, Record
 from tests.approvals.story import told
 

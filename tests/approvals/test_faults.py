@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 
 from approvals import queue
-from approvals.history import Intact, verify
 from approvals.model import Choice, Moved, State, Terms
-from approvals.store import Database, RecordUnavailable
+from approvals.record.database import Database, RecordUnavailable
+from approvals.record.history import Intact, verify
 from tests.approvals.record import KEYS, HandClock, Record, hold
 from tests.harness import ROOT, end
 from tests.patience import PATIENCE

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from approvals import history
-from approvals.history import (
+from approvals.model import Event, Execution
+from approvals.record import history
+from approvals.record.database import Database, Transaction
+from approvals.record.history import (
     HISTORY,
     Broken,
     Head,
@@ -26,10 +28,8 @@ from approvals.history import (
     search,
     verify,
 )
-from approvals.keys import Keys
-from approvals.model import Event, Execution
-from approvals.statements import Statements
-from approvals.store import Database, Transaction
+from approvals.record.keys import Keys
+from approvals.record.statements import Statements
 from tests.approvals.record import KEYS, START, Record, call
 from tests.approvals.story import told
 

@@ -19,12 +19,12 @@ import anyio
 import pytest
 import uvloop
 
-from approvals import history
-from approvals.clock import SystemClock
-from approvals.engines import UnsupportedDatabase
-from approvals.history import Intact, verify
 from approvals.model import Event
-from approvals.store import Database, RecordUnavailable, Transaction
+from approvals.record import history
+from approvals.record.clock import SystemClock
+from approvals.record.database import Database, RecordUnavailable, Transaction
+from approvals.record.engines import UnsupportedDatabase
+from approvals.record.history import Intact, verify
 from tests.approvals.record import KEYS, HandClock, Record
 from tests.patience import PATIENCE
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from approvals.clock import SystemClock
-from approvals.keys import Keys, KeyUnusable
+from approvals.record.clock import SystemClock
+from approvals.record.keys import Keys, KeyUnusable
 from approvals.seal import SealBroken, seal, unseal
 from tests.patience import PATIENCE
 

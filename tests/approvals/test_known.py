@@ -8,9 +8,9 @@ from decimal import Decimal
 import pytest
 
 from approvals import queue
-from approvals.history import Intact, verify
 from approvals.model import Event, Execution
-from approvals.store import Database, Transaction
+from approvals.record.database import Database, Transaction
+from approvals.record.history import Intact, verify
 from tests.approvals.record import KEYS, START, HandClock, Record
 
 

@@ -36,7 +36,6 @@ from sqlalchemy import make_url
 from approvals import queue
 from approvals.digest import canonical
 from approvals.execution import Answers
-from approvals.history import Intact, head, verify
 from approvals.model import (
     MOVES,
     AlreadyDecided,
@@ -55,8 +54,9 @@ from approvals.model import (
     Terms,
     tally,
 )
+from approvals.record.database import Database, RecordUnavailable, Transaction
+from approvals.record.history import Intact, head, verify
 from approvals.rows import decisions_of
-from approvals.store import Database, RecordUnavailable, Transaction
 from tests.approvals.conftest import POSTGRES
 from tests.approvals.record import KEYS, HandClock, Record, call, hold, vote
 

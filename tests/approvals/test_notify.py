@@ -15,7 +15,7 @@ from approvals import outbox, outbox_worker
 from approvals.model import Choice, State
 from approvals.outbox import LEASE, Notice
 from approvals.outbox_worker import MOST_TRIES, OLDEST, GiveUp, Outbox, Retry
-from approvals.store import Database
+from approvals.record.database import Database
 from tests.approvals.record import BOB, KEYS, Record
 from tests.harness import eventually
 from tests.patience import PATIENCE

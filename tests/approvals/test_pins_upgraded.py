@@ -13,9 +13,9 @@ from sqlalchemy import MetaData, insert
 
 from approvals import queue
 from approvals.digest import canonical, sha256
-from approvals.engines import parse, writer_engine
-from approvals.migrate import migrate
-from approvals.store import Database
+from approvals.record.database import Database
+from approvals.record.engines import parse, writer_engine
+from approvals.record.migrate import migrate
 from gateway.catalogue import Catalogue
 from tests.approvals.record import KEYS, HandClock, Record
 from tests.approvals.test_upgrade import FIRST, LATER, TABLES, install, old

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import Table
 from sqlmodel import SQLModel
 
-from approvals import tables
-from approvals.proofs import FIXED, PROOFS, Proof
+from approvals.record import tables
+from approvals.record.proofs import FIXED, PROOFS, Proof
 
 TABLES = list(SQLModel.metadata.sorted_tables)
 assert tables.RARE  # the import above is what fills the metadata

@@ -23,8 +23,8 @@ from approvals.model import (
     short_id,
 )
 from approvals.moves import GATEWAY, IllegalMove, move
+from approvals.record.database import Transaction
 from approvals.rows import APPROVAL, resolve
-from approvals.store import Transaction
 from tests.approvals.record import ALICE, START, Record, call, fine, run
 
 

@@ -12,7 +12,6 @@ import pytest
 
 from approvals import queue
 from approvals.digest import canonical
-from approvals.history import Intact, verify
 from approvals.model import (
     AlreadyDecided,
     Approval,
@@ -25,7 +24,8 @@ from approvals.model import (
     State,
     Terms,
 )
-from approvals.store import Database, Transaction
+from approvals.record.database import Database, Transaction
+from approvals.record.history import Intact, verify
 from tests.approvals.record import ALICE, BOB, KEYS, Record, call, hold, run, vote
 from tests.patience import PATIENCE
 

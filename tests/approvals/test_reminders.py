@@ -10,7 +10,7 @@ from approvals import outbox, queue
 from approvals.model import Choice, Terms
 from approvals.outbox import LEASE, Notice
 from approvals.outbox_worker import Outbox, Retry
-from approvals.store import Database
+from approvals.record.database import Database
 from tests.approvals.receiver import receiver
 from tests.approvals.record import ALICE, BOB, KEYS, START, Record
 from tests.approvals.test_notify import Memory, worker

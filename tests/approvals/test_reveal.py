@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from approvals.history import row_of, walk
 from approvals.model import Choice, NotAllowed, NotFound, Reviewer, Role, Terms
+from approvals.record.history import row_of, walk
 from approvals.reveal import Look, NothingMasked, Revealed, reveal, reveals
 from tests.approvals.record import BOB, Record
 from tests.approvals.test_export import exported, proof

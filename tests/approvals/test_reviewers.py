@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from approvals import signed
 from approvals.model import Event, Reviewer
+from approvals.record import signed
+from approvals.record.database import Database
 from approvals.reviewers import HOST, REVIEWER, People, ReviewerRefused, add, known_as
-from approvals.store import Database
 from tests.approvals.intruder import Intruder
 from tests.approvals.record import KEYS, Record
 

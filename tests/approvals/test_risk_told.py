@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from approvals.history import HistoryQuery, search
 from approvals.model import RISKS, Reviewer, Risk, State, Terms
 from approvals.outbox import Notice
+from approvals.record.history import HistoryQuery, search
 from approvals.slack.card import RISK_WORDS, card
 from approvals.slack.home import home
 from approvals.slack.look import Look

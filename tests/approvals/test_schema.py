@@ -10,10 +10,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, String
 from sqlmodel import SQLModel
 
-from approvals.engines import parse, writer_engine
-from approvals.migrate import config, migrate
 from approvals.migrations import HEAD
-from approvals.store import Database
+from approvals.record.database import Database
+from approvals.record.engines import parse, writer_engine
+from approvals.record.migrate import config, migrate
 from tests.approvals.record import KEYS, HandClock, Record
 
 

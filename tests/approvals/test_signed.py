@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
-from approvals import signed
-from approvals.history import HISTORY, Intact, verify
-from approvals.ledger import ANEW
 from approvals.model import Event
+from approvals.record import signed
+from approvals.record.database import Database, RecordUnavailable, Transaction
+from approvals.record.history import HISTORY, Intact, verify
+from approvals.record.ledger import ANEW
 from approvals.reviewers import REVIEWER
-from approvals.store import Database, RecordUnavailable, Transaction
 from tests.approvals.intruder import Intruder
 from tests.approvals.record import KEYS, HandClock, Record
 

@@ -9,9 +9,9 @@ import pytest
 
 from approvals import queue, tasks
 from approvals.model import Approval, Execution, State
+from approvals.record.transaction import Transaction
 from approvals.seal import SealBroken
 from approvals.tasks import Task
-from approvals.transaction import Transaction
 from tests.approvals.record import KEYS, Record
 
 ENVELOPE: dict[str, Any] = {"meta": {"traceparent": "00-1"}, "protocol": "2026-07-28", "extra": {}}

@@ -18,14 +18,14 @@ from sqlalchemy.schema import DropIndex, DropTable
 
 from approvals import outbox, queue
 from approvals.digest import sha256
-from approvals.engines import parse, writer_engine
-from approvals.history import Head, HistoryQuery, Intact, search, verify
-from approvals.keys import Keys
-from approvals.migrate import migrate
 from approvals.model import Approval, Execution, Moved, Settlement, State
+from approvals.record.database import Database
+from approvals.record.engines import parse, writer_engine
+from approvals.record.history import Head, HistoryQuery, Intact, search, verify
+from approvals.record.keys import Keys
+from approvals.record.migrate import migrate
+from approvals.record.upgrade import RecordSetBack
 from approvals.reviewers import everyone, prove, session_of
-from approvals.store import Database
-from approvals.upgrade import RecordSetBack
 from gateway.grants import Grants
 from tests.approvals.intruder import Intruder
 from tests.approvals.record import ALICE, BOB, KEYS, START, HandClock, Record

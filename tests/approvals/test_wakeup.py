@@ -13,8 +13,8 @@ import uvloop
 
 from approvals import queue
 from approvals.model import Approval, Choice, Decided, Moved, NotFound, State, Terms
+from approvals.record.database import Database
 from approvals.service import Approvals
-from approvals.store import Database
 from approvals.wakeup import Wakeup
 from tests.approvals.record import ALICE, BOB, KEYS, Record, hold
 from tests.patience import PATIENCE

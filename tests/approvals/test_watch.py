@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from approvals import queue, signed
-from approvals.history import HISTORY, Broken, verify
-from approvals.keys import Keys
-from approvals.ledger import ANEW
+from approvals import queue
 from approvals.model import Event
-from approvals.store import Database
-from approvals.upgrade import RecordSetBack
+from approvals.record import signed
+from approvals.record.database import Database
+from approvals.record.history import HISTORY, Broken, verify
+from approvals.record.keys import Keys
+from approvals.record.ledger import ANEW
+from approvals.record.upgrade import RecordSetBack
 from gateway.freeze import Freezes
 from tests.approvals.intruder import Intruder
 from tests.approvals.record import HandClock, Record

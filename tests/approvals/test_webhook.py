@@ -17,10 +17,10 @@ from aiohttp import web
 
 from approvals import webhook
 from approvals.addresses import is_public, url_problem
-from approvals.clock import SystemClock
 from approvals.model import Approval, Choice
 from approvals.outbox import Notice
 from approvals.outbox_worker import GiveUp, Notifier, Outbox, Retry
+from approvals.record.clock import SystemClock
 from approvals.signing import SecretUnusable, secret_of
 from tests.approvals.receiver import Received, receiver
 from tests.approvals.record import Record

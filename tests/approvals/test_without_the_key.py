@@ -16,16 +16,17 @@ from typing import Any
 import pytest
 from sqlalchemy import Insert, insert, update
 
-from approvals import queue, reviewers, signed
+from approvals import queue, reviewers
 from approvals.digest import canonical, sha256
 from approvals.effects import EFFECT
-from approvals.history import HISTORY
-from approvals.keys import Keys
 from approvals.model import Approval, Choice, Moved, Reviewer, Terms
 from approvals.permission import GRANT
+from approvals.record import signed
+from approvals.record.database import Database, RecordUnavailable
+from approvals.record.history import HISTORY
+from approvals.record.keys import Keys
 from approvals.reviewers import CREDENTIAL, REVIEWER
 from approvals.rows import APPROVAL, DECISION
-from approvals.store import Database, RecordUnavailable
 from gateway import freeze, grants
 from tests.approvals.intruder import Intruder
 from tests.approvals.record import ALICE, BOB, HandClock, Record

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Final
 
 from approvals.model import Event
-from approvals.store import Transaction
+from approvals.record.database import Transaction
 from tests.harness import Site
 from tests.soak.ten_thousand import fill as hold
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import uvloop
 
-from approvals.clock import SystemClock
-from approvals.keys import Keys
 from approvals.model import Event
-from approvals.store import Database, Transaction
+from approvals.record.clock import SystemClock
+from approvals.record.database import Database, Transaction
+from approvals.record.keys import Keys
 
 ARGUMENTS = '{"amount":1200,"currency":"eur","note":"' + "x" * 120 + '"}'
 

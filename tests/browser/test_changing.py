@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from approvals.model import Approval, Call, Choice, State, Terms
-from approvals.store import Transaction
+from approvals.record.database import Transaction
 from tests.browser.conftest import Site, Visitors
 from tests.browser.test_reviewing import settled, state_of
 from tests.web.scene import charge, hold

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from approvals import queue
-from approvals.clock import SystemClock
 from approvals.digest import canonical
-from approvals.keys import Keys
 from approvals.model import Approval, Call, Choice, Client, Event, Execution, Ruling, State, Terms
+from approvals.record.clock import SystemClock
+from approvals.record.database import Database, Transaction
+from approvals.record.keys import Keys
 from approvals.reviewers import add
 from approvals.rows import load
-from approvals.store import Database, Transaction
 from gateway import grants
 from gateway.catalogue import Catalogue
 

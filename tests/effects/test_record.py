@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from approvals import effects, queue, signed
-from approvals.engines import parse, writer_engine
+from approvals import effects, queue
 from approvals.export import write as write_export
-from approvals.history import HistoryQuery
-from approvals.migrate import migrate
 from approvals.model import Event, Execution, Settlement, State
-from approvals.store import Database
-from approvals.verify import check
+from approvals.record import signed
+from approvals.record.database import Database
+from approvals.record.engines import parse, writer_engine
+from approvals.record.history import HistoryQuery
+from approvals.record.migrate import migrate
+from approvals.record.verify import check
 from tests.approvals.conftest import record, server, url  # noqa: F401 - fixtures
 from tests.approvals.record import ALICE, KEYS, START, HandClock, Record
 

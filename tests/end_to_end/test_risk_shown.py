@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from approvals.history import HistoryQuery, search
+from approvals.record.history import HistoryQuery, search
 from tests.end_to_end.conftest import Scene
 from tests.end_to_end.desk import at_work
 from tests.harness import Site, eventually, witness

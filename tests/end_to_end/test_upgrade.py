@@ -19,8 +19,8 @@ import httpx2
 import pytest
 from sqlalchemy import MetaData, insert
 
-from approvals.engines import parse, writer_engine
-from approvals.migrate import migrate
+from approvals.record.engines import parse, writer_engine
+from approvals.record.migrate import migrate
 from tests.approvals.conftest import server, url  # noqa: F401 - fixtures
 from tests.end_to_end.agents import Agent, agent
 from tests.end_to_end.desk import Desk

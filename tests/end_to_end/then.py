@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from approvals.clock import SystemClock
+from approvals.record.clock import SystemClock
 from gateway.cli import main
 
 BEGAN = time.monotonic()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from approvals.store import Database
+from approvals.record.database import Database
 from tests.approvals.record import KEYS, HandClock
 
 

@@ -10,8 +10,8 @@ from sqlalchemy import delete, update
 
 from approvals import pins
 from approvals.fingerprint import fingerprint
-from approvals.history import HistoryQuery, search
-from approvals.store import Database
+from approvals.record.database import Database
+from approvals.record.history import HistoryQuery, search
 from gateway.catalogue import Catalogue, TooManyNames
 from tests.approvals.record import HandClock
 

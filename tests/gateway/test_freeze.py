@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from approvals.store import Database
+from approvals.record.database import Database
 from gateway import freeze
 from gateway.freeze import Freezes, Kind
 

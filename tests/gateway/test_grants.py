@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, event
 
-from approvals.store import Database
+from approvals.record.database import Database
 from gateway import grants
 from gateway.grants import FRESH_MS, Grants
 from tests.approvals.record import HandClock

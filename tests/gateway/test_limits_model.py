@@ -10,7 +10,7 @@ from pathlib import Path
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from approvals.store import Database
+from approvals.record.database import Database
 from gateway import limits
 from gateway.limits import OverLimit, Subject
 from gateway.policy.limit import Charge, Limit

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from approvals.keys import KeyUnusable
+from approvals.record.keys import KeyUnusable
 from gateway.opening import DATABASE, KEY, open_record
 from gateway.settings import Settings
 

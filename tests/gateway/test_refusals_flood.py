@@ -13,10 +13,10 @@ from sqlalchemy import update
 
 from approvals import queue
 from approvals.digest import canonical
-from approvals.history import HistoryQuery, search
 from approvals.model import Call, Event
+from approvals.record.database import Database
+from approvals.record.history import HistoryQuery, search
 from approvals.rows import APPROVAL
-from approvals.store import Database
 from gateway.admission import Allowed, Held, Refused, Spent, Unasked
 from gateway.catalogue import Catalogue
 from gateway.freeze import Freezes

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from approvals.history import HistoryQuery, search
-from approvals.store import Database
+from approvals.record.database import Database
+from approvals.record.history import HistoryQuery, search
 from gateway import toolclass
 from gateway.catalogue import Catalogue, Tool
 from gateway.risk import Category

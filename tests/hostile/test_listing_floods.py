@@ -12,9 +12,9 @@ import anyio
 import pytest
 from mcp_types import CallToolResult, TextContent
 
-from approvals.history import HistoryQuery, search
 from approvals.model import Event
-from approvals.store import Database
+from approvals.record.database import Database
+from approvals.record.history import HistoryQuery, search
 from gateway.catalogue import Catalogue
 from tests.approvals.record import KEYS, HandClock
 from tests.harness import DEPLOYED, witness

@@ -20,7 +20,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from approvals.history import Intact, verify
+from approvals.record.history import Intact, verify
 from tests.harness import DEPLOYED, ROOT, Site, Witness, end, eventually, free_port, witness
 from tests.patience import PATIENCE
 

@@ -22,12 +22,12 @@ from approvals.model import Approval, Call, Choice, Client, Reviewer
 from approvals.moves import effect_ended
 from approvals.permission import may_review, refusal
 from approvals.processes import enter
+from approvals.record.database import Transaction
 from approvals.reveal import reveal
 from approvals.slack.api import SlackApi
 from approvals.slack.config import SlackConfig
 from approvals.slack.health import Health
 from approvals.slack.notifier import Slack
-from approvals.store import Transaction
 from gateway.admission import (
     Admission,
     Allowed,

@@ -12,10 +12,10 @@ import psycopg
 import pytest
 from sqlalchemy import URL, Connection
 
-from approvals import history
-from approvals.history import Intact, verify
 from approvals.model import Event
-from approvals.store import Database, RecordUnavailable, Transaction
+from approvals.record import history
+from approvals.record.database import Database, RecordUnavailable, Transaction
+from approvals.record.history import Intact, verify
 from tests.approvals.record import KEYS, HandClock
 from tests.harness import eventually
 from tests.patience import PATIENCE

@@ -12,12 +12,12 @@ from typing import Any
 
 from approvals.outbox import Notice, is_due, lease
 from approvals.outbox_worker import Outbox
+from approvals.record.database import Transaction
 from approvals.slack import api as web_api
 from approvals.slack.config import SlackConfig
 from approvals.slack.health import Health
 from approvals.slack.lanes import Lanes
 from approvals.slack.notifier import Slack
-from approvals.store import Transaction
 from tests.approvals.record import Record
 from tests.patience import PATIENCE
 from tests.slack.message import Message

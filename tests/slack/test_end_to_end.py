@@ -15,7 +15,7 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from approvals import reviewers
-from approvals.store import Transaction
+from approvals.record.database import Transaction
 from tests.end_to_end.agents import Agent, agent
 from tests.end_to_end.desk import Desk
 from tests.harness import Site, Witness, eventually, witness

@@ -11,8 +11,8 @@ import pytest
 
 from approvals.model import Approval, Call, Choice, Reviewer, State, Terms
 from approvals.phrases import ASKED, PRESETS
+from approvals.record.transaction import Transaction
 from approvals.slack.limits import check, check_view
-from approvals.transaction import Transaction
 from tests.slack.bench import Bench, bench
 from tests.slack.message import Fault
 from tests.slack.payloads import click, command, from_home, home_opened, submit

@@ -9,8 +9,8 @@ import pytest
 
 from approvals.model import Choice, State, Terms
 from approvals.outbox import LEASE
+from approvals.record.database import Database
 from approvals.slack import messages
-from approvals.store import Database
 from tests.approvals.record import BOB, KEYS, Record
 from tests.patience import PATIENCE
 from tests.slack.desk import actions, desk, opened

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from approvals.clock import SystemClock
 from approvals.model import Approval, Choice, Terms
 from approvals.outbox_worker import Outbox
+from approvals.record.clock import SystemClock
+from approvals.record.database import Database, Transaction
 from approvals.slack import api as web_api
 from approvals.slack import messages
 from approvals.slack.config import SlackConfig
 from approvals.slack.health import Health
 from approvals.slack.lanes import Lanes
 from approvals.slack.notifier import Slack
-from approvals.store import Database, Transaction
 from tests.approvals.record import BOB, KEYS, HandClock, Record
 from tests.slack.rules import wrong_blocks
 from tests.slack.witness import CHANNEL, TOKEN, emulator

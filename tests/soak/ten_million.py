@@ -19,8 +19,8 @@ import psycopg
 from sqlalchemy import make_url
 
 from approvals.model import Event, Millis
-from approvals.statements import COLUMNS
-from approvals.transaction import FIRST_HASH
+from approvals.record.statements import COLUMNS
+from approvals.record.transaction import FIRST_HASH
 from tests.approvals.record import KEYS, START
 
 ROWS: Final = 10_000_000

@@ -6,7 +6,7 @@ from functools import partial
 
 from approvals.model import Terms
 from approvals.queue import open_approval
-from approvals.store import Transaction
+from approvals.record.database import Transaction
 from tests.approvals.record import RULING, call
 from tests.harness import Site
 

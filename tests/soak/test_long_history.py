@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from approvals.history import HistoryPage, HistoryQuery, Intact, head, search, verify
-from approvals.store import Database
+from approvals.record.database import Database
+from approvals.record.history import HistoryPage, HistoryQuery, Intact, head, search, verify
 from tests.approvals.conftest import POSTGRES
 from tests.approvals.record import KEYS, START, HandClock
 from tests.soak.ten_million import ROWS, SELDOM, STEP, fill

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from approvals.model import Event
-from approvals.store import Transaction
+from approvals.record.database import Transaction
 from gateway.catalogue import Catalogue
 from gateway.confirming import Confirmations
 from gateway.desk import Desk

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from approvals import queue
-from approvals.clock import SystemClock
 from approvals.digest import canonical
-from approvals.keys import Keys
 from approvals.model import Approval, Call, Choice, Client, Metadata, Reviewer, Ruling, Terms
 from approvals.processes import TASK
+from approvals.record.clock import SystemClock
+from approvals.record.database import Database, Transaction
+from approvals.record.keys import Keys
 from approvals.reviewers import People
 from approvals.service import Approvals
-from approvals.store import Database, Transaction
 from approvals.wakeup import Wakeup
 from web.deps import (
     ChangedPin,

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from approvals.model import Approval, Call, Execution, State, Terms
-from approvals.store import Transaction
+from approvals.record.database import Transaction
 from tests.web.conftest import FROM_OUR_PAGE, Door, Visit
 from tests.web.place import open_place
 from tests.web.scene import Scene, charge

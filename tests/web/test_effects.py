@@ -6,7 +6,7 @@ import pytest
 
 from approvals import effects, queue
 from approvals.model import Approval, Choice, Execution, Reviewer, State
-from approvals.store import Transaction
+from approvals.record.database import Transaction
 from tests.web.conftest import Door
 from tests.web.scene import Scene
 

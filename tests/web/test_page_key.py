@@ -12,8 +12,8 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
-from approvals.history import head
 from approvals.model import State
+from approvals.record.history import head
 from approvals.reviewers import MOST_NONCES, NONCE, prune_nonces
 from tests.web.conftest import FROM_OUR_PAGE, HOST, Door, Visit
 from tests.web.pagekey import FROM_SCRIPT, PageKey, url64

@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from approvals.history import HistoryQuery
 from approvals.model import Event, Role
+from approvals.record.history import HistoryQuery
 from tests.web.conftest import Door, Visit
 from tests.web.place import RULES, Place, open_place, past_calls
 from tests.web.scene import Scene

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from approvals.history import HistoryQuery
 from approvals.model import Terms
+from approvals.record.history import HistoryQuery
 from tests.web.conftest import Door
 from tests.web.scene import Scene
 from tests.web.test_card_words import words

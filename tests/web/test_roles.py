@@ -11,8 +11,8 @@ import pytest
 from fastapi import FastAPI
 from starlette.routing import BaseRoute
 
-from approvals.history import head
 from approvals.model import Role, Terms
+from approvals.record.history import head
 from tests.web.conftest import FROM_OUR_PAGE, Door
 from tests.web.place import RULES, Place, open_place
 from tests.web.scene import Scene

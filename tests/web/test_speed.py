@@ -11,8 +11,8 @@ from statistics import median
 import pytest
 from sqlalchemy import Connection, Engine, event
 
-from approvals import history
 from approvals.model import Choice
+from approvals.record import history
 from approvals.view import Listing, view_in, view_of
 from tests.web.conftest import Door
 from tests.web.scene import Scene, charge, hold

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from approvals import signed
 from approvals.model import Event, State, Terms
 from approvals.permission import GRANT as TABLE
+from approvals.record import signed
 from approvals.rows import load
 from tests.web.conftest import Door
 from tests.web.scene import Scene

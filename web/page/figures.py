@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, case, func, literal_column, select
 
 from approvals.model import Millis
-from approvals.tables import ApprovalRow, DecisionRow, HistoryTable
+from approvals.record.tables import ApprovalRow, DecisionRow, HistoryTable
 from web.page.render import took
 
 DAY: Millis = 86_400_000

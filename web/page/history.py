@@ -14,8 +14,8 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response, StreamingResponse
 
-from approvals.history import Broken, HistoryQuery, verify
 from approvals.model import Event, HistoryRow, Millis
+from approvals.record.history import Broken, HistoryQuery, verify
 from web.office import Office
 from web.session import Viewer
 

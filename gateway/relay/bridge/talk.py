@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from approvals.digest import canonical
-from approvals.journal import RecordUnavailable
+from approvals.record.journal import RecordUnavailable
 from gateway import refusals
 from gateway.headers import outbound_headers
 from gateway.jsonrpc import encode_call, error_body

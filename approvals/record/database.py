@@ -16,17 +16,16 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from approvals.clock import Clock, SystemClock
-from approvals.engines import READERS, is_outage, parse, reader_engine, writer_engine
-from approvals.journal import Journal, RecordUnavailable
-from approvals.keys import Keys, KeyUnusable
-from approvals.ledger import Ledger, Pending, StaleSnapshot, attach
-from approvals.outbox import NOTIFIERS
-from approvals.seen import Memory, SeenUnreadable
-from approvals.transaction import CounterState, Transaction
-from approvals.upgrade import bring_up
-from approvals.watch import Watch
-from approvals.writer import Writer
+from approvals.record.clock import Clock, SystemClock
+from approvals.record.engines import READERS, is_outage, parse, reader_engine, writer_engine
+from approvals.record.journal import Journal, RecordUnavailable
+from approvals.record.keys import Keys, KeyUnusable
+from approvals.record.ledger import Ledger, Pending, StaleSnapshot, attach
+from approvals.record.memory import Memory, SeenUnreadable
+from approvals.record.transaction import CounterState, Transaction
+from approvals.record.upgrade import bring_up
+from approvals.record.watch import Watch
+from approvals.record.writer import Writer
 
 __all__ = [
     "Clock",
@@ -43,6 +42,9 @@ T = TypeVar("T")
 
 _SNAPSHOTS: Final = 3
 """So often a read is tried anew when a signed row changed under it."""
+
+_NOTIFIERS: Final = text("SELECT value FROM setting WHERE key = 'notifiers'")
+"""Who is told, as a JSON list: the command line writes outbox rows too, and has no notifiers."""
 
 _MARK: Final = text("SELECT value FROM setting WHERE key = 'key'")
 _MARKED: Final = text(
@@ -152,4 +154,4 @@ def _claim_key(engine: Engine, key: Keys, clock: Clock) -> None:
 
 def _notifiers(engine: Engine) -> tuple[str, ...]:
     with engine.connect() as connection:
-        return tuple(json.loads(connection.execute(NOTIFIERS).scalar() or "[]"))
+        return tuple(json.loads(connection.execute(_NOTIFIERS).scalar() or "[]"))

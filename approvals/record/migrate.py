@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import Connection, Engine, inspect
 
 from approvals.migrations import HEAD
-from approvals.writer import LOCK as WRITER
+from approvals.record.writer import LOCK as WRITER
 
 if TYPE_CHECKING:
     from alembic.config import Config

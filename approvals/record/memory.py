@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from sqlalchemy import URL
 
-from approvals.history import Head
-from approvals.transaction import FIRST_HASH
+from approvals.record.history import Head
+from approvals.record.transaction import FIRST_HASH
 
 _NOTHING: Final = Head(0, FIRST_HASH)
 

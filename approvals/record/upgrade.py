@@ -11,17 +11,17 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Table, select
 from sqlmodel import SQLModel
 
-from approvals import signed
-from approvals.clock import Clock
-from approvals.history import HISTORY, Broken, verify
-from approvals.keys import Keys, KeyUnusable
-from approvals.ledger import Ledger, Pending, attach
-from approvals.migrate import migrate
 from approvals.model import Event
-from approvals.proofs import PROOFS
-from approvals.seen import Memory, Seen, SeenUnreadable
-from approvals.statements import Statements
-from approvals.transaction import Transaction
+from approvals.record import signed
+from approvals.record.clock import Clock
+from approvals.record.history import HISTORY, Broken, verify
+from approvals.record.keys import Keys, KeyUnusable
+from approvals.record.ledger import Ledger, Pending, attach
+from approvals.record.memory import Memory, Seen, SeenUnreadable
+from approvals.record.migrate import migrate
+from approvals.record.proofs import PROOFS
+from approvals.record.statements import Statements
+from approvals.record.transaction import Transaction
 
 FIRST_SIGNED: Final = "0006"
 """The revision that gave rows a MAC."""

@@ -110,7 +110,7 @@ def is_outage(error: DBAPIError) -> bool:
 
 
 def _postgres(url: URL, *, migrating: bool, **more: Any) -> Engine:
-    from approvals import postgres  # noqa: PLC0415 - psycopg is an optional extra
+    from approvals.record import postgres  # noqa: PLC0415 - psycopg is an optional extra
 
     engine = create_engine(url, hide_parameters=True, connect_args=postgres.connecting(url), **more)
     postgres.prepare(engine, migrating=migrating)

@@ -14,9 +14,9 @@ from typing import Any, Final, Protocol
 import orjson
 from sqlalchemy import Connection
 
-from approvals.keys import Keys
 from approvals.model import Event, Millis
-from approvals.statements import COLUMNS, Statements
+from approvals.record.keys import Keys
+from approvals.record.statements import COLUMNS, Statements
 
 FIRST_HASH: Final = "0" * 64
 """What the first row names as its predecessor."""

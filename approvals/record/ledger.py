@@ -15,10 +15,10 @@ from typing import Any, Final, cast
 
 from sqlalchemy import Connection, Engine, select, text
 
-from approvals.history import HISTORY, authentic, head
-from approvals.keys import Keys
 from approvals.model import Millis
-from approvals.tables import LEDGER
+from approvals.record.history import HISTORY, authentic, head
+from approvals.record.keys import Keys
+from approvals.record.tables import LEDGER
 
 ANEW: Final = "history"
 """The subject of the row an operator appends to go on after rows were lost: it follows none."""

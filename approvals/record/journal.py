@@ -17,10 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar, cast
 
-from approvals.clock import Clock
-from approvals.keys import Keys
-from approvals.transaction import HeadMoved, NotBegun, Transaction
-from approvals.writer import Writer
+from approvals.record.clock import Clock
+from approvals.record.keys import Keys
+from approvals.record.transaction import HeadMoved, NotBegun, Transaction
+from approvals.record.writer import Writer
 
 T = TypeVar("T")
 log = logging.getLogger("signoff.journal")

@@ -13,10 +13,10 @@ from typing import Final
 
 from sqlalchemy import Connection, select
 
-from approvals.history import HISTORY, Head, authentic, head
-from approvals.keys import Keys
-from approvals.ledger import Ledger, ledger_of
-from approvals.seen import Memory, Seen
+from approvals.record.history import HISTORY, Head, authentic, head
+from approvals.record.keys import Keys
+from approvals.record.ledger import Ledger, ledger_of
+from approvals.record.memory import Memory, Seen
 
 WAY_OUT: Final = (
     "If you put an older copy back yourself, say so: signoff history accept. If not, somebody "

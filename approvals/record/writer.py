@@ -12,12 +12,12 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, InvalidRequestError, SQLAlchemyError
 
-from approvals.engines import is_outage
-from approvals.keys import Keys
-from approvals.ledger import Pending
 from approvals.model import Millis
-from approvals.statements import BATCH, Statements
-from approvals.transaction import Known, NotBegun, Transaction
+from approvals.record.engines import is_outage
+from approvals.record.keys import Keys
+from approvals.record.ledger import Pending
+from approvals.record.statements import BATCH, Statements
+from approvals.record.transaction import Known, NotBegun, Transaction
 
 CHANNEL: Final = "signoff"
 """PostgreSQL's NOTIFY channel: "some approval changed, look"."""

@@ -29,8 +29,9 @@ from sqlalchemy import (
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
 from approvals.digest import canonical
-from approvals.keys import Keys
-from approvals.ledger import (
+from approvals.model import Event
+from approvals.record.keys import Keys
+from approvals.record.ledger import (
     Ledger,
     Pending,
     StaleSnapshot,
@@ -39,9 +40,8 @@ from approvals.ledger import (
     ledger_of,
     trouble_of,
 )
-from approvals.model import Event
-from approvals.proofs import PROOFS
-from approvals.transaction import Transaction
+from approvals.record.proofs import PROOFS
+from approvals.record.transaction import Transaction
 
 _TRUTH: Final = {False: 0, True: 1}  # SQLite knows no other truth
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from approvals.tables import HistoryTable
+from approvals.record.tables import HistoryTable
 
 COLUMNS: Final = tuple(column.name for column in HistoryTable.__table__.columns)  # type: ignore[attr-defined]
 """Of the history, in order."""

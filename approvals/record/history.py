@@ -16,11 +16,11 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Table, TextClause, func, or_, select, text
 from sqlmodel import SQLModel
 
-from approvals.keys import Keys
 from approvals.model import Event, HistoryRow, Millis
-from approvals.tables import RARE, ApprovalRow, HistoryTable
-from approvals.transaction import FIRST_HASH
-from approvals.verify import Meaning
+from approvals.record.keys import Keys
+from approvals.record.tables import RARE, ApprovalRow, HistoryTable
+from approvals.record.transaction import FIRST_HASH
+from approvals.record.verify import Meaning
 
 APPROVAL: Final[Table] = SQLModel.metadata.tables[str(ApprovalRow.__tablename__)]
 HISTORY: Final[Table] = SQLModel.metadata.tables[str(HistoryTable.__tablename__)]
