@@ -22,7 +22,7 @@ from fastapi.responses import JSONResponse, Response
 from slack_sdk.signature import Clock, SignatureVerifier
 from starlette.requests import ClientDisconnect
 
-from approvals.slack.actions import SLASH, Inbound
+from approvals.slack.inbound import SLASH, Inbound
 from web.guard import BODY_LIMIT
 
 log = structlog.get_logger()

@@ -1,4 +1,4 @@
-"""Schema revisions, run by approvals.migrate."""
+"""Schema revisions, run by approvals.record.migrate."""
 
 HEAD = "0011"
 """The newest of them."""

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs revisions on the connection `approvals.migrate` hands over."""
+"""Alembic's entry: runs revisions on the connection `approvals.record.migrate` hands over."""
 
 from alembic import context
 

@@ -30,7 +30,7 @@ def _version() -> Column[int]:
 
 
 def _mac() -> Column[str]:
-    """Of a signed row: see `approvals.signed`."""
+    """Of a signed row: see `approvals.record.signed`."""
     return Column(Text, nullable=False, server_default="")
 
 
@@ -226,7 +226,7 @@ class HistoryTable(SQLModel, table=True):
     result_digest: str
     latency_ms: int | None = None
     data: str | None = Field(default=None, sa_column=Column(Text))
-    subject: str | None = None  # the signed row that this row tells of; see approvals.signed
+    subject: str | None = None  # the signed row that this row tells of; see approvals.record.signed
     prev_hash: str
     hash: str
 

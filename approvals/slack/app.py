@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from approvals.reviewers import People
 from approvals.service import Approvals, JudgeAgain
 from approvals.slack import api as web_api
-from approvals.slack.actions import Inbound
 from approvals.slack.card import card
+from approvals.slack.card_context import Look
 from approvals.slack.config import SlackConfig
-from approvals.slack.deciding import Deciding
+from approvals.slack.decisions import Deciding
+from approvals.slack.ephemeral import Whispers
 from approvals.slack.health import Health
 from approvals.slack.identity import Directory, Identities
-from approvals.slack.look import Look
+from approvals.slack.inbound import Inbound
 from approvals.slack.notices import Notices
 from approvals.slack.notifier import Slack
-from approvals.slack.pinned import Pin
-from approvals.slack.queue import Queue
+from approvals.slack.pending_list import Queue
 from approvals.slack.socket import Socket
-from approvals.slack.whisper import Whispers
+from approvals.slack.workspace import Pin
 from approvals.view import View
 
 _PATIENCE = 5.0  # seconds a press may still take when the gateway stops

@@ -11,7 +11,7 @@ from typing import Final
 
 from approvals.aside import LARGE
 from approvals.redact import visible as spelled
-from approvals.slack.look import Look
+from approvals.slack.card_context import Look
 from approvals.slack.text import lines
 from approvals.view import View
 

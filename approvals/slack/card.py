@@ -11,7 +11,7 @@ from typing import Final
 
 from approvals.cautions import called, cautions, void
 from approvals.model import Approval, Execution, Millis, Settlement, State, short_id
-from approvals.slack import words
+from approvals.slack import action_values
 from approvals.slack.arguments import Shown, arguments
 from approvals.slack.blocks import (
     Face,
@@ -32,7 +32,7 @@ from approvals.slack.blocks import (
     said,
     section,
 )
-from approvals.slack.look import Look, name_of, person
+from approvals.slack.card_context import Look, name_of, person
 from approvals.slack.text import escape, fit, harmless, quoted, utc, visible, when
 from approvals.view import Edit, FieldChange, Since, View, approvers
 
@@ -72,13 +72,13 @@ def bare(view: View, look: Look, *, now: Millis) -> Face:
     pending = approval.state is State.PENDING and approval.expires_at > now
     title = f"{'Approve' if pending else outcome(approval, now)[0] + ':'} {short_id(approval.id)}"
     said_ = "This call cannot be shown here. Look at it on the page."
-    link = button(words.OPEN, "Review in full", url=look.link(approval))
+    link = button(action_values.OPEN, "Review in full", url=look.link(approval))
     return face(
         f"{title}. {said_}",
         [
             header(f"{title}?" if pending else title),
             section("why", plain(said_)),
-            actions(words.block_of(approval), [link]) if pending else None,
+            actions(action_values.block_of(approval), [link]) if pending else None,
         ],
     )
 
@@ -132,7 +132,7 @@ def _asking(view: View, look: Look, called: Sequence[str]) -> Face:
             fields("facts", list(_facts(view, look))),
             _changed(view) if look.show_arguments else None,
             rich("arguments", list(_arguments(shown))),
-            actions(words.block_of(approval), list(_buttons(view, look, here=here))),
+            actions(action_values.block_of(approval), list(_buttons(view, look, here=here))),
             context("about", list(_about(view, called))),
         ],
         approvable=here,
@@ -320,12 +320,12 @@ def _arguments(shown: Shown) -> Iterator[Json]:
 
 def _buttons(view: View, look: Look, *, here: bool) -> Iterator[Json]:
     approval = view.approval
-    value, name = words.value_of(approval), name_of(approval)
+    value, name = action_values.value_of(approval), name_of(approval)
     page = look.link(approval)
     if here:
         grave = approval.grave or _twice(view)
         yield button(
-            words.APPROVE,
+            action_values.APPROVE,
             "Approve",
             value=value,
             style="primary",
@@ -333,19 +333,27 @@ def _buttons(view: View, look: Look, *, here: bool) -> Iterator[Json]:
             confirm=_sure(view) if grave else None,
         )
     else:
-        yield button(words.OPEN, "Review in full", url=page, style="primary")
+        yield button(action_values.OPEN, "Review in full", url=page, style="primary")
     yield button(
-        words.DENY, "Deny…", value=value, style="danger", spoken=f"Deny with a reason: {name}"
+        action_values.DENY,
+        "Deny…",
+        value=value,
+        style="danger",
+        spoken=f"Deny with a reason: {name}",
     )
-    yield button(words.ASK, "Ask for a change…", value=value)
+    yield button(action_values.ASK, "Ask for a change…", value=value)
     if view.effect is not None and view.effect.state == "unknown":
         other = called(view.effect.holder)
-        yield button(words.DONE, "It was done…", value=value, spoken=f"{other} did it: say how")
-        yield button(words.NOT_DONE, "It was not…", value=value, spoken=f"{other} did not: say how")
+        yield button(
+            action_values.DONE, "It was done…", value=value, spoken=f"{other} did it: say how"
+        )
+        yield button(
+            action_values.NOT_DONE, "It was not…", value=value, spoken=f"{other} did not: say how"
+        )
     if here:
         if approval.terms.editable:
-            yield button(words.EDIT, "Change it first…", value=value)
-        yield button(words.OPEN, "Open", url=page, spoken="Open this call on the page")
+            yield button(action_values.EDIT, "Change it first…", value=value)
+        yield button(action_values.OPEN, "Open", url=page, spoken="Open this call on the page")
 
 
 def _twice(view: View) -> bool:

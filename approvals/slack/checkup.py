@@ -16,9 +16,9 @@ from slack_sdk.web.async_client import AsyncWebClient
 from approvals.model import Reviewer
 from approvals.slack.api import Denied, Limited, SlackApi, Unreachable, opened
 from approvals.slack.config import SlackConfig
-from approvals.slack.pinned import Pin
 from approvals.slack.socket import Refused, address, introduce
 from approvals.slack.testcard import TEXT, test_card
+from approvals.slack.workspace import Pin
 
 SECONDS: Final = 5.0
 _MOST: Final = 20  # accounts looked at

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from approvals.model import Approval, Reviewer, short_id
+from approvals.slack.action_values import ASK, DENY, OPEN, block_of, value_of
 from approvals.slack.text import visible, when
-from approvals.slack.words import ASK, DENY, OPEN, block_of, value_of
 
 Json = dict[str, Any]
 

@@ -15,8 +15,8 @@ from typing import Any, Final
 from approvals.editing import Edited, Field, edited
 from approvals.model import Approval
 from approvals.phrases import PRESETS
+from approvals.slack.action_values import ASK, DENY, DONE, EDIT, Pressed, parse_value, value_of
 from approvals.slack.text import visible
-from approvals.slack.words import ASK, DENY, DONE, EDIT, Pressed, parse_value, value_of
 
 Json = dict[str, Any]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from approvals.model import RISKS, Approval, Choice, Millis, Settlement, State
-from approvals.slack import words
+from approvals.slack import action_values
 from approvals.slack.blocks import (
     Face,
     Json,
@@ -25,7 +25,7 @@ from approvals.slack.blocks import (
     section,
 )
 from approvals.slack.card import RISK_WORDS, edited, outcome
-from approvals.slack.look import Look
+from approvals.slack.card_context import Look
 from approvals.slack.text import fit, harmless, utc, visible, when
 from approvals.view import View
 
@@ -108,7 +108,7 @@ def digest(approvals: Sequence[Approval], look: Look, *, now: Millis) -> Face:
             ),
             actions(
                 f"digest:{approvals[0].id}:{count}:{len(approvals)}",
-                [button(words.OPEN, "Open the queue", url=f"{look.url}/", style="primary")],
+                [button(action_values.OPEN, "Open the queue", url=f"{look.url}/", style="primary")],
             ),
         ],
     )

@@ -26,11 +26,11 @@ from approvals.slack import messages, notes
 from approvals.slack.api import Denied, Limited, SlackApi, Unreachable
 from approvals.slack.blocks import Face
 from approvals.slack.card import bare, card
+from approvals.slack.card_context import Look, mentions
 from approvals.slack.config import SlackConfig
 from approvals.slack.health import OUTBOUND, Health
-from approvals.slack.lanes import Lanes
-from approvals.slack.look import Look, mentions
 from approvals.slack.messages import COLLAPSED, Sent
+from approvals.slack.pacing import Lanes
 from approvals.slack.sending import Closed, Sending, Wanted
 from approvals.view import View, view_of
 

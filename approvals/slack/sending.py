@@ -19,6 +19,7 @@ from approvals.model import Approval, Millis
 from approvals.outbox_worker import NotYet, Retry
 from approvals.record.database import Database
 from approvals.slack import messages
+from approvals.slack.action_values import EVENT
 from approvals.slack.api import (
     CHANNEL,
     CONTENT,
@@ -30,10 +31,9 @@ from approvals.slack.api import (
     Unreachable,
 )
 from approvals.slack.blocks import Face
-from approvals.slack.lanes import UPDATES, Lanes
 from approvals.slack.limits import check
 from approvals.slack.messages import Sent
-from approvals.slack.words import EVENT
+from approvals.slack.pacing import UPDATES, Lanes
 
 log = structlog.get_logger()
 

@@ -26,11 +26,11 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
-from approvals.slack.actions import SLASH, Ack, Inbound
 from approvals.slack.api import Denied, Limited, SlackApi, Unreachable, opened
 from approvals.slack.config import SlackConfig
 from approvals.slack.health import INBOUND, Health
-from approvals.slack.pinned import Pin
+from approvals.slack.inbound import SLASH, Ack, Inbound
+from approvals.slack.workspace import Pin
 
 log = structlog.get_logger()
 

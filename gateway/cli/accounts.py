@@ -38,8 +38,8 @@ async def identities(settings: Settings, written: list[str]) -> tuple[str, ...]:
 
 async def _team(settings: Settings) -> str:
     from approvals.slack.api import Limited, Unreachable, opened
-    from approvals.slack.pinned import Pin
     from approvals.slack.socket import Refused, introduce
+    from approvals.slack.workspace import Pin
 
     config = settings.slack()
     if config is None:

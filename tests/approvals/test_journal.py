@@ -296,9 +296,9 @@ def test_a_failed_commit_is_reported_and_the_next_write_works(url: str) -> None:
 
 CHILD = """
 import sys
-from approvals.clock import SystemClock
+from approvals.record.clock import SystemClock
 from approvals.model import Event
-from approvals.store import Database
+from approvals.record.database import Database
 from tests.approvals.record import KEYS
 
 database = Database.open(sys.argv[1], key=KEYS, clock=SystemClock())

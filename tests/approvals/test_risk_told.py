@@ -10,8 +10,8 @@ from approvals.model import RISKS, Reviewer, Risk, State, Terms
 from approvals.outbox import Notice
 from approvals.record.history import HistoryQuery, search
 from approvals.slack.card import RISK_WORDS, card
+from approvals.slack.card_context import Look
 from approvals.slack.home import home
-from approvals.slack.look import Look
 from approvals.view import View, view_of
 from approvals.webhook import payload
 from gateway.cli.card import draw

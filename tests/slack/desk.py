@@ -16,8 +16,8 @@ from approvals.record.database import Transaction
 from approvals.slack import api as web_api
 from approvals.slack.config import SlackConfig
 from approvals.slack.health import Health
-from approvals.slack.lanes import Lanes
 from approvals.slack.notifier import Slack
+from approvals.slack.pacing import Lanes
 from tests.approvals.record import Record
 from tests.patience import PATIENCE
 from tests.slack.message import Message

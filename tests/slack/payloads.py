@@ -10,7 +10,7 @@ import urllib.parse
 from typing import Any
 
 from approvals.model import Approval
-from approvals.slack.words import block_of, value_of
+from approvals.slack.action_values import block_of, value_of
 from tests.slack.workspace import Workspace
 
 Json = dict[str, Any]

@@ -17,13 +17,13 @@ from approvals.digest import canonical
 from approvals.model import Approval, Choice, Client, Execution, Metadata, Terms
 from approvals.record.database import Database
 from approvals.slack import home, modals, notes
+from approvals.slack.action_values import APPROVE, parse_value
 from approvals.slack.blocks import Face
 from approvals.slack.card import bare, card, shows_all
+from approvals.slack.card_context import Look
 from approvals.slack.limits import check
-from approvals.slack.look import Look
 from approvals.slack.modals import Origin
 from approvals.slack.text import harmless, lines
-from approvals.slack.words import APPROVE, parse_value
 from approvals.view import View, view_of
 from tests.approvals.record import ALICE, BOB, KEYS, HandClock, Record
 from tests.slack.rules import wrong_blocks

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from approvals.model import State
-from approvals.slack.actions import Ack, Inbound
+from approvals.slack.inbound import Ack, Inbound
 from tests.slack.bench import Bench, bench
 from tests.slack.payloads import (
     click,

@@ -10,8 +10,8 @@ import pytest
 from approvals import effects
 from approvals.model import State
 from approvals.slack.card import card
+from approvals.slack.card_context import Look
 from approvals.slack.limits import check_view
-from approvals.slack.look import Look
 from approvals.view import view_of
 from tests.slack.bench import Bench, bench
 from tests.slack.payloads import click, submit

@@ -6,7 +6,7 @@ import pytest
 
 from approvals.outbox import Notice
 from approvals.outbox_worker import MOST_TRIES, NotYet, Outbox
-from approvals.slack.lanes import UPDATES, Lanes
+from approvals.slack.pacing import UPDATES, Lanes
 from tests.approvals.record import HandClock, Record
 
 

@@ -11,7 +11,7 @@ from approvals import queue
 from approvals.model import Choice, Execution, Moved, Terms
 from approvals.record.database import Database, Transaction
 from approvals.rows import APPROVAL
-from approvals.slack.words import parse_value
+from approvals.slack.action_values import parse_value
 from tests.approvals.record import ALICE, BOB, CAROL, KEYS, HandClock, Record
 from tests.approvals.test_upgrade import LATER, install
 from tests.slack.desk import PAGE, actions, desk

@@ -11,8 +11,8 @@ import pytest
 from approvals.model import Choice, State
 from approvals.slack.api import opened as api_opened
 from approvals.slack.app import SlackApp, opened
-from approvals.slack.pinned import Pin
 from approvals.slack.socket import Refused, address, introduce
+from approvals.slack.workspace import Pin
 from tests.patience import PATIENCE
 from tests.slack.bench import Bench, bench, setting
 from tests.slack.message import Fault

@@ -19,8 +19,8 @@ from approvals.slack import api as web_api
 from approvals.slack import messages
 from approvals.slack.config import SlackConfig
 from approvals.slack.health import Health
-from approvals.slack.lanes import Lanes
 from approvals.slack.notifier import Slack
+from approvals.slack.pacing import Lanes
 from tests.approvals.record import BOB, KEYS, HandClock, Record
 from tests.slack.rules import wrong_blocks
 from tests.slack.witness import CHANNEL, TOKEN, emulator

@@ -15,8 +15,8 @@ from approvals.model import Approval, Choice, Reviewer, Settlement, State
 from approvals.seal import SealBroken
 from approvals.service import Approvals, JudgeAgain
 from approvals.slack import modals
-from approvals.slack.identity import Account, Identities, Refused
-from approvals.slack.outcomes import (
+from approvals.slack.action_values import Pressed
+from approvals.slack.decision_messages import (
     CHANGED,
     EXPIRED,
     GONE,
@@ -26,7 +26,7 @@ from approvals.slack.outcomes import (
     said_of_effect,
     standing,
 )
-from approvals.slack.words import Pressed
+from approvals.slack.identity import Account, Identities, Refused
 from approvals.view import View
 
 

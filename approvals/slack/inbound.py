@@ -17,17 +17,17 @@ from approvals.model import Approval, Reviewer, Settlement
 from approvals.phrases import ASKED
 from approvals.record.database import RecordUnavailable
 from approvals.slack import home, modals
+from approvals.slack.action_values import APPROVE, ASK, DENY, DONE, EDIT, NOT_DONE, OPEN
 from approvals.slack.api import Denied, Limited, SlackApi, Unreachable
 from approvals.slack.config import SlackConfig
-from approvals.slack.deciding import Deciding
+from approvals.slack.decision_messages import FAILED, NOT_READY, RECORD_DOWN, TOO_LATE
+from approvals.slack.decisions import Deciding
+from approvals.slack.ephemeral import Listener, Whispers
 from approvals.slack.identity import UNSURE, Account, Refused
-from approvals.slack.outcomes import FAILED, NOT_READY, RECORD_DOWN, TOO_LATE
-from approvals.slack.pinned import Pinned
-from approvals.slack.presses import Press, account_in, foreign, press_in
-from approvals.slack.queue import Queue
+from approvals.slack.payloads import Press, account_in, foreign, press_in
+from approvals.slack.pending_list import Queue
 from approvals.slack.testcard import TEST
-from approvals.slack.whisper import Listener, Whispers
-from approvals.slack.words import APPROVE, ASK, DENY, DONE, EDIT, NOT_DONE, OPEN
+from approvals.slack.workspace import Pinned
 
 log = structlog.get_logger()
 

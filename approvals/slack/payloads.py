@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from approvals.slack.action_values import Pressed, is_our_block, parse_value
+from approvals.slack.ephemeral import Listener
 from approvals.slack.identity import Account
 from approvals.slack.modals import Origin
-from approvals.slack.whisper import Listener
-from approvals.slack.words import Pressed, is_our_block, parse_value
 
 Json = Mapping[str, Any]
 

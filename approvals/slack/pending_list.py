@@ -15,8 +15,8 @@ from approvals.service import Approvals
 from approvals.slack import home
 from approvals.slack.api import Denied, Limited, SlackApi, Unreachable
 from approvals.slack.config import SlackConfig
+from approvals.slack.decision_messages import GONE, standing
 from approvals.slack.identity import Account, Identities, Refused
-from approvals.slack.outcomes import GONE, standing
 from approvals.view import View
 
 log = structlog.get_logger()
