@@ -26,6 +26,9 @@ from approvals.reviewers import People
 from approvals.service import Approvals, JudgeAgain
 from approvals.signing import secret_of
 from approvals.wakeup import Wakeup
+from gateway.admin.policy_editor import Rulebook
+from gateway.admin.reviewer_check import Staff, vouched
+from gateway.admin.service import Desk
 from gateway.catalogue import Catalogue
 from gateway.confirming import (
     Confirmations,
@@ -35,17 +38,16 @@ from gateway.confirming import (
     shown,
     starting_text,
 )
-from gateway.desk import Desk
 from gateway.freeze import Freezes
 from gateway.grants import Grants
 from gateway.guard import Guard
 from gateway.health import PATHS as HEALTH_PATHS
 from gateway.health import Health
 from gateway.housekeeping import Housekeeping
-from gateway.opening import open_record
 from gateway.paramheaders import HeaderParam
 from gateway.policy.problem import PolicyInvalid, Problem
 from gateway.processname import claimed_name
+from gateway.record import open_record
 from gateway.relay.bridge.bridge import Bridge
 from gateway.relay.calls import Calls
 from gateway.relay.deserted import Deserted
@@ -68,17 +70,15 @@ from gateway.relay.upstream import Upstream
 from gateway.relay.visit import Backend
 from gateway.reload import Policies
 from gateway.requeststate import RequestStates
-from gateway.rulebook import Rulebook
 from gateway.servers import CommandServer, Server, Servers, load_servers
 from gateway.settings import Settings
-from gateway.staff import Staff, vouched
 from web.app import build as build_surface
 from web.deps import Deps
 from web.guard import Border
 from web.page.frame import Banner
 
 if TYPE_CHECKING:
-    from gateway.chat import Chat
+    from gateway.slack_setup import Chat
 
 log = structlog.get_logger()
 
@@ -278,7 +278,7 @@ async def open_gateway(
             stack, settings, approvals, people, policies=policies, judge_again=guard.judge_again
         )
         if chat is not None:
-            from gateway.chat import announce  # noqa: PLC0415 - it is loaded already
+            from gateway.slack_setup import announce  # noqa: PLC0415 - it is loaded already
 
             announce(chat, policies, confirmations)
         surface = build_surface(
@@ -476,7 +476,7 @@ async def _chat(
     config = settings.slack()
     if config is None:
         return None
-    from gateway.chat import open_chat  # noqa: PLC0415 - see above
+    from gateway.slack_setup import open_chat  # noqa: PLC0415 - see above
 
     return await open_chat(
         stack,

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 
 from starlette.types import Receive, Scope, Send
 
+from gateway.admin.reviewer_check import Staff
 from gateway.confirming import Confirmations
 from gateway.housekeeping import Housekeeping
 from gateway.relay.response import reply
 from gateway.reload import Policies
 from gateway.servers import Servers
-from gateway.staff import Staff
 
 PATHS = frozenset({"/healthz", "/readyz"})
 _OK, _UNAVAILABLE = 200, 503

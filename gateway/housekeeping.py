@@ -19,12 +19,12 @@ from approvals.outbox_worker import Outbox
 from approvals.record.database import Database, RecordUnavailable, Transaction
 from approvals.reviewers import prune_nonces
 from approvals.tasks import prune_spent
+from gateway.admin.reviewer_check import Staff
 from gateway.catalogue import Catalogue
 from gateway.confirming import Confirmations
 from gateway.freeze import Freezes
 from gateway.guard import Guard
 from gateway.reload import Policies
-from gateway.staff import Staff
 
 log = structlog.get_logger()
 

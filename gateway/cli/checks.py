@@ -178,9 +178,9 @@ async def _look(configured: Settings) -> list[Check]:
 
 def _unmet(configured: Settings, people: tuple[Reviewer, ...]) -> Problem | None:
     """The first demand of the policy that nobody on record can meet."""
+    from gateway.admin.reviewer_check import vouched
     from gateway.policy.document import PolicyInvalid, load
     from gateway.policy.staffing import unstaffed
-    from gateway.staff import vouched
 
     try:
         policy = load(configured.policy.read_bytes(), name=configured.policy.name)

@@ -31,7 +31,7 @@ from gateway.app import Gateway
 from gateway.cli import agent
 from gateway.cli.clients import lines
 from gateway.cli.exits import Exit, Stop
-from gateway.opening import open_record
+from gateway.record import open_record
 from gateway.serve import Unstartable, configure_logging, running
 from gateway.settings import Settings
 

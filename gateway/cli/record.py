@@ -20,7 +20,7 @@ from approvals.service import Approvals
 from approvals.wakeup import Wakeup
 from gateway.cli.config import settings
 from gateway.cli.exits import Exit, Stop
-from gateway.opening import DATABASE, open_record
+from gateway.record import DATABASE, open_record
 from gateway.settings import Settings
 
 T = TypeVar("T")

@@ -90,12 +90,12 @@ async def _run(configured: Settings, servers: Servers, name: str) -> None:
     import asyncio
     from functools import partial
 
+    from gateway.admin.reviewer_check import FIRST
     from gateway.cli.credential import local_token
     from gateway.cli.record import Record
     from gateway.cli.speaking import speak
     from gateway.confirming import commands_decide
     from gateway.serve import running
-    from gateway.staff import FIRST
 
     async with running(configured, servers) as (gateway, stopped):
         url, page = gateway.settings.url(), gateway.settings.page()

@@ -39,11 +39,11 @@ def up(
 async def _up(configured: Settings) -> None:
     from functools import partial
 
+    from gateway.admin.reviewer_check import FIRST
     from gateway.cli import show
     from gateway.cli.config import FILE, said_by_file
     from gateway.confirming import shown
     from gateway.serve import running
-    from gateway.staff import FIRST
 
     async with running(configured) as (gateway, stopped):
         url, page = gateway.settings.url(), gateway.settings.page()

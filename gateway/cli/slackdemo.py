@@ -24,7 +24,7 @@ from gateway.cli import agent
 from gateway.cli.demo import SERVER, Scratch, proof, say, scratch_in
 from gateway.cli.emulator import CHANNEL, TOKEN, Emulator, emulator
 from gateway.cli.exits import Exit, Stop
-from gateway.opening import open_record
+from gateway.record import open_record
 from gateway.serve import running
 from gateway.settings import Settings
 

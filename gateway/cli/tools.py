@@ -378,9 +378,9 @@ def _written(value: Any) -> str:
 
 async def _lines(record: Record) -> tuple[list[ToolLine], list[Pin]]:
     """The page's own lines: catalogue and policy joined by the desk; and all that changed."""
+    from gateway.admin.service import Desk
     from gateway.catalogue import Catalogue
     from gateway.confirming import Confirmations, Unconfirmed, read_confirmed, starting_text
-    from gateway.desk import Desk
     from gateway.freeze import Freezes
     from gateway.grants import Grants
     from gateway.policy.document import PolicyInvalid

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from approvals.model import Millis
+from gateway.admin.replay import Replay, labels, rows_since
 from gateway.catalogue import Catalogue
 from gateway.cli import show
 from gateway.cli.durations import moment
@@ -20,7 +21,6 @@ from gateway.policy.backtest import Backtest, Moved, Otherwise, Past, otherwise
 from gateway.policy.backtest import backtest as judge_again
 from gateway.policy.earlier import as_before
 from gateway.policy.rules import Policy
-from gateway.replay import Replay, labels, rows_since
 
 _DAY = 86_400_000
 _LISTED = 40  # groups of moved calls that a terminal shows

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from approvals.record.keys import KeyUnusable
-from gateway.opening import DATABASE, KEY, open_record
+from gateway.record import DATABASE, KEY, open_record
 from gateway.settings import Settings
 
 

@@ -10,14 +10,14 @@ from typing import Any
 
 from approvals.model import Event
 from approvals.record.database import Transaction
+from gateway.admin.policy_editor import Rulebook
+from gateway.admin.service import Desk
 from gateway.catalogue import Catalogue
 from gateway.confirming import Confirmations
-from gateway.desk import Desk
 from gateway.freeze import Freezes
 from gateway.grants import Grants
 from gateway.guard import Guard
 from gateway.reload import Policies
-from gateway.rulebook import Rulebook
 from gateway.servers import load_servers
 from tests.web.scene import Scene
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx2
 
 from approvals.model import Reviewer
+from gateway.admin.service import Desk
 from gateway.catalogue import Catalogue
 from gateway.confirming import Confirmations
-from gateway.desk import Desk
 from gateway.freeze import Freezes
 from gateway.grants import Grants
 from gateway.reload import Policies

@@ -21,6 +21,7 @@ from sqlalchemy import Connection
 from approvals.digest import canonical
 from approvals.model import Event, HistoryRow, Millis, Reviewer
 from approvals.record.database import Database
+from gateway.admin.replay import Replay, labels, rows_since
 from gateway.catalogue import Catalogue
 from gateway.confirming import By, Confirmations, Outcome
 from gateway.policy import diff, drafting, linediff
@@ -30,7 +31,6 @@ from gateway.policy.fate import fate
 from gateway.policy.judge import plan_of
 from gateway.policy.rules import Policy
 from gateway.reload import Policies, content
-from gateway.replay import Replay, labels, rows_since
 from web.deps import Draft, PolicyFile, Saved, ToolRules, Tried, TriedRow, Unconfirmed
 
 log = structlog.get_logger()

@@ -1,0 +1,1 @@
+"""What administrators do: the Tools page, grants, reviewers, and the policy with its trials."""
