@@ -3,8 +3,8 @@
 A test wants every column of every table in exactly one of three places:
 
 - `signed`: under the row's MAC. Written with `approvals.record.signed` and read with it, a row
-  whose MAC is missing, wrong or not the newest is no row. For whatever permits something by being there: a
-  person, a credential, a grant, a pin, a confirmed text, an enrolled key.
+  whose MAC is missing, wrong or not the newest is no row. For whatever permits something by being
+  there: a person, a credential, a grant, a pin, a confirmed text, an enrolled key.
 - `told`: the history says it, and whoever acts on it asks the history.
 - `free`: may change without the key; the reason says what that can, and cannot, bring about.
 

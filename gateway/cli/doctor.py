@@ -26,9 +26,9 @@ def doctor(
     ] = True,
 ) -> None:
     """Check everything and say what to do. Exit code 3 when something is broken."""
-    from gateway.cli.chat import examine_slack
     from gateway.cli.checks import examine
     from gateway.cli.config import settings, sources
+    from gateway.cli.slack_check import examine_slack
 
     configured = settings()
     if slack:

@@ -19,11 +19,11 @@ from gateway.cli import (
     people,
     policy,
     review,
-    running,
+    run,
     scan,
-    serve,
     servers,
     tools,
+    up,
 )
 from gateway.cli.exits import Exit, Stop
 
@@ -36,8 +36,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("up")(serve.up)
-app.command("demo")(serve.demo)
+app.command("up")(up.up)
+app.command("demo")(up.demo)
 app.command("init")(init.init)
 app.command("scan")(scan.scan)
 app.command("connect")(connect.connect)
@@ -45,7 +45,7 @@ app.command(
     "run",
     # What comes after the first word of COMMAND is COMMAND's.
     context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True},
-)(running.run)
+)(run.run)
 app.command("doctor")(doctor.doctor)
 app.command("pending")(review.pending)
 app.command("show")(review.show)

@@ -153,7 +153,7 @@ def explain(
     json: Json = False,
 ) -> None:
     """Which rule decides a call, and why: every rule tried. Nothing is called or counted."""
-    from gateway.cli import explaining
+    from gateway.cli import policy_explain
 
     try:
         arguments = jsonlib.loads(args)
@@ -161,13 +161,13 @@ def explain(
         raise Stop(Exit.USAGE, f"--args is not JSON: {error}") from error
     if not isinstance(arguments, dict):
         raise Stop(Exit.USAGE, '--args is a JSON object: {"name": "value"}')
-    found = explaining.explain(
+    found = policy_explain.explain(
         load(_path(policy)), server=server, tool=tool, arguments=arguments, grant=grant
     )
     if json:
-        show.document("explain", **explaining.document(found))
+        show.document("explain", **policy_explain.document(found))
     else:
-        explaining.draw(found)
+        policy_explain.draw(found)
 
 
 @app.command()
@@ -210,13 +210,13 @@ def diff(
 
 
 def _semantics(path: Path, since: str, *, json: bool) -> None:
-    from gateway.cli import trying
+    from gateway.cli import policy_backtest
 
-    found = trying.semantics(load(path), since)
+    found = policy_backtest.semantics(load(path), since)
     if json:
-        show.document("semantics", **trying.semantics_document(found))
+        show.document("semantics", **policy_backtest.semantics_document(found))
     else:
-        trying.draw_semantics(found)
+        policy_backtest.draw_semantics(found)
 
 
 @app.command()
@@ -268,13 +268,13 @@ def backtest(
     json: Json = False,
 ) -> None:
     """What a policy would have said to the calls of your own history. Nothing is called."""
-    from gateway.cli import trying
+    from gateway.cli import policy_backtest
 
-    found = trying.backtest(load(new), since)
+    found = policy_backtest.backtest(load(new), since)
     if json:
-        show.document("backtest", **trying.document(found))
+        show.document("backtest", **policy_backtest.document(found))
     else:
-        trying.draw(found)
+        policy_backtest.draw(found)
 
 
 def load(path: Path) -> Policy:
