@@ -111,7 +111,7 @@ def demo(
     port: Annotated[int, typer.Option(help="Port; 0 picks a free one.")] = 0,
 ) -> None:
     """See it all, with an agent that needs you; no set-up."""
-    from gateway.cli.demo import run
+    from gateway.cli.demo.run import run
 
     code = run(auto=auto, busy=busy, slack=slack, port=port)
     if code:

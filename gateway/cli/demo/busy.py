@@ -18,7 +18,7 @@ from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
-from gateway.cli.agent import pending, said
+from gateway.cli.demo.agent import pending, said
 
 Say = Callable[[str], None]
 
