@@ -137,7 +137,7 @@ def _speak(configured: Settings, name: str, *, hold: int | None) -> None:
     import asyncio
 
     from gateway.cli.clients import Place
-    from gateway.cli.speaking import speak
+    from gateway.connect.host import speak
     from gateway.logs import configure_logging
 
     configure_logging(configured.log, level="warning")

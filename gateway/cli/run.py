@@ -93,8 +93,8 @@ async def _run(configured: Settings, servers: Servers, name: str) -> None:
     from gateway.admin.reviewer_check import FIRST
     from gateway.cli.credential import local_token
     from gateway.cli.record import Record
-    from gateway.cli.speaking import speak
     from gateway.confirming import commands_decide
+    from gateway.connect.host import speak
     from gateway.serve import running
 
     async with running(configured, servers) as (gateway, stopped):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gateway.relay.front import Front
+from gateway.connect.pipes import Pipes
+from gateway.connect.stdio_proxy import Front
 from gateway.relay.http import HttpUpstream, pooled_session
-from gateway.relay.pipes import Pipes
 
 _SILENCE = 86_400.0  # seconds; how long a call may take is the gateway's to say
 
