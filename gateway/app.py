@@ -29,8 +29,8 @@ from approvals.wakeup import Wakeup
 from gateway.admin.policy_editor import Rulebook
 from gateway.admin.reviewer_check import Staff, vouched
 from gateway.admin.service import Desk
-from gateway.catalogue import Catalogue
-from gateway.confirming import (
+from gateway.enforcement.catalogue import Catalogue
+from gateway.enforcement.confirmations import (
     Confirmations,
     confirm_first,
     note_commands,
@@ -38,9 +38,10 @@ from gateway.confirming import (
     shown,
     starting_text,
 )
-from gateway.freeze import Freezes
-from gateway.grants import Grants
-from gateway.guard import Guard
+from gateway.enforcement.freezes import Freezes
+from gateway.enforcement.grants import Grants
+from gateway.enforcement.guard import Guard
+from gateway.enforcement.policy_file import Policies
 from gateway.health import PATHS as HEALTH_PATHS
 from gateway.health import Health
 from gateway.housekeeping import Housekeeping
@@ -68,7 +69,6 @@ from gateway.relay.together.bundle import Bundles
 from gateway.relay.together.door import Together
 from gateway.relay.upstream import Upstream
 from gateway.relay.visit import Backend
-from gateway.reload import Policies
 from gateway.requeststate import RequestStates
 from gateway.servers import CommandServer, Server, Servers, load_servers
 from gateway.settings import Settings

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from starlette.types import Receive, Scope, Send
 
 from gateway.admin.reviewer_check import Staff
-from gateway.confirming import Confirmations
+from gateway.enforcement.confirmations import Confirmations
+from gateway.enforcement.policy_file import Policies
 from gateway.housekeeping import Housekeeping
 from gateway.relay.response import reply
-from gateway.reload import Policies
 from gateway.servers import Servers
 
 PATHS = frozenset({"/healthz", "/readyz"})

@@ -20,11 +20,11 @@ from approvals.record.database import Database, RecordUnavailable, Transaction
 from approvals.reviewers import prune_nonces
 from approvals.tasks import prune_spent
 from gateway.admin.reviewer_check import Staff
-from gateway.catalogue import Catalogue
-from gateway.confirming import Confirmations
-from gateway.freeze import Freezes
-from gateway.guard import Guard
-from gateway.reload import Policies
+from gateway.enforcement.catalogue import Catalogue
+from gateway.enforcement.confirmations import Confirmations
+from gateway.enforcement.freezes import Freezes
+from gateway.enforcement.guard import Guard
+from gateway.enforcement.policy_file import Policies
 
 log = structlog.get_logger()
 

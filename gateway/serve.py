@@ -20,8 +20,8 @@ from approvals.record.keys import KeyUnusable
 from approvals.slack.config import SlackUnusable
 from gateway.address import announced
 from gateway.app import Gateway, open_gateway
-from gateway.confirming import Unconfirmed
 from gateway.connection import Connection
+from gateway.enforcement.confirmations import Unconfirmed
 from gateway.logs import configure_logging
 from gateway.policy.document import PolicyInvalid
 from gateway.servers import Servers

@@ -15,10 +15,10 @@ from approvals.reviewers import People
 from approvals.service import Approvals, JudgeAgain
 from approvals.slack.app import SlackApp, opened
 from approvals.slack.config import SlackConfig, SlackUnusable
-from gateway.confirming import Confirmations
+from gateway.enforcement.confirmations import Confirmations
+from gateway.enforcement.policy_file import Policies
 from gateway.policy.rules import Policy
 from gateway.policy.staffing import named
-from gateway.reload import Policies
 from web.page.frame import Banner
 from web.slack import Door, router
 

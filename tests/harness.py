@@ -27,7 +27,7 @@ from approvals.record.clock import SystemClock
 from approvals.record.database import Database, Transaction
 from approvals.record.keys import Keys
 from approvals.reviewers import People
-from gateway import grants
+from gateway.enforcement import grants
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent

@@ -22,15 +22,15 @@ from approvals.digest import canonical
 from approvals.model import Event, HistoryRow, Millis, Reviewer
 from approvals.record.database import Database
 from gateway.admin.replay import Replay, labels, rows_since
-from gateway.catalogue import Catalogue
-from gateway.confirming import By, Confirmations, Outcome
+from gateway.enforcement.catalogue import Catalogue
+from gateway.enforcement.confirmations import By, Confirmations, Outcome
+from gateway.enforcement.policy_file import Policies, content
 from gateway.policy import diff, drafting, linediff
 from gateway.policy.backtest import Moved, Past, backtest, said
 from gateway.policy.document import check
 from gateway.policy.fate import fate
 from gateway.policy.judge import plan_of
 from gateway.policy.rules import Policy
-from gateway.reload import Policies, content
 from web.deps import Draft, PolicyFile, Saved, ToolRules, Tried, TriedRow, Unconfirmed
 
 log = structlog.get_logger()

@@ -17,8 +17,8 @@ from sqlalchemy import Connection
 
 from approvals.model import Call, HistoryRow, Millis
 from approvals.record.history import HISTORY, HistoryQuery, head, matching, row_of, walk
-from gateway import grants
-from gateway.catalogue import Catalogue
+from gateway.enforcement import grants
+from gateway.enforcement.catalogue import Catalogue
 from gateway.policy.backtest import Past, Was
 from gateway.policy.facts import GrantFacts, ToolFacts
 from gateway.policy.judge import plan_of

@@ -10,15 +10,15 @@ from typing import Any, get_args
 from approvals.differences import ABSENT, changes, text
 from approvals.model import Reviewer
 from approvals.record.database import Database
-from gateway import freeze, toolclass
-from gateway import grants as tokens
-from gateway.catalogue import Catalogue, Pin, Tool, pins_digest
-from gateway.confirming import By, Confirmations, Outcome, digest, shown
-from gateway.freeze import Freezes
-from gateway.grants import Grants
+from gateway.enforcement import freezes, tool_class
+from gateway.enforcement import grants as tokens
+from gateway.enforcement.catalogue import Catalogue, Pin, Tool, pins_digest
+from gateway.enforcement.confirmations import By, Confirmations, Outcome, digest, shown
+from gateway.enforcement.freezes import Freezes
+from gateway.enforcement.grants import Grants
+from gateway.enforcement.policy_file import Policies
 from gateway.policy.fate import fate
 from gateway.policy.judge import plan_of
-from gateway.reload import Policies
 from gateway.risk.assessment import Category, Signal
 from gateway.risk.attacks import attacks_for
 from gateway.servers import CommandServer, Servers
@@ -103,10 +103,10 @@ class Desk:
 
     async def freeze(self, kind: str, name: str, *, on: bool, by: Reviewer) -> bool:
         """Stop a grant, a server or everything, or let it go on."""
-        known = next((one for one in get_args(freeze.Kind) if one == kind), None)
+        known = next((one for one in get_args(freezes.Kind) if one == kind), None)
         if known is None:
             return False
-        change = freeze.freeze if on else freeze.thaw
+        change = freezes.freeze if on else freezes.thaw
         changed = await self._database.journal.write(lambda tx: change(tx, known, name, by=by.id))
         await self._freezes.load()
         return changed
@@ -203,7 +203,7 @@ class Desk:
         if kind and category is None:
             return False
         done = await self._database.journal.write(
-            lambda tx: toolclass.settle(tx, server, tool, category, pinned=seen_hash, by=by.id)
+            lambda tx: tool_class.settle(tx, server, tool, category, pinned=seen_hash, by=by.id)
         )
         await self._catalogue.load()
         return done

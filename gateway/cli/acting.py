@@ -17,7 +17,7 @@ from gateway.cli.exits import Exit, Stop
 if TYPE_CHECKING:
     from approvals.model import Reviewer
     from gateway.cli.record import Record
-    from gateway.confirming import By
+    from gateway.enforcement.confirmations import By
 
 VARIABLE = "SIGNOFF_REVIEWER"
 TOKEN = "SIGNOFF_REVIEWER_TOKEN"  # noqa: S105 - the name of a variable
@@ -65,7 +65,7 @@ async def administrator(record: Record, name: str | None) -> By:
     Raises:
         Stop: no administrator is meant, or it is not clear which.
     """
-    from gateway.confirming import By
+    from gateway.enforcement.confirmations import By
 
     proven = await administrating(record)
     if proven is not None:
@@ -86,7 +86,7 @@ async def administrator(record: Record, name: str | None) -> By:
 
 async def _closed(record: Record) -> bool:
     """Whether the gateway of this record was started so that commands do not decide."""
-    from gateway.confirming import commands_decide
+    from gateway.enforcement.confirmations import commands_decide
 
     return not await commands_decide(record.database)
 

@@ -135,13 +135,13 @@ def _record(configured: Settings, servers: Mapping[str, Server]) -> Iterator[Che
 
 async def _look(configured: Settings) -> list[Check]:
     from approvals.record import history
-    from gateway import freeze, grants
     from gateway.cli.record import opened
+    from gateway.enforcement import freezes, grants
 
     async with opened(configured) as record:
         head = await record.database.read(history.head)
         last = await record.approvals.history(history.HistoryQuery(limit=1))
-        frozen = await record.database.read(freeze.frozen_now)
+        frozen = await record.database.read(freezes.frozen_now)
         agents = await record.database.read(grants.listing)
         people = await record.people.reviewers()
         now = int(time.time() * 1000)

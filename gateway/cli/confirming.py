@@ -17,7 +17,7 @@ from gateway.cli.exits import Exit, Stop
 
 if TYPE_CHECKING:
     from gateway.cli.record import Record
-    from gateway.confirming import By
+    from gateway.enforcement.confirmations import By
     from gateway.policy.rules import Policy
     from gateway.servers import Server, Servers
 
@@ -33,7 +33,7 @@ def confirm_policy(as_: str | None, *, yes: bool, wanted: str) -> None:
     from gateway.cli.acting import administrator
     from gateway.cli.policy import load
     from gateway.cli.record import run, settings
-    from gateway.confirming import confirm_policy as put
+    from gateway.enforcement.confirmations import confirm_policy as put
 
     _can_ask(yes=yes, wanted=wanted)
     path = settings().policy
@@ -70,7 +70,7 @@ def confirm_servers(names: list[str], as_: str | None, *, yes: bool, wanted: str
     """
     from gateway.cli.acting import administrator
     from gateway.cli.record import run
-    from gateway.confirming import confirm_server, digest, shown
+    from gateway.enforcement.confirmations import confirm_server, digest, shown
 
     _can_ask(yes=yes, wanted=wanted)
     if wanted and len(names) != 1:
@@ -140,7 +140,7 @@ def configured() -> Servers:
 async def unconfirmed(record: Record, servers: Servers) -> list[Server]:
     """The servers whose command or URL nobody has confirmed as it stands."""
     from approvals import confirmed
-    from gateway.confirming import digest
+    from gateway.enforcement.confirmations import digest
 
     known = await record.database.read(partial(confirmed.confirmed, keys=record.database.keys))
 
@@ -157,7 +157,7 @@ def wrote_policy(path: Path) -> None:
     """
     from gateway.cli.acting import administrator
     from gateway.cli.record import exists, run, settings
-    from gateway.confirming import confirm_policy as put
+    from gateway.enforcement.confirmations import confirm_policy as put
     from gateway.policy.document import PolicyInvalid, load
 
     where = settings()
@@ -186,7 +186,7 @@ def wrote_servers() -> None:
     """A command has just written servers.json from what it showed: that confirms its entries."""
     from gateway.cli.acting import administrator
     from gateway.cli.record import exists, run, settings
-    from gateway.confirming import confirm_server
+    from gateway.enforcement.confirmations import confirm_server
 
     if not exists(settings()):
         return

@@ -19,7 +19,7 @@ from gateway.cli.clients import EVERYTHING
 from gateway.cli.exits import Exit, Stop
 
 if TYPE_CHECKING:
-    from gateway.grants import Grant
+    from gateway.enforcement.grants import Grant
     from gateway.settings import Settings
 
 TOKEN = "SIGNOFF_TOKEN"  # noqa: S105 - the name of a variable
@@ -110,9 +110,9 @@ def _known(configured: Settings, server: str) -> None:
 
 
 def _grant(name: str, server: str, hold: int | None) -> tuple[Grant, str]:
-    from gateway import grants
     from gateway.cli.acting import administrating, operator
     from gateway.cli.record import Record, run
+    from gateway.enforcement import grants
 
     async def work(record: Record) -> tuple[Grant, str]:
         await administrating(record)

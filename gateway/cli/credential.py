@@ -49,7 +49,7 @@ async def local_token(
     record: Record, name: str, *, servers: frozenset[str], hold: int | None = None
 ) -> str:
     """The token of this name's grant, made where there is none that still works."""
-    from gateway import grants
+    from gateway.enforcement import grants
 
     kept = stored(record.settings, name)
     if kept is not None:

@@ -54,9 +54,9 @@ def thaw(what: Annotated[What, typer.Argument()], name: Name = None, as_: As = N
 
 
 def _change(what: What, name: str | None, as_: str | None, *, on: bool) -> tuple[bool, str]:
-    from gateway import freeze as switch
     from gateway.cli.acting import administrating, operator
     from gateway.cli.record import run
+    from gateway.enforcement import freezes as switch
 
     if (what is What.EVERYTHING) != (name is None):
         raise Stop(Exit.USAGE, "Write: grant ID, server NAME, or everything.")
@@ -96,8 +96,8 @@ async def _subject(record: Record, what: What, name: str, *, on: bool) -> str:
 
 
 def _list(*, json: bool) -> None:
-    from gateway import freeze as switch
     from gateway.cli.record import run
+    from gateway.enforcement import freezes as switch
 
     async def work(record: Record) -> dict[str, int]:
         return await record.database.read(switch.frozen_now)

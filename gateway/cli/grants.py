@@ -11,7 +11,7 @@ from gateway.cli.durations import Duration
 from gateway.cli.exits import Exit, Stop
 
 if TYPE_CHECKING:
-    from gateway.grants import Grant
+    from gateway.enforcement.grants import Grant
 
 app = typer.Typer(help="The bearer tokens of agents.", no_args_is_help=True)
 
@@ -28,9 +28,9 @@ def create(
     json: Annotated[bool, typer.Option(help="Print JSON.")] = False,
 ) -> None:
     """Make a grant. Its token is shown once."""
-    from gateway import grants
     from gateway.cli.acting import administrating, operator
     from gateway.cli.record import Record, run
+    from gateway.enforcement import grants
 
     lasts = Duration.parse(expires) if expires else None
 
@@ -61,8 +61,8 @@ def create(
 @app.command("list")
 def list_(json: Annotated[bool, typer.Option(help="Print JSON.")] = False) -> None:
     """Every grant, newest first."""
-    from gateway import grants
     from gateway.cli.record import Record, run
+    from gateway.enforcement import grants
 
     async def work(record: Record) -> tuple[list[grants.Grant], int]:
         return await record.database.read(grants.listing), record.database.clock.now()
@@ -116,10 +116,10 @@ def hold(
     ] = None,
 ) -> None:
     """Set how long held calls wait in place; what was learned of the client is forgotten."""
-    from gateway import grants
     from gateway.cli.acting import administrating, operator
     from gateway.cli.ids import grant_of
     from gateway.cli.record import Record, run
+    from gateway.enforcement import grants
 
     async def work(record: Record) -> str:
         found = await grant_of(record, grant)
@@ -137,10 +137,10 @@ def hold(
 @app.command()
 def revoke(grant: Annotated[str, typer.Argument(help="Its id or label.")]) -> None:
     """End a grant. A running gateway stops accepting it within a second."""
-    from gateway import grants
     from gateway.cli.acting import administrating, operator
     from gateway.cli.ids import grant_of
     from gateway.cli.record import Record, run
+    from gateway.enforcement import grants
 
     async def work(record: Record) -> tuple[str, bool]:
         found = await grant_of(record, grant)

@@ -12,7 +12,7 @@ from gateway.cli.exits import Exit, Stop
 if TYPE_CHECKING:
     from approvals.view import View
     from gateway.cli.record import Record
-    from gateway.grants import Grant
+    from gateway.enforcement.grants import Grant
 
 _APPROVAL = re.compile(r"(?:apr_)?([0-9A-Z]{6,26})", re.IGNORECASE | re.ASCII)
 _ALIKE = str.maketrans("OIL", "011")  # what people read into an id that has none of these
@@ -42,7 +42,7 @@ async def grant_of(record: Record, written: str) -> Grant:
     Raises:
         Stop: there is none, or several could be meant.
     """
-    from gateway import grants
+    from gateway.enforcement import grants
 
     everyone = await record.database.read(grants.listing)
     for found in (
@@ -60,7 +60,7 @@ async def grant_of(record: Record, written: str) -> Grant:
 
 async def known_servers(record: Record) -> set[str]:
     """Every server of servers.json, and every one that ever listed tools."""
-    from gateway.catalogue import Catalogue
+    from gateway.enforcement.catalogue import Catalogue
     from gateway.servers import load_servers
 
     catalogue = Catalogue(record.database)

@@ -89,7 +89,7 @@ def _unread(text: bytes) -> list[Problem]:
         return found
 
     async def schemas(record: Record) -> dict[str, dict[str, Any]]:
-        from gateway.catalogue import Catalogue
+        from gateway.enforcement.catalogue import Catalogue
 
         catalogue = Catalogue(record.database)
         await catalogue.load()

@@ -12,11 +12,11 @@ from sqlalchemy import Connection
 
 from approvals.model import Millis
 from gateway.admin.replay import Replay, labels, rows_since
-from gateway.catalogue import Catalogue
 from gateway.cli import show
 from gateway.cli.durations import moment
 from gateway.cli.policy import as_json
 from gateway.cli.record import Record, run
+from gateway.enforcement.catalogue import Catalogue
 from gateway.policy.backtest import Backtest, Moved, Otherwise, Past, otherwise
 from gateway.policy.backtest import backtest as judge_again
 from gateway.policy.earlier import as_before

@@ -17,7 +17,7 @@ from gateway.cli import show
 from gateway.cli.config import settings
 from gateway.cli.policy import as_json
 from gateway.cli.record import Record, exists, run
-from gateway.limits import Subject, window_start
+from gateway.enforcement.limits import Subject, window_start
 from gateway.policy.explain import Trace
 from gateway.policy.explain import explain as trace_of
 from gateway.policy.facts import GrantFacts, ToolFacts
@@ -77,8 +77,8 @@ def explain(
 
 
 async def _known(record: Record, server: str, tool: str, grant: str) -> _Facts:
-    from gateway import grants
-    from gateway.catalogue import Catalogue
+    from gateway.enforcement import grants
+    from gateway.enforcement.catalogue import Catalogue
 
     catalogue = Catalogue(record.database)
     await catalogue.load()

@@ -20,7 +20,7 @@ from gateway.cli.exits import Exit, Stop
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 
 if TYPE_CHECKING:
-    from gateway.reload import Policies
+    from gateway.enforcement.policy_file import Policies
     from gateway.servers import Servers
     from gateway.settings import Settings
 
@@ -93,8 +93,8 @@ async def _run(configured: Settings, servers: Servers, name: str) -> None:
     from gateway.admin.reviewer_check import FIRST
     from gateway.cli.credential import local_token
     from gateway.cli.record import Record
-    from gateway.confirming import commands_decide
     from gateway.connect.host import speak
+    from gateway.enforcement.confirmations import commands_decide
     from gateway.serve import running
 
     async with running(configured, servers) as (gateway, stopped):

@@ -21,7 +21,7 @@ def list_(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = Fa
     """Every server: how it is started or reached, and whether that was confirmed."""
     from gateway.cli.confirming import configured, unconfirmed
     from gateway.cli.record import exists, run, settings
-    from gateway.confirming import digest, shown
+    from gateway.enforcement.confirmations import digest, shown
 
     servers = configured()
 

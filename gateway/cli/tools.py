@@ -17,8 +17,8 @@ from gateway.cli.groups import ListFirst
 if TYPE_CHECKING:
     from approvals.model import Reviewer
     from approvals.pins import Subject
-    from gateway.catalogue import Catalogue, Pin, Tool
     from gateway.cli.record import Record
+    from gateway.enforcement.catalogue import Catalogue, Pin, Tool
     from web.deps import ToolLine
 
 app = typer.Typer(cls=ListFirst, help="Everything the agents can call; bare: the same as list.")
@@ -194,8 +194,8 @@ def _settle(
     server: str, wanted: Subject | None, as_: str | None, yes: bool, hash_: str, way: _Way
 ) -> None:
     """Show what differs, ask, and settle exactly what was shown."""
-    from gateway.catalogue import pins_digest
     from gateway.cli.record import run
+    from gateway.enforcement.catalogue import pins_digest
 
     if yes and not _HASH.fullmatch(hash_.lower()):
         raise Stop(Exit.USAGE, "--yes goes only with --hash: what nobody saw is not accepted.")
@@ -244,7 +244,7 @@ class _Way:
 
 
 async def _accept(record: Record, server: str, seen: Mapping[Subject, str], by: str) -> bool:
-    from gateway import catalogue
+    from gateway.enforcement import catalogue
 
     return await record.database.journal.write(lambda tx: catalogue.accept(tx, server, seen, by=by))
 
@@ -281,10 +281,10 @@ def class_(
     as_: Annotated[str | None, typer.Option("--as", help="Who says so.")] = None,
 ) -> None:
     """Say what a tool is: its risk follows, until its definition changes."""
-    from gateway import toolclass
-    from gateway.catalogue import Catalogue
     from gateway.cli.acting import reviewer
     from gateway.cli.record import run
+    from gateway.enforcement import tool_class
+    from gateway.enforcement.catalogue import Catalogue
     from gateway.risk import Category
 
     wanted = next((one for one in Category if one.lower() == kind.lower()), None)
@@ -302,7 +302,7 @@ def class_(
         await catalogue.load()
         found = _known(catalogue, server, tool)
         await record.database.journal.write(
-            lambda tx: toolclass.settle(tx, server, tool, wanted, pinned=found.hash, by=who.id)
+            lambda tx: tool_class.settle(tx, server, tool, wanted, pinned=found.hash, by=who.id)
         )
         await catalogue.load()
         return _known(catalogue, server, tool)
@@ -329,7 +329,7 @@ def _known(catalogue: Catalogue, server: str, tool: str) -> Tool:
 
 
 async def _changed(record: Record, server: str, wanted: Subject | None) -> list[Pin]:
-    from gateway.catalogue import Catalogue
+    from gateway.enforcement.catalogue import Catalogue
 
     catalogue = Catalogue(record.database)
     await catalogue.load(server)
@@ -379,12 +379,17 @@ def _written(value: Any) -> str:
 async def _lines(record: Record) -> tuple[list[ToolLine], list[Pin]]:
     """The page's own lines: catalogue and policy joined by the desk; and all that changed."""
     from gateway.admin.service import Desk
-    from gateway.catalogue import Catalogue
-    from gateway.confirming import Confirmations, Unconfirmed, read_confirmed, starting_text
-    from gateway.freeze import Freezes
-    from gateway.grants import Grants
+    from gateway.enforcement.catalogue import Catalogue
+    from gateway.enforcement.confirmations import (
+        Confirmations,
+        Unconfirmed,
+        read_confirmed,
+        starting_text,
+    )
+    from gateway.enforcement.freezes import Freezes
+    from gateway.enforcement.grants import Grants
+    from gateway.enforcement.policy_file import Policies
     from gateway.policy.document import PolicyInvalid
-    from gateway.reload import Policies
     from gateway.servers import Servers
 
     catalogue = Catalogue(record.database)

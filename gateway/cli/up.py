@@ -11,7 +11,7 @@ import typer
 from gateway.cli.exits import Exit, Stop
 
 if TYPE_CHECKING:
-    from gateway.reload import Policies
+    from gateway.enforcement.policy_file import Policies
     from gateway.settings import Settings
 
 _YOUNG_OBJECTS: Final = 5_000  # new objects between two looks at the youngest
@@ -42,7 +42,7 @@ async def _up(configured: Settings) -> None:
     from gateway.admin.reviewer_check import FIRST
     from gateway.cli import show
     from gateway.cli.config import FILE, said_by_file
-    from gateway.confirming import shown
+    from gateway.enforcement.confirmations import shown
     from gateway.serve import running
 
     async with running(configured) as (gateway, stopped):

@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from gateway.answers import Refusal
+from gateway.enforcement.refusals import Refusal
 from gateway.headers import outbound_headers
 from gateway.message import MODERN_VERSIONS, VERSION_KEY
 from gateway.paramheaders import HeaderParam, header_params

@@ -16,13 +16,13 @@ import structlog
 from approvals.aside import aside
 from approvals.digest import sha256
 from approvals.model import Call, Execution
-from gateway import answers
-from gateway.admission import Allowed, Held, Refused, Retried, Spent, Unasked
-from gateway.answers import Refusal
-from gateway.catalogue import Catalogue
-from gateway.guard import Guard
+from gateway.enforcement import refusals
+from gateway.enforcement.catalogue import Catalogue
+from gateway.enforcement.guard import Guard
+from gateway.enforcement.recording import Allowed, Held, Refused, Retried, Spent, Unasked
+from gateway.enforcement.refusal_texts import AWAIT_TOOL
+from gateway.enforcement.refusals import Refusal
 from gateway.jsonrpc import ErrorCode, ToolCall, error_body, result_body, tool_call
-from gateway.refusals import AWAIT_TOOL
 from gateway.relay.exchange import (
     Garbage,
     TooLarge,
@@ -224,7 +224,7 @@ class Calls:
             body = error_body(visit.message.id, ErrorCode.INVALID_REQUEST, _SESSION_NEEDED)
             await reply(visit.send, 400, body)
             return
-        await refuse(visit, answers.server_unavailable())
+        await refuse(visit, refusals.server_unavailable())
 
     async def _forward(self, visit: Visit, call: ToolCall, allowed: Allowed) -> None:
         seen = _Seen(self._guard, allowed)
@@ -241,7 +241,7 @@ class Calls:
         except NotSent as error:
             log.warning("call.not_sent", server=visit.backend.name, error=str(error))
             seen.execution = Execution.NOT_EXECUTED
-            await refuse(visit, answers.not_sent())
+            await refuse(visit, refusals.not_sent())
         except OutcomeUnknown as error:
             log.warning("call.outcome_unknown", server=visit.backend.name, error=str(error))
             await refuse(visit, unknown(error))

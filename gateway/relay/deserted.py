@@ -23,8 +23,8 @@ from approvals.record.clock import Clock
 from approvals.record.database import Database
 from approvals.record.journal import RecordUnavailable
 from approvals.rows import load
-from gateway import grants
-from gateway.grants import Grant
+from gateway.enforcement import grants
+from gateway.enforcement.grants import Grant
 from gateway.jsonrpc import Message, tool_call
 from gateway.message import CAPABILITIES_KEY, CLIENT_KEY, MODERN_VERSIONS, VERSION_KEY
 from gateway.relay.execution import Executions

@@ -16,9 +16,9 @@ import structlog
 
 from approvals.aside import aside
 from approvals.model import Client
-from gateway.answers import Refusal
-from gateway.grants import Grant
-from gateway.guard import Guard
+from gateway.enforcement.grants import Grant
+from gateway.enforcement.guard import Guard
+from gateway.enforcement.refusals import Refusal
 from gateway.headers import outbound_headers
 from gateway.jsonrpc import ErrorCode, Message, client_of, encode, error_body, result_body
 from gateway.relay.calls import Calls

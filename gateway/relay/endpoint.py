@@ -17,9 +17,9 @@ import structlog
 
 from approvals.aside import LARGE, aside
 from approvals.record.journal import RecordUnavailable
-from gateway import refusals
-from gateway.catalogue import Catalogue
-from gateway.grants import Grant, Grants
+from gateway.enforcement import refusal_texts
+from gateway.enforcement.catalogue import Catalogue
+from gateway.enforcement.grants import Grant, Grants
 from gateway.headers import check_modern_headers, is_modern
 from gateway.jsonrpc import Malformed, Message, error_body, parse
 from gateway.paramheaders import HeaderParam
@@ -336,7 +336,7 @@ def _protocol(headers: dict[bytes, bytes]) -> str:
 
 def _unrecorded(message: Message | None) -> bytes:
     """What cannot be recorded is not done."""
-    return error_body(message.id if message else None, -32603, refusals.unavailable())
+    return error_body(message.id if message else None, -32603, refusal_texts.unavailable())
 
 
 def _error(malformed: Malformed) -> bytes:

@@ -16,11 +16,11 @@ import structlog
 from approvals.digest import sha256
 from approvals.model import Approval, Execution
 from approvals.record.journal import RecordUnavailable
-from gateway import answers
-from gateway.admission import Refused
-from gateway.answers import Refusal
-from gateway.catalogue import Catalogue
-from gateway.guard import Claimed, Guard, Lost
+from gateway.enforcement import refusals
+from gateway.enforcement.catalogue import Catalogue
+from gateway.enforcement.guard import Claimed, Guard, Lost
+from gateway.enforcement.recording import Refused
+from gateway.enforcement.refusals import Refusal
 from gateway.jsonrpc import ToolCall, error_body
 from gateway.relay.exchange import Response, Unfinished, read_response
 from gateway.relay.listing import Listing, ListingFailed
@@ -107,7 +107,7 @@ class Executions:
         try:
             await self._listing.ensure(visit, fresh=True)
         except ListingFailed:
-            return answers.server_unavailable(approval)
+            return refusals.server_unavailable(approval)
         given = call.input_responses
         match await self._guard.claim(approval.id, answering=call.answering, answers=given):
             case Lost():
@@ -127,7 +127,7 @@ class Executions:
         started = time.perf_counter()
         response: Response | None = None
         execution = Execution.OUTCOME_UNKNOWN
-        refusal: Refusal = answers.outcome_unknown(claimed)
+        refusal: Refusal = refusals.outcome_unknown(claimed)
         try:
             response = await self._exchanged(visit, call, claimed, progress)
             execution = response.execution
@@ -135,7 +135,7 @@ class Executions:
                 response, execution = _asked(response, claimed, modern=visit.modern)
         except NotSent as error:
             log.warning("call.not_sent", approval=claimed.id, error=str(error))
-            execution, refusal = Execution.NOT_EXECUTED, answers.not_sent(claimed)
+            execution, refusal = Execution.NOT_EXECUTED, refusals.not_sent(claimed)
             if call.answering is not None:  # an earlier round was: the question stands
                 execution = Execution.INPUT_REQUIRED
         except OutcomeUnknown as error:
@@ -154,9 +154,9 @@ class Executions:
             # The call ran and that could not be recorded: the lease will run out and the row will
             # say "outcome unknown". So does the agent's answer; two stories would be worse.
             log.exception("record.unavailable", approval=claimed.id)
-            return answers.outcome_unknown(claimed)
+            return refusals.outcome_unknown(claimed)
         if recorded.execution is not execution:  # the lease ran out: so it stands on record
-            return Unknown(claimed.id, answers.outcome_unknown(recorded))
+            return Unknown(claimed.id, refusals.outcome_unknown(recorded))
         if execution is Execution.OUTCOME_UNKNOWN:
             return Unknown(claimed.id, refusal)
         if body is None:

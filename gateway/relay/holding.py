@@ -22,9 +22,9 @@ from approvals.record.clock import Clock
 from approvals.record.journal import RecordUnavailable
 from approvals.seal import SealBroken
 from approvals.service import Approvals
-from gateway import answers
-from gateway.answers import Addition, Refusal, with_addition, with_data
-from gateway.guard import Guard
+from gateway.enforcement import refusals
+from gateway.enforcement.guard import Guard
+from gateway.enforcement.refusals import Addition, Refusal, with_addition, with_data
 from gateway.jsonrpc import ToolCall
 from gateway.relay.exchange import RESULT_DEPTH, http_status
 from gateway.relay.execution import Ending, Executions, Ran, Unknown
@@ -109,7 +109,7 @@ class Holding:
             or approval.call.grant != visit.grant.id
             or approval.call.server != visit.backend.name
         ):
-            await refuse(visit, answers.unknown_approval())
+            await refuse(visit, refusals.unknown_approval())
             return
         hold = self._awaits(visit)
         await self._guard.waits(approval.id, until=self._clock.now() + hold * 1000)
@@ -183,7 +183,7 @@ class Holding:
             await stream.end()  # the agent expects no response any more (utilities/cancellation)
         except RecordUnavailable:
             log.exception("record.unavailable", approval=approval.id)
-            await refuse(visit, answers.untold(approval, url=self._link(approval)), stream)
+            await refuse(visit, refusals.untold(approval, url=self._link(approval)), stream)
         finally:
             self._goes(approval, waiter)
             if key is not None:
@@ -254,13 +254,13 @@ class Holding:
             case State.APPROVED:
                 return await self._approved(visit, call, approval, since, progress)
             case State.DENIED:
-                return answers.denied_by(approval)
+                return refusals.denied_by(approval)
             case State.EXPIRED:
-                return answers.expired(approval)
+                return refusals.expired(approval)
             case State.WITHDRAWN:
-                return answers.withdrawn(approval)
+                return refusals.withdrawn(approval)
             case State.SUPERSEDED:
-                return answers.superseded(approval)
+                return refusals.superseded(approval)
 
     async def _approved(
         self, visit: Visit, call: ToolCall, approval: Approval, since: Millis, progress: Progress
@@ -269,20 +269,20 @@ class Holding:
             case Execution.NONE | Execution.NOT_EXECUTED:
                 outcome = await self._executions.run(visit, call, approval, progress)
                 if isinstance(outcome, Refusal) and approval.terms.when_detached == "execute":
-                    return answers.runs_later(approval, outcome, url=self._link(approval))
+                    return refusals.runs_later(approval, outcome, url=self._link(approval))
                 return outcome
             case Execution.INPUT_REQUIRED if call.answering == approval.round:
                 return await self._executions.run(visit, call, approval, progress)
             case Execution.EXECUTING:
                 return None
             case Execution.OUTCOME_UNKNOWN:
-                return Unknown(approval.id, answers.outcome_unknown(approval))
+                return Unknown(approval.id, refusals.outcome_unknown(approval))
             case _:
                 stored = await self._guard.stored_result(approval.id, attached_at=since)
                 if stored is None:
-                    return answers.already_delivered(approval)
+                    return refusals.already_delivered(approval)
                 if deeper_than(stored, RESULT_DEPTH):  # kept by a release that took such answers
-                    return Unknown(approval.id, answers.unreadable(approval))
+                    return Unknown(approval.id, refusals.unreadable(approval))
                 asks = approval if approval.execution is Execution.INPUT_REQUIRED else None
                 return Ran(approval.id, stored, asks, approval if approval.edited else None)
 
@@ -303,7 +303,7 @@ class Holding:
                 await refuse(visit, outcome, stream)
             case StillWaiting(approval):
                 running = approval.execution is Execution.EXECUTING
-                tell = answers.still_running if running else answers.pending
+                tell = refusals.still_running if running else refusals.pending
                 refusal = tell(approval, url=self._link(approval))
                 await refuse(visit, refusal, stream)
 
@@ -316,7 +316,7 @@ class Holding:
             edit = Edit("", json.loads(arguments), ()) if arguments else None
         if edit is None:
             return body
-        addition = answers.edited(approval, edit)
+        addition = refusals.edited(approval, edit)
         return await aside(len(body), lambda: with_edit(body, addition))
 
     async def _left(self, approval: Approval, waiter: object, *, cancelled: bool) -> None:

@@ -21,13 +21,13 @@ import structlog
 
 from approvals.digest import canonical
 from approvals.pins import Kind
-from gateway.answers import Refusal
-from gateway.catalogue import Catalogue, TooManyNames, named
-from gateway.guard import Guard
+from gateway.enforcement.catalogue import Catalogue, TooManyNames, named
+from gateway.enforcement.guard import Guard
+from gateway.enforcement.refusal_texts import AWAIT_TOOL
+from gateway.enforcement.refusals import Refusal
 from gateway.headers import outbound_headers
 from gateway.jsonrpc import encode, error_body
 from gateway.message import CAPABILITIES_KEY, CLIENT_KEY, VERSION_KEY
-from gateway.refusals import AWAIT_TOOL
 from gateway.relay.exchange import Garbage, handed_down, read_json, read_response
 from gateway.relay.response import EventStream, reply
 from gateway.relay.sieve import Passed, Sieve

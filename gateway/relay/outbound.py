@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from approvals.model import Metadata
-from gateway.catalogue import Tool
+from gateway.enforcement.catalogue import Tool
 from gateway.headers import outbound_headers
 from gateway.jsonrpc import ToolCall, encode_call, strict_loads
 from gateway.metadata import outgoing

@@ -13,8 +13,8 @@ import structlog
 
 from approvals.record.database import Database
 from approvals.record.journal import RecordUnavailable
-from gateway import grants
-from gateway.grants import Grant, Grants
+from gateway.enforcement import grants
+from gateway.enforcement.grants import Grant, Grants
 
 log = structlog.get_logger()
 

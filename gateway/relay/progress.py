@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from approvals.model import Approval, short_id
-from gateway.refusals import clock
+from gateway.enforcement.refusal_texts import clock
 from gateway.relay.response import EventStream
 from gateway.relay.sieve import is_token, progress_token
 

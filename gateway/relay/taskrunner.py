@@ -26,8 +26,8 @@ from approvals.record.journal import RecordUnavailable
 from approvals.seal import SealBroken
 from approvals.tasks import Task
 from approvals.wakeup import Wakeup
-from gateway import grants
-from gateway.grants import Grant
+from gateway.enforcement import grants
+from gateway.enforcement.grants import Grant
 from gateway.jsonrpc import Message, ToolCall, tool_call
 from gateway.relay import taskview
 from gateway.relay.execution import Executions, Ran

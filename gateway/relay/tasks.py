@@ -20,7 +20,7 @@ from approvals.record.database import Transaction
 from approvals.seal import SealBroken
 from approvals.service import Approvals
 from approvals.tasks import Task
-from gateway.guard import Guard
+from gateway.enforcement.guard import Guard
 from gateway.headers import outbound_headers
 from gateway.jsonrpc import ErrorCode, ToolCall, encode, error_body, result_body
 from gateway.message import (

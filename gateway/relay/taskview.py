@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from approvals.model import Approval, Execution, Millis, State, short_id
 from approvals.tasks import Task
-from gateway import answers, refusals
-from gateway.answers import Refusal
-from gateway.refusals import clock
+from gateway.enforcement import refusal_texts, refusals
+from gateway.enforcement.refusal_texts import clock
+from gateway.enforcement.refusals import Refusal
 from gateway.relay.exchange import RESULT_DEPTH
 from gateway.strictjson import deeper_than
 
@@ -104,11 +104,11 @@ def _status(task: Task, url: str) -> dict[str, Any]:
         case State.APPROVED:
             return _approved(task)
         case State.DENIED:
-            return _refused(answers.denied_by(approval))
+            return _refused(refusals.denied_by(approval))
         case State.EXPIRED:
-            return _refused(answers.expired(approval))
+            return _refused(refusals.expired(approval))
         case State.SUPERSEDED:
-            return _refused(answers.superseded(approval))
+            return _refused(refusals.superseded(approval))
         case State.WITHDRAWN:
             return {"status": "cancelled", "statusMessage": "The request was withdrawn."}
 
@@ -136,24 +136,24 @@ def _approved(task: Task) -> dict[str, Any]:
             text = "Cancelled while it ran; the outcome is unknown."
             return {"status": "cancelled", "statusMessage": text}
         case Execution.OUTCOME_UNKNOWN:
-            return _refused(answers.outcome_unknown(approval))
+            return _refused(refusals.outcome_unknown(approval))
         case Execution.SUCCEEDED | Execution.TOOL_ERROR | Execution.UPSTREAM_ERROR:
             return _answered(_response(task), task)
 
 
 def _answered(response: dict[str, Any], task: Task) -> dict[str, Any]:
-    told = answers.edited(task.approval, task.edit) if task.edit is not None else None
+    told = refusals.edited(task.approval, task.edit) if task.edit is not None else None
     result = response.get("result")
     if isinstance(result, dict):
         if told is None:
             return {"status": "completed", "result": result}
-        answers.with_addition(result, told)
+        refusals.with_addition(result, told)
         return {"status": "completed", "statusMessage": told.text, "result": result}
     error = response.get("error")
     if not isinstance(error, dict):
         error = {"code": -32603, "message": "The server gave no usable answer"}
     if told is not None:
-        answers.with_data(error, told)
+        refusals.with_data(error, told)
     text = error.get("message")
     said = text if isinstance(text, str) else "The server answered with an error."
     return {"status": "failed", "statusMessage": said, "error": error}
@@ -177,7 +177,7 @@ def _waiting(approval: Approval, url: str) -> str:
 def _response(task: Task) -> dict[str, Any]:
     """The server's last response; {} where there is none."""
     if task.result is not None and deeper_than(task.result, RESULT_DEPTH):
-        return {"error": {"code": -32603, "message": refusals.unreadable()}}
+        return {"error": {"code": -32603, "message": refusal_texts.unreadable()}}
     found = json.loads(task.result) if task.result is not None else {}
     return found if isinstance(found, dict) else {}
 

@@ -5,8 +5,8 @@ is no call has none, and is refused with an error that carries the same facts.
 from __future__ import annotations
 
 from approvals.model import Approval
-from gateway import answers
-from gateway.answers import Refusal
+from gateway.enforcement import refusals
+from gateway.enforcement.refusals import Refusal
 from gateway.jsonrpc import error_body, result_body
 from gateway.relay.exchange import TooLarge, Unreadable
 from gateway.relay.response import EventStream, reply
@@ -25,10 +25,10 @@ async def refuse(visit: Visit, refusal: Refusal, stream: EventStream | None = No
 def unknown(error: OutcomeUnknown, approval: Approval | None = None) -> Refusal:
     """What the agent is told of a call that may have run."""
     if isinstance(error, TooLarge):
-        return answers.too_large(approval)
+        return refusals.too_large(approval)
     if isinstance(error, Unreadable):
-        return answers.unreadable(approval)
-    return answers.outcome_unknown(approval)
+        return refusals.unreadable(approval)
+    return refusals.outcome_unknown(approval)
 
 
 async def answer(

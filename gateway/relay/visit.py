@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from approvals.model import Client
-from gateway.grants import Grant
+from gateway.enforcement.grants import Grant
 from gateway.jsonrpc import Message, client_of
 from gateway.message import CLIENT_KEY
 from gateway.relay.response import Receive, Send

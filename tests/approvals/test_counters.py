@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from approvals.record.database import Database, Transaction
-from gateway.limits import OverLimit, Subject, give_back, peek, take
+from gateway.enforcement.limits import OverLimit, Subject, give_back, peek, take
 from gateway.policy.limit import Charge, Limit
 from tests.approvals.record import KEYS, START, HandClock, Record
 from tests.patience import PATIENCE

@@ -16,7 +16,7 @@ from approvals.digest import canonical, sha256
 from approvals.record.database import Database
 from approvals.record.engines import parse, writer_engine
 from approvals.record.migrate import migrate
-from gateway.catalogue import Catalogue
+from gateway.enforcement.catalogue import Catalogue
 from tests.approvals.record import KEYS, HandClock, Record
 from tests.approvals.test_upgrade import FIRST, LATER, TABLES, install, old
 

@@ -6,7 +6,7 @@ from functools import partial
 
 from approvals import queue, reviewers
 from approvals.model import Counted, Execution, Moved, NotAllowed, State, Terms
-from gateway import grants
+from gateway.enforcement import grants
 from tests.approvals.record import ALICE, BOB, CAROL, Record
 
 

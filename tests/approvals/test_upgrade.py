@@ -26,7 +26,7 @@ from approvals.record.keys import Keys
 from approvals.record.migrate import migrate
 from approvals.record.upgrade import RecordSetBack
 from approvals.reviewers import everyone, prove, session_of
-from gateway.grants import Grants
+from gateway.enforcement.grants import Grants
 from tests.approvals.intruder import Intruder
 from tests.approvals.record import ALICE, BOB, KEYS, START, HandClock, Record
 from tests.patience import PATIENCE

@@ -16,7 +16,7 @@ from approvals.record.history import HISTORY, Broken, verify
 from approvals.record.keys import Keys
 from approvals.record.ledger import ANEW
 from approvals.record.upgrade import RecordSetBack
-from gateway.freeze import Freezes
+from gateway.enforcement.freezes import Freezes
 from tests.approvals.intruder import Intruder
 from tests.approvals.record import HandClock, Record
 

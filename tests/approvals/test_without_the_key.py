@@ -27,7 +27,7 @@ from approvals.record.history import HISTORY
 from approvals.record.keys import Keys
 from approvals.reviewers import CREDENTIAL, REVIEWER
 from approvals.rows import APPROVAL, DECISION
-from gateway import freeze, grants
+from gateway.enforcement import freezes, grants
 from tests.approvals.intruder import Intruder
 from tests.approvals.record import ALICE, BOB, HandClock, Record
 
@@ -465,9 +465,9 @@ def a_revoked_grant_is_restored(record: Record, intruder: Intruder) -> Check:
 
 @makes
 def a_freeze_is_taken_away(record: Record, intruder: Intruder) -> Check:
-    record.write(lambda tx: freeze.freeze(tx, "everything", "", by="ops"))
+    record.write(lambda tx: freezes.freeze(tx, "everything", "", by="ops"))
     intruder.says("DELETE FROM setting WHERE key LIKE 'freeze:%'")
-    return lambda seen: not _read(seen, freeze.frozen_now)
+    return lambda seen: not _read(seen, freezes.frozen_now)
 
 
 def _credential(secret: str, reviewer: str, record: Record) -> Insert:

@@ -15,8 +15,8 @@ from approvals.record.database import Database, Transaction
 from approvals.record.keys import Keys
 from approvals.reviewers import add
 from approvals.rows import load
-from gateway import grants
-from gateway.catalogue import Catalogue
+from gateway.enforcement import grants
+from gateway.enforcement.catalogue import Catalogue
 
 POLICY = {
     "version": "1",

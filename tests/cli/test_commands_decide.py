@@ -10,7 +10,7 @@ import pytest
 
 from approvals.model import State
 from approvals.reviewers import People
-from gateway.confirming import commands_decide, note_commands
+from gateway.enforcement.confirmations import commands_decide, note_commands
 from tests.cli.command import Command
 from tests.cli.folder import Folder
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from gateway.catalogue import Catalogue
+from gateway.enforcement.catalogue import Catalogue
 from gateway.policy.document import load
 from tests.cli.command import HERE, Command
 from tests.cli.folder import Folder

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from gateway import grants
-from gateway.grants import Grant
+from gateway.enforcement import grants
+from gateway.enforcement.grants import Grant
 from tests.end_to_end.agents import CLIENTS, Agent
 from tests.end_to_end.conftest import Scene
 from tests.end_to_end.desk import at_work

@@ -12,7 +12,7 @@ from approvals import pins
 from approvals.fingerprint import fingerprint
 from approvals.record.database import Database
 from approvals.record.history import HistoryQuery, search
-from gateway.catalogue import Catalogue, TooManyNames
+from gateway.enforcement.catalogue import Catalogue, TooManyNames
 from tests.approvals.record import HandClock
 
 pytestmark = pytest.mark.anyio

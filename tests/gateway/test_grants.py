@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import Engine, event
 
 from approvals.record.database import Database
-from gateway import grants
-from gateway.grants import FRESH_MS, Grants
+from gateway.enforcement import grants
+from gateway.enforcement.grants import FRESH_MS, Grants
 from tests.approvals.record import HandClock
 from tests.patience import PATIENCE
 

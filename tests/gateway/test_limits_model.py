@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from approvals.record.database import Database
-from gateway import limits
-from gateway.limits import OverLimit, Subject
+from gateway.enforcement import limits
+from gateway.enforcement.limits import OverLimit, Subject
 from gateway.policy.limit import Charge, Limit
 from tests.approvals.record import KEYS, HandClock
 

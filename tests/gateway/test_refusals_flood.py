@@ -17,13 +17,13 @@ from approvals.model import Call, Event
 from approvals.record.database import Database
 from approvals.record.history import HistoryQuery, search
 from approvals.rows import APPROVAL
-from gateway.admission import Allowed, Held, Refused, Spent, Unasked
-from gateway.catalogue import Catalogue
-from gateway.freeze import Freezes
-from gateway.grants import Grant
-from gateway.guard import Guard
-from gateway.reload import Policies
-from gateway.tally import TOLD
+from gateway.enforcement.catalogue import Catalogue
+from gateway.enforcement.freezes import Freezes
+from gateway.enforcement.grants import Grant
+from gateway.enforcement.guard import Guard
+from gateway.enforcement.policy_file import Policies
+from gateway.enforcement.recording import Allowed, Held, Refused, Spent, Unasked
+from gateway.enforcement.refusal_tally import TOLD
 from tests.approvals.record import HandClock
 
 pytestmark = pytest.mark.anyio

@@ -13,9 +13,9 @@ from pathlib import Path
 import anyio
 import pytest
 
+from gateway.enforcement.policy_file import MOST, Policies
 from gateway.policy.document import PolicyInvalid, load
 from gateway.policy.rules import Policy
-from gateway.reload import MOST, Policies
 from tests.approvals.record import HandClock
 from tests.patience import PATIENCE
 

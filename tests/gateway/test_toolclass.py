@@ -9,8 +9,8 @@ import pytest
 
 from approvals.record.database import Database
 from approvals.record.history import HistoryQuery, search
-from gateway import toolclass
-from gateway.catalogue import Catalogue, Tool
+from gateway.enforcement import tool_class
+from gateway.enforcement.catalogue import Catalogue, Tool
 from gateway.risk import Category
 from tests.approvals.record import HandClock
 
@@ -36,14 +36,14 @@ def wipe(catalogue: Catalogue) -> Tool:
 
 async def settle(database: Database, category: Category | None, pinned: str) -> bool:
     return await database.journal.write(
-        lambda tx: toolclass.settle(tx, "srv", "wipe", category, pinned=pinned, by="alice")
+        lambda tx: tool_class.settle(tx, "srv", "wipe", category, pinned=pinned, by="alice")
     )
 
 
 def told(database: Database) -> list[tuple[str, str | None]]:
     """Who said what, oldest first; None: what was said is said no more."""
     page = database.read_now(lambda connection: search(connection, HistoryQuery()))
-    rows = [row.event for row in reversed(page.rows) if row.event.event == toolclass.EVENT]
+    rows = [row.event for row in reversed(page.rows) if row.event.event == tool_class.EVENT]
     return [(row.actor, json.loads(row.data or "{}")["class"]) for row in rows]
 
 

@@ -15,7 +15,7 @@ from mcp_types import CallToolResult, TextContent
 from approvals.model import Event
 from approvals.record.database import Database
 from approvals.record.history import HistoryQuery, search
-from gateway.catalogue import Catalogue
+from gateway.enforcement.catalogue import Catalogue
 from tests.approvals.record import KEYS, HandClock
 from tests.harness import DEPLOYED, witness
 from tests.hostile.pinned import ground

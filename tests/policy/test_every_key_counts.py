@@ -28,7 +28,8 @@ from approvals.slack.api import SlackApi
 from approvals.slack.config import SlackConfig
 from approvals.slack.health import Health
 from approvals.slack.notifier import Slack
-from gateway.admission import (
+from gateway.enforcement.grants import Grant
+from gateway.enforcement.recording import (
     Admission,
     Allowed,
     Held,
@@ -38,7 +39,6 @@ from gateway.admission import (
     record_allowed,
     record_held,
 )
-from gateway.grants import Grant
 from gateway.policy import fields
 from gateway.policy.document import load
 from gateway.policy.facts import GrantFacts, ToolFacts

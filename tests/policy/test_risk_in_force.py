@@ -113,4 +113,4 @@ def test_nobody_reads_the_risk_of_a_held_call_but_by_the_one_property() -> None:
         and path != Path("approvals/model.py")
     ]
     # An edit is judged again under the class that the call was opened with.
-    assert [one.partition(":")[0] for one in read] == ["gateway/guard.py"]
+    assert [one.partition(":")[0] for one in read] == ["gateway/enforcement/guard.py"]

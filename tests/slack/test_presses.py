@@ -12,7 +12,7 @@ from sqlalchemy import update
 
 from approvals.model import Approval, Choice, NotAllowed, Reviewer, State, Terms
 from approvals.rows import APPROVAL
-from gateway import grants
+from gateway.enforcement import grants
 from tests.slack.bench import Bench, bench
 from tests.slack.message import Fault
 from tests.slack.payloads import click, from_home

@@ -12,12 +12,12 @@ from approvals.model import Event
 from approvals.record.database import Transaction
 from gateway.admin.policy_editor import Rulebook
 from gateway.admin.service import Desk
-from gateway.catalogue import Catalogue
-from gateway.confirming import Confirmations
-from gateway.freeze import Freezes
-from gateway.grants import Grants
-from gateway.guard import Guard
-from gateway.reload import Policies
+from gateway.enforcement.catalogue import Catalogue
+from gateway.enforcement.confirmations import Confirmations
+from gateway.enforcement.freezes import Freezes
+from gateway.enforcement.grants import Grants
+from gateway.enforcement.guard import Guard
+from gateway.enforcement.policy_file import Policies
 from gateway.servers import load_servers
 from tests.web.scene import Scene
 

@@ -9,11 +9,11 @@ import httpx2
 
 from approvals.model import Reviewer
 from gateway.admin.service import Desk
-from gateway.catalogue import Catalogue
-from gateway.confirming import Confirmations
-from gateway.freeze import Freezes
-from gateway.grants import Grants
-from gateway.reload import Policies
+from gateway.enforcement.catalogue import Catalogue
+from gateway.enforcement.confirmations import Confirmations
+from gateway.enforcement.freezes import Freezes
+from gateway.enforcement.grants import Grants
+from gateway.enforcement.policy_file import Policies
 from gateway.servers import Servers
 from tests.web.conftest import FROM_OUR_PAGE, Door, Visit
 from tests.web.scene import CHANGED, MemoryDesk, Scene

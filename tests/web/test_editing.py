@@ -17,12 +17,12 @@ from approvals.editing import Edited, edited, fields_of
 from approvals.fingerprint import fingerprint
 from approvals.model import Approval, State, Terms
 from approvals.redact import masked
-from gateway.catalogue import Catalogue
-from gateway.freeze import Freezes
-from gateway.guard import Guard
-from gateway.inputschema import fault
+from gateway.enforcement.catalogue import Catalogue
+from gateway.enforcement.freezes import Freezes
+from gateway.enforcement.guard import Guard
+from gateway.enforcement.input_schema import fault
+from gateway.enforcement.policy_file import Policies
 from gateway.policy import terms
-from gateway.reload import Policies
 from tests.web.conftest import Door, Visit
 from tests.web.scene import HOSTILE, Scene
 from tests.web.test_inert import stray

@@ -20,12 +20,12 @@ import uvloop
 
 from approvals.model import Role
 from approvals.reviewers import People
-from gateway import grants
 from gateway.app import Gateway
 from gateway.cli.clients import lines
 from gateway.cli.demo import agent
 from gateway.cli.demo.scratch import SERVER, Scratch, proof, say, scratch_in
 from gateway.cli.exits import Exit, Stop
+from gateway.enforcement import grants
 from gateway.record import open_record
 from gateway.serve import Unstartable, configure_logging, running
 from gateway.settings import Settings

@@ -18,12 +18,12 @@ from urllib.parse import urlencode
 import aiohttp
 
 from approvals.reviewers import People
-from gateway import grants
 from gateway.app import Gateway
 from gateway.cli.demo import agent
 from gateway.cli.demo.scratch import SERVER, Scratch, proof, say, scratch_in
 from gateway.cli.demo.slack_emulator import CHANNEL, TOKEN, Emulator, emulator
 from gateway.cli.exits import Exit, Stop
+from gateway.enforcement import grants
 from gateway.record import open_record
 from gateway.serve import running
 from gateway.settings import Settings

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from approvals.digest import canonical
 from approvals.record.journal import RecordUnavailable
-from gateway import refusals
+from gateway.enforcement import refusal_texts
 from gateway.headers import outbound_headers
 from gateway.jsonrpc import encode_call, error_body
 from gateway.message import CAPABILITIES_KEY, CLIENT_KEY, VERSION_KEY, ErrorCode
@@ -124,7 +124,7 @@ class Talk:
             except _Unanswered as why:
                 return error_body(self._errand.id, _INTERNAL, str(why))
             except RecordUnavailable:
-                return error_body(self._errand.id, _INTERNAL, refusals.unavailable())
+                return error_body(self._errand.id, _INTERNAL, refusal_texts.unavailable())
         text = "The server asked for more too many times"
         return error_body(self._errand.id, _INTERNAL, text)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.grants import Grant
+from gateway.enforcement.grants import Grant
 from gateway.jsonrpc import Message, error_body, result_body
 from gateway.relay.exchange import http_status
 from gateway.relay.response import Headers, Receive, Send, reply

@@ -19,7 +19,7 @@ import structlog
 
 from approvals.digest import canonical
 from approvals.model import Client
-from gateway.grants import Grant
+from gateway.enforcement.grants import Grant
 from gateway.jsonrpc import Message, RequestId
 from gateway.relay.exchange import read_json, read_response
 from gateway.relay.sessions import Session, Sessions

@@ -16,14 +16,14 @@ import structlog
 
 from approvals.aside import aside
 from approvals.service import Approvals
-from gateway import answers
-from gateway.answers import Refusal
-from gateway.catalogue import Catalogue
-from gateway.grants import Grant
-from gateway.guard import Guard
+from gateway.enforcement import refusals
+from gateway.enforcement.catalogue import Catalogue
+from gateway.enforcement.grants import Grant
+from gateway.enforcement.guard import Guard
+from gateway.enforcement.refusal_texts import AWAIT_TOOL
+from gateway.enforcement.refusals import Refusal
 from gateway.jsonrpc import ErrorCode, Message, result_body, tool_call
 from gateway.paramheaders import HeaderParam
-from gateway.refusals import AWAIT_TOOL
 from gateway.relay.dispatch import Dispatch
 from gateway.relay.holding import Holding
 from gateway.relay.listing import AWAIT_DEFINITION, LISTS, Listing, ListingFailed
@@ -173,18 +173,18 @@ class Together:
             message = replace(arrival.message, params={**params, "name": found[1]})
             await self._visit(arrival, found[0], message)
         except NotOpened:
-            await self._refuse(arrival, answers.not_sent())
+            await self._refuse(arrival, refusals.not_sent())
 
     async def _await(self, arrival: Arrival, identifier: Any) -> None:
         approval = await self._approvals.get(identifier) if isinstance(identifier, str) else None
         server = approval.call.server if approval is not None else ""
         if server not in arrival.backends:
-            await self._refuse(arrival, answers.unknown_approval())
+            await self._refuse(arrival, refusals.unknown_approval())
             return
         try:
             visit = await arrival.visit(server, send=self._down(arrival, server))
         except NotOpened:
-            await self._refuse(arrival, answers.not_sent())
+            await self._refuse(arrival, refusals.not_sent())
             return
         call = tool_call(arrival.message)
         if arrival.modern and call.request_state is not None:
@@ -332,9 +332,9 @@ class Together:
             await arrival.error(ErrorCode.INVALID_REQUEST, "initialize comes first")
             return
         stopped = {name: self._guard.stopped(arrival.grant.id, name) for name in arrival.backends}
-        refusals = [one for one in stopped.values() if one is not None]
-        if refusals and len(refusals) == len(stopped):
-            await arrival.error(-32603, refusals[0].text, refusals[0].data())
+        stops = [one for one in stopped.values() if one is not None]
+        if stops and len(stops) == len(stopped):
+            await arrival.error(-32603, stops[0].text, stops[0].data())
             return
         bundle.level = params = {"level": (arrival.message.params or {}).get("level")}
         logging = [

@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable
 
-from gateway.refusals import AWAIT_TOOL
+from gateway.enforcement.refusal_texts import AWAIT_TOOL
 
 LONGEST = 64
 """Characters of a joined tool name: what the strictest model providers take."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from gateway.grants import Grant
+from gateway.enforcement.grants import Grant
 from gateway.relay.dispatch import Dispatch
 from gateway.relay.response import EventStream, Receive, Send, reply
 from gateway.relay.sieve import Passed, Sieve

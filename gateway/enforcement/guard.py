@@ -23,8 +23,12 @@ from approvals.digest import call_digest, canonical, sha256
 from approvals.model import Approval, Call, EffectClaim, Event, Execution, Millis, Ruling
 from approvals.record.database import Database, Transaction
 from approvals.redact import masked, plain, visible
-from gateway import answers, inputschema, limits
-from gateway.admission import (
+from gateway.enforcement import input_schema, limits, refusals
+from gateway.enforcement.catalogue import Catalogue
+from gateway.enforcement.freezes import Freezes
+from gateway.enforcement.grants import Grant
+from gateway.enforcement.policy_file import Policies, Waiting
+from gateway.enforcement.recording import (
     RETRY_PENDING,
     Admission,
     Allowed,
@@ -40,10 +44,9 @@ from gateway.admission import (
     record_orphans,
     record_outcome,
 )
-from gateway.answers import Refusal
-from gateway.catalogue import Catalogue
-from gateway.freeze import Freezes
-from gateway.grants import Grant
+from gateway.enforcement.refusal_tally import Tally
+from gateway.enforcement.refusal_texts import reads_as_ours
+from gateway.enforcement.refusals import Refusal
 from gateway.policy import terms
 from gateway.policy.facts import GrantFacts, ToolFacts
 from gateway.policy.judge import (
@@ -59,9 +62,6 @@ from gateway.policy.judge import (
 )
 from gateway.policy.limit import Charge
 from gateway.policy.rules import Policy
-from gateway.refusals import reads_as_ours
-from gateway.reload import Policies, Waiting
-from gateway.tally import Tally
 
 UNKNOWN = "(unknown argument)"
 """The rule that refuses a name which the tool's definition does not know and does not allow."""
@@ -139,13 +139,13 @@ class Guard:
         if why is None:
             return None
         ruling = Ruling(rule=FROZEN, reason=why, policy_hash=self._policies.current.hash)
-        return answers.stopped(ruling)
+        return refusals.stopped(ruling)
 
     def changed_prompt(self) -> Refusal:
         """What an agent is told of a prompt whose change nobody has accepted."""
         reason = "The definition of this prompt has changed; a reviewer must accept it first."
         policy = self._policies.current
-        return answers.stopped(Ruling(rule=QUARANTINED, reason=reason, policy_hash=policy.hash))
+        return refusals.stopped(Ruling(rule=QUARANTINED, reason=reason, policy_hash=policy.hash))
 
     def can_hold(self, server: str) -> bool:
         """Whether some call to this server may be held."""
@@ -210,7 +210,7 @@ class Guard:
                 if admission.told:
                     ruled = await self._journal.write(partial(record_denial, admission, ruling))
                 else:  # told later, together with others
-                    ruled = Refused(answers.denied(ruling))
+                    ruled = Refused(refusals.denied(ruling))
             case Allow(claim=None):
                 ruled = await self._journal.write(
                     partial(record_allowed, admission, verdict, policy)
@@ -316,7 +316,7 @@ class Guard:
         tool = self._catalogue.tool(call.server, call.tool)
         if tool is None or tool.call_hash != call.tool_hash:
             return "The definition of the tool changed."
-        misfit = inputschema.fault(tool.definition.get("inputSchema"), arguments)
+        misfit = input_schema.fault(tool.definition.get("inputSchema"), arguments)
         if misfit is not None:
             return misfit
         verdict = self._judge(self._policies.current, call, arguments)
@@ -513,7 +513,7 @@ class Guard:
         )
         if tool is None or isinstance(verdict, Deny):
             return verdict
-        unknown = inputschema.unknown_name(tool.definition.get("inputSchema"), arguments)
+        unknown = input_schema.unknown_name(tool.definition.get("inputSchema"), arguments)
         return verdict if unknown is None else _unknown(policy, unknown)
 
     def _shown(self, answers: Any) -> Any:
@@ -536,7 +536,7 @@ class Guard:
             verdict = self._judge(self._policies.current, call, loads(call.arguments))
             if isinstance(verdict, Deny):
                 if verdict.ruling.rule == FROZEN:  # a pause, not a judgement: the approval stands
-                    over.append(Refused(answers.denied(verdict.ruling)))
+                    over.append(Refused(refusals.denied(verdict.ruling)))
                     return queue.NotNow(verdict.ruling.reason, RETRY_PENDING)
                 return verdict.ruling.reason or "The policy denies it now."
             if self._pinned(call) != call.tool_hash:
@@ -550,7 +550,7 @@ class Guard:
             full = limits.take(tx, taken, limits.Subject.of(call))
             if full is None:
                 return verdict.claim
-            over.append(Refused(answers.limited(verdict.ruling, full.limit, full.retry_after)))
+            over.append(Refused(refusals.limited(verdict.ruling, full.limit, full.retry_after)))
             return queue.NotNow("A limit is full.", full.retry_after)
 
         outcome = queue.claim(
@@ -570,7 +570,7 @@ def _lost(outcome: queue.Lost) -> Lost | Refused:
     """What an agent is told whose approval cannot run now; or that it must look again."""
     if outcome.retry_after is None or outcome.approval is None:
         return Lost()
-    return Refused(answers.not_now(outcome.approval, outcome.why, outcome.retry_after))
+    return Refused(refusals.not_now(outcome.approval, outcome.why, outcome.retry_after))
 
 
 def _other_effect(approval: Approval, claim: EffectClaim | None) -> str | None:

@@ -28,9 +28,9 @@ from approvals.model import (
 )
 from approvals.moves import effect_ended, tell_held
 from approvals.record.database import Transaction
-from gateway import answers, limits
-from gateway.answers import Refusal
-from gateway.grants import Grant
+from gateway.enforcement import limits, refusals
+from gateway.enforcement.grants import Grant
+from gateway.enforcement.refusals import Refusal
 from gateway.metadata import MOST
 from gateway.policy.judge import Allow, Hold, terms_for
 from gateway.policy.rules import Policy
@@ -163,7 +163,7 @@ def call_ids() -> Iterator[str]:
 def record_denial(admission: Admission, ruling: Ruling, tx: Transaction) -> Refused:
     """The policy says no."""
     tx.append(admission.refusal("denied", ruling, verdict="deny"))
-    return Refused(answers.denied(ruling))
+    return Refused(refusals.denied(ruling))
 
 
 def _limited(
@@ -172,7 +172,7 @@ def _limited(
     if admission.told:
         ruled = replace(ruling, rule=full.limit.pointer)
         tx.append(admission.refusal("limited", ruled, verdict="limited"))
-    return Refused(answers.limited(ruling, full.limit, full.retry_after))
+    return Refused(refusals.limited(ruling, full.limit, full.retry_after))
 
 
 def record_allowed(
@@ -263,8 +263,8 @@ def _taken(
         kept = loads(row.data) if row.data is not None else {}
         tx.append(row._replace(data=canonical({**kept, **told}).decode()))
     if mark.state is EffectState.TAKEN:
-        return Refused(answers.effect_taken(verdict.ruling, mark, queue.EFFECT_RETRY))
-    return Refused(answers.effect_done(verdict.ruling, mark))
+        return Refused(refusals.effect_taken(verdict.ruling, mark, queue.EFFECT_RETRY))
+    return Refused(refusals.effect_done(verdict.ruling, mark))
 
 
 def _told(claim: EffectClaim | None, metadata: Metadata) -> str:
@@ -304,7 +304,7 @@ def record_held(admission: Admission, verdict: Hold, tx: Transaction) -> Held | 
         return Held(_followed(admission, attached, tx), hold)
     denial = queue.remembered_denial(tx, admission.digest, tx.now, told=admission.told)
     if denial is not None:
-        return Refused(answers.denied_by(denial))
+        return Refused(refusals.denied_by(denial))
     mark = _other(admission, verdict, tx)
     taken = _taken(admission, verdict, mark, tx)
     if taken is not None:
@@ -335,18 +335,18 @@ def _no_place(admission: Admission, ruling: Ruling, tx: Transaction) -> Refused 
         ruling = replace(ruling, reason=f"A held call may bring {MOST} bytes of _meta at most.")
         if admission.told:
             tx.append(admission.refusal("denied", ruling, verdict="deny"))
-        return Refused(answers.denied(ruling))
+        return Refused(refusals.denied(ruling))
     if queue.count_open(tx, admission.call.grant) >= admission.max_pending:
         if admission.told:
             row = admission.refusal("limited", ruling, verdict="limited", outcome="max_pending")
             tx.append(row)
-        return Refused(answers.too_many_pending(ruling, admission.max_pending, RETRY_PENDING))
+        return Refused(refusals.too_many_pending(ruling, admission.max_pending, RETRY_PENDING))
     again = _withdrew_too_much(admission, tx)
     if again is not None:
         if admission.told:
             row = admission.refusal("limited", ruling, verdict="limited", outcome="max_withdrawn")
             tx.append(row)
-        return Refused(answers.too_many_withdrawn(ruling, admission.max_withdrawn, again))
+        return Refused(refusals.too_many_withdrawn(ruling, admission.max_withdrawn, again))
     return None
 
 

@@ -15,9 +15,9 @@ from approvals.edits import Edit
 from approvals.effects import Mark
 from approvals.model import Approval, Execution, Ruling
 from approvals.redact import visible
-from gateway import refusals
+from gateway.enforcement import refusal_texts
+from gateway.enforcement.refusal_texts import META_KEY, Word, decision_meta
 from gateway.policy.limit import Limit
-from gateway.refusals import META_KEY, Word, decision_meta
 
 _VALUE = 80  # characters of a changed value that a text names
 RETRY_SECONDS = 15
@@ -33,7 +33,7 @@ class Refusal:
 
     def result(self, *, modern: bool) -> dict[str, Any]:
         """The tool result (server/tools, "Error Handling")."""
-        result = refusals.refusal(self.text, self.meta)
+        result = refusal_texts.refusal(self.text, self.meta)
         if modern:
             result["resultType"] = "complete"
         return result
@@ -46,19 +46,21 @@ class Refusal:
 def denied(ruling: Ruling) -> Refusal:
     """The policy says no."""
     meta = decision_meta(verdict="deny", ruling=ruling)
-    return Refusal(refusals.text_for_deny(ruling), meta)
+    return Refusal(refusal_texts.text_for_deny(ruling), meta)
 
 
 def stopped(ruling: Ruling) -> Refusal:
     """An operator has frozen whatever it was meant for: of no tool, so no rule was asked."""
     meta = decision_meta(verdict="deny", ruling=ruling)
-    return Refusal(refusals.text_for_stop(ruling), meta)
+    return Refusal(refusal_texts.text_for_stop(ruling), meta)
 
 
 def limited(ruling: Ruling, limit: Limit, retry_after: int) -> Refusal:
     """A limit has no room; `retry_after` is whole seconds until its window ends."""
     meta = decision_meta(verdict="limited", ruling=ruling, retry_after=retry_after)
-    return Refusal(refusals.text_for_limit(limit, retry_after), {**meta, "rule": limit.pointer})
+    return Refusal(
+        refusal_texts.text_for_limit(limit, retry_after), {**meta, "rule": limit.pointer}
+    )
 
 
 def effect_taken(ruling: Ruling, mark: Mark, retry_after: int) -> Refusal:
@@ -66,94 +68,98 @@ def effect_taken(ruling: Ruling, mark: Mark, retry_after: int) -> Refusal:
     meta = decision_meta(
         verdict="limited", ruling=ruling, retry_after=retry_after, status="effect_taken"
     )
-    return Refusal(refusals.effect_taken(mark.holder, retry_after), {**meta, "holder": mark.holder})
+    return Refusal(
+        refusal_texts.effect_taken(mark.holder, retry_after), {**meta, "holder": mark.holder}
+    )
 
 
 def effect_done(ruling: Ruling, mark: Mark) -> Refusal:
     """Another call has done the same, and nobody is asked about a second time."""
     meta = decision_meta(verdict="deny", ruling=ruling, status="effect_done")
-    text = refusals.effect_done(mark.holder, mark.taken_at, mark.keep)
+    text = refusal_texts.effect_done(mark.holder, mark.taken_at, mark.keep)
     return Refusal(text, {**meta, "holder": mark.holder})
 
 
 def too_many_pending(ruling: Ruling, pending: int, retry_after: int) -> Refusal:
     """The grant has as many open approvals as it may have."""
     meta = decision_meta(verdict="limited", ruling=ruling, retry_after=retry_after)
-    return Refusal(refusals.text_for_busy(pending, retry_after), meta)
+    return Refusal(refusal_texts.text_for_busy(pending, retry_after), meta)
 
 
 def too_many_withdrawn(ruling: Ruling, withdrawn: int, retry_after: int) -> Refusal:
     """The grant took back as many held calls as it may."""
     meta = decision_meta(verdict="limited", ruling=ruling, retry_after=retry_after)
-    return Refusal(refusals.text_for_withdrawn(withdrawn, retry_after), meta)
+    return Refusal(refusal_texts.text_for_withdrawn(withdrawn, retry_after), meta)
 
 
 def pending(approval: Approval, *, url: str) -> Refusal:
     """Nobody has decided yet, and the agent must be let go."""
-    text = refusals.text_for_pending(approval.id, approval.ruling.reason, approval.expires_at)
+    text = refusal_texts.text_for_pending(approval.id, approval.ruling.reason, approval.expires_at)
     return Refusal(text, _about(approval, "hold", url=url, retry_after=RETRY_SECONDS))
 
 
 def still_running(approval: Approval, *, url: str) -> Refusal:
     """Approved and sent; the server has not answered yet."""
-    text = refusals.still_running(approval.id)
+    text = refusal_texts.still_running(approval.id)
     return Refusal(text, _about(approval, "hold", url=url, retry_after=RETRY_SECONDS))
 
 
 def denied_by(approval: Approval) -> Refusal:
     """A person said no; the identical call within the rule's memory is told so again."""
-    text = refusals.denied_by(approval.decided_by, approval.reason, attempts=approval.attempts)
+    text = refusal_texts.denied_by(approval.decided_by, approval.reason, attempts=approval.attempts)
     return Refusal(text, _about(approval, "deny"))
 
 
 def expired(approval: Approval) -> Refusal:
     """Time ran out: before a decision, or before anybody came back to run it."""
     if approval.execution is Execution.INPUT_REQUIRED:
-        text = refusals.question_expired(approval.terms.use_within)
+        text = refusal_texts.question_expired(approval.terms.use_within)
     elif approval.use_by is not None:
-        text = refusals.permit_expired(approval.terms.use_within)
+        text = refusal_texts.permit_expired(approval.terms.use_within)
     else:
-        text = refusals.expired((approval.expires_at - approval.created_at) // 1000)
+        text = refusal_texts.expired((approval.expires_at - approval.created_at) // 1000)
     return Refusal(text, _about(approval, "deny"))
 
 
 def withdrawn(approval: Approval) -> Refusal:
-    return Refusal(refusals.withdrawn(), _about(approval, "deny"))
+    return Refusal(refusal_texts.withdrawn(), _about(approval, "deny"))
 
 
 def superseded(approval: Approval) -> Refusal:
-    return Refusal(refusals.superseded(approval.reason), _about(approval, "deny"))
+    return Refusal(refusal_texts.superseded(approval.reason), _about(approval, "deny"))
 
 
 def outcome_unknown(approval: Approval | None = None) -> Refusal:
     """Bytes may have left and no answer was recorded."""
-    return _outcome(refusals.outcome_unknown(), "outcome_unknown", approval)
+    return _outcome(refusal_texts.outcome_unknown(), "outcome_unknown", approval)
 
 
 def too_large(approval: Approval | None = None) -> Refusal:
     """It ran, and its answer is over the size that is passed on."""
-    return _outcome(refusals.too_large(), "outcome_unknown", approval)
+    return _outcome(refusal_texts.too_large(), "outcome_unknown", approval)
 
 
 def unreadable(approval: Approval | None = None) -> Refusal:
     """It ran, and its answer is nested deeper than anybody reads."""
-    return _outcome(refusals.unreadable(), "outcome_unknown", approval)
+    return _outcome(refusal_texts.unreadable(), "outcome_unknown", approval)
 
 
 def not_sent(approval: Approval | None = None) -> Refusal:
     """Certainly nothing reached the server; an approval stands for a repeat."""
-    text = refusals.not_sent()
+    text = refusal_texts.not_sent()
     if approval is not None and approval.use_by is not None:
-        text += f" {refusals.permit_stands(approval.use_by)}"
+        text += f" {refusal_texts.permit_stands(approval.use_by)}"
     return _outcome(text, "not_executed", approval)
 
 
 def server_unavailable(approval: Approval | None = None) -> Refusal:
     """The server did not say which tools it has, so no call to it can be judged."""
-    text = refusals.not_listed()
+    text = refusal_texts.not_listed()
     if approval is None or approval.use_by is None:
-        return _outcome(f"{text} {refusals.later()}", "not_executed", approval)
-    return _outcome(f"{text} {refusals.permit_stands(approval.use_by)}", "not_executed", approval)
+        return _outcome(f"{text} {refusal_texts.later()}", "not_executed", approval)
+    return _outcome(
+        f"{text} {refusal_texts.permit_stands(approval.use_by)}", "not_executed", approval
+    )
 
 
 def runs_later(approval: Approval, refusal: Refusal, *, url: str) -> Refusal:
@@ -165,7 +171,7 @@ def runs_later(approval: Approval, refusal: Refusal, *, url: str) -> Refusal:
             why = "there is no room for it at the moment"
         case _:
             why = "it is stopped at the moment"
-    text = refusals.runs_later(approval.id, why, approval.use_by or approval.expires_at)
+    text = refusal_texts.runs_later(approval.id, why, approval.use_by or approval.expires_at)
     meta = _about(approval, "hold", url=url, retry_after=RETRY_SECONDS)
     return Refusal(text, {**meta, "status": "approved"})
 
@@ -173,7 +179,7 @@ def runs_later(approval: Approval, refusal: Refusal, *, url: str) -> Refusal:
 def untold(approval: Approval, *, url: str) -> Refusal:
     """The record cannot be read, so nobody can say here what has become of a held call."""
     meta = _about(approval, "hold", url=url, retry_after=RETRY_SECONDS)
-    return Refusal(refusals.untold(approval.id), {**meta, "status": "unavailable"})
+    return Refusal(refusal_texts.untold(approval.id), {**meta, "status": "unavailable"})
 
 
 def not_now(approval: Approval, why: str, retry_after: int) -> Refusal:
@@ -184,12 +190,12 @@ def not_now(approval: Approval, why: str, retry_after: int) -> Refusal:
 
 def already_delivered(approval: Approval) -> Refusal:
     """Asked for once more after its result was handed over."""
-    return _outcome(refusals.already_delivered(), str(approval.execution), approval)
+    return _outcome(refusal_texts.already_delivered(), str(approval.execution), approval)
 
 
 def unknown_approval() -> Refusal:
     """No approval with that id belongs to this grant."""
-    return Refusal(refusals.no_such_approval(), {"verdict": "deny", "status": "unknown"})
+    return Refusal(refusal_texts.no_such_approval(), {"verdict": "deny", "status": "unknown"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +226,7 @@ def edited(approval: Approval, edit: Edit) -> Addition:
             for one in edit.changes
         ],
     }
-    return Addition(refusals.edited(edit.by, differing), meta)
+    return Addition(refusal_texts.edited(edit.by, differing), meta)
 
 
 def _side(value: Any) -> str:
@@ -254,7 +260,7 @@ def _outcome(text: str, status: str, approval: Approval | None) -> Refusal:
         return Refusal(text, {"verdict": "allow", "status": status})
     about = {**_about(approval, "hold"), "status": status}
     if approval.edited:
-        text += f" {refusals.was_edited()}"
+        text += f" {refusal_texts.was_edited()}"
         about["edited"] = True
         if approval.call.arguments:
             about["arguments"] = json.loads(approval.call.arguments)

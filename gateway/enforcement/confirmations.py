@@ -23,10 +23,10 @@ from approvals import confirmed
 from approvals.digest import canonical, sha256
 from approvals.model import Event, Reviewer
 from approvals.record.database import Database, Transaction
+from gateway.enforcement.policy_file import Policies, content
 from gateway.policy import diff
 from gateway.policy.document import PolicyInvalid, load
 from gateway.policy.rules import Policy
-from gateway.reload import Policies, content
 from gateway.servers import CommandServer, Server, Servers
 
 log = structlog.get_logger()

@@ -22,12 +22,12 @@ from approvals.fingerprint import fingerprint
 from approvals.model import Millis
 from approvals.pins import Kind, Subject
 from approvals.record.database import Database, Transaction
-from gateway import toolclass
+from gateway.enforcement import tool_class
+from gateway.enforcement.tool_class import ToolClass
 from gateway.paramheaders import HeaderParam, header_params
 from gateway.risk.assessment import Assessment
 from gateway.risk.classify import classify
 from gateway.risk.fellows import habitual
-from gateway.toolclass import ToolClass
 
 MOST_NAMES: Final = 1_000
 """Tools, or prompts, or templates of one server, those included that it no longer lists."""
@@ -120,13 +120,13 @@ class Catalogue:
         """Read what moved in the record since: another process may have listed or accepted."""
         async with self._order:
             moved, classes = await self._database.read(
-                lambda connection: (self._moved(connection, server), toolclass.settled(connection))
+                lambda connection: (self._moved(connection, server), tool_class.settled(connection))
             )
             await self._take(moved, classes)
 
     async def load_classes(self) -> None:
         """Read what moved if a class was settled, or taken back, by another process."""
-        if await self._database.read(toolclass.settled) != self._classes:
+        if await self._database.read(tool_class.settled) != self._classes:
             await self.load()
 
     def tool(self, server: str, name: str) -> Tool | None:
@@ -270,7 +270,7 @@ class Catalogue:
         known = {server: dict(self._tools.get(server, {})) for server in servers}
 
         def made() -> tuple[dict[str, _Assessed], list[Pin]]:
-            settled = toolclass.by_tool(said)
+            settled = tool_class.by_tool(said)
             tools = {
                 server: _assessed(
                     [row for row in rows if row["kind"] == "tool" and row["server"] == server],
@@ -297,7 +297,7 @@ def accept(tx: Transaction, server: str, seen: Mapping[Subject, str], *, by: str
         return False
     for (kind, name), digest in seen.items():
         if kind == "tool":
-            toolclass.drop(tx, server, name, digest)
+            tool_class.drop(tx, server, name, digest)
     return True
 
 

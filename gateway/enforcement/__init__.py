@@ -1,0 +1,1 @@
+"""What decides about a call and holds to it: the guard, limits, freezes, grants, the catalogue."""
