@@ -42,12 +42,12 @@ from gateway.enforcement.freezes import Freezes
 from gateway.enforcement.grants import Grants
 from gateway.enforcement.guard import Guard
 from gateway.enforcement.policy_file import Policies
-from gateway.health import PATHS as HEALTH_PATHS
-from gateway.health import Health
-from gateway.housekeeping import Housekeeping
+from gateway.hosting.process_name import claimed_name
+from gateway.operations.health import PATHS as HEALTH_PATHS
+from gateway.operations.health import Health
+from gateway.operations.housekeeping import Housekeeping
 from gateway.paramheaders import HeaderParam
 from gateway.policy.problem import PolicyInvalid, Problem
-from gateway.processname import claimed_name
 from gateway.record import open_record
 from gateway.relay.bridge.bridge import Bridge
 from gateway.relay.calls import Calls

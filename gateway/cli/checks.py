@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from approvals.addresses import is_own_machine
-from gateway.address import address
 from gateway.cli import trustchecks
 from gateway.cli.check import Check, State
 from gateway.cli.exits import Stop
+from gateway.hosting.address import address
 from gateway.settings import LOOPBACK, Settings
 
 if TYPE_CHECKING:

@@ -66,7 +66,7 @@ def url_of(configured: Settings) -> str:
     """The gateway's URL: SIGNOFF_URL, or that of the gateway that runs here, or what the settings
     say.
     """
-    from gateway.address import address
+    from gateway.hosting.address import address
 
     return os.environ.get(URL, "").rstrip("/") or address(configured)
 
@@ -138,7 +138,7 @@ def _speak(configured: Settings, name: str, *, hold: int | None) -> None:
 
     from gateway.cli.clients import Place
     from gateway.connect.host import speak
-    from gateway.logs import configure_logging
+    from gateway.hosting.logs import configure_logging
 
     configure_logging(configured.log, level="warning")
     token = os.environ.get(TOKEN, "").strip()

@@ -49,8 +49,8 @@ def add(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Add a reviewer, or change one, and print a one-time sign-in link."""
-    from gateway.address import page_address
     from gateway.cli.accounts import identities
+    from gateway.hosting.address import page_address
 
     async def work(record: Record) -> tuple[Reviewer, str]:
         also = (*(identity or ()), *await identities(record.settings, slack or []))
@@ -131,7 +131,7 @@ def remove(name: Name) -> None:
 @app.command()
 def link(name: Name) -> None:
     """Print a new one-time sign-in link."""
-    from gateway.address import page_address
+    from gateway.hosting.address import page_address
 
     async def work(record: Record) -> str:
         return await record.people.invite(name, url=page_address(record.settings))

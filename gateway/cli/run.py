@@ -45,7 +45,7 @@ def run(
     import uvloop
 
     from gateway.cli.config import settings
-    from gateway.serve import Unstartable, configure_logging
+    from gateway.hosting.server import Unstartable, configure_logging
 
     given = {"policy": policy, "port": port, "data": data, "hold": hold}
     configured = settings(
@@ -95,7 +95,7 @@ async def _run(configured: Settings, servers: Servers, name: str) -> None:
     from gateway.cli.record import Record
     from gateway.connect.host import speak
     from gateway.enforcement.confirmations import commands_decide
-    from gateway.serve import running
+    from gateway.hosting.server import running
 
     async with running(configured, servers) as (gateway, stopped):
         url, page = gateway.settings.url(), gateway.settings.page()

@@ -25,7 +25,7 @@ def up(
     import uvloop
 
     from gateway.cli.record import settings
-    from gateway.serve import Unstartable, configure_logging
+    from gateway.hosting.server import Unstartable, configure_logging
 
     given: dict[str, Any] = {"port": port, "host": host}
     configured = settings(**{key: value for key, value in given.items() if value is not None})
@@ -43,7 +43,7 @@ async def _up(configured: Settings) -> None:
     from gateway.cli import show
     from gateway.cli.config import FILE, said_by_file
     from gateway.enforcement.confirmations import shown
-    from gateway.serve import running
+    from gateway.hosting.server import running
 
     async with running(configured) as (gateway, stopped):
         url, page = gateway.settings.url(), gateway.settings.page()

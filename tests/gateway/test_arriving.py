@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from gateway import connection
-from gateway.connection import Connection
+from gateway.hosting import connection
+from gateway.hosting.connection import Connection
 from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio

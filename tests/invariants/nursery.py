@@ -15,7 +15,7 @@ from pathlib import Path
 
 import uvloop
 
-from gateway.serve import configure_logging, running
+from gateway.hosting.server import configure_logging, running
 from gateway.settings import Settings
 
 

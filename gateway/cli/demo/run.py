@@ -26,8 +26,8 @@ from gateway.cli.demo import agent
 from gateway.cli.demo.scratch import SERVER, Scratch, proof, say, scratch_in
 from gateway.cli.exits import Exit, Stop
 from gateway.enforcement import grants
+from gateway.hosting.server import Unstartable, configure_logging, running
 from gateway.record import open_record
-from gateway.serve import Unstartable, configure_logging, running
 from gateway.settings import Settings
 
 PEOPLE: tuple[tuple[str, Role], ...] = (("demo", "admin"), ("second", "approver"))

@@ -24,8 +24,8 @@ from gateway.cli.demo.scratch import SERVER, Scratch, proof, say, scratch_in
 from gateway.cli.demo.slack_emulator import CHANNEL, TOKEN, Emulator, emulator
 from gateway.cli.exits import Exit, Stop
 from gateway.enforcement import grants
+from gateway.hosting.server import running
 from gateway.record import open_record
-from gateway.serve import running
 from gateway.settings import Settings
 
 _SECONDS: Final = 60.0

@@ -18,11 +18,11 @@ import uvicorn
 from approvals.record.database import RecordUnavailable
 from approvals.record.keys import KeyUnusable
 from approvals.slack.config import SlackUnusable
-from gateway.address import announced
 from gateway.app import Gateway, open_gateway
-from gateway.connection import Connection
 from gateway.enforcement.confirmations import Unconfirmed
-from gateway.logs import configure_logging
+from gateway.hosting.address import announced
+from gateway.hosting.connection import Connection
+from gateway.hosting.logs import configure_logging
 from gateway.policy.document import PolicyInvalid
 from gateway.servers import Servers
 from gateway.settings import Settings

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.admin.reviewer_check import Staff
 from gateway.enforcement.confirmations import Confirmations
 from gateway.enforcement.policy_file import Policies
-from gateway.housekeeping import Housekeeping
+from gateway.operations.housekeeping import Housekeeping
 from gateway.relay.response import reply
 from gateway.servers import Servers
 

@@ -1,0 +1,1 @@
+"""Keeping a gateway going: housekeeping, health and what is wrong right now."""
