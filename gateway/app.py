@@ -47,7 +47,7 @@ from gateway.operations.health import PATHS as HEALTH_PATHS
 from gateway.operations.health import Health
 from gateway.operations.housekeeping import Housekeeping
 from gateway.paramheaders import HeaderParam
-from gateway.policy.problem import PolicyInvalid, Problem
+from gateway.policy.problems import PolicyInvalid, Problem
 from gateway.record import open_record
 from gateway.relay.bridge.bridge import Bridge
 from gateway.relay.calls import Calls

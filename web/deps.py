@@ -13,7 +13,7 @@ from approvals.record.clock import Clock
 from approvals.record.database import Database
 from approvals.reviewers import People
 from approvals.service import Approvals, JudgeAgain
-from gateway.policy.problem import Problem
+from gateway.policy.problems import Problem
 from web.guard import Border
 from web.page.frame import Banner
 

@@ -28,7 +28,7 @@ from gateway.enforcement.policy_file import Policies, content
 from gateway.policy import diff, drafting, linediff
 from gateway.policy.backtest import Moved, Past, backtest, said
 from gateway.policy.document import check
-from gateway.policy.fate import fate
+from gateway.policy.effective import fate
 from gateway.policy.judge import plan_of
 from gateway.policy.rules import Policy
 from web.deps import Draft, PolicyFile, Saved, ToolRules, Tried, TriedRow, Unconfirmed

@@ -13,7 +13,7 @@ import structlog
 
 from approvals.model import Reviewer
 from approvals.reviewers import People
-from gateway.policy.problem import Problem
+from gateway.policy.problems import Problem
 from gateway.policy.rules import Policy
 from gateway.policy.staffing import unstaffed
 from gateway.settings import Settings

@@ -17,7 +17,7 @@ from gateway.enforcement.confirmations import By, Confirmations, Outcome, digest
 from gateway.enforcement.freezes import Freezes
 from gateway.enforcement.grants import Grants
 from gateway.enforcement.policy_file import Policies
-from gateway.policy.fate import fate
+from gateway.policy.effective import fate
 from gateway.policy.judge import plan_of
 from gateway.risk.assessment import Category, Signal
 from gateway.risk.attacks import attacks_for

@@ -24,7 +24,7 @@ from gateway.settings import LOOPBACK, Settings
 
 if TYPE_CHECKING:
     from approvals.model import Reviewer
-    from gateway.policy.problem import Problem
+    from gateway.policy.problems import Problem
     from gateway.servers import Server
 
 _SECONDS = 10.0  # for one server to list its tools

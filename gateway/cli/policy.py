@@ -14,7 +14,7 @@ from gateway.cli import files, show
 from gateway.cli.exits import Exit, Stop
 
 if TYPE_CHECKING:
-    from gateway.policy.problem import Problem
+    from gateway.policy.problems import Problem
     from gateway.policy.rules import Policy
 
 app = typer.Typer(help="The rules: check, show, explain, compare, try.", no_args_is_help=True)

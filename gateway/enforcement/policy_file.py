@@ -23,7 +23,7 @@ from approvals.record.clock import Clock
 from gateway.policy.closing import openings
 from gateway.policy.diff import diff
 from gateway.policy.document import PolicyInvalid, load
-from gateway.policy.problem import Problem
+from gateway.policy.problems import Problem
 from gateway.policy.rules import Policy
 
 log = structlog.get_logger()

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from approvals.digest import canonical
 from approvals.model import Terms
-from gateway.policy import normal
-from gateway.policy.problem import step
+from gateway.policy import normal_form
+from gateway.policy.problems import step
 from gateway.policy.rules import Default, Entry, HoldRule, Policy, Section
 from gateway.policy.terms import strictest
 
@@ -80,7 +80,7 @@ def _section(
 ) -> Iterator[str]:
     """`defaults`: what happened to tools listed nowhere, wherever this section applies."""
     if at:  # the root's keys are looked at with the document's
-        yield from _unlike(normal.section(old), normal.section(new), at, _SECTION)
+        yield from _unlike(normal_form.section(old), normal_form.section(new), at, _SECTION)
     shown = set(old.hide) - set(new.hide)
     if shown:
         yield step(at, "hide")
@@ -102,7 +102,7 @@ def _section(
 
 
 def _entry(at: str, old: Entry, new: Entry, policy: Policy) -> Iterator[str]:
-    before, after = normal.entry(old), normal.entry(new)
+    before, after = normal_form.entry(old), normal_form.entry(new)
     yield from _unlike(before, after, at, _RULES)
     for key in ("deny_if", "require"):
         if not _contains(after.get(key, []), before.get(key, [])):
@@ -158,8 +158,8 @@ def _as_strict(old: HoldRule, new: HoldRule) -> bool:
     """Whether the new rule holds what the old one holds, for the same people or some of them."""
     return (
         old.reason == new.reason
-        and [normal.condition(one, "any") for one in old.conditions]
-        == [normal.condition(one, "any") for one in new.conditions]
+        and [normal_form.condition(one, "any") for one in old.conditions]
+        == [normal_form.condition(one, "any") for one in new.conditions]
         and _same_but_reviewers(old.written, new.written)
         and _narrower(old.terms, new.terms)
     )

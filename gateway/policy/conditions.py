@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 
 from gateway.policy.paths import MAX_ELEMENTS, Lack, Path, find, find_each
 from gateway.policy.pattern import Pattern
-from gateway.policy.problem import shown
+from gateway.policy.problems import shown
 
 Operator = Literal[
     "eq",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.policy import conditions, normal
+from gateway.policy import conditions, normal_form
 from gateway.policy.limit import Limit
 from gateway.policy.reading import brief
 from gateway.policy.rules import Effect, Entry, HoldRule, Policy, Rule, Section
@@ -120,7 +120,7 @@ def entry_changes(old: Entry, new: Entry) -> list[str]:
     before, after = _sentences(old), _sentences(new)
     gone = [f"removed: {words}" for words in before if words not in after]
     come = [f"added: {words}" for words in after if words not in before]
-    if not gone and not come and normal.entry(old) != normal.entry(new):
+    if not gone and not come and normal_form.entry(old) != normal_form.entry(new):
         come = ["the order of its rules changed"]
     return gone + come
 
@@ -162,5 +162,5 @@ def _hold(rule: HoldRule) -> str:
 def _limit(limit: Limit) -> str:
     what = "calls"
     if limit.increment_from is not None:
-        what = f"of {normal.limit(limit)['increment_from'].removeprefix('args.')}"
+        what = f"of {normal_form.limit(limit)['increment_from'].removeprefix('args.')}"
     return f"at most {limit.text} {what} per {limit.scope} (counter {limit.counter})"

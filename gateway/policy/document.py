@@ -13,11 +13,11 @@ from typing import Any
 
 from approvals.digest import canonical, sha256
 from approvals.model import Terms
-from gateway.policy import fields, lint, reading, reviewers, source, terms
+from gateway.policy import lint, reading, reviewers, source, terms, vocabulary
 from gateway.policy.entries import Context, read_all_tools, read_entry, read_limits, read_paths
-from gateway.policy.normal import normal_form
+from gateway.policy.normal_form import normal_form
 from gateway.policy.pattern import is_glob
-from gateway.policy.problem import PolicyInvalid, Problem, Report, shown, step
+from gateway.policy.problems import PolicyInvalid, Problem, Report, shown, step
 from gateway.policy.rules import Default, Entry, Policy, Section
 from gateway.policy.unread import unread_groups
 
@@ -48,7 +48,7 @@ def _read(text: bytes, name: str, report: Report) -> Policy | None:
     raw = source.read(text, report)
     if raw is None and report.failed:
         return None
-    document = reading.members(raw, "", fields.POLICY, report, what="The policy")
+    document = reading.members(raw, "", vocabulary.POLICY, report, what="The policy")
     if document is None:
         return None
     _head(document, report)
@@ -101,7 +101,7 @@ def _approval(
 ) -> dict[str, Any]:
     place = "/approval"
     known = reading.members(
-        document.get("approval", {}), place, fields.TERMS, report, what="`approval`"
+        document.get("approval", {}), place, vocabulary.TERMS, report, what="`approval`"
     )
     written = terms.read(known or {}, place, groups, report)
     if isinstance(written.get("risk"), dict):
@@ -118,7 +118,9 @@ def _root(document: Mapping[str, Any], context: Context) -> Section:
 def _server(server: str, raw: Any, pointer: str, context: Context) -> Section:
     if not server.strip():
         context.report.error(pointer, "A server needs a name.", "Write its name in servers.json.")
-    known = reading.members(raw, pointer, fields.SERVER, context.report, what="A server's section")
+    known = reading.members(
+        raw, pointer, vocabulary.SERVER, context.report, what="A server's section"
+    )
     section = known or {}
     default = _default(section, pointer, context.report)
     return _section(section, pointer, f"{server}.", default, context)
@@ -129,7 +131,7 @@ def _default(section: Mapping[str, Any], pointer: str, report: Report) -> Defaul
         return None
     place = step(pointer, "default")
     found: Default | None = reading.one_of(
-        section["default"], place, fields.DEFAULTS, report, what="`default`"
+        section["default"], place, vocabulary.DEFAULTS, report, what="`default`"
     )
     return found
 

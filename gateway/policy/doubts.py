@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from gateway.policy.conditions import FALSE, NEGATIVE, TRUE, Condition, truth_of
-from gateway.policy.problem import Report, shown, step
+from gateway.policy.problems import Report, shown, step
 from gateway.policy.rules import Entry, Rule
 
 _UP: Final = "../../etc/passwd"

@@ -11,17 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from gateway.policy import fields, normal
+from gateway.policy import normal_form, vocabulary
 from gateway.policy.document import load
-from gateway.policy.patch import put, without
 from gateway.policy.pattern import matches
 from gateway.policy.rules import Policy, Section
+from gateway.policy.text_patch import put, without
 
 Entry = dict[str, Any]
 Choice = Entry | Literal["hide"] | None
 """A tool's rules as JSON, or that it is hidden, or (None) that nothing is said of it by name."""
 
-_OLDER: Final = frozenset((*fields.OLDER, fields.OLDER_EXPIRES))
+_OLDER: Final = frozenset((*vocabulary.OLDER, vocabulary.OLDER_EXPIRES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +93,13 @@ def _part(text: str, server: str) -> Mapping[str, Any]:
 
 def _older_terms(raw: Entry) -> bool:
     rules = [raw.get("require_approval"), *raw.get("approve_if", [])]
-    return any(isinstance(rule, dict) and fields.OLDER_EXPIRES in rule for rule in rules)
+    return any(isinstance(rule, dict) and vocabulary.OLDER_EXPIRES in rule for rule in rules)
 
 
 def _present(section: Section, tool: str, raw: Entry) -> Choice:
     entry = section.exact.get(tool) or next(one for one in section.globs if one.name == tool)
     kept = {"description": raw["description"]} if "description" in raw else {}
-    return {**kept, **normal.entry(entry)}
+    return {**kept, **normal_form.entry(entry)}
 
 
 def usable(text: bytes) -> Policy | None:

@@ -8,11 +8,11 @@ from decimal import Decimal
 from typing import Any
 
 from approvals.model import EFFECT_KEPT, Terms
-from gateway.policy import fields, forms, paths, reading, terms
+from gateway.policy import older_spellings, paths, reading, terms, vocabulary
 from gateway.policy.conditions import MATCHES, OPERATORS, Condition, Match, exact, kind
 from gateway.policy.limit import Limit, Scope
 from gateway.policy.pattern import BadPattern, Pattern, compile_pattern
-from gateway.policy.problem import Report, shown, step
+from gateway.policy.problems import Report, shown, step
 from gateway.policy.reviewers import Groups
 from gateway.policy.rules import Effect, Entry, HoldRule, Rule
 
@@ -58,10 +58,10 @@ def read_entry(
     name: str, raw: Any, pointer: str, counter: str, context: Context
 ) -> tuple[Entry | None, bool]:
     """One tool's entry, and whether it hides the tool (then there is no entry)."""
-    entry = reading.members(raw, pointer, fields.TOOL, context.report, what="A tool's entry")
+    entry = reading.members(raw, pointer, vocabulary.TOOL, context.report, what="A tool's entry")
     if entry is None:
         return None, False
-    new = forms.rewrite(entry, pointer, counter, context.report)
+    new = older_spellings.rewrite(entry, pointer, counter, context.report)
     if new.hide:
         return None, True
     report = context.report
@@ -86,7 +86,7 @@ def read_entry(
 
 def read_all_tools(raw: Any, pointer: str, context: Context) -> Entry:
     """The rules that are added to every tool."""
-    entry = reading.members(raw, pointer, fields.ALL_TOOLS, context.report, what="`all_tools`")
+    entry = reading.members(raw, pointer, vocabulary.ALL_TOOLS, context.report, what="`all_tools`")
     if entry is None:
         return Entry(name="*", pointer=pointer)
     read, _ = read_entry("*", entry, pointer, "all_tools_rate", context)
@@ -102,7 +102,7 @@ def read_paths(raw: Any, pointer: str, report: Report) -> tuple[paths.Path, ...]
     return tuple(path for path in found if path is not None)
 
 
-def _approve(new: forms.Rewritten, context: Context) -> HoldRule | None:
+def _approve(new: older_spellings.Rewritten, context: Context) -> HoldRule | None:
     raw, pointer, report = new.approve, new.approve_pointer, context.report
     if raw is None and not pointer:
         return None
@@ -114,7 +114,7 @@ def _approve(new: forms.Rewritten, context: Context) -> HoldRule | None:
         what = f"`require_approval` must not be {shown(raw)}."
         report.error(pointer, what, "Write true, or an object of terms.")
         return None
-    known = reading.members(raw, pointer, fields.HOLD, report, what="`require_approval`")
+    known = reading.members(raw, pointer, vocabulary.HOLD, report, what="`require_approval`")
     return _hold_rule({"conditions": [], **(known or {})}, pointer, context)
 
 
@@ -125,7 +125,7 @@ def _hold_rules(
     written = reading.items(entry.get("approve_if", []), place, context.report, what="`approve_if`")
     rules = []
     for at, raw in written:
-        known = reading.members(raw, at, fields.HOLD_RULE, context.report, what="A rule")
+        known = reading.members(raw, at, vocabulary.HOLD_RULE, context.report, what="A rule")
         rules.append(None if known is None else _hold_rule(known, at, context))
     rules.extend(_hold_rule(raw, at, context) for at, raw in older)
     return tuple(rule for rule in rules if rule is not None)
@@ -154,7 +154,7 @@ def _deny_rules(
     rules = []
     place = step(pointer, key)
     for at, raw in reading.items(entry.get(key, []), place, report, what=f"`{key}`"):
-        known = reading.members(raw, at, fields.DENY_RULE, report, what="A rule")
+        known = reading.members(raw, at, vocabulary.DENY_RULE, report, what="A rule")
         if known is None:
             continue
         rule = _deny_rule(known, at, report, match="every" if key == "require" else "any")
@@ -211,10 +211,10 @@ def read_conditions(
 
 
 def _condition(raw: Any, pointer: str, report: Report, match: Match) -> Condition | None:
-    known = reading.members(raw, pointer, fields.CONDITION, report, what="A condition")
+    known = reading.members(raw, pointer, vocabulary.CONDITION, report, what="A condition")
     if known is None:
         return None
-    missing = [key for key in fields.CONDITION_NEEDS if key not in known]
+    missing = [key for key in vocabulary.CONDITION_NEEDS if key not in known]
     for key in missing:
         report.error(
             pointer, f"The condition has no `{key}`.", 'Write {"path": …, "op": …, "value": …}.'
@@ -301,7 +301,7 @@ def _limits(listed: list[tuple[str, Any]], report: Report) -> tuple[Limit, ...]:
 
 
 def _limit(raw: Any, pointer: str, report: Report) -> Limit | None:
-    known = reading.members(raw, pointer, fields.LIMIT, report, what="A limit")
+    known = reading.members(raw, pointer, vocabulary.LIMIT, report, what="A limit")
     if known is None:
         return None
     missing = [key for key in ("counter", "window", "max", "scope") if key not in known]
@@ -314,7 +314,7 @@ def _limit(raw: Any, pointer: str, report: Report) -> Limit | None:
     window = _window(known["window"], step(pointer, "window"), report)
     most = _maximum(known["max"], step(pointer, "max"), report)
     scope: Scope | None = reading.one_of(
-        known["scope"], step(pointer, "scope"), fields.SCOPES, report, what="`scope`"
+        known["scope"], step(pointer, "scope"), vocabulary.SCOPES, report, what="`scope`"
     )
     amount = None
     if "increment_from" in known:
@@ -340,9 +340,9 @@ def _limit(raw: Any, pointer: str, report: Report) -> Limit | None:
 
 def _window(raw: Any, pointer: str, report: Report) -> tuple[int, str] | None:
     if isinstance(raw, str):
-        name = reading.one_of(raw, pointer, fields.WINDOWS, report, what="`window`")
-        return None if name is None else (fields.WINDOWS[name], name)
-    most = fields.MAX_WINDOW
+        name = reading.one_of(raw, pointer, vocabulary.WINDOWS, report, what="`window`")
+        return None if name is None else (vocabulary.WINDOWS[name], name)
+    most = vocabulary.MAX_WINDOW
     seconds = reading.whole(
         raw, pointer, report, what="`window` (minute, hour, day or seconds)", least=1, most=most
     )
@@ -362,12 +362,12 @@ def _maximum(raw: Any, pointer: str, report: Report) -> Decimal | None:
 def _effect(entry: Mapping[str, Any], pointer: str, report: Report) -> Effect | None:
     """The entry's effect, how long it counts, and whether it may happen once more."""
     keep, again = EFFECT_KEPT, False
-    for key in fields.EFFECT[1:]:
+    for key in vocabulary.EFFECT[1:]:
         if key in entry and "effect" not in entry:
             what = f"`{key}` says nothing without `effect`."
             report.error(step(pointer, key), what, 'Add "effect": "refund:{args.id}".')
     if "effect_for" in entry:
-        least, most = fields.EFFECT_FOR
+        least, most = vocabulary.EFFECT_FOR
         place = step(pointer, "effect_for")
         found = reading.duration(
             entry["effect_for"], place, report, what="`effect_for`", least=least, most=most
@@ -376,7 +376,7 @@ def _effect(entry: Mapping[str, Any], pointer: str, report: Report) -> Effect | 
     if "effect_again" in entry:
         place = step(pointer, "effect_again")
         word = reading.one_of(
-            entry["effect_again"], place, fields.AGAIN, report, what="`effect_again`"
+            entry["effect_again"], place, vocabulary.AGAIN, report, what="`effect_again`"
         )
         again = word == "ask"
     if "effect" not in entry:

@@ -14,7 +14,6 @@ from typing import Any, Literal
 from approvals.model import Call
 from gateway.policy.conditions import FALSE, Facts, words
 from gateway.policy.facts import GrantFacts, ToolFacts, facts_of
-from gateway.policy.firing import fails, fires, weigh_rule
 from gateway.policy.judge import (
     BAD_NAME,
     HIDDEN,
@@ -27,7 +26,8 @@ from gateway.policy.judge import (
 )
 from gateway.policy.limit import Charge, plain
 from gateway.policy.masking import finding_text
-from gateway.policy.problem import shown
+from gateway.policy.matching import fails, fires, weigh_rule
+from gateway.policy.problems import shown
 from gateway.policy.reading import brief
 from gateway.policy.rules import Plan, Policy, Rule
 from gateway.policy.verdict import Verdict

@@ -14,7 +14,7 @@ from typing import Any
 
 from gateway.policy.conditions import NEGATIVE
 from gateway.policy.document import check
-from gateway.policy.problem import shown
+from gateway.policy.problems import shown
 from gateway.policy.reading import TOOL_NAME
 from gateway.policy.yamltext import BadYaml, read_yaml
 

@@ -19,12 +19,12 @@ from approvals.model import Call, EffectClaim, Ruling, Terms
 from gateway.policy import terms as approval_terms
 from gateway.policy.conditions import Facts, Finding, exact, kind
 from gateway.policy.facts import GrantFacts, ToolFacts, facts_of
-from gateway.policy.firing import fails, fires
 from gateway.policy.limit import Charge, Limit
 from gateway.policy.masking import finding_text
+from gateway.policy.matching import fails, fires
 from gateway.policy.paths import Lack, Path, covers, find, text_of
-from gateway.policy.plan import MAX_PLANS, make_plan
 from gateway.policy.rules import Effect, HoldRule, Plan, Policy
+from gateway.policy.tool_plan import MAX_PLANS, make_plan
 from gateway.policy.verdict import Allow, Deny, Hold, Verdict
 
 __all__ = ["Allow", "Deny", "GrantFacts", "Hold", "ToolFacts", "Verdict", "judge"]

@@ -15,7 +15,7 @@ from gateway.policy.conditions import Condition
 from gateway.policy.contradiction import LOWER, UPPER, impossible
 from gateway.policy.limit import Limit
 from gateway.policy.pattern import matches
-from gateway.policy.problem import Report, shown, step
+from gateway.policy.problems import Report, shown, step
 from gateway.policy.rules import RISKS, Entry, Rule, Section
 
 _PROMISE = re.compile(r"\b(requires?|needs?) (human |manual )?approval\b", re.IGNORECASE)

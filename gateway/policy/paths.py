@@ -14,7 +14,7 @@ from typing import Any
 
 from approvals.lookalike import alike
 from gateway.policy.limit import Step
-from gateway.policy.problem import Report, nearest, shown
+from gateway.policy.problems import Report, nearest, shown
 
 ROOTS = ("tool.annotations", "tool.risk", "grant.label", "client.name", "session.calls", "args")
 ANNOTATIONS = "tool.annotations"

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from approvals.model import Terms
 from gateway.policy.contradiction import impossible
 from gateway.policy.pattern import overlap
-from gateway.policy.problem import Report, step
+from gateway.policy.problems import Report, step
 from gateway.policy.reviewers import is_crowd
 from gateway.policy.rules import Entry, HoldRule, Section
 from gateway.policy.terms import meet, strictest

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gateway.policy.problem import Report, choose, shown, step
+from gateway.policy.problems import Report, choose, shown, step
 
 TOOL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 TOOL_PATTERN = re.compile(r"[A-Za-z0-9_.*?-]{1,128}")

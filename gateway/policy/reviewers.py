@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.policy import fields, reading
-from gateway.policy.problem import Report, nearest, shown, step
+from gateway.policy import reading, vocabulary
+from gateway.policy.problems import Report, nearest, shown, step
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.@+-]{1,128}")
 _PREFIXED = {
@@ -62,7 +62,7 @@ def _group(raw: Any, pointer: str, report: Report) -> tuple[list[tuple[str, str]
     """The names of one group, each with its pointer, and its channel."""
     if not isinstance(raw, dict):
         return names_in(raw, pointer, report), None
-    known = reading.members(raw, pointer, fields.GROUP, report, what="A group") or {}
+    known = reading.members(raw, pointer, vocabulary.GROUP, report, what="A group") or {}
     if "members" not in known:
         advice = 'Write {"members": ["alice", "bob"], "channel": "#payments"}.'
         report.error(pointer, "The group has no `members`.", advice)

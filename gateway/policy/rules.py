@@ -13,7 +13,7 @@ from approvals.model import EFFECT_KEPT, Detached, Risk, Terms
 from gateway.policy.conditions import Condition
 from gateway.policy.limit import Limit
 from gateway.policy.paths import Path
-from gateway.policy.problem import Problem
+from gateway.policy.problems import Problem
 from gateway.policy.reviewers import Groups
 from gateway.policy.verdict import Verdict
 

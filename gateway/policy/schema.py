@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.policy import fields
+from gateway.policy import vocabulary
 from gateway.policy.conditions import MATCHES, OPERATORS
 from gateway.policy.rules import DETACHED, REVEAL, RISKS
 
@@ -140,7 +140,7 @@ def _text(description: str) -> Schema:
 
 def _default() -> Schema:
     return {
-        "enum": list(fields.DEFAULTS),
+        "enum": list(vocabulary.DEFAULTS),
         "description": "What happens to calls of tools that are listed nowhere.",
     }
 
@@ -167,7 +167,7 @@ def _effect() -> Schema:
         "effect": _text(text),
         "effect_for": _duration("How long it counts once it is done; default 30d."),
         "effect_again": {
-            "enum": list(fields.AGAIN),
+            "enum": list(vocabulary.AGAIN),
             "description": "What is done already: refuse it, or ask a person for a second time.",
         },
     }
@@ -208,13 +208,13 @@ def _hold() -> Schema:
     return {
         "description": _text("For people; changes nothing."),
         "reason": _text("Why a person is asked; the agent and the reviewer read it."),
-        fields.OLDER_EXPIRES: _duration("An older name of `expires`."),
+        vocabulary.OLDER_EXPIRES: _duration("An older name of `expires`."),
         **_terms(),
     }
 
 
 def _terms() -> Schema:
-    least, most = fields.QUORUM
+    least, most = vocabulary.QUORUM
     return {
         "reviewers": {"$ref": "#/$defs/names"},
         "quorum": {
@@ -260,7 +260,7 @@ def _risk() -> Schema:
             "How risky the call is: at least this, and at least what the tool's class says. "
             '{"set": "low"} sets it whatever the class says; the reviewer is told.'
         ),
-        "anyOf": [_level(), _object({"set": _level()}, required=fields.RISK)],
+        "anyOf": [_level(), _object({"set": _level()}, required=vocabulary.RISK)],
     }
 
 
@@ -318,7 +318,7 @@ def _condition() -> Schema:
                     ),
                 },
             },
-            required=fields.CONDITION_NEEDS,
+            required=vocabulary.CONDITION_NEEDS,
         ),
         "allOf": [
             {
@@ -334,8 +334,8 @@ def _window() -> Schema:
     return {
         "description": "minute, hour or day (UTC), or a number of seconds.",
         "anyOf": [
-            {"enum": list(fields.WINDOWS)},
-            {"type": "integer", "minimum": 1, "maximum": fields.MAX_WINDOW},
+            {"enum": list(vocabulary.WINDOWS)},
+            {"type": "integer", "minimum": 1, "maximum": vocabulary.MAX_WINDOW},
         ],
     }
 
@@ -347,7 +347,7 @@ def _limit() -> Schema:
             "counter": _text("The counter's name; tools may share one."),
             "window": _window(),
             "max": {"type": "number", "minimum": 0, "maximum": 10**18},
-            "scope": {"enum": list(fields.SCOPES), "description": "Who shares the counter."},
+            "scope": {"enum": list(vocabulary.SCOPES), "description": "Who shares the counter."},
             "increment_from": {
                 "type": "string",
                 "pattern": _ARGS.replace(r"(\d{1,6}|\*)", r"\d{1,6}"),
@@ -361,20 +361,20 @@ def _limit() -> Schema:
 def _older() -> Schema:
     return {
         "action": {
-            "enum": list(fields.ACTIONS),
+            "enum": list(vocabulary.ACTIONS),
             "description": "Older spelling: deny, hide, require_approval, or allow ({}).",
         },
         "conditions": {"$ref": "#/$defs/conditions"},
         "reason": _text("Belongs to `action` or `require_approval`."),
         "on_deny": _text("Belongs to `action: deny`."),
-        fields.OLDER_EXPIRES: _duration("Belongs to `action: require_approval`."),
+        vocabulary.OLDER_EXPIRES: _duration("Belongs to `action: require_approval`."),
         "rate_limit": {
             "description": 'Older spelling of a limit: "5/hour", or {"max": 10, "window": 60}.',
             "anyOf": [
                 {"type": "string", "pattern": r"^\d{1,15}/(minute|hour|day|\d{1,9})$"},
                 _object(
                     {"max": {"type": "number", "minimum": 0}, "window": _window()},
-                    required=fields.RATE_LIMIT,
+                    required=vocabulary.RATE_LIMIT,
                 ),
             ],
         },

@@ -10,7 +10,7 @@ import json
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
-from gateway.policy.problem import Report, shown, step
+from gateway.policy.problems import Report, shown, step
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 64

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from approvals.model import Reviewer, Terms
-from gateway.policy.problem import Problem, step
+from gateway.policy.problems import Problem, step
 from gateway.policy.reviewers import is_crowd
 from gateway.policy.rules import Policy, Section
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from approvals.model import MIDDLE, Risk, Terms
-from gateway.policy import fields, paths, reading
-from gateway.policy.problem import Report, shown, step
+from gateway.policy import paths, reading, vocabulary
+from gateway.policy.problems import Report, shown, step
 from gateway.policy.reviewers import Groups, channel_of, check_names, identities, names_in
 from gateway.policy.rules import DETACHED, REVEAL, RISKS
 
@@ -16,22 +16,22 @@ Written = dict[str, Any]
 """Terms as a rule states them, checked, in normal form: durations spelled "30m"."""
 
 _DURATIONS = {
-    "expires": fields.EXPIRES,
-    "hold": fields.HOLD_SECONDS,
-    "use_within": fields.USE_WITHIN,
-    "deny_memory": fields.DENY_MEMORY,
+    "expires": vocabulary.EXPIRES,
+    "hold": vocabulary.HOLD_SECONDS,
+    "use_within": vocabulary.USE_WITHIN,
+    "deny_memory": vocabulary.DENY_MEMORY,
 }
 
 
 def read(raw: Mapping[str, Any], pointer: str, groups: Groups, report: Report) -> Written:
     """The terms among the members of `raw`; what is wrong is reported and left out."""
     written: Written = {}
-    for key in fields.TERMS:
+    for key in vocabulary.TERMS:
         if key in raw:
             value = _term(key, raw[key], step(pointer, key), groups, report)
             if value is not None:
                 written[key] = value
-    older = fields.OLDER_EXPIRES
+    older = vocabulary.OLDER_EXPIRES
     if older in raw:
         value = _term("expires", raw[older], step(pointer, older), groups, report)
         if "expires" in raw:
@@ -55,7 +55,7 @@ def _term(key: str, raw: Any, pointer: str, groups: Groups, report: Report) -> A
             check_names(names, groups, report)
             return [name for _, name in names] or None
         case "quorum":
-            least, most = fields.QUORUM
+            least, most = vocabulary.QUORUM
             return reading.whole(raw, pointer, report, what=what, least=least, most=most)
         case "reveal":
             return reading.one_of(raw, pointer, REVEAL, report, what=what)
@@ -79,7 +79,7 @@ def _risk(raw: Any, pointer: str, report: Report) -> Any:
     """`"high"`, which is never less than the tool's class; or `{"set": "low"}`, which may be."""
     if not isinstance(raw, dict):
         return reading.one_of(raw, pointer, RISKS, report, what="`risk`")
-    known = reading.members(raw, pointer, fields.RISK, report, what="`risk`")
+    known = reading.members(raw, pointer, vocabulary.RISK, report, what="`risk`")
     if known is None or "set" not in known:
         report.error(pointer, f"`risk` must not be {shown(raw)}.", 'Write {"set": "low"}.')
         return None

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from gateway.policy.paths import Path
 from gateway.policy.pattern import is_glob, matches
-from gateway.policy.problem import Problem, choose, shown, step
+from gateway.policy.problems import Problem, choose, shown, step
 from gateway.policy.rules import Entry, Policy, Section
 
 Schemas = Mapping[str, Mapping[str, Any]]

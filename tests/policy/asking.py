@@ -10,7 +10,7 @@ from gateway.policy.document import check, load
 from gateway.policy.explain import Trace, explain
 from gateway.policy.facts import GrantFacts, ToolFacts
 from gateway.policy.judge import judge
-from gateway.policy.problem import Problem
+from gateway.policy.problems import Problem
 from gateway.policy.rules import Policy
 from gateway.policy.verdict import Allow, Deny, Hold, Verdict
 

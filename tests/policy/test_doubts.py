@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.policy.problem import Problem
+from gateway.policy.problems import Problem
 from gateway.policy.unread import unread_arguments, unread_servers
 from tests.policy.asking import ask, found, one, policy, when, word
 

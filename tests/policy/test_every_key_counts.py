@@ -39,7 +39,7 @@ from gateway.enforcement.recording import (
     record_allowed,
     record_held,
 )
-from gateway.policy import fields
+from gateway.policy import vocabulary
 from gateway.policy.document import load
 from gateway.policy.facts import GrantFacts, ToolFacts
 from gateway.policy.judge import Allow, Deny, hidden, judge, redact_paths
@@ -168,9 +168,17 @@ def test_every_key_of_the_schema_has_an_experiment_and_every_experiment_a_key() 
 
 def test_the_reader_knows_no_key_that_the_schema_does_not() -> None:
     read = {
-        *fields.POLICY, *fields.SERVER, *fields.TOOL, *fields.GROUP, *fields.CONDITION,
-        *fields.LIMIT, *fields.DENY_RULE, *fields.HOLD_RULE, *fields.HOLD, *fields.RATE_LIMIT,
-    }  # fmt: skip
+        *vocabulary.POLICY,
+        *vocabulary.SERVER,
+        *vocabulary.TOOL,
+        *vocabulary.GROUP,
+        *vocabulary.CONDITION,
+        *vocabulary.LIMIT,
+        *vocabulary.DENY_RULE,
+        *vocabulary.HOLD_RULE,
+        *vocabulary.HOLD,
+        *vocabulary.RATE_LIMIT,
+    }
     assert read <= set(keys())
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.policy.document import load
-from gateway.policy.fate import fate
+from gateway.policy.effective import fate
 
 WHEN = {
     "conditions": [

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.policy.drafting import drafted, standing, usable
-from gateway.policy.patch import put, without
+from gateway.policy.text_patch import put, without
 
 KEYS = st.text(max_size=6)
 VALUES = st.recursive(

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]  # ships no types
 import pytest
 
-from gateway.policy import fields
+from gateway.policy import vocabulary
 from gateway.policy.document import check
 from gateway.policy.schema import schema
 from tests.policy.asking import one, when
@@ -137,14 +137,14 @@ def test_the_example_policy_is_valid() -> None:
 
 def test_schema_and_loader_know_the_same_keys() -> None:
     parts = schema()["$defs"]
-    assert set(schema()["properties"]) == set(fields.POLICY)
-    assert set(parts["server"]["properties"]) == set(fields.SERVER)
-    assert set(parts["tool"]["properties"]) == set(fields.TOOL)
-    assert set(parts["all_tools"]["properties"]) == set(fields.ALL_TOOLS)
-    assert set(parts["deny_rule"]["properties"]) == set(fields.DENY_RULE)
-    assert set(parts["hold_rule"]["properties"]) == set(fields.HOLD_RULE)
-    assert set(parts["limit"]["properties"]) == set(fields.LIMIT)
-    assert set(parts["condition"]["properties"]) == set(fields.CONDITION)
+    assert set(schema()["properties"]) == set(vocabulary.POLICY)
+    assert set(parts["server"]["properties"]) == set(vocabulary.SERVER)
+    assert set(parts["tool"]["properties"]) == set(vocabulary.TOOL)
+    assert set(parts["all_tools"]["properties"]) == set(vocabulary.ALL_TOOLS)
+    assert set(parts["deny_rule"]["properties"]) == set(vocabulary.DENY_RULE)
+    assert set(parts["hold_rule"]["properties"]) == set(vocabulary.HOLD_RULE)
+    assert set(parts["limit"]["properties"]) == set(vocabulary.LIMIT)
+    assert set(parts["condition"]["properties"]) == set(vocabulary.CONDITION)
 
 
 def test_every_key_has_a_description() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.policy.conditions import TEXT_ALONE
-from gateway.policy.fields import DENY_RULE, EFFECT, LIMIT, RULES, TERMS
+from gateway.policy.vocabulary import DENY_RULE, EFFECT, LIMIT, RULES, TERMS
 
 _LISTS: Final = ("reviewers", "editable")
 _CONDITIONAL: Final = ("deny_if", "require", "approve_if")

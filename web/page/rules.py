@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from gateway.policy.conditions import MATCHES, OPERATORS, TEXT_ALONE
-from gateway.policy.fields import AGAIN, RULES, SCOPES, TERMS, WINDOWS
-from gateway.policy.problem import Problem
+from gateway.policy.problems import Problem
 from gateway.policy.rules import DETACHED, REVEAL, RISKS
+from gateway.policy.vocabulary import AGAIN, RULES, SCOPES, TERMS, WINDOWS
 from web.page.filled import typed
 
 Kind = Literal["default", "allow", "deny", "hide", "hold", "custom"]

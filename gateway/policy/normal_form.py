@@ -12,12 +12,12 @@ from typing import Any
 
 from approvals.model import EFFECT_KEPT
 from gateway.policy.conditions import Condition, Match
-from gateway.policy.fields import WINDOWS
 from gateway.policy.limit import Limit
 from gateway.policy.paths import text_of
 from gateway.policy.reading import brief
 from gateway.policy.reviewers import Group, Groups
 from gateway.policy.rules import Effect, Entry, HoldRule, Rule, Section
+from gateway.policy.vocabulary import WINDOWS
 
 
 def normal_form(

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.policy import fields, reading
-from gateway.policy.problem import Report, shown, step
+from gateway.policy import reading, vocabulary
+from gateway.policy.problems import Report, shown, step
 
 _SHORT_RATE = re.compile(r"(\d{1,15})/([a-z]+|\d{1,9})")
 _TEXTS = ("reason", "on_deny")
@@ -43,7 +43,7 @@ def rewrite(entry: Mapping[str, Any], pointer: str, counter: str, report: Report
     action = None
     if "action" in entry:
         place = step(pointer, "action")
-        action = reading.one_of(entry["action"], place, fields.ACTIONS, report, what="`action`")
+        action = reading.one_of(entry["action"], place, vocabulary.ACTIONS, report, what="`action`")
         if action is None:
             return new
     match action:
@@ -51,11 +51,13 @@ def rewrite(entry: Mapping[str, Any], pointer: str, counter: str, report: Report
             _deny(entry, pointer, new, report)
         case "hide":
             new.hide = True
-            _stray(entry, pointer, ("conditions", fields.OLDER_EXPIRES), "hide", report)
+            _stray(entry, pointer, ("conditions", vocabulary.OLDER_EXPIRES), "hide", report)
         case "require_approval":
             _approval(entry, pointer, new, report)
         case "allow":
-            _stray(entry, pointer, ("conditions", fields.OLDER_EXPIRES, *_TEXTS), "allow", report)
+            _stray(
+                entry, pointer, ("conditions", vocabulary.OLDER_EXPIRES, *_TEXTS), "allow", report
+            )
         case _:
             _bare(entry, pointer, new, report)
     _contradictions(entry, pointer, action, report)
@@ -70,15 +72,15 @@ def _deny(entry: Mapping[str, Any], pointer: str, new: Rewritten, report: Report
             "`action: deny` refuses every call, so conditions would be ignored.",
             'Write "deny_if": [{"conditions": […], "on_deny": "…"}] instead of `action`.',
         )
-    _stray(entry, pointer, (fields.OLDER_EXPIRES,), "deny", report)
+    _stray(entry, pointer, (vocabulary.OLDER_EXPIRES,), "deny", report)
 
 
 def _approval(entry: Mapping[str, Any], pointer: str, new: Rewritten, report: Report) -> None:
     rule: dict[str, Any] = {}
     if "reason" in entry:
         rule["reason"] = entry["reason"]
-    if fields.OLDER_EXPIRES in entry:
-        rule[fields.OLDER_EXPIRES] = entry[fields.OLDER_EXPIRES]
+    if vocabulary.OLDER_EXPIRES in entry:
+        rule[vocabulary.OLDER_EXPIRES] = entry[vocabulary.OLDER_EXPIRES]
     _stray(entry, pointer, ("on_deny",), "require_approval", report)
     if entry.get("conditions"):
         new.approve_if.append((pointer, {"conditions": entry["conditions"], **rule}))
@@ -94,12 +96,12 @@ def _bare(entry: Mapping[str, Any], pointer: str, new: Rewritten, report: Report
     """No action: texts and time-outs belong to `require_approval: true`, or to nothing."""
     if new.approve is True:
         rule = {"reason": entry["reason"]} if "reason" in entry else {}
-        if fields.OLDER_EXPIRES in entry:
-            rule[fields.OLDER_EXPIRES] = entry[fields.OLDER_EXPIRES]
+        if vocabulary.OLDER_EXPIRES in entry:
+            rule[vocabulary.OLDER_EXPIRES] = entry[vocabulary.OLDER_EXPIRES]
         new.approve = rule or True
         stray: tuple[str, ...] = ("conditions", "on_deny")
     else:
-        stray = ("conditions", fields.OLDER_EXPIRES, *_TEXTS)
+        stray = ("conditions", vocabulary.OLDER_EXPIRES, *_TEXTS)
     for key in stray:
         if key in entry:
             report.error(
@@ -147,7 +149,7 @@ def _contradictions(
 def _rate_limit(raw: Any, pointer: str, report: Report) -> dict[str, Any] | None:
     """`"5/hour"` or `{"max": 10, "window": 60}` as max, window and scope."""
     if isinstance(raw, dict):
-        known = reading.members(raw, pointer, fields.RATE_LIMIT, report, what="`rate_limit`")
+        known = reading.members(raw, pointer, vocabulary.RATE_LIMIT, report, what="`rate_limit`")
         return {**(known or {}), "scope": "grant"}
     found = _SHORT_RATE.fullmatch(raw) if isinstance(raw, str) and raw.isascii() else None
     if found is None:
