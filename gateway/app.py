@@ -46,8 +46,9 @@ from gateway.hosting.process_name import claimed_name
 from gateway.operations.health import PATHS as HEALTH_PATHS
 from gateway.operations.health import Health
 from gateway.operations.housekeeping import Housekeeping
-from gateway.paramheaders import HeaderParam
 from gateway.policy.problems import PolicyInvalid, Problem
+from gateway.protocol.param_headers import HeaderParam
+from gateway.protocol.request_state import RequestStates
 from gateway.record import open_record
 from gateway.relay.bridge.bridge import Bridge
 from gateway.relay.calls import Calls
@@ -69,7 +70,6 @@ from gateway.relay.together.bundle import Bundles
 from gateway.relay.together.door import Together
 from gateway.relay.upstream import Upstream
 from gateway.relay.visit import Backend
-from gateway.requeststate import RequestStates
 from gateway.servers import CommandServer, Server, Servers, load_servers
 from gateway.settings import Settings
 from web.app import build as build_surface

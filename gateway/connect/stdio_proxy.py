@@ -15,11 +15,11 @@ from typing import Any
 import structlog
 
 from gateway.enforcement.refusals import Refusal
-from gateway.headers import outbound_headers
-from gateway.message import MODERN_VERSIONS, VERSION_KEY
-from gateway.paramheaders import HeaderParam, header_params
+from gateway.protocol.message import MODERN_VERSIONS, VERSION_KEY
+from gateway.protocol.param_headers import HeaderParam, header_params
+from gateway.protocol.routing_headers import outbound_headers
+from gateway.protocol.sse import SseParser
 from gateway.relay.exchange import RETRY_MS
-from gateway.relay.sse import SseParser
 from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request, Upstream
 
 log = structlog.get_logger()

@@ -24,7 +24,7 @@ from approvals.pins import Kind, Subject
 from approvals.record.database import Database, Transaction
 from gateway.enforcement import tool_class
 from gateway.enforcement.tool_class import ToolClass
-from gateway.paramheaders import HeaderParam, header_params
+from gateway.protocol.param_headers import HeaderParam, header_params
 from gateway.risk.assessment import Assessment
 from gateway.risk.classify import classify
 from gateway.risk.fellows import habitual

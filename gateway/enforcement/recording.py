@@ -31,11 +31,11 @@ from approvals.record.database import Transaction
 from gateway.enforcement import limits, refusals
 from gateway.enforcement.grants import Grant
 from gateway.enforcement.refusals import Refusal
-from gateway.metadata import MOST
 from gateway.policy.judge import Allow, Hold, terms_for
 from gateway.policy.rules import Policy
 from gateway.policy.terms import at_risk
-from gateway.requeststate import ANSWER_SECONDS
+from gateway.protocol.metadata import MOST
+from gateway.protocol.request_state import ANSWER_SECONDS
 
 _ID_BYTES: Final = 12
 _IDS_AT_ONCE: Final = 64

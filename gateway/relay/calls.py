@@ -22,7 +22,8 @@ from gateway.enforcement.guard import Guard
 from gateway.enforcement.recording import Allowed, Held, Refused, Retried, Spent, Unasked
 from gateway.enforcement.refusal_texts import AWAIT_TOOL
 from gateway.enforcement.refusals import Refusal
-from gateway.jsonrpc import ErrorCode, ToolCall, error_body, result_body, tool_call
+from gateway.protocol.jsonrpc import ErrorCode, ToolCall, error_body, result_body, tool_call
+from gateway.protocol.sse import Event, EventTooLarge, block
 from gateway.relay.exchange import (
     Garbage,
     TooLarge,
@@ -40,7 +41,6 @@ from gateway.relay.outbound import call_request
 from gateway.relay.response import EVENT_STREAM, reply
 from gateway.relay.rounds import Retry, Rounds, asks
 from gateway.relay.sieve import Passed, Sieve, sign_of_life
-from gateway.relay.sse import Event, EventTooLarge, block
 from gateway.relay.tasks import Tasks
 from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown
 from gateway.relay.verdicts import refuse, unknown

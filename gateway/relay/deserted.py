@@ -25,8 +25,8 @@ from approvals.record.journal import RecordUnavailable
 from approvals.rows import load
 from gateway.enforcement import grants
 from gateway.enforcement.grants import Grant
-from gateway.jsonrpc import Message, tool_call
-from gateway.message import CAPABILITIES_KEY, CLIENT_KEY, MODERN_VERSIONS, VERSION_KEY
+from gateway.protocol.jsonrpc import Message, tool_call
+from gateway.protocol.message import CAPABILITIES_KEY, CLIENT_KEY, MODERN_VERSIONS, VERSION_KEY
 from gateway.relay.execution import Executions
 from gateway.relay.progress import Progress
 from gateway.relay.response import EventStream

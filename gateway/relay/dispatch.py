@@ -19,8 +19,9 @@ from approvals.model import Client
 from gateway.enforcement.grants import Grant
 from gateway.enforcement.guard import Guard
 from gateway.enforcement.refusals import Refusal
-from gateway.headers import outbound_headers
-from gateway.jsonrpc import ErrorCode, Message, client_of, encode, error_body, result_body
+from gateway.protocol.jsonrpc import ErrorCode, Message, client_of, encode, error_body, result_body
+from gateway.protocol.routing_headers import outbound_headers
+from gateway.protocol.sse import EventTooLarge
 from gateway.relay.calls import Calls
 from gateway.relay.exchange import Garbage, Response, handed_down, read_json, read_response
 from gateway.relay.holding import Holding
@@ -28,7 +29,6 @@ from gateway.relay.listing import LISTS, TOOLS_CHANGED, Listing
 from gateway.relay.response import Receive, Send, reply
 from gateway.relay.sessions import Session, Sessions
 from gateway.relay.sieve import Passed, Sieve, resumed, sign_of_life
-from gateway.relay.sse import EventTooLarge
 from gateway.relay.tasklisten import TaskListen, watches
 from gateway.relay.tasks import Tasks, advertised
 from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request

@@ -20,9 +20,9 @@ from approvals.record.journal import RecordUnavailable
 from gateway.enforcement import refusal_texts
 from gateway.enforcement.catalogue import Catalogue
 from gateway.enforcement.grants import Grant, Grants
-from gateway.headers import check_modern_headers, is_modern
-from gateway.jsonrpc import Malformed, Message, error_body, parse
-from gateway.paramheaders import HeaderParam
+from gateway.protocol.jsonrpc import Malformed, Message, error_body, parse
+from gateway.protocol.param_headers import HeaderParam
+from gateway.protocol.routing_headers import check_modern_headers, is_modern
 from gateway.relay.dispatch import Dispatch
 from gateway.relay.response import Receive, Scope, Send, reply
 from gateway.relay.sessions import Session, Sessions

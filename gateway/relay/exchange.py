@@ -18,12 +18,12 @@ import orjson
 
 from approvals.aside import aside
 from approvals.model import Execution
-from gateway import reserved
-from gateway.jsonrpc import error_body
-from gateway.message import HTTP_STATUS
-from gateway.relay.sse import EventTooLarge, SseParser
+from gateway.protocol import reserved
+from gateway.protocol.jsonrpc import error_body
+from gateway.protocol.message import HTTP_STATUS
+from gateway.protocol.sse import EventTooLarge, SseParser
+from gateway.protocol.strict_json import deeper_than
 from gateway.relay.upstream import Answer, OutcomeUnknown
-from gateway.strictjson import deeper_than
 
 #: Redirects and doubts about a credential concern the gateway; an agent would act on its own.
 _ABOUT_US = frozenset({*range(300, 400), 401, 403, 407})

@@ -21,7 +21,8 @@ from gateway.enforcement.catalogue import Catalogue
 from gateway.enforcement.guard import Claimed, Guard, Lost
 from gateway.enforcement.recording import Refused
 from gateway.enforcement.refusals import Refusal
-from gateway.jsonrpc import ToolCall, error_body
+from gateway.protocol.jsonrpc import ToolCall, error_body
+from gateway.protocol.request_state import MOST_ROUNDS
 from gateway.relay.exchange import Response, Unfinished, read_response
 from gateway.relay.listing import Listing, ListingFailed
 from gateway.relay.outbound import approved_call, call_request
@@ -30,7 +31,6 @@ from gateway.relay.servertask import ServerTask
 from gateway.relay.upstream import NotSent, OutcomeUnknown, Request
 from gateway.relay.verdicts import unknown
 from gateway.relay.visit import Visit
-from gateway.requeststate import MOST_ROUNDS
 
 log = structlog.get_logger()
 

@@ -25,7 +25,8 @@ from approvals.service import Approvals
 from gateway.enforcement import refusals
 from gateway.enforcement.guard import Guard
 from gateway.enforcement.refusals import Addition, Refusal, with_addition, with_data
-from gateway.jsonrpc import ToolCall
+from gateway.protocol.jsonrpc import ToolCall
+from gateway.protocol.strict_json import deeper_than
 from gateway.relay.exchange import RESULT_DEPTH, http_status
 from gateway.relay.execution import Ending, Executions, Ran, Unknown
 from gateway.relay.patience import Patience
@@ -35,7 +36,6 @@ from gateway.relay.rounds import Retry, Rounds, answering, asked_in
 from gateway.relay.verdicts import answer, refuse
 from gateway.relay.visit import Visit
 from gateway.relay.watch import Gone, raising_gone
-from gateway.strictjson import deeper_than
 
 log = structlog.get_logger()
 

@@ -25,17 +25,17 @@ from gateway.enforcement.catalogue import Catalogue, TooManyNames, named
 from gateway.enforcement.guard import Guard
 from gateway.enforcement.refusal_texts import AWAIT_TOOL
 from gateway.enforcement.refusals import Refusal
-from gateway.headers import outbound_headers
-from gateway.jsonrpc import encode, error_body
-from gateway.message import CAPABILITIES_KEY, CLIENT_KEY, VERSION_KEY
+from gateway.protocol.jsonrpc import encode, error_body
+from gateway.protocol.message import CAPABILITIES_KEY, CLIENT_KEY, VERSION_KEY
+from gateway.protocol.routing_headers import outbound_headers
+from gateway.protocol.sse import EventTooLarge
+from gateway.protocol.strict_json import BadJson, strict_loads
 from gateway.relay.exchange import Garbage, handed_down, read_json, read_response
 from gateway.relay.response import EventStream, reply
 from gateway.relay.sieve import Passed, Sieve
-from gateway.relay.sse import EventTooLarge
 from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request
 from gateway.relay.visit import Visit
 from gateway.relay.watch import Gone, raising_gone
-from gateway.strictjson import BadJson, strict_loads
 
 log = structlog.get_logger()
 

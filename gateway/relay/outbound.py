@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from approvals.model import Metadata
 from gateway.enforcement.catalogue import Tool
-from gateway.headers import outbound_headers
-from gateway.jsonrpc import ToolCall, encode_call, strict_loads
-from gateway.metadata import outgoing
+from gateway.protocol.jsonrpc import ToolCall, encode_call, strict_loads
+from gateway.protocol.metadata import outgoing
+from gateway.protocol.routing_headers import outbound_headers
 from gateway.relay.upstream import Request
 from gateway.relay.visit import Visit
 

@@ -14,10 +14,16 @@ from typing import Any, Final
 from approvals.digest import canonical, sha256
 from approvals.model import Approval, Millis
 from approvals.record.clock import Clock
-from gateway.jsonrpc import ErrorCode, ToolCall, error_body
+from gateway.protocol.jsonrpc import ErrorCode, ToolCall, error_body
+from gateway.protocol.request_state import (
+    ANSWER_SECONDS,
+    MOST_ROUNDS,
+    Opened,
+    RequestState,
+    RequestStates,
+)
 from gateway.relay.response import reply
 from gateway.relay.visit import Visit
-from gateway.requeststate import ANSWER_SECONDS, MOST_ROUNDS, Opened, RequestState, RequestStates
 
 QUESTION: Final = "input_required"
 _FOREIGN: Final = "requestState does not belong to this call, is out of date or was changed"

@@ -15,9 +15,9 @@ from typing import Any, Final
 import structlog
 
 from approvals.digest import canonical
-from gateway.headers import outbound_headers
-from gateway.jsonrpc import ToolCall, error_body, result_body
-from gateway.message import CAPABILITIES_KEY, CLIENT_KEY, VERSION_KEY
+from gateway.protocol.jsonrpc import ToolCall, error_body, result_body
+from gateway.protocol.message import CAPABILITIES_KEY, CLIENT_KEY, VERSION_KEY
+from gateway.protocol.routing_headers import outbound_headers
 from gateway.relay.exchange import Garbage, Response, read_response
 from gateway.relay.upstream import NotSent, OutcomeUnknown
 from gateway.relay.visit import Visit

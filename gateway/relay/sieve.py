@@ -16,9 +16,9 @@ from functools import partial
 from typing import Any, Final
 
 from approvals.aside import aside
-from gateway.message import RequestId
+from gateway.protocol.message import RequestId
+from gateway.protocol.sse import Event, SseParser, block
 from gateway.relay.exchange import check_depth, decoded, is_response_to, own_words
-from gateway.relay.sse import Event, SseParser, block
 
 PING: Final = b": ping\n\n"
 """A comment that means nothing: a sign of life."""

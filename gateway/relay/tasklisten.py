@@ -15,12 +15,12 @@ import structlog
 
 from approvals.record.journal import RecordUnavailable
 from approvals.service import Approvals
-from gateway.headers import outbound_headers
-from gateway.jsonrpc import encode
-from gateway.message import Message
+from gateway.protocol.jsonrpc import encode
+from gateway.protocol.message import Message
+from gateway.protocol.routing_headers import outbound_headers
+from gateway.protocol.sse import EventTooLarge
 from gateway.relay.response import EventStream
 from gateway.relay.sieve import Passed, Sieve
-from gateway.relay.sse import EventTooLarge
 from gateway.relay.tasks import Tasks, declares, undeclared
 from gateway.relay.taskview import approval_id, is_over
 from gateway.relay.upstream import NotSent, OutcomeUnknown

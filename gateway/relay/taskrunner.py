@@ -28,7 +28,7 @@ from approvals.tasks import Task
 from approvals.wakeup import Wakeup
 from gateway.enforcement import grants
 from gateway.enforcement.grants import Grant
-from gateway.jsonrpc import Message, ToolCall, tool_call
+from gateway.protocol.jsonrpc import Message, ToolCall, tool_call
 from gateway.relay import taskview
 from gateway.relay.execution import Executions, Ran
 from gateway.relay.progress import Progress

@@ -21,15 +21,15 @@ from approvals.seal import SealBroken
 from approvals.service import Approvals
 from approvals.tasks import Task
 from gateway.enforcement.guard import Guard
-from gateway.headers import outbound_headers
-from gateway.jsonrpc import ErrorCode, ToolCall, encode, error_body, result_body
-from gateway.message import (
+from gateway.protocol.jsonrpc import ErrorCode, ToolCall, encode, error_body, result_body
+from gateway.protocol.message import (
     CAPABILITIES_KEY,
     CLIENT_KEY,
     LEVEL_KEY,
     TASKS_EXTENSION,
     VERSION_KEY,
 )
+from gateway.protocol.routing_headers import outbound_headers
 from gateway.relay import taskview
 from gateway.relay.exchange import handed_down, read_json, read_response
 from gateway.relay.response import reply

@@ -15,8 +15,8 @@ from approvals.tasks import Task
 from gateway.enforcement import refusal_texts, refusals
 from gateway.enforcement.refusal_texts import clock
 from gateway.enforcement.refusals import Refusal
+from gateway.protocol.strict_json import deeper_than
 from gateway.relay.exchange import RESULT_DEPTH
-from gateway.strictjson import deeper_than
 
 PREFIX: Final = "gwt_"
 KEPT_SECONDS: Final = 86_400

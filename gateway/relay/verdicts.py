@@ -7,7 +7,7 @@ from __future__ import annotations
 from approvals.model import Approval
 from gateway.enforcement import refusals
 from gateway.enforcement.refusals import Refusal
-from gateway.jsonrpc import error_body, result_body
+from gateway.protocol.jsonrpc import error_body, result_body
 from gateway.relay.exchange import TooLarge, Unreadable
 from gateway.relay.response import EventStream, reply
 from gateway.relay.upstream import OutcomeUnknown

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from approvals.model import Client
 from gateway.enforcement.grants import Grant
-from gateway.jsonrpc import Message, client_of
-from gateway.message import CLIENT_KEY
+from gateway.protocol.jsonrpc import Message, client_of
+from gateway.protocol.message import CLIENT_KEY
 from gateway.relay.response import Receive, Send
 from gateway.relay.sessions import Session
 from gateway.relay.upstream import Request, Upstream

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from gateway.jsonrpc import (
+from gateway.protocol.jsonrpc import (
     Message,
     check_modern_headers,
     encode_call,

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import pytest
 
-from gateway.headers import outbound_headers
+from gateway.protocol.routing_headers import outbound_headers
 from gateway.relay.bridge.bridge import Bridge
 from gateway.relay.channel import Limits
 from gateway.relay.http import HttpUpstream, pooled_session

@@ -11,8 +11,8 @@ import time
 from typing import Any
 
 from approvals.digest import canonical
-from gateway.jsonrpc import Malformed, encode, parse, tool_call
-from gateway.strictjson import MAX_DEPTH, MAX_INT_DIGITS, BadJson, strict_loads
+from gateway.protocol.jsonrpc import Malformed, encode, parse, tool_call
+from gateway.protocol.strict_json import MAX_DEPTH, MAX_INT_DIGITS, BadJson, strict_loads
 from tests.gateway.exact import same
 
 CALL = (

@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp.shared import inbound as sdk
 
-from gateway.headers import (
+from gateway.protocol.jsonrpc import ErrorCode, Malformed, Message
+from gateway.protocol.param_headers import HeaderParam, header_params
+from gateway.protocol.routing_headers import (
     check_modern_headers,
     decode_value,
     encode_value,
     is_modern,
     outbound_headers,
 )
-from gateway.jsonrpc import ErrorCode, Malformed, Message
-from gateway.paramheaders import HeaderParam, header_params
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -16,8 +16,8 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSI
 
 from approvals.digest import canonical
 from approvals.model import Client
-from gateway import message as words
-from gateway.jsonrpc import (
+from gateway.protocol import message as words
+from gateway.protocol.jsonrpc import (
     LEGACY_VERSIONS,
     MODERN_VERSIONS,
     ErrorCode,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS
 
-from gateway.message import HTTP_STATUS
+from gateway.protocol.message import HTTP_STATUS
 
 
 def test_errors_have_the_http_status_the_sdk_gives_them() -> None:

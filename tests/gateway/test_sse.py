@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.relay.sse import Event, EventTooLarge, SseParser, event
+from gateway.protocol.sse import Event, EventTooLarge, SseParser, event
 
 QUICK = settings(max_examples=300, database=None, deadline=None)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.relay.sse import Blocks, EventTooLarge, SseParser
+from gateway.protocol.sse import Blocks, EventTooLarge, SseParser
 
 PIECES = st.sampled_from(
     [b"data: a", b"id: 1", b": ping", b"\n", b"\r\n", b"\n\n", b"\r\n\r\n", b"x", b""]

@@ -9,7 +9,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from approvals.digest import canonical
-from gateway.strictjson import MAX_DEPTH, MAX_INT_DIGITS, BadJson, Kind, deeper_than, strict_loads
+from gateway.protocol.strict_json import (
+    MAX_DEPTH,
+    MAX_INT_DIGITS,
+    BadJson,
+    Kind,
+    deeper_than,
+    strict_loads,
+)
 from tests.gateway.exact import same
 
 QUICK = settings(max_examples=300, database=None, deadline=None)

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 
-from gateway.relay.sse import SseParser
+from gateway.protocol.sse import SseParser
 
 Json = dict[str, Any]
 VERSION = "2026-07-28"

@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from gateway.relay.sse import SseParser
+from gateway.protocol.sse import SseParser
 from tests.end_to_end.agents import CLIENTS, agent
 from tests.harness import Site
 from tests.hostile.bank import Bank, bank

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway.relay.sse import Event, SseParser
+from gateway.protocol.sse import Event, SseParser
 from tests.conformance.stage import Front, approving, gateway, reference
 from tests.patience import PATIENCE
 

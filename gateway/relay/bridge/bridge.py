@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import structlog
 
-from gateway.message import MODERN_VERSIONS, ErrorCode
+from gateway.protocol.message import MODERN_VERSIONS, ErrorCode
 from gateway.relay.bridge.client import MARK
 from gateway.relay.bridge.eras import Eras
 from gateway.relay.bridge.legacy_agent import HeaderParams, LegacyAgents

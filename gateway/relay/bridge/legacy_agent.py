@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from gateway.headers import outbound_headers
-from gateway.message import CAPABILITIES_KEY, VERSION_KEY, ErrorCode
-from gateway.paramheaders import HeaderParam
+from gateway.protocol.message import CAPABILITIES_KEY, VERSION_KEY, ErrorCode
+from gateway.protocol.param_headers import HeaderParam
+from gateway.protocol.routing_headers import outbound_headers
 from gateway.relay.bridge.client import Client, Clients
 from gateway.relay.bridge.mailed import Mailed
 from gateway.relay.bridge.news import News

@@ -16,7 +16,8 @@ from typing import Protocol
 
 import structlog
 
-from gateway.message import ErrorCode
+from gateway.protocol.message import ErrorCode
+from gateway.protocol.sse import EventTooLarge, SseParser
 from gateway.relay.bridge.translate import LEGACY, LEVELS
 from gateway.relay.bridge.wire import Id, Json, decoded, encoded, identifier, whole
 from gateway.relay.exchange import (
@@ -27,7 +28,6 @@ from gateway.relay.exchange import (
     read_response,
     response_to,
 )
-from gateway.relay.sse import EventTooLarge, SseParser
 from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request, Upstream
 
 log = structlog.get_logger()

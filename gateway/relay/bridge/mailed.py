@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 
+from gateway.protocol.sse import event
 from gateway.relay.mailbox import Ended, Letter, Mailbox
-from gateway.relay.sse import event
 from gateway.relay.upstream import Answer
 from gateway.relay.whole import Whole
 

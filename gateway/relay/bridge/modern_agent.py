@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import structlog
 
 from approvals.digest import canonical, sha256
-from gateway.jsonrpc import encode_call
-from gateway.message import CAPABILITIES_KEY, CLIENT_KEY, ErrorCode
+from gateway.protocol.jsonrpc import encode_call
+from gateway.protocol.message import CAPABILITIES_KEY, CLIENT_KEY, ErrorCode
 from gateway.relay.bridge.flight import Flight
 from gateway.relay.bridge.line import Line, SessionGone
 from gateway.relay.bridge.listen import Listening

@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import structlog
 
-from gateway.headers import outbound_headers
-from gateway.message import CAPABILITIES_KEY, VERSION_KEY
+from gateway.protocol.message import CAPABILITIES_KEY, VERSION_KEY
+from gateway.protocol.routing_headers import outbound_headers
 from gateway.relay.bridge.client import Client
 from gateway.relay.bridge.translate import MODERN, OWN
 from gateway.relay.bridge.wire import decoded, encoded, notification, whole

@@ -16,10 +16,10 @@ from typing import Any, Protocol
 from approvals.digest import canonical
 from approvals.record.journal import RecordUnavailable
 from gateway.enforcement import refusal_texts
-from gateway.headers import outbound_headers
-from gateway.jsonrpc import encode_call, error_body
-from gateway.message import CAPABILITIES_KEY, CLIENT_KEY, VERSION_KEY, ErrorCode
-from gateway.paramheaders import HeaderParam
+from gateway.protocol.jsonrpc import encode_call, error_body
+from gateway.protocol.message import CAPABILITIES_KEY, CLIENT_KEY, VERSION_KEY, ErrorCode
+from gateway.protocol.param_headers import HeaderParam
+from gateway.protocol.routing_headers import outbound_headers
 from gateway.relay.bridge.client import Client
 from gateway.relay.bridge.translate import (
     ASKING,

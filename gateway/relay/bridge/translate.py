@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gateway.message import LEGACY_VERSIONS, MODERN_VERSIONS, TASKS_EXTENSION, ErrorCode
+from gateway.protocol.message import LEGACY_VERSIONS, MODERN_VERSIONS, TASKS_EXTENSION, ErrorCode
 from gateway.relay.bridge.wire import Json, whole
 
 MODERN: Final = MODERN_VERSIONS[-1]

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gateway.jsonrpc import error_body
-from gateway.message import HTTP_STATUS
+from gateway.protocol.jsonrpc import error_body
+from gateway.protocol.message import HTTP_STATUS
 from gateway.relay.upstream import OutcomeUnknown
 from gateway.relay.whole import Whole
 

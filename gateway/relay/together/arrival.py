@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.enforcement.grants import Grant
-from gateway.jsonrpc import Message, error_body, result_body
+from gateway.protocol.jsonrpc import Message, error_body, result_body
+from gateway.protocol.sse import Blocks
 from gateway.relay.exchange import http_status
 from gateway.relay.response import Headers, Receive, Send, reply
-from gateway.relay.sse import Blocks
 from gateway.relay.together.bundle import Bundle
 from gateway.relay.together.names import Names
 from gateway.relay.together.rewriting import downwards

@@ -20,7 +20,7 @@ import structlog
 from approvals.digest import canonical
 from approvals.model import Client
 from gateway.enforcement.grants import Grant
-from gateway.jsonrpc import Message, RequestId
+from gateway.protocol.jsonrpc import Message, RequestId
 from gateway.relay.exchange import read_json, read_response
 from gateway.relay.sessions import Session, Sessions
 from gateway.relay.upstream import NotSent, OutcomeUnknown, Request

@@ -22,8 +22,8 @@ from gateway.enforcement.grants import Grant
 from gateway.enforcement.guard import Guard
 from gateway.enforcement.refusal_texts import AWAIT_TOOL
 from gateway.enforcement.refusals import Refusal
-from gateway.jsonrpc import ErrorCode, Message, result_body, tool_call
-from gateway.paramheaders import HeaderParam
+from gateway.protocol.jsonrpc import ErrorCode, Message, result_body, tool_call
+from gateway.protocol.param_headers import HeaderParam
 from gateway.relay.dispatch import Dispatch
 from gateway.relay.holding import Holding
 from gateway.relay.listing import AWAIT_DEFINITION, LISTS, Listing, ListingFailed

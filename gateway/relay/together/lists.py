@@ -13,8 +13,8 @@ from typing import Any
 import structlog
 
 from approvals.digest import canonical
-from gateway.headers import outbound_headers
-from gateway.message import CAPABILITIES_KEY, VERSION_KEY
+from gateway.protocol.message import CAPABILITIES_KEY, VERSION_KEY
+from gateway.protocol.routing_headers import outbound_headers
 from gateway.relay.exchange import Response, read_response
 from gateway.relay.together.bundle import NotOpened
 from gateway.relay.upstream import NotSent, OutcomeUnknown

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gateway.jsonrpc import LEGACY_VERSIONS, MODERN_VERSIONS, ErrorCode, client_of
+from gateway.protocol.jsonrpc import LEGACY_VERSIONS, MODERN_VERSIONS, ErrorCode, client_of
 from gateway.relay.listing import Listing
 from gateway.relay.tasks import advertised
 from gateway.relay.together.arrival import IDENTITY, Arrival

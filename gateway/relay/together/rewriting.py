@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from gateway.jsonrpc import Message
-from gateway.relay.sse import SseParser, block
+from gateway.protocol.jsonrpc import Message
+from gateway.protocol.sse import SseParser, block
 
 _MARK = "signoff"
 _MOST = 64 * 1024 * 1024  # the cutter has bounded a block before

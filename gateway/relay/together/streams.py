@@ -14,10 +14,10 @@ from typing import Any
 import structlog
 
 from gateway.enforcement.grants import Grant
+from gateway.protocol.sse import Blocks, EventTooLarge, SseParser
 from gateway.relay.dispatch import Dispatch
 from gateway.relay.response import EventStream, Receive, Send, reply
 from gateway.relay.sieve import Passed, Sieve
-from gateway.relay.sse import Blocks, EventTooLarge, SseParser
 from gateway.relay.together.arrival import Arrival, Down
 from gateway.relay.together.bundle import Bundle
 from gateway.relay.together.resources import Owners

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from approvals.digest import canonical
 from approvals.model import Client, Metadata
-from gateway.message import (
+from gateway.protocol.message import (
     CAPABILITIES_KEY,
     CLIENT_KEY,
     TASKS_EXTENSION,
@@ -18,7 +18,7 @@ from gateway.message import (
     Message,
     RequestId,
 )
-from gateway.metadata import metadata_of
+from gateway.protocol.metadata import metadata_of
 
 MAX_CLIENT_LENGTH: Final = 128
 """Characters kept of a client's own name and version."""

@@ -17,7 +17,13 @@ import orjson
 
 from approvals.digest import canonical
 from approvals.model import Metadata
-from gateway.message import CAPABILITIES_KEY, CLIENT_KEY, LEVEL_KEY, PROGRESS_TOKEN, VERSION_KEY
+from gateway.protocol.message import (
+    CAPABILITIES_KEY,
+    CLIENT_KEY,
+    LEVEL_KEY,
+    PROGRESS_TOKEN,
+    VERSION_KEY,
+)
 
 MOST: Final = 4_096
 """Bytes of it that are kept of a held call; one that brings more is refused."""

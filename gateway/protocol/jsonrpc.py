@@ -14,8 +14,7 @@ from typing import Any, Final
 import orjson
 
 from approvals.model import Client
-from gateway.headers import check_modern_headers, is_modern
-from gateway.message import (
+from gateway.protocol.message import (
     LEGACY_VERSIONS,
     MODERN_VERSIONS,
     VERSION_KEY,
@@ -24,9 +23,10 @@ from gateway.message import (
     Message,
     RequestId,
 )
-from gateway.reserved import PREFIX
-from gateway.strictjson import BadJson, Kind, strict_loads
-from gateway.toolcall import CALL_EXTRA, ToolCall, client_of, tool_call
+from gateway.protocol.reserved import PREFIX
+from gateway.protocol.routing_headers import check_modern_headers, is_modern
+from gateway.protocol.strict_json import BadJson, Kind, strict_loads
+from gateway.protocol.tool_call import CALL_EXTRA, ToolCall, client_of, tool_call
 
 __all__ = [
     "LEGACY_VERSIONS",

@@ -11,7 +11,7 @@ import binascii
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from gateway.message import (
+from gateway.protocol.message import (
     CAPABILITIES_KEY,
     LEGACY_VERSIONS,
     MODERN_VERSIONS,
@@ -21,7 +21,7 @@ from gateway.message import (
     Message,
     RequestId,
 )
-from gateway.paramheaders import HeaderParam, agrees, scalar_text, value_at
+from gateway.protocol.param_headers import HeaderParam, agrees, scalar_text, value_at
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 

@@ -1,0 +1,1 @@
+"""The words of MCP: messages, headers, calls and sealed tokens. Pure."""
