@@ -50,6 +50,8 @@ from gateway.policy.problems import PolicyInvalid, Problem
 from gateway.protocol.param_headers import HeaderParam
 from gateway.protocol.request_state import RequestStates
 from gateway.record import open_record
+from gateway.relay.agents.request import Backend
+from gateway.relay.agents.sessions import Sessions
 from gateway.relay.bridge.bridge import Bridge
 from gateway.relay.calls import Calls
 from gateway.relay.deserted import Deserted
@@ -62,14 +64,12 @@ from gateway.relay.http import HttpUpstream, pooled_session
 from gateway.relay.listing import Listing
 from gateway.relay.patience import Patience
 from gateway.relay.rounds import Rounds
-from gateway.relay.sessions import Sessions
 from gateway.relay.tasklisten import TaskListen
 from gateway.relay.taskrunner import TaskRunner
 from gateway.relay.tasks import Tasks
 from gateway.relay.together.bundle import Bundles
 from gateway.relay.together.door import Together
 from gateway.relay.upstream import Upstream
-from gateway.relay.visit import Backend
 from gateway.servers import CommandServer, Server, Servers, load_servers
 from gateway.settings import Settings
 from web.app import build as build_surface

@@ -15,7 +15,7 @@ from gateway.admin.reviewer_check import Staff
 from gateway.enforcement.confirmations import Confirmations
 from gateway.enforcement.policy_file import Policies
 from gateway.operations.housekeeping import Housekeeping
-from gateway.relay.response import reply
+from gateway.relay.agents.response import reply
 from gateway.servers import Servers
 
 PATHS = frozenset({"/healthz", "/readyz"})

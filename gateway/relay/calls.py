@@ -24,6 +24,10 @@ from gateway.enforcement.refusal_texts import AWAIT_TOOL
 from gateway.enforcement.refusals import Refusal
 from gateway.protocol.jsonrpc import ErrorCode, ToolCall, error_body, result_body, tool_call
 from gateway.protocol.sse import Event, EventTooLarge, block
+from gateway.relay.agents.detached_stream import lasting
+from gateway.relay.agents.disconnect import Gone, raising_gone
+from gateway.relay.agents.request import Visit
+from gateway.relay.agents.response import EVENT_STREAM, reply
 from gateway.relay.exchange import (
     Garbage,
     TooLarge,
@@ -35,17 +39,13 @@ from gateway.relay.exchange import (
     turned_away,
 )
 from gateway.relay.holding import Holding
-from gateway.relay.lasting import lasting
 from gateway.relay.listing import TOOLS_CHANGED, Listing, ListingFailed
 from gateway.relay.outbound import call_request
-from gateway.relay.response import EVENT_STREAM, reply
 from gateway.relay.rounds import Retry, Rounds, asks
 from gateway.relay.sieve import Passed, Sieve, sign_of_life
 from gateway.relay.tasks import Tasks
 from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown
 from gateway.relay.verdicts import refuse, unknown
-from gateway.relay.visit import Visit
-from gateway.relay.watch import Gone, raising_gone
 
 log = structlog.get_logger()
 

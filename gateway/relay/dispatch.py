@@ -22,19 +22,19 @@ from gateway.enforcement.refusals import Refusal
 from gateway.protocol.jsonrpc import ErrorCode, Message, client_of, encode, error_body, result_body
 from gateway.protocol.routing_headers import outbound_headers
 from gateway.protocol.sse import EventTooLarge
+from gateway.relay.agents.disconnect import Gone, raising_gone, until
+from gateway.relay.agents.request import Backend, Visit
+from gateway.relay.agents.response import Receive, Send, reply
+from gateway.relay.agents.sessions import Session, Sessions
 from gateway.relay.calls import Calls
 from gateway.relay.exchange import Garbage, Response, handed_down, read_json, read_response
 from gateway.relay.holding import Holding
 from gateway.relay.listing import LISTS, TOOLS_CHANGED, Listing
-from gateway.relay.response import Receive, Send, reply
-from gateway.relay.sessions import Session, Sessions
 from gateway.relay.sieve import Passed, Sieve, resumed, sign_of_life
 from gateway.relay.tasklisten import TaskListen, watches
 from gateway.relay.tasks import Tasks, advertised
 from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request
 from gateway.relay.verdicts import refuse_request
-from gateway.relay.visit import Backend, Visit
-from gateway.relay.watch import Gone, raising_gone, until
 
 log = structlog.get_logger()
 

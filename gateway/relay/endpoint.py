@@ -23,13 +23,13 @@ from gateway.enforcement.grants import Grant, Grants
 from gateway.protocol.jsonrpc import Malformed, Message, error_body, parse
 from gateway.protocol.param_headers import HeaderParam
 from gateway.protocol.routing_headers import check_modern_headers, is_modern
+from gateway.relay.agents.request import Backend, Visit
+from gateway.relay.agents.response import Receive, Scope, Send, reply
+from gateway.relay.agents.sessions import Session, Sessions
 from gateway.relay.dispatch import Dispatch
-from gateway.relay.response import Receive, Scope, Send, reply
-from gateway.relay.sessions import Session, Sessions
 from gateway.relay.together.arrival import Arrival
 from gateway.relay.together.bundle import Bundle
 from gateway.relay.together.door import Together
-from gateway.relay.visit import Backend, Visit
 from gateway.throttle import WINDOW, Throttle
 
 log = structlog.get_logger()

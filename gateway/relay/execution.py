@@ -23,6 +23,7 @@ from gateway.enforcement.recording import Refused
 from gateway.enforcement.refusals import Refusal
 from gateway.protocol.jsonrpc import ToolCall, error_body
 from gateway.protocol.request_state import MOST_ROUNDS
+from gateway.relay.agents.request import Visit
 from gateway.relay.exchange import Response, Unfinished, read_response
 from gateway.relay.listing import Listing, ListingFailed
 from gateway.relay.outbound import approved_call, call_request
@@ -30,7 +31,6 @@ from gateway.relay.progress import Progress
 from gateway.relay.servertask import ServerTask
 from gateway.relay.upstream import NotSent, OutcomeUnknown, Request
 from gateway.relay.verdicts import unknown
-from gateway.relay.visit import Visit
 
 log = structlog.get_logger()
 

@@ -27,15 +27,15 @@ from gateway.enforcement.guard import Guard
 from gateway.enforcement.refusals import Addition, Refusal, with_addition, with_data
 from gateway.protocol.jsonrpc import ToolCall
 from gateway.protocol.strict_json import deeper_than
+from gateway.relay.agents.disconnect import Gone, raising_gone
+from gateway.relay.agents.request import Visit
+from gateway.relay.agents.response import EventStream
 from gateway.relay.exchange import RESULT_DEPTH, http_status
 from gateway.relay.execution import Ending, Executions, Ran, Unknown
 from gateway.relay.patience import Patience
 from gateway.relay.progress import Progress
-from gateway.relay.response import EventStream
 from gateway.relay.rounds import Retry, Rounds, answering, asked_in
 from gateway.relay.verdicts import answer, refuse
-from gateway.relay.visit import Visit
-from gateway.relay.watch import Gone, raising_gone
 
 log = structlog.get_logger()
 

@@ -30,12 +30,12 @@ from gateway.protocol.message import CAPABILITIES_KEY, CLIENT_KEY, VERSION_KEY
 from gateway.protocol.routing_headers import outbound_headers
 from gateway.protocol.sse import EventTooLarge
 from gateway.protocol.strict_json import BadJson, strict_loads
+from gateway.relay.agents.disconnect import Gone, raising_gone
+from gateway.relay.agents.request import Visit
+from gateway.relay.agents.response import EventStream, reply
 from gateway.relay.exchange import Garbage, handed_down, read_json, read_response
-from gateway.relay.response import EventStream, reply
 from gateway.relay.sieve import Passed, Sieve
 from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request
-from gateway.relay.visit import Visit
-from gateway.relay.watch import Gone, raising_gone
 
 log = structlog.get_logger()
 

@@ -9,8 +9,8 @@ from gateway.enforcement.catalogue import Tool
 from gateway.protocol.jsonrpc import ToolCall, encode_call, strict_loads
 from gateway.protocol.metadata import outgoing
 from gateway.protocol.routing_headers import outbound_headers
+from gateway.relay.agents.request import Visit
 from gateway.relay.upstream import Request
-from gateway.relay.visit import Visit
 
 
 def approved_call(call: ToolCall, held: Metadata, *, modern: bool) -> ToolCall:

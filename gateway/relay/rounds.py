@@ -22,8 +22,8 @@ from gateway.protocol.request_state import (
     RequestState,
     RequestStates,
 )
-from gateway.relay.response import reply
-from gateway.relay.visit import Visit
+from gateway.relay.agents.request import Visit
+from gateway.relay.agents.response import reply
 
 QUESTION: Final = "input_required"
 _FOREIGN: Final = "requestState does not belong to this call, is out of date or was changed"

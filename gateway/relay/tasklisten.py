@@ -19,13 +19,13 @@ from gateway.protocol.jsonrpc import encode
 from gateway.protocol.message import Message
 from gateway.protocol.routing_headers import outbound_headers
 from gateway.protocol.sse import EventTooLarge
-from gateway.relay.response import EventStream
+from gateway.relay.agents.disconnect import Gone, raising_gone, until
+from gateway.relay.agents.request import Visit
+from gateway.relay.agents.response import EventStream
 from gateway.relay.sieve import Passed, Sieve
 from gateway.relay.tasks import Tasks, declares, undeclared
 from gateway.relay.taskview import approval_id, is_over
 from gateway.relay.upstream import NotSent, OutcomeUnknown
-from gateway.relay.visit import Visit
-from gateway.relay.watch import Gone, raising_gone, until
 
 log = structlog.get_logger()
 

@@ -30,10 +30,10 @@ from gateway.enforcement import grants
 from gateway.enforcement.grants import Grant
 from gateway.protocol.jsonrpc import Message, ToolCall, tool_call
 from gateway.relay import taskview
+from gateway.relay.agents.request import Backend, Visit
+from gateway.relay.agents.response import EventStream
 from gateway.relay.execution import Executions, Ran
 from gateway.relay.progress import Progress
-from gateway.relay.response import EventStream
-from gateway.relay.visit import Backend, Visit
 
 log = structlog.get_logger()
 

@@ -31,13 +31,13 @@ from gateway.protocol.message import (
 )
 from gateway.protocol.routing_headers import outbound_headers
 from gateway.relay import taskview
+from gateway.relay.agents.disconnect import Gone, raising_gone
+from gateway.relay.agents.request import Visit
+from gateway.relay.agents.response import reply
 from gateway.relay.exchange import handed_down, read_json, read_response
-from gateway.relay.response import reply
 from gateway.relay.taskrunner import TaskRunner
 from gateway.relay.upstream import NotSent, OutcomeUnknown
 from gateway.relay.verdicts import refuse_request
-from gateway.relay.visit import Visit
-from gateway.relay.watch import Gone, raising_gone
 
 log = structlog.get_logger()
 

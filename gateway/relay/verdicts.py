@@ -8,10 +8,10 @@ from approvals.model import Approval
 from gateway.enforcement import refusals
 from gateway.enforcement.refusals import Refusal
 from gateway.protocol.jsonrpc import error_body, result_body
+from gateway.relay.agents.request import Visit
+from gateway.relay.agents.response import EventStream, reply
 from gateway.relay.exchange import TooLarge, Unreadable
-from gateway.relay.response import EventStream, reply
 from gateway.relay.upstream import OutcomeUnknown
-from gateway.relay.visit import Visit
 
 
 async def refuse(visit: Visit, refusal: Refusal, stream: EventStream | None = None) -> None:

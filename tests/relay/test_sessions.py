@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from approvals.model import Client
-from gateway.relay.sessions import Session, Sessions
+from gateway.relay.agents.sessions import Session, Sessions
 
 KEY = b"k" * 32
 SESSION = Session(

@@ -9,12 +9,12 @@ from typing import Any
 from gateway.enforcement.grants import Grant
 from gateway.protocol.jsonrpc import Message, error_body, result_body
 from gateway.protocol.sse import Blocks
+from gateway.relay.agents.request import Backend, Visit
+from gateway.relay.agents.response import Headers, Receive, Send, reply
 from gateway.relay.exchange import http_status
-from gateway.relay.response import Headers, Receive, Send, reply
 from gateway.relay.together.bundle import Bundle
 from gateway.relay.together.names import Names
 from gateway.relay.together.rewriting import downwards
-from gateway.relay.visit import Backend, Visit
 
 _SERVER_INFO = "io.modelcontextprotocol/serverInfo"
 

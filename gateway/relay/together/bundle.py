@@ -21,10 +21,10 @@ from approvals.digest import canonical
 from approvals.model import Client
 from gateway.enforcement.grants import Grant
 from gateway.protocol.jsonrpc import Message, RequestId
+from gateway.relay.agents.request import Backend
+from gateway.relay.agents.sessions import Session, Sessions
 from gateway.relay.exchange import read_json, read_response
-from gateway.relay.sessions import Session, Sessions
 from gateway.relay.upstream import NotSent, OutcomeUnknown, Request
-from gateway.relay.visit import Backend
 
 log = structlog.get_logger()
 

@@ -24,10 +24,12 @@ from gateway.enforcement.refusal_texts import AWAIT_TOOL
 from gateway.enforcement.refusals import Refusal
 from gateway.protocol.jsonrpc import ErrorCode, Message, result_body, tool_call
 from gateway.protocol.param_headers import HeaderParam
+from gateway.relay.agents.disconnect import Gone, raising_gone
+from gateway.relay.agents.request import Backend
+from gateway.relay.agents.response import reply
 from gateway.relay.dispatch import Dispatch
 from gateway.relay.holding import Holding
 from gateway.relay.listing import AWAIT_DEFINITION, LISTS, Listing, ListingFailed
-from gateway.relay.response import reply
 from gateway.relay.together.arrival import Arrival, Down, nowhere
 from gateway.relay.together.bundle import Bundles, NotOpened
 from gateway.relay.together.lists import (
@@ -46,8 +48,6 @@ from gateway.relay.together.resources import Ambiguous, Owners
 from gateway.relay.together.rewriting import upwards
 from gateway.relay.together.streams import Streams
 from gateway.relay.together.whose import TaskOwners
-from gateway.relay.visit import Backend
-from gateway.relay.watch import Gone, raising_gone
 
 log = structlog.get_logger()
 

@@ -15,8 +15,10 @@ import structlog
 
 from gateway.enforcement.grants import Grant
 from gateway.protocol.sse import Blocks, EventTooLarge, SseParser
+from gateway.relay.agents.disconnect import Gone, raising_gone, until
+from gateway.relay.agents.request import Backend, Visit
+from gateway.relay.agents.response import EventStream, Receive, Send, reply
 from gateway.relay.dispatch import Dispatch
-from gateway.relay.response import EventStream, Receive, Send, reply
 from gateway.relay.sieve import Passed, Sieve
 from gateway.relay.together.arrival import Arrival, Down
 from gateway.relay.together.bundle import Bundle
@@ -24,8 +26,6 @@ from gateway.relay.together.resources import Owners
 from gateway.relay.together.rewriting import downwards, of_event
 from gateway.relay.together.whose import TaskOwners
 from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request
-from gateway.relay.visit import Backend, Visit
-from gateway.relay.watch import Gone, raising_gone, until
 
 log = structlog.get_logger()
 

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from typing import Any
 
 from approvals.service import Approvals
-from gateway.relay.response import Send
+from gateway.relay.agents.response import Send
 from gateway.relay.taskview import approval_id
 
 _MOST = 10_000

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 
-from gateway.relay.response import Receive
+from gateway.relay.agents.response import Receive
 
 
 class Gone(Exception):

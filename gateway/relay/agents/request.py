@@ -9,8 +9,8 @@ from approvals.model import Client
 from gateway.enforcement.grants import Grant
 from gateway.protocol.jsonrpc import Message, client_of
 from gateway.protocol.message import CLIENT_KEY
-from gateway.relay.response import Receive, Send
-from gateway.relay.sessions import Session
+from gateway.relay.agents.response import Receive, Send
+from gateway.relay.agents.sessions import Session
 from gateway.relay.upstream import Request, Upstream
 
 

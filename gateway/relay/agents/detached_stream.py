@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from gateway.relay.response import Receive
+from gateway.relay.agents.response import Receive
 from gateway.relay.upstream import Answer, OutcomeUnknown
 
 AFTERLIFE_SECONDS = 30.0

@@ -1,0 +1,1 @@
+"""The agent's side of the relay: requests, responses, sessions, and an agent that goes away."""
