@@ -52,6 +52,8 @@ from gateway.protocol.request_state import RequestStates
 from gateway.record import open_record
 from gateway.relay.agents.request import Backend
 from gateway.relay.agents.sessions import Sessions
+from gateway.relay.aggregate.dispatch import Together
+from gateway.relay.aggregate.session import Bundles
 from gateway.relay.bridge.bridge import Bridge
 from gateway.relay.calls import Calls
 from gateway.relay.deserted import Deserted
@@ -67,8 +69,6 @@ from gateway.relay.rounds import Rounds
 from gateway.relay.tasklisten import TaskListen
 from gateway.relay.taskrunner import TaskRunner
 from gateway.relay.tasks import Tasks
-from gateway.relay.together.bundle import Bundles
-from gateway.relay.together.door import Together
 from gateway.relay.upstream import Upstream
 from gateway.servers import CommandServer, Server, Servers, load_servers
 from gateway.settings import Settings

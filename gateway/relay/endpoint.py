@@ -26,10 +26,10 @@ from gateway.protocol.routing_headers import check_modern_headers, is_modern
 from gateway.relay.agents.request import Backend, Visit
 from gateway.relay.agents.response import Receive, Scope, Send, reply
 from gateway.relay.agents.sessions import Session, Sessions
+from gateway.relay.aggregate.dispatch import Together
+from gateway.relay.aggregate.request import Arrival
+from gateway.relay.aggregate.session import Bundle
 from gateway.relay.dispatch import Dispatch
-from gateway.relay.together.arrival import Arrival
-from gateway.relay.together.bundle import Bundle
-from gateway.relay.together.door import Together
 from gateway.throttle import WINDOW, Throttle
 
 log = structlog.get_logger()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.relay.together.names import LONGEST, Names
-from gateway.relay.together.resources import Ambiguous, Owners, fits
+from gateway.relay.aggregate.names import LONGEST, Names
+from gateway.relay.aggregate.resource_owners import Ambiguous, Owners, fits
 
 
 def back(names: Names, server: str, tool: str) -> tuple[str, str] | None:

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gateway.protocol.jsonrpc import LEGACY_VERSIONS, MODERN_VERSIONS, ErrorCode, client_of
+from gateway.relay.aggregate.lists import MISSING, Unlisted, gather, request
+from gateway.relay.aggregate.request import IDENTITY, Arrival
+from gateway.relay.aggregate.session import Bundles, Opened
 from gateway.relay.listing import Listing
 from gateway.relay.tasks import advertised
-from gateway.relay.together.arrival import IDENTITY, Arrival
-from gateway.relay.together.bundle import Bundles, Opened
-from gateway.relay.together.lists import MISSING, Unlisted, gather, request
 
 OPENING_SECONDS = 5.0
 """For which `initialize` and `server/discover` wait for a server; what comes later is missing from

@@ -27,12 +27,8 @@ from gateway.protocol.param_headers import HeaderParam
 from gateway.relay.agents.disconnect import Gone, raising_gone
 from gateway.relay.agents.request import Backend
 from gateway.relay.agents.response import reply
-from gateway.relay.dispatch import Dispatch
-from gateway.relay.holding import Holding
-from gateway.relay.listing import AWAIT_DEFINITION, LISTS, Listing, ListingFailed
-from gateway.relay.together.arrival import Arrival, Down, nowhere
-from gateway.relay.together.bundle import Bundles, NotOpened
-from gateway.relay.together.lists import (
+from gateway.relay.aggregate.ids import upwards
+from gateway.relay.aggregate.lists import (
     KEYS,
     MISSING,
     SessionLost,
@@ -42,12 +38,16 @@ from gateway.relay.together.lists import (
     pages,
     request,
 )
-from gateway.relay.together.names import Names
-from gateway.relay.together.opening import discover, initialize
-from gateway.relay.together.resources import Ambiguous, Owners
-from gateway.relay.together.rewriting import upwards
-from gateway.relay.together.streams import Streams
-from gateway.relay.together.whose import TaskOwners
+from gateway.relay.aggregate.names import Names
+from gateway.relay.aggregate.opening import discover, initialize
+from gateway.relay.aggregate.request import Arrival, Down, nowhere
+from gateway.relay.aggregate.resource_owners import Ambiguous, Owners
+from gateway.relay.aggregate.session import Bundles, NotOpened
+from gateway.relay.aggregate.streams import Streams
+from gateway.relay.aggregate.task_owners import TaskOwners
+from gateway.relay.dispatch import Dispatch
+from gateway.relay.holding import Holding
+from gateway.relay.listing import AWAIT_DEFINITION, LISTS, Listing, ListingFailed
 
 log = structlog.get_logger()
 

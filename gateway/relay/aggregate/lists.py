@@ -16,8 +16,8 @@ from approvals.digest import canonical
 from gateway.protocol.message import CAPABILITIES_KEY, VERSION_KEY
 from gateway.protocol.routing_headers import outbound_headers
 from gateway.relay.agents.request import Visit
+from gateway.relay.aggregate.session import NotOpened
 from gateway.relay.exchange import Response, read_response
-from gateway.relay.together.bundle import NotOpened
 from gateway.relay.upstream import NotSent, OutcomeUnknown
 
 log = structlog.get_logger()

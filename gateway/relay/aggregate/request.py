@@ -11,10 +11,10 @@ from gateway.protocol.jsonrpc import Message, error_body, result_body
 from gateway.protocol.sse import Blocks
 from gateway.relay.agents.request import Backend, Visit
 from gateway.relay.agents.response import Headers, Receive, Send, reply
+from gateway.relay.aggregate.ids import downwards
+from gateway.relay.aggregate.names import Names
+from gateway.relay.aggregate.session import Bundle
 from gateway.relay.exchange import http_status
-from gateway.relay.together.bundle import Bundle
-from gateway.relay.together.names import Names
-from gateway.relay.together.rewriting import downwards
 
 _SERVER_INFO = "io.modelcontextprotocol/serverInfo"
 

@@ -18,13 +18,13 @@ from gateway.protocol.sse import Blocks, EventTooLarge, SseParser
 from gateway.relay.agents.disconnect import Gone, raising_gone, until
 from gateway.relay.agents.request import Backend, Visit
 from gateway.relay.agents.response import EventStream, Receive, Send, reply
+from gateway.relay.aggregate.ids import downwards, of_event
+from gateway.relay.aggregate.request import Arrival, Down
+from gateway.relay.aggregate.resource_owners import Owners
+from gateway.relay.aggregate.session import Bundle
+from gateway.relay.aggregate.task_owners import TaskOwners
 from gateway.relay.dispatch import Dispatch
 from gateway.relay.sieve import Passed, Sieve
-from gateway.relay.together.arrival import Arrival, Down
-from gateway.relay.together.bundle import Bundle
-from gateway.relay.together.resources import Owners
-from gateway.relay.together.rewriting import downwards, of_event
-from gateway.relay.together.whose import TaskOwners
 from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request
 
 log = structlog.get_logger()
