@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gateway.relay.bridge import translate
-from gateway.relay.bridge.client import Clients
-from gateway.relay.bridge.wire import decoded, encoded
+from gateway.relay.bridge.legacy_client import Clients
+from gateway.relay.bridge.messages import decoded, encoded
 
 
 def test_unknown_members_and_long_numbers_cross() -> None:

@@ -13,15 +13,15 @@ from dataclasses import replace
 import structlog
 
 from gateway.protocol.message import MODERN_VERSIONS, ErrorCode
-from gateway.relay.bridge.client import MARK
-from gateway.relay.bridge.eras import Eras
+from gateway.relay.bridge.detection import Eras
 from gateway.relay.bridge.legacy_agent import HeaderParams, LegacyAgents
+from gateway.relay.bridge.legacy_client import MARK
+from gateway.relay.bridge.legacy_request import Answered, NotModern
+from gateway.relay.bridge.messages import decoded, whole
 from gateway.relay.bridge.modern_agent import ModernAgents
 from gateway.relay.bridge.opening import WrongEra
-from gateway.relay.bridge.pool import Pool
-from gateway.relay.bridge.talk import Answered, NotModern
+from gateway.relay.bridge.session_pool import Pool
 from gateway.relay.bridge.translate import MODERN
-from gateway.relay.bridge.wire import decoded, whole
 from gateway.relay.exchange import read_json, read_response
 from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request, Upstream
 from gateway.relay.whole import Whole

@@ -12,12 +12,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from gateway.protocol.message import CAPABILITIES_KEY, VERSION_KEY, ErrorCode
 from gateway.protocol.param_headers import HeaderParam
 from gateway.protocol.routing_headers import outbound_headers
-from gateway.relay.bridge.client import Client, Clients
-from gateway.relay.bridge.mailed import Mailed
-from gateway.relay.bridge.news import News
-from gateway.relay.bridge.talk import Answered, Errand, NotModern, Talk
-from gateway.relay.bridge.translate import LEVELS, MODERN, client_capabilities, opened
-from gateway.relay.bridge.wire import (
+from gateway.relay.bridge.legacy_client import Client, Clients
+from gateway.relay.bridge.legacy_request import Answered, Errand, NotModern, Talk
+from gateway.relay.bridge.messages import (
     Id,
     Json,
     decoded,
@@ -27,6 +24,9 @@ from gateway.relay.bridge.wire import (
     response,
     whole,
 )
+from gateway.relay.bridge.notifications import News
+from gateway.relay.bridge.queued_answer import Mailed
+from gateway.relay.bridge.translate import LEVELS, MODERN, client_capabilities, opened
 from gateway.relay.exchange import Garbage, read_response
 from gateway.relay.mailbox import Ended, Mailbox
 from gateway.relay.upstream import Answer, OutcomeUnknown, Request, Upstream

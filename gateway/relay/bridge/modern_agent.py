@@ -14,20 +14,8 @@ import structlog
 from approvals.digest import canonical, sha256
 from gateway.protocol.jsonrpc import encode_call
 from gateway.protocol.message import CAPABILITIES_KEY, CLIENT_KEY, ErrorCode
-from gateway.relay.bridge.flight import Flight
-from gateway.relay.bridge.line import Line, SessionGone
-from gateway.relay.bridge.listen import Listening
-from gateway.relay.bridge.pool import Pool
-from gateway.relay.bridge.seal import Bound, States
-from gateway.relay.bridge.translate import (
-    ASKING,
-    LEVEL_KEY,
-    LEVELS,
-    client_capabilities,
-    discovered,
-    legacy_params,
-)
-from gateway.relay.bridge.wire import (
+from gateway.relay.bridge.legacy_session import Line, SessionGone
+from gateway.relay.bridge.messages import (
     Id,
     Json,
     decoded,
@@ -36,6 +24,18 @@ from gateway.relay.bridge.wire import (
     refusal,
     response,
     whole,
+)
+from gateway.relay.bridge.modern_request import Flight
+from gateway.relay.bridge.parked_state import Bound, States
+from gateway.relay.bridge.session_pool import Pool
+from gateway.relay.bridge.subscriptions import Listening
+from gateway.relay.bridge.translate import (
+    ASKING,
+    LEVEL_KEY,
+    LEVELS,
+    client_capabilities,
+    discovered,
+    legacy_params,
 )
 from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request
 from gateway.relay.whole import Whole, accepted

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.relay.bridge.line import Line
+from gateway.relay.bridge.legacy_session import Line
+from gateway.relay.bridge.messages import Json, decoded, encoded, whole
 from gateway.relay.bridge.translate import LEGACY
-from gateway.relay.bridge.wire import Json, decoded, encoded, whole
 from gateway.relay.exchange import read_response
 from gateway.relay.upstream import NotSent, OutcomeUnknown, Request, Upstream
 

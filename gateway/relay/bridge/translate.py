@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.protocol.message import LEGACY_VERSIONS, MODERN_VERSIONS, TASKS_EXTENSION, ErrorCode
-from gateway.relay.bridge.wire import Json, whole
+from gateway.relay.bridge.messages import Json, whole
 
 MODERN: Final = MODERN_VERSIONS[-1]
 LEGACY: Final = LEGACY_VERSIONS[-1]

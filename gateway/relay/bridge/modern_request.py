@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.relay.bridge.line import Line
-from gateway.relay.bridge.mailed import Mailed
-from gateway.relay.bridge.seal import Bound
+from gateway.relay.bridge.legacy_session import Line
+from gateway.relay.bridge.messages import Id, Json, decoded, encoded, identifier, response, whole
+from gateway.relay.bridge.parked_state import Bound
+from gateway.relay.bridge.queued_answer import Mailed
 from gateway.relay.bridge.translate import (
     ASKING,
     addresses,
@@ -23,7 +24,6 @@ from gateway.relay.bridge.translate import (
     modern_result,
     question,
 )
-from gateway.relay.bridge.wire import Id, Json, decoded, encoded, identifier, response, whole
 from gateway.relay.exchange import Garbage, Response, http_status
 from gateway.relay.mailbox import Mailbox
 from gateway.relay.sieve import is_token

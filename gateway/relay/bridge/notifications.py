@@ -10,9 +10,9 @@ import structlog
 
 from gateway.protocol.message import CAPABILITIES_KEY, VERSION_KEY
 from gateway.protocol.routing_headers import outbound_headers
-from gateway.relay.bridge.client import Client
+from gateway.relay.bridge.legacy_client import Client
+from gateway.relay.bridge.messages import decoded, encoded, notification, whole
 from gateway.relay.bridge.translate import MODERN, OWN
-from gateway.relay.bridge.wire import decoded, encoded, notification, whole
 from gateway.relay.exchange import read_response
 from gateway.relay.mailbox import Mailbox
 from gateway.relay.upstream import NotSent, OutcomeUnknown, Request, Upstream

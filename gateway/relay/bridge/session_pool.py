@@ -12,9 +12,9 @@ import time
 import structlog
 
 from approvals.digest import canonical, sha256
-from gateway.relay.bridge.line import Line
+from gateway.relay.bridge.legacy_session import Line
+from gateway.relay.bridge.messages import Json
 from gateway.relay.bridge.opening import open_line
-from gateway.relay.bridge.wire import Json
 from gateway.relay.room import Place, Use, first_to_go
 from gateway.relay.upstream import NotSent, Upstream
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 import structlog
 
 from gateway.relay.bridge.legacy_agent import discovery
+from gateway.relay.bridge.messages import decoded, whole
 from gateway.relay.bridge.translate import MODERN
-from gateway.relay.bridge.wire import decoded, whole
 from gateway.relay.exchange import read_response
 from gateway.relay.upstream import OutcomeUnknown, Request, Upstream
 from gateway.servers import Protocol

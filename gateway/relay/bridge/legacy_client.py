@@ -13,7 +13,7 @@ import json
 import secrets
 from dataclasses import dataclass, field
 
-from gateway.relay.bridge.wire import Id, Json, encoded
+from gateway.relay.bridge.messages import Id, Json, encoded
 from gateway.relay.mailbox import Mailbox
 
 MARK = "bridged."

@@ -20,7 +20,8 @@ from gateway.protocol.jsonrpc import encode_call, error_body
 from gateway.protocol.message import CAPABILITIES_KEY, CLIENT_KEY, VERSION_KEY, ErrorCode
 from gateway.protocol.param_headers import HeaderParam
 from gateway.protocol.routing_headers import outbound_headers
-from gateway.relay.bridge.client import Client
+from gateway.relay.bridge.legacy_client import Client
+from gateway.relay.bridge.messages import Id, Json, decoded, encoded, response, whole
 from gateway.relay.bridge.translate import (
     ASKING,
     LEVEL_KEY,
@@ -30,7 +31,6 @@ from gateway.relay.bridge.translate import (
     loud_enough,
     may_ask,
 )
-from gateway.relay.bridge.wire import Id, Json, decoded, encoded, response, whole
 from gateway.relay.exchange import Garbage, Response, read_response
 from gateway.relay.mailbox import Mailbox
 from gateway.relay.upstream import NotSent, OutcomeUnknown, Request, Upstream

@@ -18,8 +18,8 @@ import structlog
 
 from gateway.protocol.message import ErrorCode
 from gateway.protocol.sse import EventTooLarge, SseParser
+from gateway.relay.bridge.messages import Id, Json, decoded, encoded, identifier, whole
 from gateway.relay.bridge.translate import LEGACY, LEVELS
-from gateway.relay.bridge.wire import Id, Json, decoded, encoded, identifier, whole
 from gateway.relay.exchange import (
     RETRY_MS,
     Response,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gateway.relay.bridge.line import Line
-from gateway.relay.bridge.mailed import Mailed
+from gateway.relay.bridge.legacy_session import Line
+from gateway.relay.bridge.messages import Id, Json, notification, response, whole
+from gateway.relay.bridge.queued_answer import Mailed
 from gateway.relay.bridge.translate import OWN
-from gateway.relay.bridge.wire import Id, Json, notification, response, whole
 from gateway.relay.mailbox import Mailbox
 from gateway.relay.upstream import Answer
 
