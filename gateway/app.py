@@ -55,20 +55,20 @@ from gateway.relay.agents.sessions import Sessions
 from gateway.relay.aggregate.dispatch import Together
 from gateway.relay.aggregate.session import Bundles
 from gateway.relay.bridge.bridge import Bridge
-from gateway.relay.calls import Calls
-from gateway.relay.deserted import Deserted
-from gateway.relay.dispatch import Dispatch
 from gateway.relay.endpoint import ALL, PREFIX, Endpoint
-from gateway.relay.execution import Executions
 from gateway.relay.gate import Gate
-from gateway.relay.holding import Holding
 from gateway.relay.http import HttpUpstream, pooled_session
-from gateway.relay.listing import Listing
-from gateway.relay.patience import Patience
-from gateway.relay.rounds import Rounds
-from gateway.relay.tasklisten import TaskListen
-from gateway.relay.taskrunner import TaskRunner
-from gateway.relay.tasks import Tasks
+from gateway.relay.methods.calls import Calls
+from gateway.relay.methods.client_timeouts import Patience
+from gateway.relay.methods.detached_runner import Deserted
+from gateway.relay.methods.dispatch import Dispatch
+from gateway.relay.methods.execution import Executions
+from gateway.relay.methods.holding import Holding
+from gateway.relay.methods.listing import Listing
+from gateway.relay.methods.questions import Rounds
+from gateway.relay.methods.task_runner import TaskRunner
+from gateway.relay.methods.task_subscriptions import TaskListen
+from gateway.relay.methods.tasks import Tasks
 from gateway.relay.upstream import Upstream
 from gateway.servers import CommandServer, Server, Servers, load_servers
 from gateway.settings import Settings

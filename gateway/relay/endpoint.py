@@ -29,7 +29,7 @@ from gateway.relay.agents.sessions import Session, Sessions
 from gateway.relay.aggregate.dispatch import Together
 from gateway.relay.aggregate.request import Arrival
 from gateway.relay.aggregate.session import Bundle
-from gateway.relay.dispatch import Dispatch
+from gateway.relay.methods.dispatch import Dispatch
 from gateway.throttle import WINDOW, Throttle
 
 log = structlog.get_logger()

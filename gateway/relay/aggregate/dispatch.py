@@ -45,9 +45,9 @@ from gateway.relay.aggregate.resource_owners import Ambiguous, Owners
 from gateway.relay.aggregate.session import Bundles, NotOpened
 from gateway.relay.aggregate.streams import Streams
 from gateway.relay.aggregate.task_owners import TaskOwners
-from gateway.relay.dispatch import Dispatch
-from gateway.relay.holding import Holding
-from gateway.relay.listing import AWAIT_DEFINITION, LISTS, Listing, ListingFailed
+from gateway.relay.methods.dispatch import Dispatch
+from gateway.relay.methods.holding import Holding
+from gateway.relay.methods.listing import AWAIT_DEFINITION, LISTS, Listing, ListingFailed
 
 log = structlog.get_logger()
 

@@ -11,8 +11,8 @@ from gateway.protocol.jsonrpc import LEGACY_VERSIONS, MODERN_VERSIONS, ErrorCode
 from gateway.relay.aggregate.lists import MISSING, Unlisted, gather, request
 from gateway.relay.aggregate.request import IDENTITY, Arrival
 from gateway.relay.aggregate.session import Bundles, Opened
-from gateway.relay.listing import Listing
-from gateway.relay.tasks import advertised
+from gateway.relay.methods.listing import Listing
+from gateway.relay.methods.tasks import advertised
 
 OPENING_SECONDS = 5.0
 """For which `initialize` and `server/discover` wait for a server; what comes later is missing from

@@ -23,7 +23,7 @@ from gateway.relay.aggregate.request import Arrival, Down
 from gateway.relay.aggregate.resource_owners import Owners
 from gateway.relay.aggregate.session import Bundle
 from gateway.relay.aggregate.task_owners import TaskOwners
-from gateway.relay.dispatch import Dispatch
+from gateway.relay.methods.dispatch import Dispatch
 from gateway.relay.sieve import Passed, Sieve
 from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from approvals.service import Approvals
 from gateway.relay.agents.response import Send
-from gateway.relay.taskview import approval_id
+from gateway.relay.methods.task_view import approval_id
 
 _MOST = 10_000
 _MADE = b'"taskId"'

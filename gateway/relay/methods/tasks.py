@@ -30,14 +30,14 @@ from gateway.protocol.message import (
     VERSION_KEY,
 )
 from gateway.protocol.routing_headers import outbound_headers
-from gateway.relay import taskview
 from gateway.relay.agents.disconnect import Gone, raising_gone
 from gateway.relay.agents.request import Visit
 from gateway.relay.agents.response import reply
 from gateway.relay.exchange import handed_down, read_json, read_response
-from gateway.relay.taskrunner import TaskRunner
+from gateway.relay.methods import task_view
+from gateway.relay.methods.replies import refuse_request
+from gateway.relay.methods.task_runner import TaskRunner
 from gateway.relay.upstream import NotSent, OutcomeUnknown
-from gateway.relay.verdicts import refuse_request
 
 log = structlog.get_logger()
 
@@ -94,7 +94,7 @@ class Tasks:
                 await reply(visit.send, _OK, result_body(rpc_id, result))
                 self._guard.delivered(approval.id)
                 return
-        told = taskview.created(approval, now=self._clock.now(), url=self._url)
+        told = task_view.created(approval, now=self._clock.now(), url=self._url)
         await reply(visit.send, _OK, result_body(rpc_id, told))
 
     async def serve(self, visit: Visit) -> None:
@@ -110,7 +110,7 @@ class Tasks:
         if not isinstance(named, str):
             await _fail(visit, 400, ErrorCode.INVALID_PARAMS, "taskId must be a string")
             return
-        if taskview.approval_id(named) is None:
+        if task_view.approval_id(named) is None:
             await self._pass(visit)
             return
         task = await self.find(visit, named)
@@ -128,7 +128,7 @@ class Tasks:
 
     async def find(self, visit: Visit, named: str) -> Task | None:
         """The task of this grant and server; None where there is none or it is another's."""
-        approval_id = taskview.approval_id(named)
+        approval_id = task_view.approval_id(named)
         if approval_id is None:
             return None
         try:
@@ -146,11 +146,11 @@ class Tasks:
 
     def detailed(self, task: Task) -> dict[str, Any]:
         """The task as its agent sees it now."""
-        return taskview.shown(task, now=self._clock.now(), url=self._url)
+        return task_view.shown(task, now=self._clock.now(), url=self._url)
 
     def told(self, task: Task, detailed: dict[str, Any]) -> None:
         """The agent has been told: if that was the end, an identical call is a new one."""
-        if taskview.is_over(detailed):
+        if task_view.is_over(detailed):
             self._guard.delivered(task.approval.id)
 
     async def _get(self, visit: Visit, task: Task) -> None:
@@ -174,9 +174,9 @@ class Tasks:
         if task is None:
             return
         asked = task.approval.round
-        missing = taskview.questions(task)
+        missing = task_view.questions(task)
         taken = {
-            key: given[named] for key in missing if (named := taskview.key_of(asked, key)) in given
+            key: given[named] for key in missing if (named := task_view.key_of(asked, key)) in given
         }
         if taken:
             tasks.answer(

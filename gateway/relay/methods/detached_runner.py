@@ -29,8 +29,8 @@ from gateway.protocol.jsonrpc import Message, tool_call
 from gateway.protocol.message import CAPABILITIES_KEY, CLIENT_KEY, MODERN_VERSIONS, VERSION_KEY
 from gateway.relay.agents.request import Backend, Visit
 from gateway.relay.agents.response import EventStream
-from gateway.relay.execution import Executions
-from gateway.relay.progress import Progress
+from gateway.relay.methods.execution import Executions
+from gateway.relay.methods.progress import Progress
 
 log = structlog.get_logger()
 

@@ -29,11 +29,11 @@ from approvals.wakeup import Wakeup
 from gateway.enforcement import grants
 from gateway.enforcement.grants import Grant
 from gateway.protocol.jsonrpc import Message, ToolCall, tool_call
-from gateway.relay import taskview
 from gateway.relay.agents.request import Backend, Visit
 from gateway.relay.agents.response import EventStream
-from gateway.relay.execution import Executions, Ran
-from gateway.relay.progress import Progress
+from gateway.relay.methods import task_view
+from gateway.relay.methods.execution import Executions, Ran
+from gateway.relay.methods.progress import Progress
 
 log = structlog.get_logger()
 
@@ -188,7 +188,7 @@ class TaskRunner:
         found = await self._database.read(
             partial(tasks.find, approval_id=approval.id, keys=self._database.keys)
         )
-        if found is None or taskview.questions(found):
+        if found is None or task_view.questions(found):
             return
         pause = _Later(time.monotonic() + _FIRST_PAUSE, _FIRST_PAUSE)
         self._later[approval.id] = pause
@@ -231,7 +231,7 @@ def _call(task: Task, visit: Visit) -> ToolCall:
     if not asked:
         return call
     extra: dict[str, Any] = {"inputResponses": task.answers}
-    state = taskview.server_state(task)
+    state = task_view.server_state(task)
     if state is not None:
         extra["requestState"] = state
     return replace(call, extra=extra, answering=asked)

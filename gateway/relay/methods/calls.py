@@ -38,14 +38,14 @@ from gateway.relay.exchange import (
     read_json,
     turned_away,
 )
-from gateway.relay.holding import Holding
-from gateway.relay.listing import TOOLS_CHANGED, Listing, ListingFailed
-from gateway.relay.outbound import call_request
-from gateway.relay.rounds import Retry, Rounds, asks
+from gateway.relay.methods.holding import Holding
+from gateway.relay.methods.listing import TOOLS_CHANGED, Listing, ListingFailed
+from gateway.relay.methods.outbound import call_request
+from gateway.relay.methods.questions import Retry, Rounds, asks
+from gateway.relay.methods.replies import refuse, unknown
+from gateway.relay.methods.tasks import Tasks
 from gateway.relay.sieve import Passed, Sieve, sign_of_life
-from gateway.relay.tasks import Tasks
 from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown
-from gateway.relay.verdicts import refuse, unknown
 
 log = structlog.get_logger()
 

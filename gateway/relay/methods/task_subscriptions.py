@@ -22,9 +22,9 @@ from gateway.protocol.sse import EventTooLarge
 from gateway.relay.agents.disconnect import Gone, raising_gone, until
 from gateway.relay.agents.request import Visit
 from gateway.relay.agents.response import EventStream
+from gateway.relay.methods.task_view import approval_id, is_over
+from gateway.relay.methods.tasks import Tasks, declares, undeclared
 from gateway.relay.sieve import Passed, Sieve
-from gateway.relay.tasks import Tasks, declares, undeclared
-from gateway.relay.taskview import approval_id, is_over
 from gateway.relay.upstream import NotSent, OutcomeUnknown
 
 log = structlog.get_logger()

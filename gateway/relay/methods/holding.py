@@ -31,11 +31,11 @@ from gateway.relay.agents.disconnect import Gone, raising_gone
 from gateway.relay.agents.request import Visit
 from gateway.relay.agents.response import EventStream
 from gateway.relay.exchange import RESULT_DEPTH, http_status
-from gateway.relay.execution import Ending, Executions, Ran, Unknown
-from gateway.relay.patience import Patience
-from gateway.relay.progress import Progress
-from gateway.relay.rounds import Retry, Rounds, answering, asked_in
-from gateway.relay.verdicts import answer, refuse
+from gateway.relay.methods.client_timeouts import Patience
+from gateway.relay.methods.execution import Ending, Executions, Ran, Unknown
+from gateway.relay.methods.progress import Progress
+from gateway.relay.methods.questions import Retry, Rounds, answering, asked_in
+from gateway.relay.methods.replies import answer, refuse
 
 log = structlog.get_logger()
 

@@ -1,1 +1,0 @@
-"""`/mcp`: every server a grant reaches, behind one URL. Each message becomes one of its server."""
