@@ -56,8 +56,6 @@ from gateway.relay.aggregate.dispatch import Together
 from gateway.relay.aggregate.session import Bundles
 from gateway.relay.bridge.bridge import Bridge
 from gateway.relay.endpoint import ALL, PREFIX, Endpoint
-from gateway.relay.gate import Gate
-from gateway.relay.http import HttpUpstream, pooled_session
 from gateway.relay.methods.calls import Calls
 from gateway.relay.methods.client_timeouts import Patience
 from gateway.relay.methods.detached_runner import Deserted
@@ -69,7 +67,9 @@ from gateway.relay.methods.questions import Rounds
 from gateway.relay.methods.task_runner import TaskRunner
 from gateway.relay.methods.task_subscriptions import TaskListen
 from gateway.relay.methods.tasks import Tasks
-from gateway.relay.upstream import Upstream
+from gateway.relay.upstreams.http import HttpUpstream, pooled_session
+from gateway.relay.upstreams.unconfirmed import Gate
+from gateway.relay.upstreams.upstream import Upstream
 from gateway.servers import CommandServer, Server, Servers, load_servers
 from gateway.settings import Settings
 from web.app import build as build_surface
@@ -423,7 +423,7 @@ def _backend(
     refused: Callable[[str], None] = _nothing
     if isinstance(server, CommandServer):
         # Brings the MCP SDK with it: 17 MiB that a gateway without commands does not need.
-        from gateway.relay.stdio import Limits, StdioUpstream  # noqa: PLC0415
+        from gateway.relay.upstreams.stdio import Limits, StdioUpstream  # noqa: PLC0415
 
         upstream = by_pipe = StdioUpstream(
             server.name,

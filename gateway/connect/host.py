@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.connect.pipes import Pipes
 from gateway.connect.stdio_proxy import Front
-from gateway.relay.http import HttpUpstream, pooled_session
+from gateway.relay.upstreams.http import HttpUpstream, pooled_session
 
 _SILENCE = 86_400.0  # seconds; how long a call may take is the gateway's to say
 

@@ -19,8 +19,8 @@ from gateway.protocol.message import MODERN_VERSIONS, VERSION_KEY
 from gateway.protocol.param_headers import HeaderParam, header_params
 from gateway.protocol.routing_headers import outbound_headers
 from gateway.protocol.sse import SseParser
-from gateway.relay.exchange import RETRY_MS
-from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request, Upstream
+from gateway.relay.upstreams.reading import RETRY_MS
+from gateway.relay.upstreams.upstream import Answer, NotSent, OutcomeUnknown, Request, Upstream
 
 log = structlog.get_logger()
 

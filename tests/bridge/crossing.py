@@ -18,10 +18,10 @@ import pytest
 
 from gateway.protocol.routing_headers import outbound_headers
 from gateway.relay.bridge.bridge import Bridge
-from gateway.relay.channel import Limits
-from gateway.relay.http import HttpUpstream, pooled_session
-from gateway.relay.stdio import StdioUpstream
-from gateway.relay.upstream import Answer, Request
+from gateway.relay.upstreams.http import HttpUpstream, pooled_session
+from gateway.relay.upstreams.stdio import StdioUpstream
+from gateway.relay.upstreams.stdio_connection import Limits
+from gateway.relay.upstreams.upstream import Answer, Request
 from gateway.servers import Protocol
 from tests.harness import ROOT, accepts, end, eventually, free_port
 

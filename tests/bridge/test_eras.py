@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from gateway.relay.bridge.bridge import Bridge
-from gateway.relay.upstream import NotSent, OutcomeUnknown
+from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown
 from gateway.servers import Protocol
 from tests.bridge.crossing import SECONDS, bridge, call, legacy, modern, opened, served, whole
 from tests.harness import free_port, witness

@@ -13,8 +13,8 @@ import pytest
 
 from gateway.relay.bridge.modern_agent import MOST_PARKED_EACH
 from gateway.relay.bridge.session_pool import Pool
-from gateway.relay.http import HttpUpstream, pooled_session
-from gateway.relay.upstream import OutcomeUnknown
+from gateway.relay.upstreams.http import HttpUpstream, pooled_session
+from gateway.relay.upstreams.upstream import OutcomeUnknown
 from tests.bridge.crossing import (
     BOTH,
     EVERYTHING,

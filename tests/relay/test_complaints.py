@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.relay.complaints import LINE, LINES, WINDOW, Complaints
+from gateway.relay.upstreams.stderr_log import LINE, LINES, WINDOW, Complaints
 from tests.harness import Site, eventually
 from tests.patience import PATIENCE
 

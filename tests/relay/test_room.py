@@ -8,10 +8,10 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from gateway.relay.room import Place, Use, first_to_go
-from gateway.relay.stdio import StdioUpstream
-from gateway.relay.stdio_answer import Inbox
-from gateway.relay.upstream import Request
+from gateway.relay.upstreams.eviction import Place, Use, first_to_go
+from gateway.relay.upstreams.stdio import StdioUpstream
+from gateway.relay.upstreams.stdio_answer import Inbox
+from gateway.relay.upstreams.upstream import Request
 from tests.relay.test_stdio import CHILDREN, post
 from tests.relay.test_stdio_faults import AT_ONCE, call, text
 

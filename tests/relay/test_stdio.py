@@ -13,8 +13,8 @@ from typing import Any
 import anyio
 import pytest
 
-from gateway.relay.stdio import Limits, StdioUpstream
-from gateway.relay.upstream import Answer, Request
+from gateway.relay.upstreams.stdio import Limits, StdioUpstream
+from gateway.relay.upstreams.upstream import Answer, Request
 from tests.patience import PATIENCE
 
 CHILDREN = Path(__file__).parent / "children"

@@ -7,7 +7,7 @@ import sys
 import anyio
 import pytest
 
-from gateway.relay.stdio import StdioUpstream
+from gateway.relay.upstreams.stdio import StdioUpstream
 from tests.patience import PATIENCE
 from tests.relay.test_stdio import CHILDREN, META, MODERN, post
 

@@ -11,9 +11,9 @@ from typing import Any
 import anyio
 import pytest
 
-from gateway.relay.lane import Restarts, after_death
-from gateway.relay.stdio import Limits, StdioUpstream
-from gateway.relay.upstream import NotSent, OutcomeUnknown, Request
+from gateway.relay.upstreams.process_slot import Restarts, after_death
+from gateway.relay.upstreams.stdio import Limits, StdioUpstream
+from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown, Request
 from tests.patience import PATIENCE
 
 RAW = str(Path(__file__).parent / "children" / "raw.py")

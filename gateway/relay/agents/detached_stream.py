@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from gateway.relay.agents.response import Receive
-from gateway.relay.upstream import Answer, OutcomeUnknown
+from gateway.relay.upstreams.upstream import Answer, OutcomeUnknown
 
 AFTERLIFE_SECONDS = 30.0
 

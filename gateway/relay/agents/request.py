@@ -11,7 +11,7 @@ from gateway.protocol.jsonrpc import Message, client_of
 from gateway.protocol.message import CLIENT_KEY
 from gateway.relay.agents.response import Receive, Send
 from gateway.relay.agents.sessions import Session
-from gateway.relay.upstream import Request, Upstream
+from gateway.relay.upstreams.upstream import Request, Upstream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,8 +17,8 @@ from gateway.protocol.message import CAPABILITIES_KEY, VERSION_KEY
 from gateway.protocol.routing_headers import outbound_headers
 from gateway.relay.agents.request import Visit
 from gateway.relay.aggregate.session import NotOpened
-from gateway.relay.exchange import Response, read_response
-from gateway.relay.upstream import NotSent, OutcomeUnknown
+from gateway.relay.upstreams.reading import Response, read_response
+from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown
 
 log = structlog.get_logger()
 

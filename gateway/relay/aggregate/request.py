@@ -14,7 +14,7 @@ from gateway.relay.agents.response import Headers, Receive, Send, reply
 from gateway.relay.aggregate.ids import downwards
 from gateway.relay.aggregate.names import Names
 from gateway.relay.aggregate.session import Bundle
-from gateway.relay.exchange import http_status
+from gateway.relay.upstreams.reading import http_status
 
 _SERVER_INFO = "io.modelcontextprotocol/serverInfo"
 

@@ -23,8 +23,8 @@ from gateway.enforcement.grants import Grant
 from gateway.protocol.jsonrpc import Message, RequestId
 from gateway.relay.agents.request import Backend
 from gateway.relay.agents.sessions import Session, Sessions
-from gateway.relay.exchange import read_json, read_response
-from gateway.relay.upstream import NotSent, OutcomeUnknown, Request
+from gateway.relay.upstreams.reading import read_json, read_response
+from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown, Request
 
 log = structlog.get_logger()
 

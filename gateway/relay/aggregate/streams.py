@@ -24,8 +24,8 @@ from gateway.relay.aggregate.resource_owners import Owners
 from gateway.relay.aggregate.session import Bundle
 from gateway.relay.aggregate.task_owners import TaskOwners
 from gateway.relay.methods.dispatch import Dispatch
-from gateway.relay.sieve import Passed, Sieve
-from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request
+from gateway.relay.upstreams.response_filter import Passed, Sieve
+from gateway.relay.upstreams.upstream import Answer, NotSent, OutcomeUnknown, Request
 
 log = structlog.get_logger()
 

@@ -22,9 +22,9 @@ from gateway.relay.bridge.modern_agent import ModernAgents
 from gateway.relay.bridge.opening import WrongEra
 from gateway.relay.bridge.session_pool import Pool
 from gateway.relay.bridge.translate import MODERN
-from gateway.relay.exchange import read_json, read_response
-from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request, Upstream
-from gateway.relay.whole import Whole
+from gateway.relay.upstreams.reading import read_json, read_response
+from gateway.relay.upstreams.upstream import Answer, NotSent, OutcomeUnknown, Request, Upstream
+from gateway.relay.upstreams.whole_answer import Whole
 from gateway.servers import Protocol
 
 log = structlog.get_logger()

@@ -15,8 +15,8 @@ import structlog
 from gateway.relay.bridge.legacy_agent import discovery
 from gateway.relay.bridge.messages import decoded, whole
 from gateway.relay.bridge.translate import MODERN
-from gateway.relay.exchange import read_response
-from gateway.relay.upstream import OutcomeUnknown, Request, Upstream
+from gateway.relay.upstreams.reading import read_response
+from gateway.relay.upstreams.upstream import OutcomeUnknown, Request, Upstream
 from gateway.servers import Protocol
 
 log = structlog.get_logger()

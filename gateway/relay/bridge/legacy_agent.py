@@ -27,10 +27,10 @@ from gateway.relay.bridge.messages import (
 from gateway.relay.bridge.notifications import News
 from gateway.relay.bridge.queued_answer import Mailed
 from gateway.relay.bridge.translate import LEVELS, MODERN, client_capabilities, opened
-from gateway.relay.exchange import Garbage, read_response
-from gateway.relay.mailbox import Ended, Mailbox
-from gateway.relay.upstream import Answer, OutcomeUnknown, Request, Upstream
-from gateway.relay.whole import Whole, accepted
+from gateway.relay.upstreams.message_queue import Ended, Mailbox
+from gateway.relay.upstreams.reading import Garbage, read_response
+from gateway.relay.upstreams.upstream import Answer, OutcomeUnknown, Request, Upstream
+from gateway.relay.upstreams.whole_answer import Whole, accepted
 
 _PASSED = frozenset(
     {

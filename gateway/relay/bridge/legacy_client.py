@@ -14,7 +14,7 @@ import secrets
 from dataclasses import dataclass, field
 
 from gateway.relay.bridge.messages import Id, Json, encoded
-from gateway.relay.mailbox import Mailbox
+from gateway.relay.upstreams.message_queue import Mailbox
 
 MARK = "bridged."
 """What such an id begins with; no server's own does, or it is taken for one."""

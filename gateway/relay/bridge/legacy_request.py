@@ -31,9 +31,9 @@ from gateway.relay.bridge.translate import (
     loud_enough,
     may_ask,
 )
-from gateway.relay.exchange import Garbage, Response, read_response
-from gateway.relay.mailbox import Mailbox
-from gateway.relay.upstream import NotSent, OutcomeUnknown, Request, Upstream
+from gateway.relay.upstreams.message_queue import Mailbox
+from gateway.relay.upstreams.reading import Garbage, Response, read_response
+from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown, Request, Upstream
 
 MOST_ROUNDS = 20
 MOST_QUESTIONS = 50  # at once

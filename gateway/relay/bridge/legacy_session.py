@@ -20,7 +20,7 @@ from gateway.protocol.message import ErrorCode
 from gateway.protocol.sse import EventTooLarge, SseParser
 from gateway.relay.bridge.messages import Id, Json, decoded, encoded, identifier, whole
 from gateway.relay.bridge.translate import LEGACY, LEVELS
-from gateway.relay.exchange import (
+from gateway.relay.upstreams.reading import (
     RETRY_MS,
     Response,
     Unfinished,
@@ -28,7 +28,7 @@ from gateway.relay.exchange import (
     read_response,
     response_to,
 )
-from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request, Upstream
+from gateway.relay.upstreams.upstream import Answer, NotSent, OutcomeUnknown, Request, Upstream
 
 log = structlog.get_logger()
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from gateway.protocol.jsonrpc import error_body
 from gateway.protocol.message import HTTP_STATUS
-from gateway.relay.upstream import OutcomeUnknown
-from gateway.relay.whole import Whole
+from gateway.relay.upstreams.upstream import OutcomeUnknown
+from gateway.relay.upstreams.whole_answer import Whole
 
 Json = dict[str, Any]
 Id = str | int

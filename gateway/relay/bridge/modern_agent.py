@@ -37,8 +37,8 @@ from gateway.relay.bridge.translate import (
     discovered,
     legacy_params,
 )
-from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request
-from gateway.relay.whole import Whole, accepted
+from gateway.relay.upstreams.upstream import Answer, NotSent, OutcomeUnknown, Request
+from gateway.relay.upstreams.whole_answer import Whole, accepted
 
 log = structlog.get_logger()
 

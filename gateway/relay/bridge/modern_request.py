@@ -24,10 +24,10 @@ from gateway.relay.bridge.translate import (
     modern_result,
     question,
 )
-from gateway.relay.exchange import Garbage, Response, http_status
-from gateway.relay.mailbox import Mailbox
-from gateway.relay.sieve import is_token
-from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown
+from gateway.relay.upstreams.message_queue import Mailbox
+from gateway.relay.upstreams.reading import Garbage, Response, http_status
+from gateway.relay.upstreams.response_filter import is_token
+from gateway.relay.upstreams.upstream import Answer, NotSent, OutcomeUnknown
 
 GATHER_SECONDS = 0.03
 """How long further questions are waited for after one: servers that ask two ask them at once."""

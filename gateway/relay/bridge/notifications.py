@@ -13,9 +13,9 @@ from gateway.protocol.routing_headers import outbound_headers
 from gateway.relay.bridge.legacy_client import Client
 from gateway.relay.bridge.messages import decoded, encoded, notification, whole
 from gateway.relay.bridge.translate import MODERN, OWN
-from gateway.relay.exchange import read_response
-from gateway.relay.mailbox import Mailbox
-from gateway.relay.upstream import NotSent, OutcomeUnknown, Request, Upstream
+from gateway.relay.upstreams.message_queue import Mailbox
+from gateway.relay.upstreams.reading import read_response
+from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown, Request, Upstream
 
 log = structlog.get_logger()
 

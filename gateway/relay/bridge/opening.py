@@ -7,8 +7,8 @@ import asyncio
 from gateway.relay.bridge.legacy_session import Line
 from gateway.relay.bridge.messages import Json, decoded, encoded, whole
 from gateway.relay.bridge.translate import LEGACY
-from gateway.relay.exchange import read_response
-from gateway.relay.upstream import NotSent, OutcomeUnknown, Request, Upstream
+from gateway.relay.upstreams.reading import read_response
+from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown, Request, Upstream
 
 OPENING_SECONDS = 60.0
 _CLIENT = {"name": "signoff", "version": "1"}

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from gateway.protocol.sse import event
-from gateway.relay.mailbox import Ended, Letter, Mailbox
-from gateway.relay.upstream import Answer
-from gateway.relay.whole import Whole
+from gateway.relay.upstreams.message_queue import Ended, Letter, Mailbox
+from gateway.relay.upstreams.upstream import Answer
+from gateway.relay.upstreams.whole_answer import Whole
 
 SILENCE = 15.0  # seconds, then an SSE comment
 PING = b": ping\n\n"

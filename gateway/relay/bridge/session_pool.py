@@ -15,8 +15,8 @@ from approvals.digest import canonical, sha256
 from gateway.relay.bridge.legacy_session import Line
 from gateway.relay.bridge.messages import Json
 from gateway.relay.bridge.opening import open_line
-from gateway.relay.room import Place, Use, first_to_go
-from gateway.relay.upstream import NotSent, Upstream
+from gateway.relay.upstreams.eviction import Place, Use, first_to_go
+from gateway.relay.upstreams.upstream import NotSent, Upstream
 
 log = structlog.get_logger()
 

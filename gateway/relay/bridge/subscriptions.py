@@ -6,8 +6,8 @@ from gateway.relay.bridge.legacy_session import Line
 from gateway.relay.bridge.messages import Id, Json, notification, response, whole
 from gateway.relay.bridge.queued_answer import Mailed
 from gateway.relay.bridge.translate import OWN
-from gateway.relay.mailbox import Mailbox
-from gateway.relay.upstream import Answer
+from gateway.relay.upstreams.message_queue import Mailbox
+from gateway.relay.upstreams.upstream import Answer
 
 SUBSCRIPTION = f"{OWN}subscriptionId"
 _LIMIT = 1 << 20

@@ -28,7 +28,13 @@ from gateway.relay.agents.detached_stream import lasting
 from gateway.relay.agents.disconnect import Gone, raising_gone
 from gateway.relay.agents.request import Visit
 from gateway.relay.agents.response import EVENT_STREAM, reply
-from gateway.relay.exchange import (
+from gateway.relay.methods.holding import Holding
+from gateway.relay.methods.listing import TOOLS_CHANGED, Listing, ListingFailed
+from gateway.relay.methods.outbound import call_request
+from gateway.relay.methods.questions import Retry, Rounds, asks
+from gateway.relay.methods.replies import refuse, unknown
+from gateway.relay.methods.tasks import Tasks
+from gateway.relay.upstreams.reading import (
     Garbage,
     TooLarge,
     Unreadable,
@@ -38,14 +44,8 @@ from gateway.relay.exchange import (
     read_json,
     turned_away,
 )
-from gateway.relay.methods.holding import Holding
-from gateway.relay.methods.listing import TOOLS_CHANGED, Listing, ListingFailed
-from gateway.relay.methods.outbound import call_request
-from gateway.relay.methods.questions import Retry, Rounds, asks
-from gateway.relay.methods.replies import refuse, unknown
-from gateway.relay.methods.tasks import Tasks
-from gateway.relay.sieve import Passed, Sieve, sign_of_life
-from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown
+from gateway.relay.upstreams.response_filter import Passed, Sieve, sign_of_life
+from gateway.relay.upstreams.upstream import Answer, NotSent, OutcomeUnknown
 
 log = structlog.get_logger()
 

@@ -26,15 +26,15 @@ from gateway.relay.agents.disconnect import Gone, raising_gone, until
 from gateway.relay.agents.request import Backend, Visit
 from gateway.relay.agents.response import Receive, Send, reply
 from gateway.relay.agents.sessions import Session, Sessions
-from gateway.relay.exchange import Garbage, Response, handed_down, read_json, read_response
 from gateway.relay.methods.calls import Calls
 from gateway.relay.methods.holding import Holding
 from gateway.relay.methods.listing import LISTS, TOOLS_CHANGED, Listing
 from gateway.relay.methods.replies import refuse_request
 from gateway.relay.methods.task_subscriptions import TaskListen, watches
 from gateway.relay.methods.tasks import Tasks, advertised
-from gateway.relay.sieve import Passed, Sieve, resumed, sign_of_life
-from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request
+from gateway.relay.upstreams.reading import Garbage, Response, handed_down, read_json, read_response
+from gateway.relay.upstreams.response_filter import Passed, Sieve, resumed, sign_of_life
+from gateway.relay.upstreams.upstream import Answer, NotSent, OutcomeUnknown, Request
 
 log = structlog.get_logger()
 

@@ -24,13 +24,13 @@ from gateway.enforcement.refusals import Refusal
 from gateway.protocol.jsonrpc import ToolCall, error_body
 from gateway.protocol.request_state import MOST_ROUNDS
 from gateway.relay.agents.request import Visit
-from gateway.relay.exchange import Response, Unfinished, read_response
 from gateway.relay.methods.listing import Listing, ListingFailed
 from gateway.relay.methods.outbound import approved_call, call_request
 from gateway.relay.methods.progress import Progress
 from gateway.relay.methods.replies import unknown
 from gateway.relay.methods.server_task import ServerTask
-from gateway.relay.upstream import NotSent, OutcomeUnknown, Request
+from gateway.relay.upstreams.reading import Response, Unfinished, read_response
+from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown, Request
 
 log = structlog.get_logger()
 

@@ -30,12 +30,12 @@ from gateway.protocol.strict_json import deeper_than
 from gateway.relay.agents.disconnect import Gone, raising_gone
 from gateway.relay.agents.request import Visit
 from gateway.relay.agents.response import EventStream
-from gateway.relay.exchange import RESULT_DEPTH, http_status
 from gateway.relay.methods.client_timeouts import Patience
 from gateway.relay.methods.execution import Ending, Executions, Ran, Unknown
 from gateway.relay.methods.progress import Progress
 from gateway.relay.methods.questions import Retry, Rounds, answering, asked_in
 from gateway.relay.methods.replies import answer, refuse
+from gateway.relay.upstreams.reading import RESULT_DEPTH, http_status
 
 log = structlog.get_logger()
 

@@ -33,9 +33,9 @@ from gateway.protocol.strict_json import BadJson, strict_loads
 from gateway.relay.agents.disconnect import Gone, raising_gone
 from gateway.relay.agents.request import Visit
 from gateway.relay.agents.response import EventStream, reply
-from gateway.relay.exchange import Garbage, handed_down, read_json, read_response
-from gateway.relay.sieve import Passed, Sieve
-from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request
+from gateway.relay.upstreams.reading import Garbage, handed_down, read_json, read_response
+from gateway.relay.upstreams.response_filter import Passed, Sieve
+from gateway.relay.upstreams.upstream import Answer, NotSent, OutcomeUnknown, Request
 
 log = structlog.get_logger()
 

@@ -10,7 +10,7 @@ from gateway.protocol.jsonrpc import ToolCall, encode_call, strict_loads
 from gateway.protocol.metadata import outgoing
 from gateway.protocol.routing_headers import outbound_headers
 from gateway.relay.agents.request import Visit
-from gateway.relay.upstream import Request
+from gateway.relay.upstreams.upstream import Request
 
 
 def approved_call(call: ToolCall, held: Metadata, *, modern: bool) -> ToolCall:

@@ -12,7 +12,7 @@ from typing import Any
 from approvals.model import Approval, short_id
 from gateway.enforcement.refusal_texts import clock
 from gateway.relay.agents.response import EventStream
-from gateway.relay.sieve import is_token, progress_token
+from gateway.relay.upstreams.response_filter import is_token, progress_token
 
 _LONGEST = 200  # characters some hosts show
 

@@ -10,8 +10,8 @@ from gateway.enforcement.refusals import Refusal
 from gateway.protocol.jsonrpc import error_body, result_body
 from gateway.relay.agents.request import Visit
 from gateway.relay.agents.response import EventStream, reply
-from gateway.relay.exchange import TooLarge, Unreadable
-from gateway.relay.upstream import OutcomeUnknown
+from gateway.relay.upstreams.reading import TooLarge, Unreadable
+from gateway.relay.upstreams.upstream import OutcomeUnknown
 
 
 async def refuse(visit: Visit, refusal: Refusal, stream: EventStream | None = None) -> None:

@@ -19,8 +19,8 @@ from gateway.protocol.jsonrpc import ToolCall, error_body, result_body
 from gateway.protocol.message import CAPABILITIES_KEY, CLIENT_KEY, VERSION_KEY
 from gateway.protocol.routing_headers import outbound_headers
 from gateway.relay.agents.request import Visit
-from gateway.relay.exchange import Garbage, Response, read_response
-from gateway.relay.upstream import NotSent, OutcomeUnknown
+from gateway.relay.upstreams.reading import Garbage, Response, read_response
+from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown
 
 log = structlog.get_logger()
 

@@ -24,8 +24,8 @@ from gateway.relay.agents.request import Visit
 from gateway.relay.agents.response import EventStream
 from gateway.relay.methods.task_view import approval_id, is_over
 from gateway.relay.methods.tasks import Tasks, declares, undeclared
-from gateway.relay.sieve import Passed, Sieve
-from gateway.relay.upstream import NotSent, OutcomeUnknown
+from gateway.relay.upstreams.response_filter import Passed, Sieve
+from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown
 
 log = structlog.get_logger()
 

@@ -16,7 +16,7 @@ from gateway.enforcement import refusal_texts, refusals
 from gateway.enforcement.refusal_texts import clock
 from gateway.enforcement.refusals import Refusal
 from gateway.protocol.strict_json import deeper_than
-from gateway.relay.exchange import RESULT_DEPTH
+from gateway.relay.upstreams.reading import RESULT_DEPTH
 
 PREFIX: Final = "gwt_"
 KEPT_SECONDS: Final = 86_400

@@ -33,11 +33,11 @@ from gateway.protocol.routing_headers import outbound_headers
 from gateway.relay.agents.disconnect import Gone, raising_gone
 from gateway.relay.agents.request import Visit
 from gateway.relay.agents.response import reply
-from gateway.relay.exchange import handed_down, read_json, read_response
 from gateway.relay.methods import task_view
 from gateway.relay.methods.replies import refuse_request
 from gateway.relay.methods.task_runner import TaskRunner
-from gateway.relay.upstream import NotSent, OutcomeUnknown
+from gateway.relay.upstreams.reading import handed_down, read_json, read_response
+from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown
 
 log = structlog.get_logger()
 

@@ -13,7 +13,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from gateway.relay.upstream import NotSent, OutcomeUnknown, Request
+from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown, Request
 
 #: Below the five seconds after which common servers close an idle connection: a call must not
 #: become "outcome unknown" because it was written onto a connection that was just being closed.

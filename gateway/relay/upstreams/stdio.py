@@ -18,14 +18,14 @@ from typing import IO, Any
 
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from gateway.relay.channel import Channel, Limits, Message, encode
-from gateway.relay.lane import Greeting, Lane, Pace, Refused
-from gateway.relay.mailbox import Mailbox
-from gateway.relay.process import Command
-from gateway.relay.room import Place, Use, first_to_go
-from gateway.relay.stdio_answer import Inbox, Stream, refused
-from gateway.relay.upstream import Answer, NotSent, OutcomeUnknown, Request
-from gateway.relay.whole import Whole, accepted
+from gateway.relay.upstreams.eviction import Place, Use, first_to_go
+from gateway.relay.upstreams.message_queue import Mailbox
+from gateway.relay.upstreams.process import Command
+from gateway.relay.upstreams.process_slot import Greeting, Lane, Pace, Refused
+from gateway.relay.upstreams.stdio_answer import Inbox, Stream, refused
+from gateway.relay.upstreams.stdio_connection import Channel, Limits, Message, encode
+from gateway.relay.upstreams.upstream import Answer, NotSent, OutcomeUnknown, Request
+from gateway.relay.upstreams.whole_answer import Whole, accepted
 
 __all__ = ["Limits", "StdioUpstream"]
 

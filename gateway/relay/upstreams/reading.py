@@ -23,7 +23,7 @@ from gateway.protocol.jsonrpc import error_body
 from gateway.protocol.message import HTTP_STATUS
 from gateway.protocol.sse import EventTooLarge, SseParser
 from gateway.protocol.strict_json import deeper_than
-from gateway.relay.upstream import Answer, OutcomeUnknown
+from gateway.relay.upstreams.upstream import Answer, OutcomeUnknown
 
 #: Redirects and doubts about a credential concern the gateway; an agent would act on its own.
 _ABOUT_US = frozenset({*range(300, 400), 401, 403, 407})

@@ -18,7 +18,7 @@ from typing import Any, Final
 from approvals.aside import aside
 from gateway.protocol.message import RequestId
 from gateway.protocol.sse import Event, SseParser, block
-from gateway.relay.exchange import check_depth, decoded, is_response_to, own_words
+from gateway.relay.upstreams.reading import check_depth, decoded, is_response_to, own_words
 
 PING: Final = b": ping\n\n"
 """A comment that means nothing: a sign of life."""

@@ -9,10 +9,10 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from json import dumps
 
-from gateway.relay.channel import Channel, Flight, Limits
-from gateway.relay.mailbox import Ended, Letter, Mailbox
-from gateway.relay.upstream import Answer, OutcomeUnknown
-from gateway.relay.whole import Whole
+from gateway.relay.upstreams.message_queue import Ended, Letter, Mailbox
+from gateway.relay.upstreams.stdio_connection import Channel, Flight, Limits
+from gateway.relay.upstreams.upstream import Answer, OutcomeUnknown
+from gateway.relay.upstreams.whole_answer import Whole
 
 EVENT_STREAM = "text/event-stream"
 PING = b": ping\n\n"

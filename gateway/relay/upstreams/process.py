@@ -19,8 +19,8 @@ from typing import IO, Any, cast
 
 from mcp.client.stdio import get_default_environment
 
-from gateway.relay.complaints import Complaints
-from gateway.relay.upstream import NotSent
+from gateway.relay.upstreams.stderr_log import Complaints
+from gateway.relay.upstreams.upstream import NotSent
 
 log = logging.getLogger(__name__)
 

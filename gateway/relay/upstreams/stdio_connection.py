@@ -16,9 +16,9 @@ from typing import Any
 
 from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS
 
-from gateway.relay.mailbox import Mailbox
-from gateway.relay.process import Command, End, Process
-from gateway.relay.upstream import NotSent, OutcomeUnknown
+from gateway.relay.upstreams.message_queue import Mailbox
+from gateway.relay.upstreams.process import Command, End, Process
+from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown
 
 Message = dict[str, Any]
 

@@ -13,11 +13,11 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.relay.channel import Channel, Limits, Message
-from gateway.relay.mailbox import Ended, Letter, Mailbox
-from gateway.relay.process import Command, End
-from gateway.relay.room import Use
-from gateway.relay.upstream import NotSent, OutcomeUnknown
+from gateway.relay.upstreams.eviction import Use
+from gateway.relay.upstreams.message_queue import Ended, Letter, Mailbox
+from gateway.relay.upstreams.process import Command, End
+from gateway.relay.upstreams.stdio_connection import Channel, Limits, Message
+from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown
 
 LONGEST_DELAY = 30.0
 HEALTHY_SECONDS = 60.0

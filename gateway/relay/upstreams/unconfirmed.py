@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.relay.upstream import Answer, NotSent, Request, Upstream
+from gateway.relay.upstreams.upstream import Answer, NotSent, Request, Upstream
 
 
 class Gate:
