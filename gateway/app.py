@@ -73,9 +73,9 @@ from gateway.relay.upstreams.upstream import Upstream
 from gateway.servers import CommandServer, Server, Servers, load_servers
 from gateway.settings import Settings
 from web.app import build as build_surface
-from web.deps import Deps
-from web.guard import Border
+from web.border import Border
 from web.page.frame import Banner
+from web.services import Deps
 
 if TYPE_CHECKING:
     from gateway.slack_setup import Chat

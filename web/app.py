@@ -16,13 +16,13 @@ from starlette.types import Scope
 
 from approvals.record.database import RecordUnavailable
 from web import api, effects, session
-from web.deps import Deps
-from web.guard import FRAGMENT, SCRIPT, SIGNATURE, Guard
-from web.office import Office
+from web.border import FRAGMENT, SCRIPT, SIGNATURE, Guard
+from web.context import Office
 from web.page import admin, history, queue
 from web.page.frame import bare
 from web.page.render import STATIC
 from web.problems import Problem, answer
+from web.services import Deps
 from web.session import (
     AdminOnly,
     NotFromOurForm,

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Depends, Query, Request
 from approvals.effects import Mark
 from approvals.model import EffectKnown, EffectSettled, NotAllowed, NotFound, Settlement
 from web.api import Settle, pressing, via_of
+from web.context import Office
 from web.cursor import cursor_of, written
-from web.office import Office
 from web.problems import Problem
 
 

@@ -18,12 +18,12 @@ from approvals.model import Reviewer
 from approvals.reviewers import HOST, READS, Session, session_id
 from gateway.throttle import Throttle
 from web import signature
-from web.deps import Deps
-from web.guard import SAFE, SCRIPT, SIGNATURE, Proof, csrf_token, proof_at, same_token
+from web.border import SAFE, SCRIPT, SIGNATURE, Proof, csrf_token, proof_at, same_token
 from web.page.frame import bare
 from web.page.render import Pages
 from web.problems import Problem
 from web.problems import answer as problem_answer
+from web.services import Deps
 
 HOURS = 12
 """How long a session lives."""

@@ -23,7 +23,7 @@ from slack_sdk.signature import Clock, SignatureVerifier
 from starlette.requests import ClientDisconnect
 
 from approvals.slack.inbound import SLASH, Inbound
-from web.guard import BODY_LIMIT
+from web.border import BODY_LIMIT
 
 log = structlog.get_logger()
 

@@ -21,7 +21,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from approvals.record.clock import Clock
 from approvals.record.database import Database, RecordUnavailable
 from approvals.record.tables import RARE
-from web.office import Office
+from web.context import Office
 from web.problems import Problem
 
 log = logging.getLogger(__name__)

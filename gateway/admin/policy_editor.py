@@ -31,7 +31,7 @@ from gateway.policy.document import check
 from gateway.policy.effective import fate
 from gateway.policy.judge import plan_of
 from gateway.policy.rules import Policy
-from web.deps import Draft, PolicyFile, Saved, ToolRules, Tried, TriedRow, Unconfirmed
+from web.services import Draft, PolicyFile, Saved, ToolRules, Tried, TriedRow, Unconfirmed
 
 log = structlog.get_logger()
 

@@ -22,7 +22,7 @@ from gateway.policy.judge import plan_of
 from gateway.risk.assessment import Category, Signal
 from gateway.risk.attacks import attacks_for
 from gateway.servers import CommandServer, Servers
-from web.deps import (
+from web.services import (
     ChangedPin,
     ChangedServer,
     Changes,

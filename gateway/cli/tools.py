@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from approvals.pins import Subject
     from gateway.cli.record import Record
     from gateway.enforcement.catalogue import Catalogue, Pin, Tool
-    from web.deps import ToolLine
+    from web.services import ToolLine
 
 app = typer.Typer(cls=ListFirst, help="Everything the agents can call; bare: the same as list.")
 

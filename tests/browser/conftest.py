@@ -27,7 +27,7 @@ from tests.patience import PATIENCE
 from tests.web.place import open_place
 from tests.web.scene import Scene, open_scene
 from web.app import build
-from web.guard import Border
+from web.border import Border
 
 expect.set_options(timeout=PATIENCE * 1000)
 

@@ -20,7 +20,7 @@ from tests.browser.conftest import Site, Visitors
 from tests.browser.test_reviewing import settled, state_of
 from tests.web.pagekey import PageKey
 from tests.web.place import RULES
-from web.guard import csrf_token
+from web.border import csrf_token
 
 pytestmark = pytest.mark.browser
 NAMES = ("127.0.0.1", "signoff.localhost")

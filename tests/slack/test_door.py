@@ -25,7 +25,7 @@ from tests.slack.payloads import (
     submit,
 )
 from web.app import build
-from web.guard import BODY_LIMIT
+from web.border import BODY_LIMIT
 from web.slack import Door, router
 
 SECRET = "8f742231b10e8888abcd99yyyzzz85a5"

@@ -21,7 +21,8 @@ from approvals.record.keys import Keys
 from approvals.reviewers import People
 from approvals.service import Approvals
 from approvals.wakeup import Wakeup
-from web.deps import (
+from web.border import Border
+from web.services import (
     ChangedPin,
     ChangedServer,
     Changes,
@@ -32,7 +33,6 @@ from web.deps import (
     ServerLine,
     ToolLine,
 )
-from web.guard import Border
 
 HOSTILE = {
     "customer_id": "cus_9s6XKzkNRiz8i3",

@@ -11,7 +11,7 @@ from approvals.model import Role
 from tests.web.conftest import FROM_OUR_PAGE, HOST, Door, Visit
 from tests.web.scene import MemoryDesk
 from tests.web.test_inert import stray
-from web.guard import csrf_token
+from web.border import csrf_token
 from web.page.admin import connect_lines
 
 

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from approvals.model import State
 from tests.web.conftest import FROM_OUR_PAGE, HOST, Door
 from tests.web.scene import Scene
-from web.guard import BODY_LIMIT, Border, inspect
+from web.border import BODY_LIMIT, Border, inspect
 
 OURS = Border(hosts=frozenset({"127.0.0.1", "localhost"}))
 

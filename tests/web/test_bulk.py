@@ -12,7 +12,7 @@ from approvals.model import Approval, Choice, State, Terms
 from tests.web.conftest import Door, Visit
 from tests.web.scene import HOSTILE, Scene
 from tests.web.test_inert import stray
-from web.guard import csrf_token
+from web.border import csrf_token
 from web.page.bulk import MOST
 
 

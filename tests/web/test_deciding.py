@@ -165,7 +165,7 @@ async def test_a_viewer_sees_and_cannot_decide(scene: Scene, door: Door) -> None
     page = await viewer.get(f"/approvals/{held.id}")
     assert "may look, but not decide" in page.text
     form = {**await approver.form(held.id), "choice": "approve"}
-    from web.guard import csrf_token  # noqa: PLC0415 - eve forges the rest of the form
+    from web.border import csrf_token  # noqa: PLC0415 - eve forges the rest of the form
 
     form["csrf"] = csrf_token(viewer.http.cookies["signoff"])
     assert (await viewer.post(f"/approvals/{held.id}/decide", form)).status_code == 403

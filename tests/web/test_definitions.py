@@ -18,7 +18,7 @@ from gateway.servers import Servers
 from tests.web.conftest import FROM_OUR_PAGE, Door, Visit
 from tests.web.scene import CHANGED, MemoryDesk, Scene
 from tests.web.test_inert import stray
-from web.guard import csrf_token
+from web.border import csrf_token
 
 ADDRESS = "/tools/changed?server=crm&tool=delete_customer"
 

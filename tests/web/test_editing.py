@@ -27,7 +27,7 @@ from tests.web.conftest import Door, Visit
 from tests.web.scene import HOSTILE, Scene
 from tests.web.test_inert import stray
 from web.app import build
-from web.guard import csrf_token
+from web.border import csrf_token
 
 PAY = {
     "name": "pay",

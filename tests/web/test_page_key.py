@@ -21,7 +21,7 @@ from tests.web.place import RULES, Place, open_place
 from tests.web.scene import Scene, open_scene
 from tests.web.test_roles import TABLE, asked, routes_of
 from web.app import build
-from web.guard import Border, csrf_token, proof_at
+from web.border import Border, csrf_token, proof_at
 
 SIGNED_READS = ("/history/export.jsonl", "/history/export.csv", "/api/v1/history")
 """GETs that give away more than the page shows."""

@@ -19,7 +19,7 @@ from tests.web.place import RULES, Place, open_place, past_calls
 from tests.web.scene import Scene
 from tests.web.test_inert import ATTACKS, stray
 from web.app import build
-from web.guard import csrf_token
+from web.border import csrf_token
 
 HOLD = {"server": "git", "tool": "git_status", "place": "", "choice": "hold"}
 

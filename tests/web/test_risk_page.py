@@ -6,7 +6,7 @@ from approvals.model import Terms
 from tests.web.conftest import FROM_OUR_PAGE, Door
 from tests.web.scene import MemoryDesk, Scene
 from tests.web.test_card_words import words
-from web.guard import csrf_token
+from web.border import csrf_token
 
 SET = Terms(risk="low", risk_set=True, tool_risk="critical")
 CRITICAL = Terms(risk="critical", tool_risk="critical")

@@ -17,7 +17,7 @@ from tests.web.conftest import FROM_OUR_PAGE, Door
 from tests.web.place import RULES, Place, open_place
 from tests.web.scene import Scene
 from web.app import build
-from web.guard import csrf_token
+from web.border import csrf_token
 
 ROLES: tuple[Role, ...] = ("viewer", "approver", "admin")
 # (method, path): the least role, and what is sent. "anyone" needs no session.

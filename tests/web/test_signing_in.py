@@ -7,7 +7,7 @@ import pytest
 
 from tests.web.conftest import FROM_OUR_PAGE, HOST, Door
 from tests.web.scene import Scene
-from web.guard import Border, csrf_token
+from web.border import Border, csrf_token
 
 PAGES = ("/", "/history", "/tools", "/policy", "/insights", "/history/export.csv")
 

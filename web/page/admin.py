@@ -12,12 +12,12 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from gateway.risk.assessment import Category
-from web.deps import Desk
-from web.office import Office
+from web.context import Office
 from web.page import confirm, definition, policy
 from web.page.figures import insights, last_calls, use_of_tools
 from web.page.frame import Notice
 from web.page.tooltable import grouped
+from web.services import Desk
 from web.session import Viewer
 
 _Short = Annotated[str, Form(max_length=400)]

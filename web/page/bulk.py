@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from approvals.model import Choice
-from web.office import Office
+from web.context import Office
 from web.page.card import Card
 from web.page.words import BAD, said
 from web.session import Viewer

@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
-from web.deps import Desk
-from web.office import Office
+from web.context import Office
 from web.page.frame import Notice
+from web.services import Desk
 from web.session import Viewer
 
 _Name = Annotated[str, Form(max_length=400)]

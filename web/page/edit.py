@@ -14,7 +14,7 @@ from fastapi.responses import RedirectResponse, Response
 from approvals.editing import PREFIX, Edited, Field, edited
 from approvals.model import AlreadyDecided, Approval, Stale, State
 from approvals.service import JudgeAgain
-from web.office import Office
+from web.context import Office
 from web.page.frame import Notice
 from web.page.words import BAD, said
 from web.session import Viewer

@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse, Response, StreamingResponse
 
 from approvals.model import Event, HistoryRow, Millis
 from approvals.record.history import Broken, HistoryQuery, verify
-from web.office import Office
+from web.context import Office
 from web.session import Viewer
 
 PAGE = 100

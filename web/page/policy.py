@@ -16,13 +16,13 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from gateway.policy.drafting import pointer_to
-from web.deps import Draft, Rulebook, Saved, ToolLine, Tried
-from web.office import Office
+from web.context import Office
 from web.page import confirm
 from web.page.filled import choice_of
 from web.page.frame import Notice
 from web.page.rules import KINDS, PATHS, WINDOW_NAMES, builder
 from web.page.tooltable import fate_words, grouped
+from web.services import Draft, Rulebook, Saved, ToolLine, Tried
 from web.session import Viewer
 
 _LONGEST = 900_000  # characters of a policy a form may carry; larger ones are edited in their file

@@ -14,8 +14,8 @@ from approvals.aside import aside
 from approvals.model import Choice, NotAllowed, NotFound, Settlement
 from approvals.phrases import ASKED, PRESETS
 from approvals.reveal import Revealed
-from web.guard import FRAGMENT
-from web.office import Office
+from web.border import FRAGMENT
+from web.context import Office
 from web.page import bulk, edit
 from web.page.card import LONGER, Card, unmasked
 from web.page.frame import Notice

@@ -21,11 +21,11 @@ from approvals.redact import masked
 from approvals.rows import resolve
 from approvals.seal import SealBroken, unseal
 from approvals.view import Listing, view_in, view_of
-from web.deps import Deps
 from web.page.answer import Answer, answer_of
 from web.page.card import Card, card_of
 from web.page.frame import Banner, Frame, Item
 from web.page.render import Pages
+from web.services import Deps
 from web.session import Sessions, Viewer
 
 _approval = ApprovalRow.__table__  # type: ignore[attr-defined]

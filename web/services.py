@@ -14,7 +14,7 @@ from approvals.record.database import Database
 from approvals.reviewers import People
 from approvals.service import Approvals, JudgeAgain
 from gateway.policy.problems import Problem
-from web.guard import Border
+from web.border import Border
 from web.page.frame import Banner
 
 
