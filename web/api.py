@@ -35,7 +35,7 @@ from approvals.reveal import NothingMasked, Revealed
 from approvals.view import View, alone
 from web.context import Office
 from web.cursor import cursor_of, written
-from web.page.history import NotATime, query_of
+from web.pages.history import NotATime, query_of
 from web.problems import Problem
 from web.session import NotFromOurForm, Viewer
 

@@ -18,9 +18,9 @@ from approvals.record.database import RecordUnavailable
 from web import api, effects, session
 from web.border import FRAGMENT, SCRIPT, SIGNATURE, Guard
 from web.context import Office
-from web.page import admin, history, queue
 from web.page.frame import bare
 from web.page.render import STATIC
+from web.pages import admin, history, queue
 from web.problems import Problem, answer
 from web.services import Deps
 from web.session import (

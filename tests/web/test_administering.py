@@ -12,7 +12,7 @@ from tests.web.conftest import FROM_OUR_PAGE, HOST, Door, Visit
 from tests.web.scene import MemoryDesk
 from tests.web.test_inert import stray
 from web.border import csrf_token
-from web.page.admin import connect_lines
+from web.pages.admin import connect_lines
 
 
 async def press(visit: Visit, path: str, **form: str) -> httpx2.Response:

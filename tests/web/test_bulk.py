@@ -13,7 +13,7 @@ from tests.web.conftest import Door, Visit
 from tests.web.scene import HOSTILE, Scene
 from tests.web.test_inert import stray
 from web.border import csrf_token
-from web.page.bulk import MOST
+from web.pages.bulk import MOST
 
 
 async def items(visit: Visit) -> dict[str, str]:

@@ -16,8 +16,8 @@ from approvals.model import Client, Reviewer
 from tests.web.conftest import Door
 from tests.web.scene import HOSTILE, Scene
 from web.page.frame import Frame
-from web.page.history import cell
 from web.page.render import Pages, pieces
+from web.pages.history import cell
 
 ATTACKS = (
     "<script>alert(1)</script>",

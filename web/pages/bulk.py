@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from approvals.model import Choice
 from web.context import Office
 from web.page.card import Card
-from web.page.words import BAD, said
+from web.pages.decision_messages import BAD, said
 from web.session import Viewer
 
 MOST: Final = 50

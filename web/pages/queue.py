@@ -16,10 +16,10 @@ from approvals.phrases import ASKED, PRESETS
 from approvals.reveal import Revealed
 from web.border import FRAGMENT
 from web.context import Office
-from web.page import bulk, edit
 from web.page.card import LONGER, Card, unmasked
 from web.page.frame import Notice
-from web.page.words import BAD, said, said_of_effect
+from web.pages import bulk, edit
+from web.pages.decision_messages import BAD, said, said_of_effect
 from web.session import Viewer
 
 SHOWN = 40

@@ -16,7 +16,7 @@ from approvals.model import AlreadyDecided, Approval, Stale, State
 from approvals.service import JudgeAgain
 from web.context import Office
 from web.page.frame import Notice
-from web.page.words import BAD, said
+from web.pages.decision_messages import BAD, said
 from web.session import Viewer
 
 

@@ -17,11 +17,11 @@ from fastapi.responses import RedirectResponse, Response
 
 from gateway.policy.drafting import pointer_to
 from web.context import Office
-from web.page import confirm
 from web.page.filled import choice_of
 from web.page.frame import Notice
 from web.page.rules import KINDS, PATHS, WINDOW_NAMES, builder
 from web.page.tooltable import fate_words, grouped
+from web.pages import confirm
 from web.services import Draft, Rulebook, Saved, ToolLine, Tried
 from web.session import Viewer
 
