@@ -74,8 +74,8 @@ from gateway.servers import CommandServer, Server, Servers, load_servers
 from gateway.settings import Settings
 from web.app import build as build_surface
 from web.border import Border
-from web.page.frame import Banner
 from web.services import Deps
+from web.views.frame import Banner
 
 if TYPE_CHECKING:
     from gateway.slack_setup import Chat

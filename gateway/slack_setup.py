@@ -19,8 +19,8 @@ from gateway.enforcement.confirmations import Confirmations
 from gateway.enforcement.policy_file import Policies
 from gateway.policy.rules import Policy
 from gateway.policy.staffing import named
-from web.page.frame import Banner
 from web.slack import Door, router
+from web.views.frame import Banner
 
 _DECIDE = ("approver", "admin")
 _SLACK = ("slack:", "slack-group:")

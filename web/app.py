@@ -18,8 +18,6 @@ from approvals.record.database import RecordUnavailable
 from web import api, effects, session
 from web.border import FRAGMENT, SCRIPT, SIGNATURE, Guard
 from web.context import Office
-from web.page.frame import bare
-from web.page.render import STATIC
 from web.pages import admin, history, queue
 from web.problems import Problem, answer
 from web.services import Deps
@@ -32,6 +30,8 @@ from web.session import (
     own_path,
 )
 from web.stream import Stream, stream_router
+from web.views.frame import bare
+from web.views.render import STATIC
 
 
 class _Assets(StaticFiles):

@@ -21,12 +21,12 @@ from approvals.redact import masked
 from approvals.rows import resolve
 from approvals.seal import SealBroken, unseal
 from approvals.view import Listing, view_in, view_of
-from web.page.answer import Answer, answer_of
-from web.page.card import Card, card_of
-from web.page.frame import Banner, Frame, Item
-from web.page.render import Pages
 from web.services import Deps
 from web.session import Sessions, Viewer
+from web.views.answer import Answer, answer_of
+from web.views.card import Card, card_of
+from web.views.frame import Banner, Frame, Item
+from web.views.render import Pages
 
 _approval = ApprovalRow.__table__  # type: ignore[attr-defined]
 _history = HistoryTable.__table__  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ from approvals.reviewers import People
 from approvals.service import Approvals, JudgeAgain
 from gateway.policy.problems import Problem
 from web.border import Border
-from web.page.frame import Banner
+from web.views.frame import Banner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,11 +19,11 @@ from approvals.reviewers import HOST, READS, Session, session_id
 from gateway.throttle import Throttle
 from web import signature
 from web.border import SAFE, SCRIPT, SIGNATURE, Proof, csrf_token, proof_at, same_token
-from web.page.frame import bare
-from web.page.render import Pages
 from web.problems import Problem
 from web.problems import answer as problem_answer
 from web.services import Deps
+from web.views.frame import bare
+from web.views.render import Pages
 
 HOURS = 12
 """How long a session lives."""

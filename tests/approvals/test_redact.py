@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from approvals.digest import canonical
 from approvals.redact import fingerprint, hidden, mark, masked, scanned, visible
-from web.page.render import Piece, pieces
+from web.views.render import Piece, pieces
 
 KEY = b"k" * 32
 

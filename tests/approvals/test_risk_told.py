@@ -18,7 +18,7 @@ from gateway.cli.card import draw
 from gateway.policy.terms import at_risk
 from tests.approvals.record import Record
 from web.api import full_of
-from web.page.card import card_of
+from web.views.card import card_of
 
 ROOT = Reviewer(id="root", role="admin")
 

@@ -11,7 +11,7 @@ from approvals.model import Approval, Choice, State, Terms
 from tests.browser.conftest import Site, Visitors
 from tests.browser.test_reviewing import settled, state_of
 from tests.harness import eventually
-from web.page.frame import Banner
+from web.views.frame import Banner
 
 pytestmark = pytest.mark.browser
 

@@ -16,7 +16,7 @@ from approvals.redact import hidden, masked, plain, scanned, visible
 from approvals.slack.text import quoted
 from tests.hostile.door import Door, call
 from tests.hostile.patterns import Unread, Use, texts_against, uses
-from web.page.render import pieces
+from web.views.render import pieces
 
 KB = 1024
 SIZES = (16 * KB, 64 * KB, 256 * KB, 1024 * KB)

@@ -6,7 +6,7 @@ import gzip
 import re
 
 from tests.web.conftest import Door
-from web.page.render import STATIC
+from web.views.render import STATIC
 
 LIMIT = 120_000  # bytes, compressed
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from approvals.model import Choice, Event
 from tests.web.scene import Scene
-from web.page.figures import NONE, Use, insights, use_of_tools
+from web.views.figures import NONE, Use, insights, use_of_tools
 
 
 async def test_a_tools_use_counts_each_call_once(scene: Scene) -> None:

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from approvals.model import Client, Reviewer
 from tests.web.conftest import Door
 from tests.web.scene import HOSTILE, Scene
-from web.page.frame import Frame
-from web.page.render import Pages, pieces
 from web.pages.history import cell
+from web.views.frame import Frame
+from web.views.render import Pages, pieces
 
 ATTACKS = (
     "<script>alert(1)</script>",

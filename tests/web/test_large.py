@@ -25,7 +25,7 @@ SCANNERS = tuple(
     str(ROOT / name)
     for name in (
         *("approvals/redact.py", "approvals/lookalike.py", "approvals/slack/text.py"),
-        *("gateway/protocol/strict_json.py", "web/page/render.py", "web/page/answer.py"),
+        *("gateway/protocol/strict_json.py", "web/views/render.py", "web/views/answer.py"),
     )
 )
 HOSTILE = "eyJ-\u202e\u200d\U0001f468a\u0430b\n" * 20_000

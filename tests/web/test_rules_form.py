@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from gateway.policy.document import check
 from gateway.policy.drafting import drafted
-from web.page.filled import choice_of, scalar, typed
-from web.page.rules import Builder, Control, builder, kind_of
+from web.views.rule_form import Builder, Control, builder, kind_of
+from web.views.rule_form_reader import choice_of, scalar, typed
 
 ENTRIES: tuple[Any, ...] = (
     None,

@@ -13,12 +13,12 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from gateway.risk.assessment import Category
 from web.context import Office
-from web.page.figures import insights, last_calls, use_of_tools
-from web.page.frame import Notice
-from web.page.tooltable import grouped
 from web.pages import confirm, definition, policy
 from web.services import Desk
 from web.session import Viewer
+from web.views.figures import insights, last_calls, use_of_tools
+from web.views.frame import Notice
+from web.views.tool_table import grouped
 
 _Short = Annotated[str, Form(max_length=400)]
 

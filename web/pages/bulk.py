@@ -12,9 +12,9 @@ from fastapi.responses import Response
 
 from approvals.model import Choice
 from web.context import Office
-from web.page.card import Card
 from web.pages.decision_messages import BAD, said
 from web.session import Viewer
+from web.views.card import Card
 
 MOST: Final = 50
 """Calls of one press."""

@@ -12,9 +12,9 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from web.context import Office
-from web.page.frame import Notice
 from web.services import Desk, Rulebook
 from web.session import Viewer
+from web.views.frame import Notice
 
 _Short = Annotated[str, Form(max_length=400)]
 _Revision = Annotated[str, Form(min_length=64, max_length=64)]

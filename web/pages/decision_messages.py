@@ -17,8 +17,8 @@ from approvals.model import (
     Settlement,
     Stale,
 )
-from web.page.frame import Notice
 from web.session import Viewer
+from web.views.frame import Notice
 
 BAD = 400
 """The first status that says no."""

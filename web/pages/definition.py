@@ -12,9 +12,9 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from web.context import Office
-from web.page.frame import Notice
 from web.services import Desk
 from web.session import Viewer
+from web.views.frame import Notice
 
 _Name = Annotated[str, Form(max_length=400)]
 _Asked = Annotated[str, Query(max_length=400)]

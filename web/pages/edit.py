@@ -15,9 +15,9 @@ from approvals.editing import PREFIX, Edited, Field, edited
 from approvals.model import AlreadyDecided, Approval, Stale, State
 from approvals.service import JudgeAgain
 from web.context import Office
-from web.page.frame import Notice
 from web.pages.decision_messages import BAD, said
 from web.session import Viewer
+from web.views.frame import Notice
 
 
 def add(routes: APIRouter, office: Office, judge_again: JudgeAgain) -> None:

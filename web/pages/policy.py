@@ -17,13 +17,13 @@ from fastapi.responses import RedirectResponse, Response
 
 from gateway.policy.drafting import pointer_to
 from web.context import Office
-from web.page.filled import choice_of
-from web.page.frame import Notice
-from web.page.rules import KINDS, PATHS, WINDOW_NAMES, builder
-from web.page.tooltable import fate_words, grouped
 from web.pages import confirm
 from web.services import Draft, Rulebook, Saved, ToolLine, Tried
 from web.session import Viewer
+from web.views.frame import Notice
+from web.views.rule_form import KINDS, PATHS, WINDOW_NAMES, builder
+from web.views.rule_form_reader import choice_of
+from web.views.tool_table import fate_words, grouped
 
 _LONGEST = 900_000  # characters of a policy a form may carry; larger ones are edited in their file
 _Asked = Annotated[str, Query(max_length=200)]

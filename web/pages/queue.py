@@ -16,11 +16,11 @@ from approvals.phrases import ASKED, PRESETS
 from approvals.reveal import Revealed
 from web.border import FRAGMENT
 from web.context import Office
-from web.page.card import LONGER, Card, unmasked
-from web.page.frame import Notice
 from web.pages import bulk, edit
 from web.pages.decision_messages import BAD, said, said_of_effect
 from web.session import Viewer
+from web.views.card import LONGER, Card, unmasked
+from web.views.frame import Notice
 
 SHOWN = 40
 """Most cards of one page; the rest wait behind them in the same order and move up."""

@@ -16,8 +16,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from approvals.model import Millis
 from approvals.redact import runs, visible
 
-HERE = Path(__file__).parent
-STATIC = HERE / "static"
+WEB = Path(__file__).parents[1]
+STATIC = WEB / "static"
 _MINUTE, _HOUR = 60, 3600
 _LONG = 90 * 60 * 1000
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
@@ -112,7 +112,7 @@ class Pages:
 
     def __init__(self) -> None:
         self._environment = Environment(
-            loader=FileSystemLoader(HERE / "templates"),
+            loader=FileSystemLoader(WEB / "templates"),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, case, func, literal_column, select
 
 from approvals.model import Millis
 from approvals.record.tables import ApprovalRow, DecisionRow, HistoryTable
-from web.page.render import took
+from web.views.render import took
 
 DAY: Millis = 86_400_000
 NONE = "-"

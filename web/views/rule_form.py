@@ -14,7 +14,7 @@ from gateway.policy.conditions import MATCHES, OPERATORS, TEXT_ALONE
 from gateway.policy.problems import Problem
 from gateway.policy.rules import DETACHED, REVEAL, RISKS
 from gateway.policy.vocabulary import AGAIN, RULES, SCOPES, TERMS, WINDOWS
-from web.page.filled import typed
+from web.views.rule_form_reader import typed
 
 Kind = Literal["default", "allow", "deny", "hide", "hold", "custom"]
 KINDS: Final[tuple[tuple[Kind, str, str], ...]] = (

@@ -1,1 +1,0 @@
-"""What a reviewer's browser is shown: pages made on the server that work as plain forms."""

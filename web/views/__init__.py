@@ -1,0 +1,1 @@
+"""Values and rendering of the page, no routes."""
