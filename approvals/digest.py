@@ -2,7 +2,8 @@
 
 Objects are ordered and strings escaped as RFC 8785 says; integers are exact at any size and floats
 are the shortest text that reads back equal (RFC 8785 would turn 1.0 into 1 and round 2**53+1:
-a server may care). Input must come from `gateway.jsonrpc`, which refuses what has no such form.
+a server may care). Input must come from `gateway.protocol.jsonrpc`, which refuses what has no such
+form.
 """
 
 from __future__ import annotations

@@ -42,10 +42,10 @@ from gateway.enforcement.freezes import Freezes
 from gateway.enforcement.grants import Grants
 from gateway.enforcement.guard import Guard
 from gateway.enforcement.policy_file import Policies
-from gateway.hosting.process_name import claimed_name
 from gateway.operations.health import PATHS as HEALTH_PATHS
 from gateway.operations.health import Health
 from gateway.operations.housekeeping import Housekeeping
+from gateway.operations.process_name import claimed_name
 from gateway.policy.problems import PolicyInvalid, Problem
 from gateway.protocol.param_headers import HeaderParam
 from gateway.protocol.request_state import RequestStates

@@ -21,6 +21,7 @@ from sqlalchemy import Connection
 from approvals.digest import canonical
 from approvals.model import Event, HistoryRow, Millis, Reviewer
 from approvals.record.database import Database
+from gateway.admin.models import Draft, PolicyFile, Saved, ToolRules, Tried, TriedRow, Unconfirmed
 from gateway.admin.replay import Replay, labels, rows_since
 from gateway.enforcement.catalogue import Catalogue
 from gateway.enforcement.confirmations import By, Confirmations, Outcome
@@ -31,7 +32,6 @@ from gateway.policy.document import check
 from gateway.policy.effective import fate
 from gateway.policy.judge import plan_of
 from gateway.policy.rules import Policy
-from web.services import Draft, PolicyFile, Saved, ToolRules, Tried, TriedRow, Unconfirmed
 
 log = structlog.get_logger()
 
@@ -44,7 +44,7 @@ _SENTENCES = 200  # changes that are told in words
 
 
 class Rulebook:
-    """See `web.deps.Rulebook`."""
+    """See `web.services.Rulebook`."""
 
     def __init__(
         self,

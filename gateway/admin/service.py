@@ -10,6 +10,17 @@ from typing import Any, get_args
 from approvals.differences import ABSENT, changes, text
 from approvals.model import Reviewer
 from approvals.record.database import Database
+from gateway.admin.models import (
+    ChangedPin,
+    ChangedServer,
+    Changes,
+    FieldDiff,
+    GrantLine,
+    PolicyText,
+    ServerLine,
+    ToolLine,
+    UnconfirmedServer,
+)
 from gateway.enforcement import freezes, tool_class
 from gateway.enforcement import grants as tokens
 from gateway.enforcement.catalogue import Catalogue, Pin, Tool, pins_digest
@@ -22,23 +33,12 @@ from gateway.policy.judge import plan_of
 from gateway.risk.assessment import Category, Signal
 from gateway.risk.attacks import attacks_for
 from gateway.servers import CommandServer, Servers
-from web.services import (
-    ChangedPin,
-    ChangedServer,
-    Changes,
-    FieldDiff,
-    GrantLine,
-    PolicyText,
-    ServerLine,
-    ToolLine,
-    UnconfirmedServer,
-)
 
 _DAY = 86_400_000
 
 
 class Desk:
-    """See `web.deps.Desk`."""
+    """See `web.services.Desk`."""
 
     def __init__(
         self,

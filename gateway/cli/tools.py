@@ -17,9 +17,9 @@ from gateway.cli.groups import ListFirst
 if TYPE_CHECKING:
     from approvals.model import Reviewer
     from approvals.pins import Subject
+    from gateway.admin.models import ToolLine
     from gateway.cli.record import Record
     from gateway.enforcement.catalogue import Catalogue, Pin, Tool
-    from web.services import ToolLine
 
 app = typer.Typer(cls=ListFirst, help="Everything the agents can call; bare: the same as list.")
 

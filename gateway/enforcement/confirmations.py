@@ -32,7 +32,7 @@ from gateway.servers import CommandServer, Server, Servers
 log = structlog.get_logger()
 
 Outcome = Literal["confirmed", "changed", "nothing"]
-"""As `web.deps.Outcome`."""
+"""As `web.services.Outcome`."""
 
 _CHANGES: Final = 100  # sentences a row of the history keeps
 

@@ -1,6 +1,7 @@
 """A limit as the policy states it, and what one call takes from it. Pure.
 
-Counting is not here: `gateway.limits` keeps the counters, in the transaction of the verdict.
+Counting is not here: `gateway.enforcement.limits` keeps the counters, in the transaction of the
+verdict.
 """
 
 from __future__ import annotations

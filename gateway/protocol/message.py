@@ -1,6 +1,6 @@
 """The words of one JSON-RPC message of MCP: codes, versions, Message and Malformed. Pure.
 
-They neither parse nor encode: `gateway.jsonrpc` does, and hands these out again.
+They neither parse nor encode: `gateway.protocol.jsonrpc` does, and hands these out again.
 """
 
 from __future__ import annotations

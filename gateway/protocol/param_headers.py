@@ -1,6 +1,6 @@
 """Which arguments of a tool are repeated as Mcp-Param-* headers, and how they are spelled. Pure.
 
-It reads the tool's input schema once (`header_params`); requests are checked by `gateway.headers`.
+It reads the tool's input schema once (`header_params`); `routing_headers` checks requests.
 A schema that marks a property wrongly marks none, as the specification has it.
 """
 

@@ -1,6 +1,6 @@
 """JSON with one reading only: whatever two parsers could read differently is refused. Pure.
 
-Not a schema check and not the MCP envelope: `gateway.jsonrpc` builds on it.
+Not a schema check and not the MCP envelope: `gateway.protocol.jsonrpc` builds on it.
 It gives back exactly what `json.loads` gives, for fewer texts.
 """
 

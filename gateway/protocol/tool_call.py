@@ -1,6 +1,6 @@
 """A tools/call as it is judged: name, arguments, their one spelling, its envelope's words. Pure.
 
-It checks nothing: `gateway.jsonrpc.parse` has. Policy and approval are others' business.
+It checks nothing: `gateway.protocol.jsonrpc.parse` has. Policy and approval are others' business.
 """
 
 from __future__ import annotations

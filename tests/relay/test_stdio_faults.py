@@ -228,8 +228,8 @@ async def test_closing_while_starting_leaves_nothing() -> None:
 async def test_a_killed_gateway_takes_its_servers_along() -> None:
     gateway = """
 import asyncio, os, sys
-from gateway.relay.stdio import StdioUpstream
-from gateway.relay.upstream import Request
+from gateway.relay.upstreams.stdio import StdioUpstream
+from gateway.relay.upstreams.upstream import Request
 async def main():
     up = StdioUpstream("it", sys.executable, [sys.argv[1]])
     body = b'{"jsonrpc":"2.0","id":1,"method":"echo"}'

@@ -21,18 +21,18 @@ from approvals.record.keys import Keys
 from approvals.reviewers import People
 from approvals.service import Approvals
 from approvals.wakeup import Wakeup
-from web.border import Border
-from web.services import (
+from gateway.admin.models import (
     ChangedPin,
     ChangedServer,
     Changes,
-    Deps,
     FieldDiff,
     GrantLine,
     PolicyText,
     ServerLine,
     ToolLine,
 )
+from web.border import Border
+from web.services import Deps
 
 HOSTILE = {
     "customer_id": "cus_9s6XKzkNRiz8i3",

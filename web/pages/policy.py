@@ -15,10 +15,11 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
+from gateway.admin.models import Draft, Saved, ToolLine, Tried
 from gateway.policy.drafting import pointer_to
 from web.context import Office
 from web.pages import confirm
-from web.services import Draft, Rulebook, Saved, ToolLine, Tried
+from web.services import Rulebook
 from web.session import Viewer
 from web.views.frame import Notice
 from web.views.rule_form import KINDS, PATHS, WINDOW_NAMES, builder

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from web.services import ToolLine
+from gateway.admin.models import ToolLine
 from web.views.figures import Use
 
 _ORDER: Final = {"critical": 0, "high": 1, "medium": 2, "low": 3}

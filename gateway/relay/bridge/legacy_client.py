@@ -1,7 +1,7 @@
 """A legacy agent's session with a server that knows none: kept by the gateway, in its id.
 
 The id says what the client declared, so that it outlives the gateway; agents get it sealed
-(`gateway.relay.sessions`). What a client changed since (log level, subscriptions) is memory.
+(`gateway.relay.agents.sessions`). What a client changed since (log level, subscriptions) is memory.
 """
 
 from __future__ import annotations

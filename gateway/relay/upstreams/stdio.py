@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 _LEGACY = "legacy"
 _MODERN = "modern"
-#: Putting a process tree down is bounded by five seconds (gateway.relay.process).
+#: Putting a process tree down is bounded by five seconds (gateway.relay.upstreams.process).
 _CLOSE_SECONDS = 5.5
 
 

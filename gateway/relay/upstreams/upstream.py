@@ -1,7 +1,7 @@
 """What a server behind the gateway looks like to the relay: one request in, one answer out.
 
 The seam has the shape of MCP's Streamable HTTP (basic/transports), so an HTTP server is passed
-through as it speaks and a stdio server is given the same shape by `gateway.relay.stdio`.
+through as it speaks and a stdio server is given the same shape by `gateway.relay.upstreams.stdio`.
 """
 
 from __future__ import annotations
