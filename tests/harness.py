@@ -29,6 +29,8 @@ from approvals.record.keys import Keys
 from approvals.reviewers import People
 from gateway.enforcement import grants
 from tests.patience import PATIENCE
+from tests.support import forked
+from tests.support.forked import Forked
 
 ROOT = Path(__file__).parent.parent
 SIGNOFF = Path(sys.executable).parent / "signoff"
@@ -36,6 +38,7 @@ DEPLOYED = {"SIGNOFF_POLICY_TRUST": "file"}
 """For tests that rewrite policy.json or servers.json and are about something else than who may:
 the files count as they are, as in a container.
 """
+Process = subprocess.Popen[str] | Forked
 T = TypeVar("T")
 
 
@@ -62,9 +65,7 @@ def eventually(ready: Callable[[], T | None], seconds: float = PATIENCE) -> T:
         time.sleep(0.01)
 
 
-def end(
-    process: subprocess.Popen[str], sig: int = signal.SIGTERM, seconds: float = PATIENCE
-) -> int:
+def end(process: Process, sig: int = signal.SIGTERM, seconds: float = PATIENCE) -> int:
     """End a process and what it left; its exit code."""
     if process.poll() is None:
         process.send_signal(sig)
@@ -81,7 +82,7 @@ class Witness:
 
     url: str
     file: Path
-    process: subprocess.Popen[str]
+    process: Process
 
     def ran(self) -> list[tuple[str, Any]]:
         """(tool, key) of every execution, in order."""
@@ -114,18 +115,12 @@ def witness(folder: Path, *, port: int = 0, tools: str = "") -> Iterator[Witness
     """A remembering server for the length of the block, perhaps with tools of these names."""
     port = port or free_port()
     file = folder / "witness.jsonl"
-    process = subprocess.Popen(
-        [
-            sys.executable, "-m", "uvicorn", "witness:app", "--app-dir", str(ROOT / "tests"),
-            "--port", str(port), "--no-access-log", "--log-level", "error",
-        ],
-        env={
-            **os.environ,
-            "WITNESS_FILE": str(file),
-            **({"WITNESS_TOOLS": tools} if tools else {}),
-        },
-        text=True,
-    )  # fmt: skip
+    argv = ["uvicorn", "witness:app", "--app-dir", str(ROOT / "tests"), "--port", str(port),
+            "--no-access-log", "--log-level", "error"]  # fmt: skip
+    environ = {**os.environ, "WITNESS_FILE": str(file)}
+    if tools:
+        environ["WITNESS_TOOLS"] = tools
+    process = forked.begin(argv, folder=folder, environ=environ, log=2)
     try:
         eventually(lambda: accepts(port))
         yield Witness(f"http://127.0.0.1:{port}/mcp", file, process)
@@ -146,9 +141,10 @@ class Site:
     folder: Path
     environ: Mapping[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
-    process: subprocess.Popen[str] | None = None
+    process: Process | None = None
     said: list[str] = field(default_factory=list)  # the lines of its terminal, of every start
     signoff: tuple[str, ...] = (str(SIGNOFF),)  # how the command is started
+    forked: bool = True  # False where the process itself is measured: as a user's shell starts it
 
     @property
     def url(self) -> str:
@@ -212,15 +208,18 @@ class Site:
 
     def start(self) -> None:
         """Run `signoff up` and wait until it accepts."""
+        argv = ["up", "--port", str(self.port)]
+        environ = self.environment()
         with (self.folder / "gateway.log").open("a", encoding="utf-8") as log:
-            self.process = subprocess.Popen(
-                [*self.signoff, "up", "--port", str(self.port)],
-                cwd=self.folder,
-                env=self.environment(),
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
+            if self._forks(environ):
+                self.process = forked.talk(
+                    ["signoff", *argv], folder=self.folder, environ=environ, log=log.fileno()
+                )
+            else:
+                self.process = subprocess.Popen(
+                    [*self.signoff, *argv], cwd=self.folder, env=environ,
+                    stdout=subprocess.PIPE, stderr=log, text=True,
+                )  # fmt: skip
         self._read_until(self.process, "Page")
 
     def stop(self, sig: int = signal.SIGTERM) -> int:
@@ -241,10 +240,19 @@ class Site:
         self, *args: str, check: bool = True, prefix: tuple[str, ...] = ()
     ) -> subprocess.CompletedProcess[str]:
         """One `signoff` command in this folder, perhaps under another command."""
-        return subprocess.run(
-            [*prefix, *self.signoff, *args], cwd=self.folder, env=self.environment(), check=check,
-            capture_output=True, text=True, timeout=PATIENCE,
-        )  # fmt: skip
+        environ = self.environment()
+        if prefix or not self._forks(environ):
+            return subprocess.run(
+                [*prefix, *self.signoff, *args], cwd=self.folder, env=environ, check=check,
+                capture_output=True, text=True, timeout=PATIENCE,
+            )  # fmt: skip
+        done = forked.run(["signoff", *args], folder=self.folder, environ=environ)
+        if check:
+            done.check_returncode()
+        return done
+
+    def _forks(self, environ: Mapping[str, str]) -> bool:
+        return self.forked and self.signoff == (str(SIGNOFF),) and forked.can_run(environ)
 
     def environment(self) -> dict[str, str]:
         """What this gateway's commands find in their environment."""
@@ -252,7 +260,7 @@ class Site:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("SIGNOFF_")}
         return {**kept, **own, **self.environ}
 
-    def _read_until(self, process: subprocess.Popen[str], word: str) -> None:
+    def _read_until(self, process: Process, word: str) -> None:
         lines: queue.Queue[str] = queue.Queue()
         out = process.stdout
         assert out is not None

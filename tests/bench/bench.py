@@ -90,7 +90,7 @@ def gateway(folder: Path, server: Target, *, history: int | None = None) -> Iter
     """`signoff up` with a grant, a policy on arguments, a counter and the durable record; with
     `history` also a thousand rules, a hundred servers, ten thousand pending calls and so many rows.
     """
-    site = Site(folder)
+    site = Site(folder, forked=False)
     loaded = history is not None
     site.policy(tools={**(burden.rules() if loaded else {}), **POLICY})
     site.servers(bench={"url": server.url}, **(burden.servers(server.url) if loaded else {}))

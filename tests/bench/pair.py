@@ -29,7 +29,9 @@ ANSWERS = {"JSON": "/mcp", "event stream": "/sse"}
 def gateway(folder: Path, name: str, checkout: Path, server: str) -> Iterator[list[Target]]:
     """The checkout's gateway, once for each kind of answer."""
     folder.mkdir()
-    site = Site(folder, DEPLOYED, signoff=(str(checkout / ".venv" / "bin" / "signoff"),))
+    site = Site(
+        folder, DEPLOYED, forked=False, signoff=(str(checkout / ".venv" / "bin" / "signoff"),)
+    )
     site.policy(tools=POLICY)
     root = server.removesuffix("/mcp")
     site.servers(**{f"s{at}": {"url": root + path} for at, path in enumerate(ANSWERS.values())})
