@@ -387,7 +387,9 @@ async def _rules(
     known = None if trusting else await read_confirmed(database, path)
     text = None if trusting else starting_text(known, path)
     try:
-        policies = Policies(path, database.clock, confirmed=text, staffed=staff.suffices)
+        policies = Policies(
+            path, database.clock, confirmed=text, staffed=staff.suffices, people=staff.names
+        )
     except PolicyInvalid as invalid:
         if known is None:
             raise

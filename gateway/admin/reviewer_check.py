@@ -15,7 +15,7 @@ from approvals.model import Reviewer
 from approvals.reviewers import People
 from gateway.policy.problems import Problem
 from gateway.policy.rules import Policy
-from gateway.policy.staffing import unstaffed
+from gateway.policy.staffing import deciding, unstaffed
 from gateway.settings import Settings
 
 log = structlog.get_logger()
@@ -56,6 +56,10 @@ class Staff:
     def suffices(self, policy: Policy) -> bool:
         """Whether they can give every approval this policy asks for."""
         return not self.unmet(policy)
+
+    def names(self) -> frozenset[str]:
+        """Every name of the people on record who may decide."""
+        return deciding(self._present)
 
     async def look(self) -> None:
         """Compare the policy in force with the people on record.

@@ -34,20 +34,22 @@ def confirm_policy(as_: str | None, *, yes: bool, wanted: str) -> None:
     from gateway.cli.policy import load
     from gateway.cli.record import run, settings
     from gateway.enforcement.confirmations import confirm_policy as put
+    from gateway.policy.staffing import deciding
 
     _can_ask(yes=yes, wanted=wanted)
     path = settings().policy
     new = files.read(path)
     policy = load(path)
 
-    async def look(record: Record) -> tuple[By, bytes | None]:
-        return await administrator(record, as_), await _confirmed_policy(record)
+    async def look(record: Record) -> tuple[By, bytes | None, frozenset[str]]:
+        people = deciding(await record.people.reviewers())
+        return await administrator(record, as_), await _confirmed_policy(record), people
 
-    who, old = run(look)
+    who, old, people = run(look)
     if old == new:
         show.note(f"{path} is what was confirmed: nothing to do.")
         return
-    _draw_policy(old, new, policy)
+    _draw_policy(old, new, policy, people)
     digest = hashlib.sha256(new).hexdigest()
     print(f"sha256       {digest}")
     if wanted and not digest.startswith(wanted):
@@ -222,7 +224,7 @@ def _can_ask(*, yes: bool, wanted: str) -> None:
         raise Stop(Exit.USAGE, "Nobody can be asked here: write --yes --hash DIGEST.")
 
 
-def _draw_policy(old: bytes | None, new: bytes, policy: Policy) -> None:
+def _draw_policy(old: bytes | None, new: bytes, policy: Policy, people: frozenset[str]) -> None:
     """Print what is enforced otherwise, and the lines that differ."""
     from gateway.policy.closing import openings
     from gateway.policy.diff import diff
@@ -236,7 +238,7 @@ def _draw_policy(old: bytes | None, new: bytes, policy: Policy) -> None:
     before = load(old)
     for change in diff(before, policy):
         print(show.line(str(change)))
-    places = openings(before, policy)
+    places = openings(before, policy, people=people)
     if places:
         print(f"It may open: {', '.join(show.line(place) for place in places)}")
     else:

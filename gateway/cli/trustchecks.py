@@ -88,11 +88,13 @@ async def unconfirmed(configured: Settings, servers: Mapping[str, Server]) -> li
     from gateway.enforcement.confirmations import digest, shown
     from gateway.policy.closing import openings
     from gateway.policy.document import PolicyInvalid, load
+    from gateway.policy.staffing import deciding
 
     if configured.policy_trust == "file":
         return []
     async with opened(configured) as record:
         known = await record.database.read(partial(confirmed.confirmed, keys=record.database.keys))
+        people = deciding(await record.people.reviewers())
     rules = known.get(confirmed.POLICY)
     if rules is None:
         return []  # never started: the first start confirms
@@ -108,7 +110,7 @@ async def unconfirmed(configured: Settings, servers: Mapping[str, Server]) -> li
     except (OSError, PolicyInvalid):
         return found  # told by the policy's own check
     if confirmed.hash_of(text.decode()) != rules.hash:
-        opens = openings(old, new)
+        opens = openings(old, new, people=people)
         state = "waits to be confirmed" if opens else "closes more than what was confirmed"
         what = f"{configured.policy} {state}"
         found.append(Check("confirmed", "warning", what, "signoff policy confirm"))

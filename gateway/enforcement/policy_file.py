@@ -99,6 +99,7 @@ class Policies:
         *,
         confirmed: bytes | None = None,
         staffed: Callable[[Policy], bool] = lambda _: True,
+        people: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
         """Read for the first time: what was confirmed, and then the file. Without `confirmed` the
         file is taken as it is, whoever writes it.
@@ -108,6 +109,7 @@ class Policies:
             clock: what tells when it was read.
             confirmed: the text that an administrator confirmed last.
             staffed: whether the people there are can give every approval that a policy asks for.
+            people: the names of everybody on record who may decide.
 
         Raises:
             PolicyInvalid: what is to be in force has errors; a gateway must not start on it.
@@ -116,6 +118,7 @@ class Policies:
         self._path = path
         self._clock = clock
         self._staffed = staffed
+        self._people = people
         self._listeners: list[Callable[[], None]] = []
         self._text = content(path) if confirmed is None else confirmed
         self.current: Policy = load(self._text, name=path.name)
@@ -169,7 +172,7 @@ class Policies:
         before = self.current
         self._confirmed, self.confirmed_text = policy, text
         self._set_waiting(None)
-        if before.hash == policy.hash or openings(policy, before):
+        if before.hash == policy.hash or openings(policy, before, people=self._people()):
             self._take(text, policy)  # else what is in force closes even more than that
         self.reload()
         return self.current.hash != before.hash
@@ -253,7 +256,7 @@ class Policies:
         """Why the file may not count without somebody's word; () when it may."""
         if confirmed is None or policy.hash == confirmed.hash:
             return ()
-        found = openings(confirmed, policy)
+        found = openings(confirmed, policy, people=self._people())
         if not found and self._staffed(confirmed) and not self._staffed(policy):
             return ("/approval",)  # too few are left to reach a quorum
         return found

@@ -5,13 +5,15 @@ none is asked of fewer people. Whatever is not known to close counts as opening:
 module does not name, a reordering of rules that it cannot match, a text that is merely reworded.
 
 Lists of rules are not enough to go by. An entry added to `tools` lists its tool, and so takes it
-out of `default`; a rule that holds brings terms of its own. Both are looked at in what they mean.
+out of `default`; a rule that holds brings terms of its own, and may name somebody who decides by
+that name alone. All this is looked at in what it means. What is written is compared as canonical
+bytes: for Python, 1 is True and 1e23 is an integer, for a condition they are not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from approvals.digest import canonical
@@ -42,19 +44,31 @@ _NOTHING: Final = Section(
 )
 
 
-def openings(old: Policy, new: Policy) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class _After:
+    """The policy that is looked at, and the people on record."""
+
+    policy: Policy
+    people: frozenset[str]
+
+
+def openings(old: Policy, new: Policy, *, people: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """Where `new` might let through, or ask of fewer people, what `old` did not: JSON pointers into
     the normal form. () when it closes for sure, or enforces the same.
+
+    `people` are the names of everybody on record who may decide. A rule that names nobody leaves
+    the decision to them; one that names somebody else would give it to a stranger.
     """
     if old.hash == new.hash:
         return ()
-    return tuple(dict.fromkeys(_openings(old, new)))
+    return tuple(dict.fromkeys(_openings(old, _After(new, people))))
 
 
-def _openings(old: Policy, new: Policy) -> Iterator[str]:
+def _openings(old: Policy, after_it: _After) -> Iterator[str]:
+    new = after_it.policy
     yield from _unlike(old.normal, new.normal, "", _WHOLE)
     yield from _groups(old.normal.get("reviewers", {}), new.normal.get("reviewers", {}))
-    if not _narrower(old.terms, new.terms) or not _same_but_reviewers(
+    if not _narrower(old.terms, new.terms, after_it.people) or not _same_but_reviewers(
         old.normal.get("approval", {}), new.normal.get("approval", {})
     ):
         yield "/approval"
@@ -65,18 +79,18 @@ def _openings(old: Policy, new: Policy) -> Iterator[str]:
             yield step(step("/servers", server), "default") if server else "/default"
     # What the root says of a tool holds on every server, also on those that no section names.
     everywhere = {old.default_for(server) for server in ("", *servers)}
-    yield from _section("", old.root, new.root, everywhere, new)
+    yield from _section("", old.root, new.root, everywhere, after_it)
     for server in servers:
         before_part = old.servers.get(server, _NOTHING)
         after_part = new.servers.get(server, _NOTHING)
         default = {old.default_for(server)}
-        yield from _section(step("/servers", server), before_part, after_part, default, new)
+        yield from _section(step("/servers", server), before_part, after_part, default, after_it)
     if _effects(new) and _shared(old) and not _shared(new):
         yield "/approval"
 
 
 def _section(
-    at: str, old: Section, new: Section, defaults: set[Default], policy: Policy
+    at: str, old: Section, new: Section, defaults: set[Default], whole: _After
 ) -> Iterator[str]:
     """`defaults`: what happened to tools listed nowhere, wherever this section applies."""
     if at:  # the root's keys are looked at with the document's
@@ -84,13 +98,13 @@ def _section(
     shown = set(old.hide) - set(new.hide)
     if shown:
         yield step(at, "hide")
-    yield from _entry(step(at, "all_tools"), old.all_tools, new.all_tools, policy)
+    yield from _entry(step(at, "all_tools"), old.all_tools, new.all_tools, whole)
     before = {entry.name: entry for entry in old.entries}
     after = {entry.name: entry for entry in new.entries}
     for name, entry in before.items():
         place = step(step(at, "tools"), name)
         if name in after:
-            yield from _entry(place, entry, after[name], policy)
+            yield from _entry(place, entry, after[name], whole)
         elif name not in new.hide:  # hidden instead: nothing of it can be called any more
             yield place
     for name in after.keys() - before.keys():
@@ -98,21 +112,20 @@ def _section(
         # The entry lists its tools: what `default` did to them is over.
         if defaults != {"allow"} and not after[name].always_denies:
             yield place
-        yield from _entry(place, Entry(name=name, pointer=""), after[name], policy)
+        yield from _entry(place, Entry(name=name, pointer=""), after[name], whole)
 
 
-def _entry(at: str, old: Entry, new: Entry, policy: Policy) -> Iterator[str]:
+def _entry(at: str, old: Entry, new: Entry, whole: _After) -> Iterator[str]:
     before, after = normal_form.entry(old), normal_form.entry(new)
     yield from _unlike(before, after, at, _RULES)
     for key in ("deny_if", "require"):
         if not _contains(after.get(key, []), before.get(key, [])):
             yield step(at, key)
-    for rule in old.holds:
-        if not any(_as_strict(rule, other) for other in new.holds):
-            yield step(at, "approve_if")
+    if not _in_order(old.holds, new.holds, whole.people):
+        yield step(at, "approve_if")
     for rule in new.holds:
-        known = any(_as_strict(other, rule) for other in old.holds)
-        if not known and not _tightens(rule, policy):
+        known = any(_as_strict(other, rule, whole.people) for other in old.holds)
+        if not known and not _tightens(rule, whole):
             yield step(at, "approve_if")
     kept = after.get("limits", [])
     for limit in before.get("limits", []):
@@ -125,8 +138,13 @@ def _unlike(
 ) -> Iterator[str]:
     """Keys that differ and that nobody here looks at more closely."""
     for key in (*old, *(key for key in new if key not in old)):
-        if key not in looked_at and old.get(key) != new.get(key):
+        if key not in looked_at and not _same(old.get(key), new.get(key)):
             yield step(at, key)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether both are the same as written: 1 is neither true nor 1.0."""
+    return canonical(one) == canonical(other)
 
 
 def _groups(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
@@ -151,42 +169,56 @@ def _lost(before: tuple[Sequence[str], Any], after: tuple[Sequence[str], Any]) -
 
 def _same_but_reviewers(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     rest = [{key: value for key, value in one.items() if key != "reviewers"} for one in (old, new)]
-    return rest[0] == rest[1]
+    return _same(*rest)
 
 
-def _as_strict(old: HoldRule, new: HoldRule) -> bool:
+def _as_strict(old: HoldRule, new: HoldRule, people: frozenset[str]) -> bool:
     """Whether the new rule holds what the old one holds, for the same people or some of them."""
     return (
         old.reason == new.reason
-        and [normal_form.condition(one, "any") for one in old.conditions]
-        == [normal_form.condition(one, "any") for one in new.conditions]
+        and _same(
+            *([normal_form.condition(one, "any") for one in rule.conditions] for rule in (old, new))
+        )
         and _same_but_reviewers(old.written, new.written)
-        and _narrower(old.terms, new.terms)
+        and _narrower(old.terms, new.terms, people)
     )
 
 
-def _narrower(old: Terms, new: Terms) -> bool:
+def _in_order(old: Sequence[HoldRule], new: Sequence[HoldRule], people: frozenset[str]) -> bool:
+    """Whether each old rule is still there. Where they announce calls in several channels, their
+    order says in which: then it has to be the old one.
+    """
+    if len({rule.terms.channel for rule in old}) <= 1:
+        return all(any(_as_strict(rule, other, people) for other in new) for rule in old)
+    left = iter(new)
+    return all(any(_as_strict(rule, other, people) for other in left) for rule in old)
+
+
+def _narrower(old: Terms, new: Terms, people: frozenset[str]) -> bool:
     """Whether the terms differ by nothing but reviewers who are gone."""
     if replace(old, reviewers=()) != replace(new, reviewers=()):
         return False
-    if not old.reviewers:  # everybody with the role
-        return True
+    if not old.reviewers:  # everybody on record with the role, and nobody else
+        return people.issuperset(new.reviewers)
     return bool(new.reviewers) and set(new.reviewers) <= set(old.reviewers)
 
 
-def _tightens(rule: HoldRule, policy: Policy) -> bool:
+def _tightens(rule: HoldRule, whole: _After) -> bool:
     """Whether an added rule can only add to what other rules ask of the same call."""
+    policy = whole.policy
+    named = rule.terms.reviewers
     return (
         rule.written.keys() <= _TERMS
         and isinstance(rule.written.get("risk", ""), str)  # an object lowers what others say
+        and whole.people.union(policy.terms.reviewers).issuperset(named)  # no stranger among them
         and rule.terms.channel == policy.terms.channel  # a group may have brought its own
+        and (rule.terms.channel is None or not _other_channels(policy))  # nor goes before theirs
         and (not _effects(policy) or strictest([policy.terms, rule.terms]) == rule.terms)
     )
 
 
 def _as_tight(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    same = {**old, "max": 0} == {**new, "max": 0}
-    return same and bool(new["max"] <= old["max"])
+    return _same({**old, "max": 0}, {**new, "max": 0}) and bool(new["max"] <= old["max"])
 
 
 def _contains(whole: Sequence[Any], part: Sequence[Any]) -> bool:
@@ -203,10 +235,17 @@ def _effects(policy: Policy) -> bool:
     return any(entry.effect is not None for part in parts for entry in part.entries)
 
 
+def _other_channels(policy: Policy) -> bool:
+    """Whether some rule announces its calls elsewhere than `approval` does."""
+    return any(rule.terms.channel != policy.terms.channel for rule in _holds(policy))
+
+
 def _shared(policy: Policy) -> bool:
     """Whether somebody is a reviewer in all rules together."""
-    parts = (policy.root, *policy.servers.values())
-    rules = [
-        rule for part in parts for entry in (part.all_tools, *part.entries) for rule in entry.holds
-    ]
-    return strictest([policy.terms, *(rule.terms for rule in rules)]) is not None
+    return strictest([policy.terms, *(rule.terms for rule in _holds(policy))]) is not None
+
+
+def _holds(policy: Policy) -> Iterator[HoldRule]:
+    for part in (policy.root, *policy.servers.values()):
+        for entry in (part.all_tools, *part.entries):
+            yield from entry.holds

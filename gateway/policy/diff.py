@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from approvals.digest import canonical
 from gateway.policy import conditions, normal_form
 from gateway.policy.limit import Limit
 from gateway.policy.reading import brief
@@ -56,7 +57,7 @@ def _keys(key: str, old: Mapping[str, Any], new: Mapping[str, Any], what: str) -
             words=f"{what} {name}: {_from_to(before.get(name), after.get(name))}",
         )
         for name in dict.fromkeys((*before, *after))
-        if before.get(name) != after.get(name)
+        if canonical(before.get(name)) != canonical(after.get(name))
     ]
 
 
@@ -120,9 +121,25 @@ def entry_changes(old: Entry, new: Entry) -> list[str]:
     before, after = _sentences(old), _sentences(new)
     gone = [f"removed: {words}" for words in before if words not in after]
     come = [f"added: {words}" for words in after if words not in before]
-    if not gone and not come and normal_form.entry(old) != normal_form.entry(new):
-        come = ["the order of its rules changed"]
+    if not gone and not come:
+        come = _unsaid(normal_form.entry(old), normal_form.entry(new))
     return gone + come
+
+
+def _unsaid(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What the sentences do not tell: another order, or values alike as far as they are shown."""
+    if canonical(old) == canonical(new):
+        return []
+    if _sorted(old) == _sorted(new):
+        return ["the order of its rules changed"]
+    return ["values changed that are too long to be shown here: see the file"]
+
+
+def _sorted(written: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: sorted(map(canonical, value)) if isinstance(value, list) else canonical(value)
+        for key, value in written.items()
+    }
 
 
 def summary(entry: Entry) -> str:

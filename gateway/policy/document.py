@@ -16,7 +16,7 @@ from approvals.model import Terms
 from gateway.policy import lint, reading, reviewers, source, terms, vocabulary
 from gateway.policy.entries import Context, read_all_tools, read_entry, read_limits, read_paths
 from gateway.policy.normal_form import normal_form
-from gateway.policy.pattern import is_glob
+from gateway.policy.pattern import is_glob, specific_first
 from gateway.policy.problems import PolicyInvalid, Problem, Report, shown, step
 from gateway.policy.rules import Default, Entry, Policy, Section
 from gateway.policy.unread import unread_groups
@@ -165,7 +165,7 @@ def _section(
         hide=tuple(dict.fromkeys(hide)),
         all_tools=all_tools,
         exact=exact,
-        globs=tuple(globs),
+        globs=tuple(sorted(globs, key=lambda entry: specific_first(entry.name))),
         redact=read_paths(raw.get("redact", []), step(pointer, "redact"), report),
     )
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from approvals.digest import canonical
 from gateway.policy import normal_form, vocabulary
 from gateway.policy.document import load
 from gateway.policy.pattern import matches
@@ -73,7 +74,7 @@ def drafted(text: str, server: str, tool: str, choice: Choice) -> str:
         return without(text, (*place, "tools", tool))
     if choice is None:
         return without(text, (*place, "tools", tool))
-    if part.get("tools", {}).get(tool) == choice:
+    if canonical(part.get("tools", {}).get(tool)) == canonical(choice):
         return text
     return put(text, (*place, "tools", tool), choice)
 

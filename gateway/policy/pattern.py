@@ -58,6 +58,15 @@ def is_glob(pattern: str) -> bool:
     return "*" in pattern or "?" in pattern
 
 
+def specific_first(pattern: str) -> tuple[int, int, str]:
+    """The place of a glob among others, the most specific first: more letters of its own, then
+    fewer `*`, then by name. Where they stand in the file says nothing: the policy's hash does not
+    tell one order of keys from another.
+    """
+    stars = pattern.count("*")
+    return stars + pattern.count("?") - len(pattern), stars, pattern
+
+
 def matches(pattern: str, name: str) -> bool:
     """Whether the glob matches the whole name; at worst len(pattern) * len(name) steps."""
     at = back = 0

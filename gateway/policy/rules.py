@@ -85,7 +85,7 @@ class Section:
     hide: tuple[str, ...]
     all_tools: Entry
     exact: Mapping[str, Entry]
-    globs: tuple[Entry, ...]  # in the order written
+    globs: tuple[Entry, ...]  # as `pattern.specific_first` orders them
     redact: tuple[Path, ...] = ()
 
     @property

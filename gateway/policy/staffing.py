@@ -38,6 +38,11 @@ def named(policy: Policy) -> frozenset[str]:
     return frozenset(name for _, terms in _demands(policy) for name in terms.reviewers)
 
 
+def deciding(people: Iterable[Reviewer]) -> frozenset[str]:
+    """Every name of the people who may decide where a rule names nobody."""
+    return frozenset(name for one in people if one.role in _DECIDE for name in one.names())
+
+
 def channels(policy: Policy) -> frozenset[str]:
     """Every Slack channel that a rule announces its calls in."""
     return frozenset(terms.channel for _, terms in _demands(policy) if terms.channel is not None)

@@ -1,8 +1,9 @@
 """Everything a policy says of one tool of one server, found once and kept. Pure.
 
-Order: the exact name, globs as written, the server's exact name and globs, then `all_tools` of the
-document and of the server. Denials of `action: deny` come before every `deny_if`, those before
-every `require`.
+Order: the exact name, globs from the most specific on, the server's exact name and globs, then
+`all_tools` of the document and of the server: never the order of keys in the file, which the hash
+of a policy does not tell. The first effect and the first channel count. Denials of `action: deny`
+come before every `deny_if`, those before every `require`.
 """
 
 from __future__ import annotations

@@ -240,3 +240,34 @@ async def test_reviewers_too_few_for_a_quorum_are_no_closing(tmp_path: Path) -> 
     assert policies.waiting is not None  # bob alone is nobody here
     path.write_bytes(text(tools={"pay": {"require_approval": {"reviewers": ["alice"]}}}))
     assert policies.reload()
+
+
+async def test_an_account_that_is_nobody_on_record_is_given_no_decision_by_the_file(
+    tmp_path: Path,
+) -> None:
+    """A Slack account decides under a rule that names it, and under no open one."""
+    path = tmp_path / "policy.json"
+    path.write_bytes(text(**HELD))
+    policies = Policies(
+        path, HandClock(), confirmed=text(**HELD), people=lambda: frozenset({"alice"})
+    )
+    for name in ("slack:T1/UEVIL", "slack-group:T1/S1", "mallory"):
+        path.write_bytes(text(tools={"pay": {"require_approval": {"reviewers": ["alice", name]}}}))
+        assert not policies.reload()
+        assert policies.waiting is not None
+    path.write_bytes(text(tools={"pay": {"require_approval": {"reviewers": ["alice"]}}}))
+    assert policies.reload()
+    assert policies.waiting is None
+
+
+async def test_a_number_that_becomes_a_truth_waits(tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+
+    def held(*values: object) -> dict[str, object]:
+        when = [{"path": "args.amount", "op": "in", "value": values}]
+        return {"tools": {"pay": {"approve_if": [{"conditions": when}]}}}
+
+    policies = confirming(path, **held(1, 2, 3))
+    path.write_bytes(text(**held(True, 2, 3)))
+    assert not policies.reload()
+    assert policies.waiting is not None

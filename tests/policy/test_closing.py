@@ -11,6 +11,7 @@ from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 from gateway.policy.closing import openings
+from gateway.policy.diff import diff
 from gateway.policy.document import PolicyInvalid, load
 from gateway.policy.facts import GrantFacts, ToolFacts
 from gateway.policy.judge import judge, plan_of, terms_for
@@ -203,6 +204,83 @@ def test_rules_of_strangers_leave_a_repeated_effect_to_nobody_in_particular() ->
     assert openings(policy(old), policy(new)) != ()
 
 
+SAME_TO_PYTHON = [
+    (when("args.x", "in", [1, 2, 3]), when("args.x", "in", [True, 2, 3])),
+    (when("args.x", "in", [0, 1]), when("args.x", "in", [False, 1])),
+    (when("args.x", "not_in", [False, 5]), when("args.x", "not_in", [0, 5])),
+    (when("args.x", "eq", 1), when("args.x", "eq", True)),
+    (when("args.x", "neq", False), when("args.x", "neq", 0)),
+    (when("args.x", "gte", 1e23), when("args.x", "gte", int(1e23))),
+    (when("args.x", "eq", 1), when("args.x", "eq", 1.0)),
+]
+
+
+@pytest.mark.parametrize("kind", ["approve_if", "deny_if", "require"])
+@pytest.mark.parametrize(("before", "after"), SAME_TO_PYTHON)
+def test_values_that_are_equal_for_python_alone_are_another_rule(
+    kind: str, before: list[Document], after: list[Document]
+) -> None:
+    old, new = (policy({"tools": {"t": {kind: [{"conditions": one}]}}}) for one in (before, after))
+    assert openings(old, new) == (f"/tools/t/{kind}",)
+    assert openings(new, old) == (f"/tools/t/{kind}",)
+    changes = [str(change) for change in diff(old, new)]
+    assert changes
+    assert "order" not in str(changes)
+
+
+EVIL = "slack:T1/UEVIL"
+STRANGERS: dict[str, Document] = {
+    "an open rule": {"tools": {"rm": {"require_approval": {"reviewers": [EVIL]}}}},
+    "an open rule, among people on record": {
+        "tools": {"rm": {"require_approval": {"reviewers": ["alice", EVIL]}}}
+    },
+    "an open rule, by a user group": {
+        "tools": {"rm": {"require_approval": {"reviewers": ["slack-group:T1/S1"]}}}
+    },
+    "the approval default": {
+        "approval": {"reviewers": [EVIL]},
+        "tools": {"rm": {"require_approval": True}},
+    },
+    "an added rule": {
+        "tools": {
+            "rm": {
+                "require_approval": True,
+                "approve_if": [{"conditions": [], "reviewers": [EVIL]}],
+            }
+        }
+    },
+    "a rule for every tool": {
+        "all_tools": {"require_approval": {"reviewers": [EVIL]}},
+        "tools": {"rm": {"require_approval": True}},
+    },
+}
+
+
+@pytest.mark.parametrize("document", STRANGERS.values(), ids=STRANGERS)
+def test_a_stranger_whom_a_rule_names_is_an_opening(document: Document) -> None:
+    """An open rule is for people on record; the account that a rule names decides by that alone."""
+    old = policy({"tools": {"rm": {"require_approval": True}}})
+    assert openings(old, policy(document), people=frozenset({"alice", "bob"})) != ()
+    known = json.loads(
+        json.dumps(document).replace(EVIL, "slack:T1/UBOB").replace("slack-group:T1/S1", "bob")
+    )
+    on_record = frozenset({"alice", "bob", "slack:T1/UBOB"})
+    assert openings(old, policy(known), people=on_record) == ()
+    assert openings(old, policy(known)) != ()  # nobody is on record
+
+
+def test_rules_of_several_channels_stay_in_their_order() -> None:
+    """The first says where calls are announced."""
+    rules = [{"conditions": BIG, "channel": one} for one in ("#payments", "#nobody")]
+    old, new = (policy({"tools": {"t": {"approve_if": list(order)}}})
+                for order in (rules, reversed(rules)))  # fmt: skip
+    assert openings(old, new) == ("/tools/t/approve_if",)
+    same = [{"conditions": BIG}, {"conditions": when("args.n", "gt", 1)}]
+    old, new = (policy({"tools": {"t": {"approve_if": list(order)}}})
+                for order in (same, reversed(same)))  # fmt: skip
+    assert openings(old, new) == ()
+
+
 # A second policy that is near the first: some edits close, some open, some do both.
 edits = st.sampled_from(
     ["hide", "deny_if", "require", "approve_if", "limits", "max", "reviewers", "default",
@@ -285,30 +363,36 @@ facts_of_tools = st.builds(
     st.sampled_from(shapes.NAMES),
     st.sampled_from(["srv", "other"]),
     facts_of_tools,
+    st.sampled_from([frozenset(), frozenset({"x"})]),
 )
 @settings(max_examples=250, deadline=None)
 def test_what_closes_for_sure_lets_nothing_through_and_asks_nobody_less(
-    pair: tuple[Policy, Policy], args: dict[str, Any], tool: str, server: str, facts: ToolFacts
+    pair: tuple[Policy, Policy],
+    args: dict[str, Any],
+    tool: str,
+    server: str,
+    facts: ToolFacts,
+    people: frozenset[str],
 ) -> None:
     old, new = pair
-    if openings(old, new):
+    if openings(old, new, people=people):
         return
     before, after = (
         judge(one, call(tool, server=server), tool=facts, grant=GrantFacts(), args=args)
         for one in pair
     )
-    assert _as_strict(before, after), (before, after)
+    assert _as_strict(before, after, people), (before, after)
     if plan_of(new, server, tool).effect is not None:  # a repetition is held under these
-        assert _terms_as_strict(terms_for(old, server, tool), terms_for(new, server, tool))
+        assert _terms_as_strict(terms_for(old, server, tool), terms_for(new, server, tool), people)
 
 
-def _as_strict(before: Verdict, after: Verdict) -> bool:
+def _as_strict(before: Verdict, after: Verdict, people: frozenset[str]) -> bool:
     if isinstance(after, Deny):
         return True
     if isinstance(before, Deny):
         return False
     if isinstance(before, Hold) and not (
-        isinstance(after, Hold) and _terms_as_strict(before.terms, after.terms)
+        isinstance(after, Hold) and _terms_as_strict(before.terms, after.terms, people)
     ):
         return False
     assert isinstance(before, Allow | Hold)
@@ -323,10 +407,11 @@ def _as_strict(before: Verdict, after: Verdict) -> bool:
     return before.effect == after.effect
 
 
-def _terms_as_strict(before: Any, after: Any) -> bool:
+def _terms_as_strict(before: Any, after: Any, people: frozenset[str]) -> bool:
     fewer = set(after.reviewers) <= set(before.reviewers) and bool(after.reviewers)
+    nobody_else = not before.reviewers and people.issuperset(after.reviewers)
     return (
-        (not before.reviewers or fewer)
+        (nobody_else or fewer)
         and after.quorum >= before.quorum
         and after.expires <= before.expires
         and after.use_within <= before.use_within

@@ -103,3 +103,11 @@ def test_which_elements_count_is_said() -> None:
     assert diff(rules(), rules(match="every")) == ()
     said = [change.words for change in diff(rules(), rules(match="any"))]
     assert said == ["removed: denied unless every to[*] = 1", "added: denied unless any to[*] = 1"]
+
+
+def test_values_that_differ_beyond_what_is_shown_are_no_other_order() -> None:
+    long = "x" * 80
+    old, new = (one(deny_if=[{"conditions": when("args.a", "eq", long + end)}]) for end in "ab")
+    assert changes(old, new) == [
+        "t: values changed that are too long to be shown here: see the file"
+    ]

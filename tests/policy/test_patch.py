@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.policy.drafting import drafted, standing, usable
 from gateway.policy.text_patch import put, without
+from tests.policy.asking import when
 
 KEYS = st.text(max_size=6)
 VALUES = st.recursive(
@@ -118,3 +119,12 @@ def test_a_pattern_that_hides_a_tool_is_named() -> None:
     policy = usable(text.encode())
     assert policy is not None
     assert standing(policy, text, "", "debug_x").hidden_by == "debug_*"
+
+
+def test_a_form_that_writes_true_for_one_changes_the_text() -> None:
+    rule: dict[str, Any] = {"deny_if": [{"conditions": when("args.a", "eq", 1)}]}
+    text = json.dumps({"version": "1", "default": "deny", "tools": {"t": rule}})
+    wanted: dict[str, Any] = {"deny_if": [{"conditions": when("args.a", "eq", True)}]}
+    assert json.dumps(json.loads(drafted(text, "", "t", wanted))["tools"]["t"]) == json.dumps(
+        wanted
+    )
