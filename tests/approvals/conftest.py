@@ -15,6 +15,7 @@ from approvals.record.database import Database
 from tests.approvals.intruder import Intruder
 from tests.approvals.record import KEYS, HandClock, Record
 from tests.patience import PATIENCE
+from tests.support.scratch_record import lay_sqlite, postgres
 
 POSTGRES = os.environ.get(
     "SIGNOFF_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/test"
@@ -37,12 +38,18 @@ def server() -> str | None:
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def url(request: pytest.FixtureRequest, tmp_path: Path, server: str | None) -> Iterator[str]:
-    """An empty database of its own for each test."""
+    """A database of its own for each test: empty, or brought up to date if it opens a `record`."""
+    migrated = "record" in request.fixturenames
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'signoff.db'}"
+        file = tmp_path / "signoff.db"
+        yield lay_sqlite(file) if migrated else f"sqlite:///{file}"
         return
     if server is None:
         pytest.skip("PostgreSQL does not answer: set SIGNOFF_TEST_POSTGRES")
+    if migrated:
+        with postgres(server, POSTGRES) as made:
+            yield made
+        return
     schema = f"t_{secrets.token_hex(6)}"
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(f"CREATE SCHEMA {schema}")
@@ -52,8 +59,10 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, server: str | None) -> I
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'signoff.db'}"
+def sqlite_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """As `url`, on SQLite alone, for a `sqlite_record`."""
+    file = tmp_path / "signoff.db"
+    return lay_sqlite(file) if "sqlite_record" in request.fixturenames else f"sqlite:///{file}"
 
 
 @pytest.fixture

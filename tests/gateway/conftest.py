@@ -9,6 +9,7 @@ import pytest
 
 from approvals.record.database import Database
 from tests.approvals.record import KEYS, HandClock
+from tests.support.scratch_record import lay_sqlite
 
 
 @pytest.fixture
@@ -18,6 +19,6 @@ def clock() -> HandClock:
 
 @pytest.fixture
 def database(tmp_path: Path, clock: HandClock) -> Iterator[Database]:
-    opened = Database.open(f"sqlite:///{tmp_path / 'signoff.db'}", key=KEYS, clock=clock)
+    opened = Database.open(lay_sqlite(tmp_path / "signoff.db"), key=KEYS, clock=clock)
     yield opened
     opened.close_now()

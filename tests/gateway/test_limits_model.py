@@ -15,6 +15,7 @@ from gateway.enforcement import limits
 from gateway.enforcement.limits import OverLimit, Subject
 from gateway.policy.limit import Charge, Limit
 from tests.approvals.record import KEYS, HandClock
+from tests.support.scratch_record import lay_sqlite
 
 SUBJECT = Subject("grt_1", "", "bank")
 AMOUNTS = st.decimals("0", "5", places=1, allow_nan=False)
@@ -55,7 +56,7 @@ def test_exactly_what_fits_passes_whatever_the_clock_does(
     )  # fmt: skip
     clock = HandClock()
     with tempfile.TemporaryDirectory() as folder:
-        database = Database.open(f"sqlite:///{Path(folder) / 's.db'}", key=KEYS, clock=clock)
+        database = Database.open(lay_sqlite(Path(folder) / "s.db"), key=KEYS, clock=clock)
         try:
             for step, amount in steps:
                 clock.pass_(seconds=step)

@@ -31,6 +31,7 @@ from gateway.admin.models import (
     ServerLine,
     ToolLine,
 )
+from tests.support.scratch_record import lay_installation
 from web.border import Border
 from web.services import Deps
 
@@ -73,9 +74,9 @@ class Scene:
 
 
 def open_scene(folder: Path) -> Scene:
-    keys = Keys.open(folder / "key")
+    url, keys = lay_installation(folder)
     clock = SystemClock()
-    database = Database.open(f"sqlite:///{folder / 'signoff.db'}", key=keys, clock=clock)
+    database = Database.open(url, key=keys, clock=clock)
     wakeup = Wakeup(database)
     approvals = Approvals(database, wakeup, clock, keys)
     return Scene(database, wakeup, approvals, People(database, clock), clock, keys)
