@@ -1,7 +1,7 @@
 # Signoff. `make demo` shows it, `make test` proves it; both set up what they need, from the locks.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint conformance bench bench-pair soak screenshots setup setup-node setup-browser clean
+.PHONY: help demo up check test lint conformance dist bench bench-pair soak screenshots setup setup-node setup-browser clean
 
 UV_VERSION := 0.13.9
 PYTHON ?= python3
@@ -27,6 +27,9 @@ up: .venv/.ready  ## run the gateway on ./servers.json and ./policy.json
 test: setup lint  ## everything: types, style, contracts and all tests but the slow extremes
 	@$(RUN)/pytest -n $(WORKERS) -m "not slow and not figure" $(ARGS)
 
+check: lint  ## before a commit, in a minute: style, types, contracts and the tests without processes
+	@$(RUN)/pytest -q -n $(WORKERS) -m "not slow and not figure" tests/policy tests/gateway tests/risk $(ARGS)
+
 lint: .venv/.ready  ## style, types, import contracts
 	@$(RUN)/ruff format --check --quiet . || { echo "Run: .venv/bin/ruff format ."; exit 1; }
 	@$(RUN)/ruff check --quiet .
@@ -35,6 +38,12 @@ lint: .venv/.ready  ## style, types, import contracts
 
 conformance: .venv/.ready setup-node  ## the official MCP suite: a server alone, and behind the gateway
 	@$(RUN)/pytest tests/conformance $(ARGS)
+
+dist: $(UV)  ## dist/: the wheel, the sdist, and an SBOM (CycloneDX) of what the wheel installs
+	@rm -rf dist
+	@$(UV) build --quiet
+	@$(UV) export --quiet --frozen --no-dev --all-extras --format cyclonedx1.5 --output-file dist/signoff.cdx.json >/dev/null
+	@ls dist
 
 bench: .venv/.ready .venv-peers/.ready setup-browser  ## the figures of the README; takes a quiet machine and 15 minutes
 	@$(RUN)/python tests/bench/bench.py $(or $(ARGS),--peers --loaded)
