@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -44,6 +44,49 @@ def _utf16_ordered(value: Any) -> Any:
     if isinstance(value, list):
         return [_utf16_ordered(member) for member in value]
     return value
+
+
+NUL: Final = "\x00"
+"""JSON has it, texts of PostgreSQL do not."""
+
+
+def keepable(text: str) -> bool:
+    """Whether every database can keep this text and look for it."""
+    if NUL in text:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a character
+        return False
+    return True
+
+
+def kept(text: str) -> str:
+    r"""The text as a record keeps it: what no database can is written as `\u0000`."""
+    if keepable(text):
+        return text
+    return "".join(f"\\u{ord(one):04x}" if one == NUL or _half(one) else one for one in text)
+
+
+def all_keepable(value: Any) -> bool:
+    """Whether that is so of every text and name in a decoded value."""
+    rest = [value]
+    while rest:
+        one = rest.pop()
+        if isinstance(one, str):
+            if not keepable(one):
+                return False
+        elif isinstance(one, dict):
+            rest += one.keys()
+            rest += one.values()
+        elif isinstance(one, list):
+            rest += one
+    return True
+
+
+def _half(character: str) -> bool:
+    """A surrogate without its other half: no text of UTF-8 has it."""
+    return "\ud800" <= character <= "\udfff"
 
 
 def sha256(data: bytes) -> str:

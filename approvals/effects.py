@@ -16,7 +16,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Table, and_, or_, select
 from sqlmodel import SQLModel
 
-from approvals.digest import canonical
+from approvals.digest import canonical, keepable
 from approvals.model import (
     Approval,
     Call,
@@ -38,6 +38,24 @@ EFFECT: Final[Table] = SQLModel.metadata.tables[str(EffectRow.__tablename__)]
 
 _BATCH: Final = 500
 _LOST_KEPT: Final = 30 * 86_400_000  # milliseconds
+
+
+_DONE: Final = ("has done this meanwhile.", "has already done this.")
+
+
+def done_by(mark: Mark, *, meanwhile: bool) -> str:
+    """Why a held call cannot run that another one has done: of one that a person may let happen
+    again, that it must be asked for anew.
+    """
+    did = _DONE[0 if meanwhile else 1]
+    return f"{mark.holder} {did}" + (" A second time needs a person." if mark.again else "")
+
+
+def done_for_good(why: str) -> bool:
+    """Whether a call ended because another did the same, which is done once: asking for it again
+    is of no use.
+    """
+    return why.endswith(_DONE)
 
 
 class EffectState(StrEnum):
@@ -92,6 +110,8 @@ def mark_of(connection: Connection, server: str, key: str, *, now: Millis) -> Ma
 
 def held_by(connection: Connection, holder: str) -> Mark | None:
     """The key this call has taken, done, or perhaps done."""
+    if not keepable(holder):
+        return None
     row = signed.row(connection, EFFECT, EFFECT.c.holder == holder)
     return None if row is None else _mark(row, EffectState(row["state"]))
 

@@ -214,8 +214,9 @@ def _effect_stop(tx: Transaction, approval: Approval, key: str) -> str | NotNow 
     shown = f"{mark.state}:{mark.holder}"
     if approval.effect_after == shown and _told_after(tx, approval.id) == shown:
         return None
-    did = "has already done" if mark.state is EffectState.DONE else "may have done"
-    return f"{mark.holder} {did} this."
+    if mark.state is EffectState.DONE:
+        return effects.done_by(mark, meanwhile=False)
+    return f"{mark.holder} may have done this."
 
 
 def _told_after(tx: Transaction, approval_id: str) -> str | None:

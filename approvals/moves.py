@@ -127,8 +127,9 @@ def tell_held(tx: Transaction, mark: Mark, state: EffectState | None) -> None:
         elif held.state is State.PENDING and (state is EffectState.UNKNOWN or mark.again):
             _doubted(tx, held, mark, state)
         else:
-            did = "has done" if state is EffectState.DONE else "has done, or may have done,"
-            why = f"{mark.holder} {did} this meanwhile."
+            done = state is EffectState.DONE
+            why = f"{mark.holder} has done, or may have done, this meanwhile."
+            why = effects.done_by(mark, meanwhile=True) if done else why
             told = {"reason": why}
             move(tx, held, "superseded", actor=GATEWAY, values={"reason": why}, told=told)
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Table, or_, select
 from sqlmodel import SQLModel
 
-from approvals.digest import canonical
+from approvals.digest import canonical, keepable
 from approvals.model import (
     SHORT_ID,
     Approval,
@@ -141,6 +141,8 @@ def read_terms(stored: str) -> Terms:
 
 def load(connection: Connection, approval_id: str, *, keys: Keys | None = None) -> Approval | None:
     """The approval with exactly this id, or None; arguments only with keys."""
+    if not keepable(approval_id):  # anybody's text: no database can even look for it
+        return None
     columns = LISTED if keys is None else OPENED
     row = (
         connection.execute(select(*columns).where(APPROVAL.c.id == approval_id)).mappings().first()
@@ -153,7 +155,7 @@ def resolve(connection: Connection, written: str) -> str | None:
     least as long as the short ids people are shown: a slip of the finger must not mean a call.
     """
     prefix = written if written.startswith("apr_") else f"apr_{written}"
-    if len(prefix) < SHORT_ID:
+    if len(prefix) < SHORT_ID or not (prefix.isascii() and prefix.isprintable()):
         return None
     end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
     ids = (

@@ -17,7 +17,7 @@ from sqlmodel import SQLModel
 
 from approvals import processes
 from approvals.decide import UNFINISHED, fresh
-from approvals.digest import canonical
+from approvals.digest import canonical, keepable
 from approvals.edits import Edit, edit_of
 from approvals.model import Approval, Execution, Millis, State
 from approvals.moves import Actor, change, move
@@ -79,6 +79,8 @@ def find(connection: Connection, approval_id: str, *, keys: Keys) -> Task | None
     Raises:
         SealBroken: it was changed by other hands.
     """
+    if not keepable(approval_id):
+        return None
     row = connection.execute(
         select(*TASK.c, APPROVAL.c.result_sealed)
         .join(APPROVAL, APPROVAL.c.id == TASK.c.approval_id)

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal, assert_never
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from approvals.aside import elsewhere
-from approvals.digest import canonical
+from approvals.digest import canonical, keepable
 from approvals.editing import changed
 from approvals.model import (
     AlreadyDecided,
@@ -40,14 +40,24 @@ from web.problems import Problem
 from web.session import NotFromOurForm, Viewer
 
 
+def _keepable(text: str) -> str:
+    if not keepable(text):
+        raise ValueError("It holds a character that no record keeps.")
+    return text
+
+
+Words = Annotated[str, AfterValidator(_keepable)]
+"""A text that the record can keep."""
+
+
 class Press(BaseModel):
     """A decision as a program sends it."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     revision: int = Field(ge=1, description="The revision that was looked at.")
-    reason: str = Field(default="", max_length=2000, description="A denial needs one.")
-    view_digest: str = Field(default="", max_length=128, description="Of the view looked at.")
+    reason: Words = Field(default="", max_length=2000, description="A denial needs one.")
+    view_digest: Words = Field(default="", max_length=128, description="Of the view looked at.")
 
 
 class Edit(BaseModel):
@@ -75,7 +85,7 @@ class Settle(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     settlement: Literal["done", "not_done"]
-    note: str = Field(min_length=1, max_length=1000, description="What was found, and where.")
+    note: Words = Field(min_length=1, max_length=1000, description="What was found, and where.")
 
 
 def router(office: Office, *, describe: Callable[[], dict[str, Any]]) -> APIRouter:

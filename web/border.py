@@ -17,6 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from approvals.addresses import is_own_machine
+from approvals.digest import NUL
 
 BODY_LIMIT = 1024 * 1024
 """Bytes of the largest request body the surface reads. Forms are small; an edit may not be."""
@@ -31,6 +32,9 @@ SCRIPT = "signoff-script"
 """The header by which the page's script says that it sent a form, and shows what comes of it."""
 GOTO = "signoff-goto"
 """Where the page's script goes next, in place of a redirection it could not see."""
+
+_ENCODED = "application/x-www-form-urlencoded"
+_FORMS = (_ENCODED, "multipart/form-data")
 
 Proof = Literal["key", "cookie", "nothing"]
 """What proves a change: the page's key, the cookie alone, or nothing that a browser has here."""
@@ -53,6 +57,9 @@ class Turned:
     why: str
 
 
+_NO_TEXT = Turned(400, "A value holds the character NUL, which no text here may.")
+
+
 def proof_at(border: Border, host: str) -> Proof:
     """What proves a change at this Host. Pure.
 
@@ -62,6 +69,11 @@ def proof_at(border: Border, host: str) -> Proof:
     if is_own_machine(_hostname(host)):
         return "key"
     return "cookie" if border.https else "nothing"
+
+
+def holds_nul(sent: bytes, *, escaped: bool = True) -> bool:
+    """Whether a query or a form brings a NUL, which no text of the record may hold. Pure."""
+    return b"\x00" in sent or (escaped and b"%00" in sent)
 
 
 def inspect(border: Border, scheme: str, method: str, headers: Headers) -> Turned | None:
@@ -143,11 +155,18 @@ class Guard:
         if turned is not None:
             await _turn_away(turned, dressed)
             return
+        if NUL in scope["path"] or holds_nul(scope["query_string"]):
+            await _turn_away(_NO_TEXT, dressed)
+            return
         receive = _bounded(receive)
-        if scope["method"] not in SAFE and "cookie" in headers:
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if scope["method"] not in SAFE and ("cookie" in headers or kind in _FORMS):
             whole = await _whole(receive)
             if whole is None:  # it sent more than it said, or went away
                 await _turn_away(Turned(413, "The request is too large."), dressed)
+                return
+            if kind in _FORMS and holds_nul(whole, escaped=kind == _ENCODED):
+                await _turn_away(_NO_TEXT, dressed)
                 return
             scope["state"]["body_digest"] = hashlib.sha256(whole).hexdigest()
             receive = _again(whole, receive)

@@ -7,6 +7,7 @@ import binascii
 import json
 from typing import Any
 
+from approvals.digest import all_keepable
 from web.problems import Problem
 
 
@@ -29,6 +30,10 @@ def cursor_of(text: str, *kinds: type[int | str]) -> tuple[Any, ...] | None:
         values = json.loads(plain)
     except (binascii.Error, ValueError, RecursionError):
         values = None
-    if not isinstance(values, list) or [type(one) for one in values] != list(kinds):
+    if (
+        not all_keepable(values)
+        or not isinstance(values, list)
+        or [type(one) for one in values] != list(kinds)
+    ):
         raise Problem(422, "not_a_cursor", "The cursor is none: give `next` of the page before.")
     return tuple(values)

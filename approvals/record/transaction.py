@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 import orjson
 from sqlalchemy import Connection
 
+from approvals.digest import kept
 from approvals.model import Event, Millis
 from approvals.record.keys import Keys
 from approvals.record.statements import COLUMNS, Statements
@@ -22,6 +23,7 @@ FIRST_HASH: Final = "0" * 64
 """What the first row names as its predecessor."""
 
 _ROWS_AT_ONCE: Final = 64
+_NUL: Final = b"\\u0000"  # as JSON writes it
 _PRIMARY: Final = 0xFF  # the part of SQLite's error codes that says what, not where
 _MOST_KNOWN: Final = 256  # counters one batch hands to the next
 
@@ -137,18 +139,22 @@ class Transaction:
         return self._connection
 
     def append(self, event: Event) -> int:
-        """Put the event at the end of the history; the seq it got. Visible to SELECT after the
-        batch only.
+        r"""Put the event at the end of the history; the seq it got. Visible to SELECT after the
+        batch only. NUL in a text, which not every database keeps, is written as `\u0000`.
 
         Raises:
             TypeError: text that has no UTF-8 form, or a number beyond 64 bits.
         """
         seq = self._seq + 1
-        row = (seq, event.at or self.now, *event[:-1])
+        row: tuple[object, ...] = (seq, event.at or self.now, *event[:-1])
         last = self._last
         step = self.keys.chain.copy()
         # A row of no subject is hashed as it was before there were subjects.
-        step.update(last.encode() + orjson.dumps(row[:-1] if event.subject is None else row))
+        fields = orjson.dumps(row[:-1] if event.subject is None else row)
+        if _NUL in fields:
+            row = tuple(kept(one) if isinstance(one, str) else one for one in row)
+            fields = orjson.dumps(row[:-1] if event.subject is None else row)
+        step.update(last.encode() + fields)
         mac = step.hexdigest()
         self._rows += row
         self._rows += (last, mac)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import structlog
 
+from approvals.digest import all_keepable
 from approvals.model import Approval, Reviewer, Settlement
 from approvals.phrases import ASKED
 from approvals.record.database import RecordUnavailable
@@ -93,6 +94,9 @@ class Inbound:
             return Ack(words if payload.get("type") == SLASH else None)
         if foreign(payload, team=pinned.team_id, app=pinned.app_id):
             log.warning("slack.foreign", type=str(payload.get("type"))[:40])
+            return Ack()
+        if not all_keepable(payload):  # Slack sends none: nothing of it could be put on record
+            log.warning("slack.unkeepable", type=str(payload.get("type"))[:40])
             return Ack()
         match payload.get("type"):
             case "block_actions":

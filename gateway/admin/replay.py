@@ -30,6 +30,9 @@ _MASK = re.compile(r"\[redacted, (\d+ chars|[a-z]+), fp [0-9a-f]{8}\]")
 _UNKNOWN = ("client.name", "session.calls")
 _WAS: Mapping[str, Was] = {"allowed": "allow", "denied": "deny", "held": "hold", "limited": "allow"}
 
+_NO_PLACE = ("max_pending", "max_withdrawn")
+_EFFECT = ("effect_taken", "effect_done")
+
 At = tuple[str | int, ...]
 
 
@@ -48,8 +51,11 @@ class Replay:
         was = _WAS.get(event.event)
         if was is None or event.actor_kind != "agent" or event.rule == "(frozen)":
             return None
-        if event.outcome == "max_pending":  # held, had there been room to wait
+        if event.outcome in _NO_PLACE:  # held, had there been room to wait
             was = "hold"
+        elif event.outcome in _EFFECT:  # what another call does or did; what the rules said is told
+            said = json.loads(event.data or "{}").get("was")
+            was = "hold" if said == "hold" else "allow"
         label = self.labels.get(event.grant, event.actor)
         call = Call(
             grant=event.grant,

@@ -550,7 +550,8 @@ class Guard:
             full = limits.take(tx, taken, limits.Subject.of(call))
             if full is None:
                 return verdict.claim
-            over.append(Refused(refusals.limited(verdict.ruling, full.limit, full.retry_after)))
+            ruled = refusals.limit_ruling(verdict.ruling, full.limit)
+            over.append(Refused(refusals.limited(ruled, full.limit, full.retry_after)))
             return queue.NotNow("A limit is full.", full.retry_after)
 
         outcome = queue.claim(

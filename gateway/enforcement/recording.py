@@ -169,10 +169,10 @@ def record_denial(admission: Admission, ruling: Ruling, tx: Transaction) -> Refu
 def _limited(
     admission: Admission, ruling: Ruling, full: limits.OverLimit, tx: Transaction
 ) -> Refused:
+    ruled = refusals.limit_ruling(ruling, full.limit)
     if admission.told:
-        ruled = replace(ruling, rule=full.limit.pointer)
         tx.append(admission.refusal("limited", ruled, verdict="limited"))
-    return Refused(refusals.limited(ruling, full.limit, full.retry_after))
+    return Refused(refusals.limited(ruled, full.limit, full.retry_after))
 
 
 def record_allowed(
@@ -256,15 +256,15 @@ def _taken(
         return None
     was = "hold" if isinstance(verdict, Hold) else "allow"
     told = {"after": f"{mark.state}:{mark.holder}", "effect": mark.key, "was": was}
+    ruled, taken = refusals.effect_ruling(verdict.ruling, mark), mark.state is EffectState.TAKEN
     if admission.told:
-        row = admission.refusal(
-            "limited", verdict.ruling, verdict="limited", outcome=f"effect_{mark.state}"
-        )
+        event, said = ("limited", "limited") if taken else ("denied", "deny")
+        row = admission.refusal(event, ruled, verdict=said, outcome=f"effect_{mark.state}")
         kept = loads(row.data) if row.data is not None else {}
         tx.append(row._replace(data=canonical({**kept, **told}).decode()))
-    if mark.state is EffectState.TAKEN:
-        return Refused(refusals.effect_taken(verdict.ruling, mark, queue.EFFECT_RETRY))
-    return Refused(refusals.effect_done(verdict.ruling, mark))
+    if taken:
+        return Refused(refusals.effect_taken(ruled, mark, queue.EFFECT_RETRY))
+    return Refused(refusals.effect_done(ruled, mark))
 
 
 def _told(claim: EffectClaim | None, metadata: Metadata) -> str:
@@ -337,12 +337,14 @@ def _no_place(admission: Admission, ruling: Ruling, tx: Transaction) -> Refused 
             tx.append(admission.refusal("denied", ruling, verdict="deny"))
         return Refused(refusals.denied(ruling))
     if queue.count_open(tx, admission.call.grant) >= admission.max_pending:
+        ruling = refusals.pending_ruling(ruling, admission.max_pending)
         if admission.told:
             row = admission.refusal("limited", ruling, verdict="limited", outcome="max_pending")
             tx.append(row)
         return Refused(refusals.too_many_pending(ruling, admission.max_pending, RETRY_PENDING))
     again = _withdrew_too_much(admission, tx)
     if again is not None:
+        ruling = refusals.withdrawn_ruling(ruling, admission.max_withdrawn)
         if admission.told:
             row = admission.refusal("limited", ruling, verdict="limited", outcome="max_withdrawn")
             tx.append(row)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from approvals.effects import done_for_good
 from approvals.model import Millis, Ruling
 from gateway.policy.limit import Limit
 
@@ -117,7 +118,11 @@ def withdrawn() -> str:
 
 
 def superseded(why: str = "") -> str:
-    """`why` is the gateway's own text: the policy, the tool or the server changed."""
+    """`why` is the gateway's own text: the policy, the tool or the server changed, or another call
+    has done the same.
+    """
+    if done_for_good(why):
+        return f"Not executed: {_sentence(why)} It is done once: do not ask for it again."
     detail = f" ({_bare(why)})" if why else ""
     return f"Not executed: what was asked for is no longer valid{detail}. Ask again."
 

@@ -7,12 +7,12 @@ The texts are `refusals`'; here they are joined with the approval or the rule th
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from approvals.differences import ABSENT, text
 from approvals.edits import Edit
-from approvals.effects import Mark
+from approvals.effects import EffectState, Mark
 from approvals.model import Approval, Execution, Ruling
 from approvals.redact import visible
 from gateway.enforcement import refusal_texts
@@ -56,15 +56,37 @@ def stopped(ruling: Ruling) -> Refusal:
 
 
 def limited(ruling: Ruling, limit: Limit, retry_after: int) -> Refusal:
-    """A limit has no room; `retry_after` is whole seconds until its window ends."""
+    """A limit has no room; `retry_after` is whole seconds until its window ends. The ruling is
+    `limit_ruling`'s.
+    """
     meta = decision_meta(verdict="limited", ruling=ruling, retry_after=retry_after)
-    return Refusal(
-        refusal_texts.text_for_limit(limit, retry_after), {**meta, "rule": limit.pointer}
-    )
+    return Refusal(refusal_texts.text_for_limit(limit, retry_after), meta)
+
+
+def limit_ruling(ruling: Ruling, limit: Limit) -> Ruling:
+    """Why a call is refused that the rules would let pass, or hold."""
+    return replace(ruling, rule=limit.pointer, reason=f"The limit {limit.counter} has no room.")
+
+
+def effect_ruling(ruling: Ruling, mark: Mark) -> Ruling:
+    """Why a call is refused whose effect another call is causing, or has caused."""
+    did = "is doing this right now" if mark.state is EffectState.TAKEN else "has done this already"
+    return replace(ruling, reason=f"{mark.holder} {did}.")
+
+
+def pending_ruling(ruling: Ruling, pending: int) -> Ruling:
+    """Why a call is not put before a person."""
+    reason = f"This agent has {pending} calls waiting for approval, as many as it may."
+    return replace(ruling, reason=reason)
+
+
+def withdrawn_ruling(ruling: Ruling, withdrawn: int) -> Ruling:
+    """Why a call is not put before a person."""
+    return replace(ruling, reason=f"This agent took back {withdrawn} held calls in ten minutes.")
 
 
 def effect_taken(ruling: Ruling, mark: Mark, retry_after: int) -> Refusal:
-    """Another call is doing the same at this moment."""
+    """Another call is doing the same at this moment. The ruling is `effect_ruling`'s."""
     meta = decision_meta(
         verdict="limited", ruling=ruling, retry_after=retry_after, status="effect_taken"
     )
@@ -74,20 +96,22 @@ def effect_taken(ruling: Ruling, mark: Mark, retry_after: int) -> Refusal:
 
 
 def effect_done(ruling: Ruling, mark: Mark) -> Refusal:
-    """Another call has done the same, and nobody is asked about a second time."""
+    """Another call has done the same, and nobody is asked about a second time. The ruling is
+    `effect_ruling`'s.
+    """
     meta = decision_meta(verdict="deny", ruling=ruling, status="effect_done")
     text = refusal_texts.effect_done(mark.holder, mark.taken_at, mark.keep)
     return Refusal(text, {**meta, "holder": mark.holder})
 
 
 def too_many_pending(ruling: Ruling, pending: int, retry_after: int) -> Refusal:
-    """The grant has as many open approvals as it may have."""
+    """The grant has as many open approvals as it may have. The ruling is `pending_ruling`'s."""
     meta = decision_meta(verdict="limited", ruling=ruling, retry_after=retry_after)
     return Refusal(refusal_texts.text_for_busy(pending, retry_after), meta)
 
 
 def too_many_withdrawn(ruling: Ruling, withdrawn: int, retry_after: int) -> Refusal:
-    """The grant took back as many held calls as it may."""
+    """The grant took back as many held calls as it may. The ruling is `withdrawn_ruling`'s."""
     meta = decision_meta(verdict="limited", ruling=ruling, retry_after=retry_after)
     return Refusal(refusal_texts.text_for_withdrawn(withdrawn, retry_after), meta)
 
@@ -107,7 +131,7 @@ def still_running(approval: Approval, *, url: str) -> Refusal:
 def denied_by(approval: Approval) -> Refusal:
     """A person said no; the identical call within the rule's memory is told so again."""
     text = refusal_texts.denied_by(approval.decided_by, approval.reason, attempts=approval.attempts)
-    return Refusal(text, _about(approval, "deny"))
+    return Refusal(text, _about(approval, "deny", reason=approval.reason or text))
 
 
 def expired(approval: Approval) -> Refusal:
@@ -118,15 +142,17 @@ def expired(approval: Approval) -> Refusal:
         text = refusal_texts.permit_expired(approval.terms.use_within)
     else:
         text = refusal_texts.expired((approval.expires_at - approval.created_at) // 1000)
-    return Refusal(text, _about(approval, "deny"))
+    return Refusal(text, _about(approval, "deny", reason=text))
 
 
 def withdrawn(approval: Approval) -> Refusal:
-    return Refusal(refusal_texts.withdrawn(), _about(approval, "deny"))
+    text = refusal_texts.withdrawn()
+    return Refusal(text, _about(approval, "deny", reason=approval.reason or text))
 
 
 def superseded(approval: Approval) -> Refusal:
-    return Refusal(refusal_texts.superseded(approval.reason), _about(approval, "deny"))
+    text = refusal_texts.superseded(approval.reason)
+    return Refusal(text, _about(approval, "deny", reason=approval.reason or text))
 
 
 def outcome_unknown(approval: Approval | None = None) -> Refusal:
@@ -172,8 +198,8 @@ def runs_later(approval: Approval, refusal: Refusal, *, url: str) -> Refusal:
         case _:
             why = "it is stopped at the moment"
     text = refusal_texts.runs_later(approval.id, why, approval.use_by or approval.expires_at)
-    meta = _about(approval, "hold", url=url, retry_after=RETRY_SECONDS)
-    return Refusal(text, {**meta, "status": "approved"})
+    meta = _about(approval, "hold", reason=f"It is approved, and {why}.", url=url)
+    return Refusal(text, {**meta, "retry_after_seconds": RETRY_SECONDS, "status": "approved"})
 
 
 def untold(approval: Approval, *, url: str) -> Refusal:
@@ -185,7 +211,7 @@ def untold(approval: Approval, *, url: str) -> Refusal:
 def not_now(approval: Approval, why: str, retry_after: int) -> Refusal:
     """Approved, but it cannot run at this moment; the approval stands."""
     text = f"Not executed yet: {why} Try again in {max(1, retry_after)} s."
-    return Refusal(text, _about(approval, "limited", retry_after=retry_after))
+    return Refusal(text, _about(approval, "limited", reason=why, retry_after=retry_after))
 
 
 def already_delivered(approval: Approval) -> Refusal:
@@ -258,7 +284,7 @@ def with_data(error: dict[str, Any], addition: Addition) -> None:
 def _outcome(text: str, status: str, approval: Approval | None) -> Refusal:
     if approval is None:
         return Refusal(text, {"verdict": "allow", "status": status})
-    about = {**_about(approval, "hold"), "status": status}
+    about = {**_about(approval, "hold", reason=text), "status": status}
     if approval.edited:
         text += f" {refusal_texts.was_edited()}"
         about["edited"] = True
@@ -268,8 +294,14 @@ def _outcome(text: str, status: str, approval: Approval | None) -> Refusal:
 
 
 def _about(
-    approval: Approval, verdict: Word, *, url: str | None = None, retry_after: int | None = None
+    approval: Approval,
+    verdict: Word,
+    *,
+    reason: str = "",
+    url: str | None = None,
+    retry_after: int | None = None,
 ) -> dict[str, Any]:
+    """`reason`: why the agent is told this, where that is not why a person is asked."""
     meta = decision_meta(
         verdict=verdict,
         ruling=approval.ruling,
@@ -279,4 +311,5 @@ def _about(
         expires_at=approval.expires_at,
         url=url,
     )
-    return {**meta, "reason": approval.reason} if approval.reason else meta
+    told = reason or approval.reason
+    return {**meta, "reason": told} if told else meta

@@ -14,7 +14,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from approvals.digest import sha256
+from approvals.digest import keepable, sha256
 from approvals.model import Call, EffectClaim, Ruling, Terms
 from gateway.policy import terms as approval_terms
 from gateway.policy.conditions import Facts, Finding, exact, kind
@@ -126,7 +126,8 @@ def effect_key(
 ) -> str | None:
     """The key of this call's effect; None when a part of it is missing or no plain value. Equal
     numbers make one key however they are written, and nothing of a value is left out. A key that
-    is long, or made of what `redact` keeps from people, is its digest: it stands on cards.
+    is long, or made of what `redact` keeps from people, is its digest: it stands on cards. So is
+    one that holds what no database keeps in a text.
     """
     parts = []
     for part in effect.parts:
@@ -144,7 +145,7 @@ def effect_key(
         if not isinstance(part, str)
         for one in redact
     )
-    if len(key) <= MAX_KEY and not closed:
+    if len(key) <= MAX_KEY and not closed and keepable(key):
         return key
     return f"{effect.text}#{sha256(key.encode('utf-8', 'surrogatepass'))}"
 

@@ -114,6 +114,9 @@ def _scalar(value: Any, pointer: str, report: Report) -> Any:
         what = f"The number {shown(value.text, 40)} has more digits than can be compared exactly."
         report.error(pointer, what, "Write it with at most 15 digits.")
         return None
+    if isinstance(value, str) and "\x00" in value:
+        report.error(pointer, "The text holds a NUL.", "Remove the \\u0000.")
+        return ""
     if isinstance(value, str) and not value.isascii():
         try:
             value.encode("utf-8")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from approvals.digest import canonical
+from approvals.digest import canonical, kept
 from approvals.model import Client, Metadata
 from gateway.protocol.message import (
     CAPABILITIES_KEY,
@@ -113,8 +113,10 @@ def client_of(info: Any) -> Client:
     """What a `clientInfo` object says, in `_meta` or in initialize; cut to MAX_CLIENT_LENGTH."""
     name, version = _object(info).get("name"), _object(info).get("version")
     return Client(
-        name=name[:MAX_CLIENT_LENGTH] if isinstance(name, str) else "",
-        version=version[:MAX_CLIENT_LENGTH] if isinstance(version, str) else "",
+        name=kept(name[:MAX_CLIENT_LENGTH])[:MAX_CLIENT_LENGTH] if isinstance(name, str) else "",
+        version=kept(version[:MAX_CLIENT_LENGTH])[:MAX_CLIENT_LENGTH]
+        if isinstance(version, str)
+        else "",
     )
 
 

@@ -100,6 +100,15 @@ def test_null_and_empty_text_are_not_the_same(record: Record) -> None:
     assert check(record) == Broken(1, "The row is not what was written.")
 
 
+def test_a_text_with_nul_is_kept_spelled_and_the_row_proves_itself(record: Record) -> None:
+    event = Event(event="denied", tool="a\x00b", reason="\\u0000", arguments='{"a":"\\u0000"}')
+    record.write(lambda tx: tx.append(event))
+    (row,) = record.read(lambda connection: search(connection, HistoryQuery()).rows)
+    assert (row.event.tool, row.event.reason) == ("a\\u0000b", "\\u0000")
+    assert row.event.arguments == event.arguments
+    assert isinstance(check(record), Intact)
+
+
 def test_a_deleted_row_is_found(record: Record) -> None:
     told(record)
     tamper(record, "DELETE FROM history WHERE seq = 5")

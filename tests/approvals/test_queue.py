@@ -24,7 +24,7 @@ from approvals.model import (
 )
 from approvals.moves import GATEWAY, IllegalMove, move
 from approvals.record.database import Transaction
-from approvals.rows import APPROVAL, resolve
+from approvals.rows import APPROVAL, load, resolve
 from tests.approvals.record import ALICE, START, Record, call, fine, run
 
 
@@ -423,3 +423,10 @@ def test_a_few_letters_mean_no_approval_even_if_only_one_begins_with_them(
     assert record.read(lambda connection: resolve(connection, written)) is None
     short = short_id(approval.id)
     assert record.read(lambda connection: resolve(connection, short)) == approval.id
+
+
+@pytest.mark.parametrize("written", ["apr_000\x00", "apr_000\U0010ffff", "apr_000\ud7ff", "\x00"])
+def test_what_no_id_can_be_finds_nothing_on_any_database(record: Record, written: str) -> None:
+    record.hold()
+    assert record.read(lambda connection: resolve(connection, written)) is None
+    assert record.read(lambda connection: load(connection, written)) is None

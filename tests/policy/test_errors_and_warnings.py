@@ -33,6 +33,8 @@ def pointers(text: bytes) -> list[str]:
         b"[" * 100_000,
         b'{"a": "\\ud800"}',
         b'{"version": "1", "default": "deny", "description": "\\ud800"}',
+        b'{"version": "1", "default": "deny", "description": "a\\u0000"}',
+        b'{"version": "1", "default": "deny", "tools": {"a\\u0000": {}}}',
     ],
 )
 def test_what_is_no_policy_at_all_is_one_clear_error(text: bytes) -> None:

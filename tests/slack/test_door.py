@@ -278,3 +278,14 @@ async def test_without_a_signing_secret_there_is_no_door(tmp_path: Path) -> None
                 "/slack/interactions", content=body, headers=signed(SECRET, body)
             )
             assert answer.status_code in (404, 405)
+
+
+@pytest.mark.parametrize("text", ["a\x00", "a\ud800"])
+async def test_a_press_with_a_text_that_no_record_keeps_is_answered_and_does_nothing(
+    street: Street, text: str
+) -> None:
+    held = street.there.held()
+    press = {**click(street.there.slack, held, "approval.approve"), "note": [{"text": text}]}
+    answer = await street.post("interactions", interaction(press))
+    assert answer.status_code == 200
+    assert await street.there.state(held) is State.PENDING

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from approvals.model import State
 from tests.web.conftest import FROM_OUR_PAGE, HOST, Door
 from tests.web.scene import Scene
-from web.border import BODY_LIMIT, Border, inspect
+from web.border import BODY_LIMIT, Border, holds_nul, inspect
 
 OURS = Border(hosts=frozenset({"127.0.0.1", "localhost"}))
 
@@ -145,3 +145,36 @@ async def test_a_body_that_hides_its_length_is_cut_off(door: Door) -> None:
     headers = {**FROM_OUR_PAGE, "Content-Type": "application/x-www-form-urlencoded"}
     answer = await visit.http.post("/signin", content=endless(), headers=headers)
     assert answer.status_code in (400, 413)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/history?text=%00", "/history?event=a%00", "/history/export.csv?tool=%00"),
+        *("/tools/changed?server=%00", "/policy/tool?server=%00&tool=x", "/approvals/a%00b"),
+        *("/api/v1/history?grant=%00", "/api/v1/pending?cursor=%00", "/signin?next=%00"),
+    ],
+)
+async def test_no_address_brings_nul_to_the_record(door: Door, path: str) -> None:
+    visit = await door.signed_in("alice", "admin")
+    answer = await visit.get(path)
+    assert answer.status_code == 400
+    assert "NUL" in answer.json()["title"]
+
+
+@pytest.mark.parametrize("path", ["/agents/new", "/agents/revoke", "/bulk", "/signin"])
+async def test_no_form_brings_nul_to_the_record(door: Door, path: str) -> None:
+    visit = await door.signed_in("alice", "admin")
+    answer = await visit.post(path, {"label": "a\x00b", "csrf": "x"})
+    assert answer.status_code == 400
+    parts = {"label": (None, "a\x00b")}
+    answer = await visit.http.post(path, files=parts, headers=FROM_OUR_PAGE)
+    assert answer.status_code == 400
+    stranger = await door.stranger().post(path, {"label": "a\x00b"})
+    assert stranger.status_code == 400
+
+
+def test_a_percent_sign_in_a_part_of_a_form_is_no_nul() -> None:
+    assert holds_nul(b"label=%00")
+    assert not holds_nul(b"label=%2500")
+    assert not holds_nul(b"100%00", escaped=False)
