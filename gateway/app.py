@@ -35,7 +35,6 @@ from gateway.enforcement.confirmations import (
     confirm_first,
     note_commands,
     read_confirmed,
-    shown,
     starting_text,
 )
 from gateway.enforcement.freezes import Freezes
@@ -552,7 +551,7 @@ def _banners(
     banners += [
         Banner(
             f"Server {server.name} is not started: how it is started or reached is new or changed, "
-            f"and waits for an administrator: {shown(server)[:200]}",
+            "and waits for an administrator.",
             bad=True,
             path=f"/servers/confirm?server={server.name}",
             words="Look and confirm",

@@ -33,11 +33,15 @@ _LONGEST_IN_SECONDS = 3_600
 
 Protocol = Literal["auto", "legacy", "modern"]
 
-_WHAT_RUNS = (
+WHAT_RUNS = (
     *("command", "args", "env", "cwd", "url", "httpUrl", "headers", "policy"),
     "trust_annotations",  # of an untrusted server annotations may close rules, never open them
+    "shared",  # one process for all agents: what one leaves in it, the others find
 )
-"""The keys of an entry that decide what is started or reached, and how far it is believed."""
+"""The keys of an entry that decide what is started or reached, for whom, and how far it is
+believed. A key that joins them has a default that is left out, so that what was confirmed without
+it stays confirmed.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -351,7 +355,7 @@ class _Reader:
 
 def _stated(entry: Mapping[str, Any]) -> str:
     """What an administrator confirms of the entry, variables not put in."""
-    kept = {key: entry[key] for key in _WHAT_RUNS if entry.get(key) not in (None, [], {}, False)}
+    kept = {key: entry[key] for key in WHAT_RUNS if entry.get(key) not in (None, [], {}, False)}
     return json.dumps(kept, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 

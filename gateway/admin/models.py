@@ -102,8 +102,10 @@ class UnconfirmedServer:
     """A server that is not started or reached until an administrator confirms how."""
 
     name: str
-    what: str  # its command or URL, variables not put in, on one line
+    what: str  # all that is confirmed of it, variables not put in, on one line
     revision: str  # what a confirmation names
+    known: bool = False  # whether something was confirmed of it before
+    changes: tuple[FieldDiff, ...] = ()  # how it differs from that
 
 
 Outcome = Literal["confirmed", "changed", "nothing"]

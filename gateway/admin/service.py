@@ -24,10 +24,11 @@ from gateway.admin.models import (
 from gateway.enforcement import freezes, tool_class
 from gateway.enforcement import grants as tokens
 from gateway.enforcement.catalogue import Catalogue, Pin, Tool, pins_digest
-from gateway.enforcement.confirmations import By, Confirmations, Outcome, digest, shown
+from gateway.enforcement.confirmations import By, Confirmations, Outcome
 from gateway.enforcement.freezes import Freezes
 from gateway.enforcement.grants import Grants
 from gateway.enforcement.policy_file import Policies
+from gateway.enforcement.server_display import differences, digest, shown
 from gateway.policy.effective import fate
 from gateway.policy.judge import plan_of
 from gateway.risk.assessment import Category, Signal
@@ -150,7 +151,16 @@ class Desk:
     def unconfirmed(self) -> Sequence[UnconfirmedServer]:
         """The servers whose command or URL waits to be confirmed."""
         return [
-            UnconfirmedServer(name=one.name, what=shown(one), revision=digest(one))
+            UnconfirmedServer(
+                name=one.name,
+                what=shown(one),
+                revision=digest(one),
+                known=self._confirmations.stated(one.name) is not None,
+                changes=tuple(
+                    FieldDiff(change.what, change.before, change.after)
+                    for change in differences(self._confirmations.stated(one.name), one)
+                ),
+            )
             for one in self._confirmations.waiting()
         ]
 

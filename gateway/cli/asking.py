@@ -20,7 +20,7 @@ def chosen(servers: Mapping[str, Server], *, yes: bool, sure: Iterable[str] = ()
     """The names of those that may be started or reached now: all of them once somebody says so,
     else `sure`. All others are shown first.
     """
-    from gateway.enforcement.confirmations import shown
+    from gateway.enforcement.server_display import shown
 
     known = set(sure) & servers.keys()
     unsure = [server for name, server in servers.items() if name not in known]
@@ -44,7 +44,7 @@ def already_confirmed(configured: Settings, servers: Mapping[str, Server]) -> se
     from approvals import confirmed
     from gateway.cli.exits import Stop
     from gateway.cli.record import exists, opened
-    from gateway.enforcement.confirmations import digest
+    from gateway.enforcement.server_display import digest
 
     if not exists(configured):
         return set()

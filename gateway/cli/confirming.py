@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,24 +73,25 @@ def confirm_servers(names: list[str], as_: str | None, *, yes: bool, wanted: str
     """
     from gateway.cli.acting import administrator
     from gateway.cli.record import run
-    from gateway.enforcement.confirmations import confirm_server, digest, shown
+    from gateway.enforcement.confirmations import confirm_server
+    from gateway.enforcement.server_display import digest
 
     _can_ask(yes=yes, wanted=wanted)
     if wanted and len(names) != 1:
         raise Stop(Exit.USAGE, "--hash goes with the name of one server.")
     servers = _named(names)
 
-    async def look(record: Record) -> tuple[By, list[Server]]:
-        waiting = await unconfirmed(record, servers)
+    async def look(record: Record) -> tuple[By, list[Server], Mapping[str, str]]:
+        waiting = await unconfirmed(record, servers.servers.values())
         chosen = [one for one in waiting if not names or one.name in names]
-        return await administrator(record, as_), chosen
+        return await administrator(record, as_), chosen, await stated(record)
 
-    who, chosen = run(look)
+    who, chosen, before = run(look)
     if not chosen:
         show.note("Nothing to confirm: they are what was confirmed.")
         return
     for server in chosen:
-        print(f"{server.name}: {show.line(shown(server))}")
+        draw_server(server, before.get(server.name))
         print(f"sha256       {digest(server)}")
     if wanted and not digest(chosen[0]).startswith(wanted):
         raise Stop(Exit.DENIED, "Not confirmed: --hash names another command or URL.")
@@ -139,23 +141,37 @@ def configured() -> Servers:
     return load_servers(files.read(path), os.environ, workspace=workspace)
 
 
-async def unconfirmed(record: Record, servers: Servers) -> list[Server]:
-    """The servers whose command or URL nobody has confirmed as it stands."""
+def draw_server(server: Server, before: str | None) -> None:
+    """Print how a server is started or reached, and how that differs from what was confirmed."""
+    from gateway.enforcement.server_display import differences, shown
+
+    print(f"{server.name}: {show.line(shown(server))}")
+    for change in differences(before, server):
+        print(f"  {show.line(str(change))}")
+    if before is None:
+        print("  Nothing was confirmed of it yet.")
+
+
+async def stated(record: Record) -> Mapping[str, str]:
+    """What was confirmed last of each server, by its name."""
     from approvals import confirmed
-    from gateway.enforcement.confirmations import digest
 
     known = await record.database.read(partial(confirmed.confirmed, keys=record.database.keys))
-
-    def waits(server: Server) -> bool:
-        there = known.get(confirmed.server_key(server.name))
-        return there is None or there.hash != digest(server)
-
-    return [server for server in servers.servers.values() if waits(server)]
+    prefix = confirmed.server_key("")
+    return {
+        key.removeprefix(prefix): one.text for key, one in known.items() if key.startswith(prefix)
+    }
 
 
-def wrote_policy(path: Path) -> None:
-    """A command has just written this file. Where it is the rules of a record, that confirms them;
-    elsewhere, and where commands do not decide, nothing happens.
+async def unconfirmed(record: Record, servers: Iterable[Server]) -> list[Server]:
+    """Those servers whose command or URL nobody has confirmed as it stands."""
+    known = await stated(record)
+    return [server for server in servers if known.get(server.name) != server.stated]
+
+
+def wrote_policy(path: Path, new: bytes) -> None:
+    """A command has just written this to a file, and confirms that and nothing else. Where it is
+    not the rules of a record, and where commands do not decide, nothing happens.
     """
     from gateway.cli.acting import administrator
     from gateway.cli.record import exists, run, settings
@@ -165,7 +181,6 @@ def wrote_policy(path: Path) -> None:
     where = settings()
     if not exists(where) or path.resolve() != where.policy.resolve():
         return
-    new = files.read(path)
     try:
         load(new)
     except PolicyInvalid:
@@ -184,21 +199,22 @@ def wrote_policy(path: Path) -> None:
         show.note(f"The new rules wait to be confirmed: {stop.text}")
 
 
-def wrote_servers() -> None:
-    """A command has just written servers.json from what it showed: that confirms its entries."""
+def wrote_servers(agreed: Iterable[Server]) -> None:
+    """Confirm these servers as they were shown and agreed to. What the file says by now may be
+    something else, which waits.
+    """
     from gateway.cli.acting import administrator
     from gateway.cli.record import exists, run, settings
     from gateway.enforcement.confirmations import confirm_server
 
     if not exists(settings()):
         return
-    servers = configured()
 
     async def work(record: Record) -> None:
         if await _confirmed_policy(record) is None:
             return  # the first start will
         who = await administrator(record, None)
-        for server in await unconfirmed(record, servers):
+        for server in await unconfirmed(record, agreed):
             await record.database.journal.write(partial(confirm_server, server=server, by=who))
 
     try:

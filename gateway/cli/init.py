@@ -21,6 +21,7 @@ from gateway.cli.scan import as_text, rule_words
 if TYPE_CHECKING:
     from gateway.cli.foreign import Found
     from gateway.cli.listing import Definition, Unlisted
+    from gateway.servers import Servers
     from gateway.settings import Settings
 
 _SECONDS = 20.0
@@ -55,22 +56,23 @@ def init(
     text = jsonlib.dumps({"mcpServers": found.entries}, indent=2, ensure_ascii=False) + "\n"
     workspace = str(configured.servers.absolute().parent)
     servers = load_servers(text.encode(), os.environ, workspace=workspace)
-    show.note(f"Read {path}: {len(found.entries)} servers.")
+    show.note(f"Read {path}: {show.counted(len(found.entries), 'server')}.")
+    _can_ask(servers, yes=yes)
     agreed = chosen(servers.servers, yes=yes)
     wanted = {name: server for name, server in servers.servers.items() if name in agreed}
     listed: dict[str, list[Definition] | Unlisted] = dict.fromkeys(
         servers.servers, Unlisted("it was not started: nobody said yes")
     )
     listed |= asyncio.run(tools_of_all(wanted, seconds=_SECONDS))
-    policy = _policy(found, listed)
+    policy = as_text(_policy(found, listed))
     if not in_place or found.renamed or found.ours:
         kept = files.write(configured.servers, text, force=force or in_place, private=True)
         _told(configured.servers, kept)
-    kept = files.write(configured.policy, as_text(policy), force=force)
+    kept = files.write(configured.policy, policy, force=force)
     _told(configured.policy, kept)
-    wrote_policy(configured.policy)
-    if agreed:
-        wrote_servers()
+    wrote_policy(configured.policy, policy.encode())
+    if wanted:
+        wrote_servers(wanted.values())
     problems = {problem.server: problem.text for problem in servers.problems}
     _summary(found, listed, problems, servers.disabled)
     print("\nNext: look through policy.json, then start the gateway: signoff up")
@@ -111,10 +113,31 @@ def _free(configured: Settings, *, in_place: bool, force: bool) -> None:
     wanted = [configured.policy] if in_place else [configured.servers, configured.policy]
     there = [str(path) for path in wanted if path.exists()]
     if there and not force:
-        raise Stop(
-            Exit.USAGE,
-            f"{' and '.join(there)} exist already; --force writes them anew, the old ones kept.",
+        said = (
+            "exists already; --force writes it anew, the old one kept."
+            if len(there) == 1
+            else "exist already; --force writes them anew, the old ones kept."
         )
+        raise Stop(Exit.USAGE, f"{' and '.join(there)} {said}")
+
+
+def _can_ask(servers: Servers, *, yes: bool) -> None:
+    """Refuse before anything is written where nobody can say yes: what came out would deny all.
+
+    Raises:
+        Stop: nobody can.
+    """
+    from gateway.enforcement.server_display import shown
+
+    if yes or not servers.servers or show.interactive():
+        return
+    for name, server in servers.servers.items():
+        show.note(f"  {name}: {show.line(shown(server))}")
+    raise Stop(
+        Exit.USAGE,
+        "Nothing was written: nobody can be asked here whether these may be started or reached, "
+        "to learn their tools. If they may: signoff init --yes",
+    )
 
 
 def _policy(found: Found, listed: Mapping[str, list[Definition] | Unlisted]) -> dict[str, Any]:
@@ -173,7 +196,7 @@ def _summary(
     for name in found.entries:
         tools = listed.get(name)
         if isinstance(tools, list):
-            print(f"{name}: {len(tools)} tools ({_counted(tools)})")
+            print(f"{name}: {show.counted(len(tools), 'tool')} ({_counted(tools)})")
         elif name in disabled:
             print(f"{name}: not scanned, it is switched off; everything of it is denied")
         else:

@@ -258,7 +258,7 @@ def import_(
     show.note(f"Wrote {output}. Next: signoff policy check {output}")
     from gateway.cli.confirming import wrote_policy
 
-    wrote_policy(output)
+    wrote_policy(output, text.encode())
 
 
 @app.command()

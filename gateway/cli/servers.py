@@ -21,12 +21,12 @@ def list_(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = Fa
     """Every server: how it is started or reached, and whether that was confirmed."""
     from gateway.cli.confirming import configured, unconfirmed
     from gateway.cli.record import exists, run, settings
-    from gateway.enforcement.confirmations import digest, shown
+    from gateway.enforcement.server_display import digest, shown
 
     servers = configured()
 
     async def work(record: Record) -> list[Server]:
-        return await unconfirmed(record, servers)
+        return await unconfirmed(record, servers.servers.values())
 
     where = settings()
     trusting = where.policy_trust == "file" or not exists(where)

@@ -64,6 +64,11 @@ def document(kind: str, **content: Any) -> None:
     print(json.dumps({"schema": f"signoff.{kind}/1", **content}, indent=2))
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: 1 server, 2 servers."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def note(text: str) -> None:
     """Talk, which is not data: on stderr."""
     print(text, file=sys.stderr)

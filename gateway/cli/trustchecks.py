@@ -85,7 +85,7 @@ async def unconfirmed(configured: Settings, servers: Mapping[str, Server]) -> li
 
     from approvals import confirmed
     from gateway.cli.record import opened
-    from gateway.enforcement.confirmations import digest, shown
+    from gateway.enforcement.server_display import digest, shown
     from gateway.policy.closing import openings
     from gateway.policy.document import PolicyInvalid, load
     from gateway.policy.staffing import deciding

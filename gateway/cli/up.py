@@ -11,6 +11,7 @@ import typer
 from gateway.cli.exits import Exit, Stop
 
 if TYPE_CHECKING:
+    from gateway.enforcement.confirmations import Confirmations
     from gateway.enforcement.policy_file import Policies
     from gateway.settings import Settings
 
@@ -42,7 +43,7 @@ async def _up(configured: Settings) -> None:
     from gateway.admin.reviewer_check import FIRST
     from gateway.cli import show
     from gateway.cli.config import FILE, said_by_file
-    from gateway.enforcement.confirmations import shown
+    from gateway.enforcement.server_display import shown
     from gateway.hosting.server import running
 
     async with running(configured) as (gateway, stopped):
@@ -64,9 +65,7 @@ async def _up(configured: Settings) -> None:
             print(f"Confirmed {gateway.settings.policy}, at this first start of the record")
             for server in gateway.servers.servers.values():
                 print(f"Confirmed server {server.name}: {show.line(shown(server))}")
-        for server in gateway.confirmations.waiting():
-            print(f"Waits     server {server.name}: {show.line(shown(server))}")
-            print(f"          not started until you confirm: signoff server confirm {server.name}")
+        _tell_servers(gateway.confirmations)
         tell_policy(gateway.policies)
         gateway.policies.listen(partial(tell_policy, gateway.policies))
         if not await gateway.people.reviewers():
@@ -79,6 +78,18 @@ async def _up(configured: Settings) -> None:
         sys.stdout.flush()
         _spare_collections()
         await stopped
+
+
+def _tell_servers(confirmations: Confirmations) -> None:
+    """Say which servers wait to be confirmed, and how each differs from what was."""
+    from gateway.cli import show
+    from gateway.enforcement.server_display import differences, shown
+
+    for server in confirmations.waiting():
+        print(f"Waits     server {server.name}: {show.line(shown(server))}")
+        for change in differences(confirmations.stated(server.name), server):
+            print(f"          {show.line(str(change))}")
+        print(f"          not started until you confirm: signoff server confirm {server.name}")
 
 
 def tell_policy(policies: Policies) -> None:

@@ -9,7 +9,6 @@ typed it.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -24,10 +23,11 @@ from approvals.digest import canonical, sha256
 from approvals.model import Event, Reviewer
 from approvals.record.database import Database, Transaction
 from gateway.enforcement.policy_file import Policies, content
+from gateway.enforcement.server_display import digest
 from gateway.policy import diff
 from gateway.policy.document import PolicyInvalid, load
 from gateway.policy.rules import Policy
-from gateway.servers import CommandServer, Server, Servers
+from gateway.servers import Server, Servers
 
 log = structlog.get_logger()
 
@@ -70,24 +70,6 @@ def confirm_server(tx: Transaction, server: Server, by: By) -> None:
         server=server.name,
     )
     confirmed.confirm(tx, confirmed.server_key(server.name), server.stated, event=event)
-
-
-def shown(server: Server) -> str:
-    """What is confirmed of a server, in one line for people: values of variables stay out, for they
-    may be secrets.
-    """
-    if isinstance(server, CommandServer):
-        names = sorted(server.env)
-        what = " ".join(_quoted(part) for part in server.written)
-        where = f" in {server.cwd}" if server.cwd else ""
-        return f"{what}{where}" + (f" (with {', '.join(names)})" if names else "")
-    names = sorted(server.headers)
-    return server.written + (f" (with {', '.join(names)})" if names else "")
-
-
-def digest(server: Server) -> str:
-    """What names a server's command or URL as it stands in the file."""
-    return confirmed.hash_of(server.stated)
 
 
 class Unconfirmed(Exception):
@@ -208,6 +190,7 @@ class Confirmations:
         self._policies = policies
         self._trusting = known is None
         self._stamps: Mapping[str, int] = {}
+        self._stated: Mapping[str, str] = {}
         self._open: frozenset[str] = frozenset(servers.servers)
         self._applied = ""
         if known is not None:
@@ -222,6 +205,10 @@ class Confirmations:
     def waiting(self) -> tuple[Server, ...]:
         """The servers that wait to be confirmed, in the file's order."""
         return tuple(one for name, one in self._servers.servers.items() if not self.allows(name))
+
+    def stated(self, server: str) -> str | None:
+        """What was confirmed of this server last; None: nothing."""
+        return self._stated.get(server)
 
     async def look(self) -> bool:
         """Take over what another process has confirmed. True: another policy is in force."""
@@ -288,6 +275,8 @@ class Confirmations:
     def _note(self, known: Mapping[str, confirmed.Confirmed]) -> None:
         if self._typed:
             return
+        names = {name: confirmed.server_key(name) for name in self._servers.servers}
+        self._stated = {name: known[key].text for name, key in names.items() if key in known}
         self._open = frozenset(
             name
             for name, server in self._servers.servers.items()
@@ -321,7 +310,3 @@ def _usable(text: bytes | None) -> Policy | None:
         return None if text is None else load(text)
     except PolicyInvalid:
         return None
-
-
-def _quoted(part: str) -> str:
-    return part if part and not set(part) & set(" \t\n\"'\\") else json.dumps(part)

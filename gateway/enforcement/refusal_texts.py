@@ -140,6 +140,22 @@ def not_sent() -> str:
     return "Not executed: the server could not be reached. Nothing was sent."
 
 
+def unconfirmed() -> str:
+    """The server is new or changed in servers.json, and nobody may use it yet."""
+    return (
+        "An administrator must first confirm how this server is started or reached. "
+        "Nothing was sent."
+    )
+
+
+def call_unconfirmed() -> str:
+    """As `unconfirmed`, of a call."""
+    return (
+        "Not executed: an administrator must first confirm how this server is started or reached. "
+        "Nothing was sent."
+    )
+
+
 def effect_taken(holder: str, retry_after: int) -> str:
     """Another call is causing the same effect."""
     return (

@@ -170,9 +170,11 @@ def unreadable(approval: Approval | None = None) -> Refusal:
     return _outcome(refusal_texts.unreadable(), "outcome_unknown", approval)
 
 
-def not_sent(approval: Approval | None = None) -> Refusal:
-    """Certainly nothing reached the server; an approval stands for a repeat."""
-    text = refusal_texts.not_sent()
+def not_sent(approval: Approval | None = None, *, waits: bool = False) -> Refusal:
+    """Certainly nothing reached the server; an approval stands for a repeat. `waits`: for it is not
+    confirmed.
+    """
+    text = refusal_texts.call_unconfirmed() if waits else refusal_texts.not_sent()
     if approval is not None and approval.use_by is not None:
         text += f" {refusal_texts.permit_stands(approval.use_by)}"
     return _outcome(text, "not_executed", approval)

@@ -111,7 +111,7 @@ def test_init_overwrites_nothing_unless_forced(signoff: Command, tmp_path: Path)
     (tmp_path / ".mcp.json").write_text(json.dumps({"mcpServers": {"off": {"disabled": True}}}))
     (tmp_path / "policy.json").write_text("mine")
     done = signoff("init", "--from", ".mcp.json")
-    assert (done.code, "policy.json exist already" in done.err) == (2, True)
+    assert (done.code, "policy.json exists already" in done.err) == (2, True)
     assert not (tmp_path / "servers.json").exists()
     assert signoff("init", "--from", ".mcp.json", "--force").code == 0
     assert (tmp_path / "policy.json.bak").read_text() == "mine"

@@ -47,7 +47,7 @@ async def test_the_difference_is_shown_as_text_and_leads_from_the_tools(office: 
 async def test_an_approver_accepts_exactly_what_was_shown(office: Door, desk: MemoryDesk) -> None:
     visit = await office.signed_in("alice")
     answer = await accept(visit, CHANGED.seen_hash)
-    assert (answer.status_code, answer.headers["location"]) == (303, "/tools")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/tools?settled=accept")
     assert desk.accepted == [("crm", "delete_customer", CHANGED.seen_hash, "alice")]
     assert (await visit.get(ADDRESS)).status_code == 404
     again = await accept(visit, CHANGED.seen_hash)

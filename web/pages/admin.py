@@ -8,7 +8,7 @@ import json
 from typing import Annotated, Final
 from urllib.parse import quote
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from gateway.risk.assessment import Category
@@ -21,7 +21,16 @@ from web.views.frame import Notice
 from web.views.tool_table import grouped
 
 _Short = Annotated[str, Form(max_length=400)]
+_Asked = Annotated[str, Query(max_length=400)]
 
+_SETTLED: Final = {
+    "accept": Notice("Accepted: agents see it as the server says it now.", "good"),
+    "keep": Notice(
+        "Kept: agents see what was pinned. Should the server say otherwise again, it is refused.",
+        "good",
+    ),
+}
+"""After a changed definition was settled, by what was chosen."""
 
 CLASSES: Final = tuple(category.lower() for category in Category)
 """What an administrator may say a tool is."""
@@ -56,7 +65,7 @@ def router(office: Office) -> APIRouter:
     deps = office.deps
 
     @routes.get("/tools")
-    async def tools(request: Request) -> Response:
+    async def tools(request: Request, settled: _Asked = "") -> Response:
         viewer = await office.sessions.of_page(request)
         lines = list(await deps.tools())
         now = deps.clock.now()
@@ -74,7 +83,7 @@ def router(office: Office) -> APIRouter:
             summary=summary,
             reviewable=deps.desk is not None,
             classes=CLASSES if viewer.reviewer.role == "admin" and deps.desk is not None else (),
-            notice=None,
+            notice=_SETTLED.get(settled),
             admin=viewer.reviewer.role == "admin" and deps.rulebook is not None,
         )
 
@@ -116,9 +125,14 @@ def _add_desk(routes: APIRouter, office: Office, desk: Desk) -> None:
         return RedirectResponse("/tools", 303)
 
     @routes.get("/agents")
-    async def agents(request: Request) -> Response:
+    async def agents(request: Request, confirmed: _Asked = "") -> Response:
         viewer = await office.sessions.of_page(request)
-        return await _agents(office, desk, request, viewer)
+        is_open = any(
+            one.name == confirmed and one.state != "waiting" for one in await desk.servers()
+        )
+        text = f"Confirmed: {confirmed} is started or reached as you were shown."
+        notice = Notice(text, "good") if is_open else None
+        return await _agents(office, desk, request, viewer, notice=notice)
 
     @routes.post("/agents/new")
     async def new(

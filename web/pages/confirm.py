@@ -7,6 +7,7 @@ confirmed is exactly that, or nothing.
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
@@ -59,7 +60,8 @@ def add_servers(routes: APIRouter, office: Office, desk: Desk) -> None:
         if outcome == "changed":
             notice = Notice(_CHANGED, "bad")
             return await _server(office, desk, request, viewer, server, notice, 409)
-        return RedirectResponse("/agents#servers", 303)
+        said = f"?confirmed={quote(server)}" if outcome == "confirmed" else ""
+        return RedirectResponse(f"/agents{said}#servers", 303)
 
 
 async def _policy(

@@ -42,7 +42,7 @@ def add(routes: APIRouter, office: Office, desk: Desk) -> None:
             return await _difference(office, desk, request, viewer, server, tool, notice, 403)
         keep = choice == "keep"
         if await desk.settle(server, tool, seen, keep=keep, by=viewer.reviewer):
-            return RedirectResponse("/tools", 303)
+            return RedirectResponse(f"/tools?settled={choice}", 303)
         notice = Notice(
             "Nothing was accepted: this is not what the server says now. Look at it again.", "bad"
         )

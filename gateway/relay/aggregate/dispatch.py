@@ -16,7 +16,7 @@ import structlog
 
 from approvals.aside import aside
 from approvals.service import Approvals
-from gateway.enforcement import refusals
+from gateway.enforcement import refusal_texts, refusals
 from gateway.enforcement.catalogue import Catalogue
 from gateway.enforcement.grants import Grant
 from gateway.enforcement.guard import Guard
@@ -113,8 +113,9 @@ class Together:
                 await self._request(arrival)
             else:
                 await self._told(arrival)
-        except NotOpened:
-            await arrival.error(-32603, "The server behind the gateway cannot be reached")
+        except NotOpened as error:
+            text = "The server behind the gateway cannot be reached"
+            await arrival.error(-32603, refusal_texts.unconfirmed() if error.waits else text)
 
     async def _request(self, arrival: Arrival) -> None:
         method = arrival.message.method
@@ -172,8 +173,8 @@ class Together:
             }  # a server's own tasks are not to be had here
             message = replace(arrival.message, params={**params, "name": found[1]})
             await self._visit(arrival, found[0], message)
-        except NotOpened:
-            await self._refuse(arrival, refusals.not_sent())
+        except NotOpened as error:
+            await self._refuse(arrival, refusals.not_sent(waits=error.waits))
 
     async def _await(self, arrival: Arrival, identifier: Any) -> None:
         approval = await self._approvals.get(identifier) if isinstance(identifier, str) else None
@@ -183,8 +184,8 @@ class Together:
             return
         try:
             visit = await arrival.visit(server, send=self._down(arrival, server))
-        except NotOpened:
-            await self._refuse(arrival, refusals.not_sent())
+        except NotOpened as error:
+            await self._refuse(arrival, refusals.not_sent(waits=error.waits))
             return
         call = tool_call(arrival.message)
         if arrival.modern and call.request_state is not None:

@@ -18,7 +18,7 @@ from gateway.protocol.routing_headers import outbound_headers
 from gateway.relay.agents.request import Visit
 from gateway.relay.aggregate.session import NotOpened
 from gateway.relay.upstreams.reading import Response, read_response
-from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown
+from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown, Unconfirmed
 
 log = structlog.get_logger()
 
@@ -47,6 +47,7 @@ class Gathered:
 
     answers: Mapping[str, Any]
     missing: tuple[str, ...]
+    waiting: tuple[str, ...] = ()  # of those: nobody has confirmed how they are started or reached
 
 
 class Unlisted(Exception):
@@ -59,6 +60,7 @@ class SessionLost(Unlisted):
 
 async def gather(servers: Iterable[str], ask: Ask, *, seconds: float = SECONDS) -> Gathered:
     """Ask every server at the same time and wait for each at most so long."""
+    waiting: set[str] = set()
 
     async def one(server: str) -> Any:
         try:
@@ -66,13 +68,16 @@ async def gather(servers: Iterable[str], ask: Ask, *, seconds: float = SECONDS) 
                 return await ask(server)
         except (NotSent, OutcomeUnknown, NotOpened, Unlisted, TimeoutError) as error:
             log.warning("server.missing", server=server, error=str(error))
+            if isinstance(error, Unconfirmed) or (isinstance(error, NotOpened) and error.waits):
+                waiting.add(server)
             return None
 
     names = list(servers)
     found = await asyncio.gather(*(one(name) for name in names))
     answers = dict(zip(names, found, strict=True))
     missing = tuple(name for name in names if answers[name] is None)
-    return Gathered({name: one for name, one in answers.items() if one is not None}, missing)
+    given = {name: one for name, one in answers.items() if one is not None}
+    return Gathered(given, missing, tuple(name for name in missing if name in waiting))
 
 
 async def request(

@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from gateway.enforcement import refusal_texts
 from gateway.protocol.jsonrpc import LEGACY_VERSIONS, MODERN_VERSIONS, ErrorCode, client_of
-from gateway.relay.aggregate.lists import MISSING, Unlisted, gather, request
+from gateway.relay.aggregate.lists import MISSING, Gathered, Unlisted, gather, request
 from gateway.relay.aggregate.request import IDENTITY, Arrival
 from gateway.relay.aggregate.session import Bundles, Opened
 from gateway.relay.methods.listing import Listing
@@ -48,7 +49,7 @@ async def initialize(arrival: Arrival, bundles: Bundles, listing: Listing) -> No
         "serverInfo": dict(IDENTITY),
     }
     said = {server: {"instructions": one.instructions} for server, one in opened.items()}
-    words = instructions(await _pinned(listing, said))
+    words = instructions(await _pinned(listing, said) | _waiting(found))
     sealed = bundles.sealed(arrival.grant, bundle, capabilities)
     await _answer(arrival, result, words, found.missing, sealed)
 
@@ -66,7 +67,7 @@ async def discover(arrival: Arrival, limit: int, listing: Listing) -> None:
     found = await gather(arrival.backends, ask, seconds=OPENING_SECONDS)
     capabilities = merged([one.get("capabilities") for one in found.answers.values()])
     result = advertised({"supportedVersions": list(MODERN_VERSIONS), "capabilities": capabilities})
-    words = instructions(await _pinned(listing, found.answers))
+    words = instructions(await _pinned(listing, found.answers) | _waiting(found))
     await _answer(arrival, result, words, found.missing)
 
 
@@ -95,6 +96,11 @@ async def _pinned(listing: Listing, said: Mapping[str, dict[str, Any]]) -> dict[
     """Each server's instructions as agents may see them."""
     told = {server: await listing.instructed(server, one) for server, one in said.items()}
     return {server: one.get("instructions") for server, one in told.items()}
+
+
+def _waiting(found: Gathered) -> dict[str, Any]:
+    """What agents are told of the servers that may not be used yet, in place of instructions."""
+    return dict.fromkeys(found.waiting, refusal_texts.unconfirmed())
 
 
 async def _answer(

@@ -24,7 +24,7 @@ from gateway.protocol.jsonrpc import Message, RequestId
 from gateway.relay.agents.request import Backend
 from gateway.relay.agents.sessions import Session, Sessions
 from gateway.relay.upstreams.reading import read_json, read_response
-from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown, Request
+from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown, Request, Unconfirmed
 
 log = structlog.get_logger()
 
@@ -37,7 +37,13 @@ _NO_SERVER = ""  # no server has this name, so no other session id opens here
 
 
 class NotOpened(Exception):
-    """The server gave no session; the log says why."""
+    """The server gave no session; the log says why. `waits`: nobody has confirmed how it is started
+    or reached.
+    """
+
+    def __init__(self, server: str, *, waits: bool = False) -> None:
+        super().__init__(server)
+        self.waits = waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +122,7 @@ class Bundle:
                 opened = await self._initialize(grant, backend)
         except (NotSent, OutcomeUnknown, TimeoutError) as error:
             log.warning("server.not_opened", server=backend.name, error=str(error))
-            raise NotOpened(backend.name) from error
+            raise NotOpened(backend.name, waits=isinstance(error, Unconfirmed)) from error
         self.opened[backend.name] = opened
         return opened
 

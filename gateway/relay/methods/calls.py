@@ -45,7 +45,7 @@ from gateway.relay.upstreams.reading import (
     turned_away,
 )
 from gateway.relay.upstreams.response_filter import Passed, Sieve, sign_of_life
-from gateway.relay.upstreams.upstream import Answer, NotSent, OutcomeUnknown
+from gateway.relay.upstreams.upstream import Answer, NotSent, OutcomeUnknown, Unconfirmed
 
 log = structlog.get_logger()
 
@@ -224,7 +224,8 @@ class Calls:
             body = error_body(visit.message.id, ErrorCode.INVALID_REQUEST, _SESSION_NEEDED)
             await reply(visit.send, 400, body)
             return
-        await refuse(visit, refusals.server_unavailable())
+        refusal = refusals.not_sent(waits=True) if error.waits else refusals.server_unavailable()
+        await refuse(visit, refusal)
 
     async def _forward(self, visit: Visit, call: ToolCall, allowed: Allowed) -> None:
         seen = _Seen(self._guard, allowed)
@@ -241,7 +242,7 @@ class Calls:
         except NotSent as error:
             log.warning("call.not_sent", server=visit.backend.name, error=str(error))
             seen.execution = Execution.NOT_EXECUTED
-            await refuse(visit, refusals.not_sent())
+            await refuse(visit, refusals.not_sent(waits=isinstance(error, Unconfirmed)))
         except OutcomeUnknown as error:
             log.warning("call.outcome_unknown", server=visit.backend.name, error=str(error))
             await refuse(visit, unknown(error))

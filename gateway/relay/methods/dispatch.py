@@ -29,7 +29,7 @@ from gateway.relay.agents.sessions import Session, Sessions
 from gateway.relay.methods.calls import Calls
 from gateway.relay.methods.holding import Holding
 from gateway.relay.methods.listing import LISTS, TOOLS_CHANGED, Listing
-from gateway.relay.methods.replies import refuse_request
+from gateway.relay.methods.replies import refuse_request, unreachable
 from gateway.relay.methods.task_subscriptions import TaskListen, watches
 from gateway.relay.methods.tasks import Tasks, advertised
 from gateway.relay.upstreams.reading import Garbage, Response, handed_down, read_json, read_response
@@ -345,9 +345,7 @@ class Dispatch:
         log.warning("server.unreachable", server=backend.name, error=str(error))
         rpc_id = message.id if message is not None else None
         text = (
-            "The server gave no usable answer"
-            if isinstance(error, Garbage)
-            else ("The server behind the gateway cannot be reached")
+            "The server gave no usable answer" if isinstance(error, Garbage) else unreachable(error)
         )
         await reply(send, 502, error_body(rpc_id, -32603, text))
 

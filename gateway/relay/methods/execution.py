@@ -30,7 +30,7 @@ from gateway.relay.methods.progress import Progress
 from gateway.relay.methods.replies import unknown
 from gateway.relay.methods.server_task import ServerTask
 from gateway.relay.upstreams.reading import Response, Unfinished, read_response
-from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown, Request
+from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown, Request, Unconfirmed
 
 log = structlog.get_logger()
 
@@ -106,7 +106,9 @@ class Executions:
     ) -> Ending | None:
         try:
             await self._listing.ensure(visit, fresh=True)
-        except ListingFailed:
+        except ListingFailed as error:
+            if error.waits:
+                return refusals.not_sent(approval, waits=True)
             return refusals.server_unavailable(approval)
         given = call.input_responses
         match await self._guard.claim(approval.id, answering=call.answering, answers=given):
@@ -135,7 +137,8 @@ class Executions:
                 response, execution = _asked(response, claimed, modern=visit.modern)
         except NotSent as error:
             log.warning("call.not_sent", approval=claimed.id, error=str(error))
-            execution, refusal = Execution.NOT_EXECUTED, refusals.not_sent(claimed)
+            waits = isinstance(error, Unconfirmed)
+            execution, refusal = Execution.NOT_EXECUTED, refusals.not_sent(claimed, waits=waits)
             if call.answering is not None:  # an earlier round was: the question stands
                 execution = Execution.INPUT_REQUIRED
         except OutcomeUnknown as error:

@@ -21,6 +21,7 @@ import structlog
 
 from approvals.digest import canonical
 from approvals.pins import Kind
+from gateway.enforcement import refusal_texts
 from gateway.enforcement.catalogue import Catalogue, TooManyNames, named
 from gateway.enforcement.guard import Guard
 from gateway.enforcement.refusal_texts import AWAIT_TOOL
@@ -35,7 +36,7 @@ from gateway.relay.agents.request import Visit
 from gateway.relay.agents.response import EventStream, reply
 from gateway.relay.upstreams.reading import Garbage, handed_down, read_json, read_response
 from gateway.relay.upstreams.response_filter import Passed, Sieve
-from gateway.relay.upstreams.upstream import Answer, NotSent, OutcomeUnknown, Request
+from gateway.relay.upstreams.upstream import Answer, NotSent, OutcomeUnknown, Request, Unconfirmed
 
 log = structlog.get_logger()
 
@@ -78,11 +79,14 @@ AWAIT_DEFINITION: Mapping[str, Any] = {
 
 
 class ListingFailed(Exception):
-    """The server did not say which tools it has; carries the HTTP status it gave, or 0."""
+    """The server did not say which tools it has; carries the HTTP status it gave, or 0. `waits`: it
+    was not asked, for nobody has confirmed how it is started or reached.
+    """
 
-    def __init__(self, status: int = 0, why: str = "") -> None:
+    def __init__(self, status: int = 0, why: str = "", *, waits: bool = False) -> None:
         super().__init__(why or f"HTTP {status}")
         self.status = status
+        self.waits = waits
 
 
 class _Asking:
@@ -162,7 +166,11 @@ class Listing:
             told = await self._told(visit, message.id, listed, changes=changes, began=began)
         except (NotSent, OutcomeUnknown, ListingFailed) as error:
             log.warning("server.listing_failed", server=visit.backend.name, error=str(error))
-            text = f"The server behind the gateway did not list its {_plural(message.method)}"
+            text = (
+                refusal_texts.unconfirmed()
+                if isinstance(error, Unconfirmed)
+                else f"The server behind the gateway did not list its {_plural(message.method)}"
+            )
             await reply(visit.send, 502, error_body(message.id, -32603, text))
             return
         await reply(visit.send, 200, told)
@@ -404,7 +412,8 @@ class Listing:
             async with asyncio.timeout(_LISTING_SECONDS):
                 tools = await self._pages(visit, first)
         except (NotSent, OutcomeUnknown, TimeoutError) as error:
-            raise ListingFailed(why=f"{type(error).__name__}: {error}") from error
+            waits = isinstance(error, Unconfirmed)
+            raise ListingFailed(why=f"{type(error).__name__}: {error}", waits=waits) from error
         await self._observe(name, "tool", tools, complete=True, changes=changes)
         # Another process may have settled, or quarantined, what this one saw nothing of.
         await self._catalogue.load(name)

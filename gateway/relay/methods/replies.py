@@ -5,13 +5,13 @@ is no call has none, and is refused with an error that carries the same facts.
 from __future__ import annotations
 
 from approvals.model import Approval
-from gateway.enforcement import refusals
+from gateway.enforcement import refusal_texts, refusals
 from gateway.enforcement.refusals import Refusal
 from gateway.protocol.jsonrpc import error_body, result_body
 from gateway.relay.agents.request import Visit
 from gateway.relay.agents.response import EventStream, reply
 from gateway.relay.upstreams.reading import TooLarge, Unreadable
-from gateway.relay.upstreams.upstream import OutcomeUnknown
+from gateway.relay.upstreams.upstream import OutcomeUnknown, Unconfirmed
 
 
 async def refuse(visit: Visit, refusal: Refusal, stream: EventStream | None = None) -> None:
@@ -40,6 +40,13 @@ async def answer(
         return
     await stream.message(body)
     await stream.end()
+
+
+def unreachable(error: Exception) -> str:
+    """What the agent is told of a request that is no call and did not come to the server."""
+    if isinstance(error, Unconfirmed):
+        return refusal_texts.unconfirmed()
+    return "The server behind the gateway cannot be reached"
 
 
 async def refuse_request(visit: Visit, refusal: Refusal) -> None:

@@ -34,7 +34,7 @@ from gateway.relay.agents.disconnect import Gone, raising_gone
 from gateway.relay.agents.request import Visit
 from gateway.relay.agents.response import reply
 from gateway.relay.methods import task_view
-from gateway.relay.methods.replies import refuse_request
+from gateway.relay.methods.replies import refuse_request, unreachable
 from gateway.relay.methods.task_runner import TaskRunner
 from gateway.relay.upstreams.reading import handed_down, read_json, read_response
 from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown
@@ -231,8 +231,7 @@ class Tasks:
             return
         except (NotSent, OutcomeUnknown) as error:
             log.warning("server.unreachable", server=visit.backend.name, error=str(error))
-            text = "The server behind the gateway cannot be reached"
-            await reply(visit.send, 502, error_body(message.id, -32603, text))
+            await reply(visit.send, 502, error_body(message.id, -32603, unreachable(error)))
             return
         if _unheard_of(body):
             await _fail(visit, 400, ErrorCode.INVALID_PARAMS, _UNKNOWN)

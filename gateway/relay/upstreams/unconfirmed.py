@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.relay.upstreams.upstream import Answer, NotSent, Request, Upstream
+from gateway.relay.upstreams.upstream import Answer, Request, Unconfirmed, Upstream
 
 
 class Gate:
@@ -18,7 +18,7 @@ class Gate:
     async def send(self, request: Request) -> Answer:
         """See `upstream.Upstream.send`."""
         if not self._is_open():
-            raise NotSent(f"{self.name}: its command or URL waits to be confirmed")
+            raise Unconfirmed(f"{self.name}: its command or URL waits to be confirmed")
         return await self._upstream.send(request)
 
     async def ready(self, request: Request) -> None:

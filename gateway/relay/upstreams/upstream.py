@@ -46,6 +46,10 @@ class NotSent(Exception):
     """The server could not be reached and certainly not one byte of the request left."""
 
 
+class Unconfirmed(NotSent):
+    """An administrator has yet to confirm how the server is started or reached."""
+
+
 class OutcomeUnknown(Exception):
     """Bytes of the request may have left and no (whole) answer came back."""
 
