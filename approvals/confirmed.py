@@ -1,5 +1,5 @@
 """What an administrator last confirmed: the text of policy.json, each server's command or URL, and
-whether the command line decides.
+whether the command line decides. And what has closed more than the confirmed rules since.
 
 These files lie where agents may write. What they say counts once a person with the right to say so
 has confirmed it; until then what was confirmed before stays. Each text is a row of `setting`,
@@ -34,6 +34,11 @@ _PREFIX: Final = "confirmed:"
 POLICY: Final = f"{_PREFIX}policy"
 """The key of policy.json's text."""
 
+CLOSED: Final = f"{_PREFIX}closing"
+"""The key of a text that nobody confirmed and that counts all the same: it only closes. It is told
+of after the rules it closes: the next confirmation ends it.
+"""
+
 _KIND: Final = "confirmed"
 _SERVER: Final = f"{_PREFIX}server:"
 
@@ -41,6 +46,7 @@ COMMANDS: Final = f"{_PREFIX}cli_decides"
 """The key of "true" or "false": whether commands may decide, as the gateway was started with."""
 
 POLICY_EVENT: Final = "policy_confirmed"
+CLOSED_EVENT: Final = "policy_closed"
 SERVER_EVENT: Final = "server_confirmed"
 COMMANDS_EVENT: Final = "cli_decides_set"
 
@@ -100,13 +106,22 @@ def stamps(connection: Connection) -> Mapping[str, int]:
 
 
 def told(connection: Connection, keys: Keys) -> Mapping[str, str]:
-    """The hash that the history last told of each key; nothing was ever confirmed: {}."""
+    """The hash that the history last told of each key; nothing was ever confirmed: {}. Of CLOSED
+    only what was told since the newest confirmation of the rules.
+    """
     rows = connection.execute(
         select(HISTORY)
-        .where(HISTORY.c.event.in_((POLICY_EVENT, SERVER_EVENT, COMMANDS_EVENT)))
+        .where(HISTORY.c.event.in_((POLICY_EVENT, CLOSED_EVENT, SERVER_EVENT, COMMANDS_EVENT)))
         .where(text(RARE))
         .order_by(HISTORY.c.seq)
     )
     ours = (row for row in rows if row.data and authentic(tuple(row), keys))
-    found = (json.loads(row.data) for row in ours)
-    return {one["confirmed"]: one["hash"] for one in found if "confirmed" in one}
+    found: dict[str, str] = {}
+    for row in ours:
+        data = json.loads(row.data)
+        if "confirmed" not in data:
+            continue
+        if data["confirmed"] == POLICY:
+            found.pop(CLOSED, None)
+        found[data["confirmed"]] = data["hash"]
+    return found

@@ -32,6 +32,7 @@ from gateway.admin.service import Desk
 from gateway.enforcement.catalogue import Catalogue
 from gateway.enforcement.confirmations import (
     Confirmations,
+    closing_text,
     confirm_first,
     note_commands,
     read_confirmed,
@@ -387,7 +388,12 @@ async def _rules(
     text = None if trusting else starting_text(known, path)
     try:
         policies = Policies(
-            path, database.clock, confirmed=text, staffed=staff.suffices, people=staff.names
+            path,
+            database.clock,
+            confirmed=text,
+            closing=closing_text(known),
+            staffed=staff.suffices,
+            people=staff.names,
         )
     except PolicyInvalid as invalid:
         if known is None:
@@ -408,6 +414,8 @@ async def _rules(
     admin = who is not None and who.role == "admin"
     await note_commands(database, decide=settings.cli_decides, admin=admin)
     confirmations = Confirmations(database, policies, servers, known, typed=typed)
+    await confirmations.look()
+    await confirmations.keep_closing()
     return policies, confirmations, is_first
 
 
@@ -546,8 +554,11 @@ def _banners(
         text = f"policy.json is not in force as saved: {policies.rejected.text}"
         banners.append(Banner(text, bad=True))
     if policies.waiting is not None:
-        text = f"policy.json was changed and is not in force: {policies.waiting.text}."
+        text = f"policy.json was changed and is not in force. It may open: {policies.waiting.text}."
         banners.append(Banner(text, bad=True, path="/policy/confirm", words="Look and confirm"))
+    elif policies.closing is not None:
+        text = "policy.json was changed and closes more: that counts at once. Confirm to keep it."
+        banners.append(Banner(text, path="/policy/confirm", words="Look and confirm"))
     banners += [
         Banner(
             f"Server {server.name} is not started: how it is started or reached is new or changed, "

@@ -37,7 +37,10 @@ VIEWERS = 4000
 _SCAN = 200_000  # rows of history a replay may look through
 
 _history = table("history", column("seq"), column("event"), column("approval_id"))
-_news = ("frozen", "thawed", "policy_loaded", "policy_refused")
+_news = (
+    *("frozen", "thawed", "policy_loaded", "policy_refused"),
+    *("policy_waiting", "policy_closed", "policy_confirmed"),
+)
 _ends = ("reviewer_removed", "reviewer_added", "credentials_revoked")
 """After which somebody who looks on may have to stop: removed, of another role, signed out."""
 

@@ -123,6 +123,7 @@ class PolicyText:
     path: str
     loaded_at: Millis
     problems: tuple[str, ...] = ()  # of a newer file that was refused
+    confirms: bool = False  # an edit by hand that may open something waits to be confirmed
 
 
 Choice = Mapping[str, Any] | Literal["hide"] | None
@@ -215,8 +216,9 @@ class Unconfirmed:
     """policy.json where it is not what was confirmed."""
 
     revision: str  # of its bytes: what a confirmation names
-    in_force: bool  # it closes for sure, and counts as long as it stands in the file
+    in_force: bool  # it closes for sure, and counts already
+    closed: bool  # it waits, and an earlier edit that closes more is in force meanwhile
     since: Millis
-    places: tuple[str, ...]  # JSON pointers: where it may open something
-    changes: tuple[str, ...]  # against what was confirmed, in words
+    opens: tuple[str, ...]  # against what was confirmed, in words: what may open something
+    changes: tuple[str, ...]  # all other changes
     lines: tuple[tuple[str, str], ...]  # as of a `Draft`, against the confirmed text

@@ -235,13 +235,17 @@ class Rulebook:
             return None
         text, before = found.decode(), (policies.confirmed_text or b"").decode()
         waiting = policies.waiting
-        new = waiting.policy if waiting is not None else policies.current
+        if waiting is not None:
+            changes = waiting.changes
+        else:
+            changes = tuple(str(change) for change in diff.diff(old, policies.current))
         return Unconfirmed(
             revision=revision_of(found),
             in_force=waiting is None,
             since=waiting.since if waiting is not None else policies.loaded_at,
-            places=waiting.openings if waiting is not None else (),
-            changes=_first(tuple(str(change) for change in diff.diff(old, new))),
+            closed=waiting is not None and policies.closing is not None,
+            opens=_first(waiting.opens) if waiting is not None else (),
+            changes=_first(changes),
             lines=tuple(_difference(before.replace("\r\n", "\n"), text.replace("\r\n", "\n"))),
         )
 

@@ -227,6 +227,7 @@ class Desk:
             path=str(policies.path),
             loaded_at=policies.loaded_at,
             problems=tuple(str(problem) for problem in rejected.problems) if rejected else (),
+            confirms=policies.confirmed is not None,
         )
 
     def _line(self, tool: Tool) -> ToolLine:

@@ -31,31 +31,35 @@ def confirm_policy(as_: str | None, *, yes: bool, wanted: str) -> None:
     Raises:
         Stop: there is nothing to confirm, or nobody did.
     """
+    from approvals import confirmed
     from gateway.cli.acting import administrator
     from gateway.cli.policy import load
     from gateway.cli.record import run, settings
+    from gateway.enforcement.confirmations import closed_more
     from gateway.enforcement.confirmations import confirm_policy as put
     from gateway.policy.staffing import deciding
 
-    _can_ask(yes=yes, wanted=wanted)
+    _check_hash(yes=yes, wanted=wanted)
     path = settings().policy
     new = files.read(path)
     policy = load(path)
 
-    async def look(record: Record) -> tuple[By, bytes | None, frozenset[str]]:
+    async def look(record: Record) -> tuple[By, bytes | None, bool, frozenset[str]]:
         people = deciding(await record.people.reviewers())
-        return await administrator(record, as_), await _confirmed_policy(record), people
+        told = await record.database.read(partial(confirmed.told, keys=record.database.keys))
+        old, who = await _confirmed_policy(record), await administrator(record, as_)
+        return who, old, closed_more(told), people
 
-    who, old, people = run(look)
-    if old == new:
-        show.note(f"{path} is what was confirmed: nothing to do.")
+    who, old, closed, people = run(look)
+    if old == new and not closed:
+        show.note(f"{path} is what was confirmed: nothing waits, nothing to do.")
         return
     _draw_policy(old, new, policy, people)
     digest = hashlib.sha256(new).hexdigest()
-    print(f"sha256       {digest}")
+    print(f"sha256       {digest}", flush=True)
     if wanted and not digest.startswith(wanted):
         raise Stop(Exit.DENIED, "Not confirmed: --hash names another text.")
-    if not yes and not show.asked("Confirm these rules?"):
+    if not _sure("Confirm these rules?", digest, yes=yes):
         raise Stop(Exit.DENIED, "Not confirmed. The rules that were confirmed stay in force.")
 
     async def write(record: Record) -> None:
@@ -76,7 +80,7 @@ def confirm_servers(names: list[str], as_: str | None, *, yes: bool, wanted: str
     from gateway.enforcement.confirmations import confirm_server
     from gateway.enforcement.server_display import digest
 
-    _can_ask(yes=yes, wanted=wanted)
+    _check_hash(yes=yes, wanted=wanted)
     if wanted and len(names) != 1:
         raise Stop(Exit.USAGE, "--hash goes with the name of one server.")
     servers = _named(names)
@@ -88,17 +92,18 @@ def confirm_servers(names: list[str], as_: str | None, *, yes: bool, wanted: str
 
     who, chosen, before = run(look)
     if not chosen:
-        show.note("Nothing to confirm: they are what was confirmed.")
+        show.note("Nothing waits, nothing to confirm: they are what was confirmed.")
         return
     for server in chosen:
         draw_server(server, before.get(server.name))
-        print(f"sha256       {digest(server)}")
+        print(f"sha256       {digest(server)}", flush=True)
     if wanted and not digest(chosen[0]).startswith(wanted):
         raise Stop(Exit.DENIED, "Not confirmed: --hash names another command or URL.")
     question = "Let it be started or reached like this?"
-    if not yes and not show.asked(
-        question if len(chosen) == 1 else question.replace("it", "them all", 1)
-    ):
+    if len(chosen) > 1:
+        question = question.replace("it", "them all", 1)
+    named = digest(chosen[0]) if len(chosen) == 1 else "DIGEST, for each by its name"
+    if not _sure(question, named, yes=yes):
         raise Stop(Exit.DENIED, "Not confirmed. Nothing of it is started.")
 
     async def write(record: Record) -> None:
@@ -231,33 +236,46 @@ async def _confirmed_policy(record: Record) -> bytes | None:
     return None if there is None else there.text.encode()
 
 
-def _can_ask(*, yes: bool, wanted: str) -> None:
+def _check_hash(*, yes: bool, wanted: str) -> None:
     if wanted and not _HASH(wanted):
         raise Stop(Exit.USAGE, "--hash takes 12 to 64 hexadecimal digits of the sha256.")
     if yes and not wanted:
         raise Stop(Exit.USAGE, "--yes goes only with --hash: what nobody saw is not confirmed.")
+
+
+def _sure(question: str, digest: str, *, yes: bool) -> bool:
+    """Whether what was just shown is meant: said beforehand, or now.
+
+    Raises:
+        Stop: nobody can be asked.
+    """
     if not yes and not show.interactive():
-        raise Stop(Exit.USAGE, "Nobody can be asked here: write --yes --hash DIGEST.")
+        raise Stop(Exit.USAGE, f"Nobody can be asked here: write --yes --hash {digest}")
+    return yes or show.asked(question)
 
 
 def _draw_policy(old: bytes | None, new: bytes, policy: Policy, people: frozenset[str]) -> None:
     """Print what is enforced otherwise, and the lines that differ."""
     from gateway.policy.closing import openings
-    from gateway.policy.diff import diff
     from gateway.policy.document import load
     from gateway.policy.linediff import changed
+    from gateway.policy.opened import told
 
     if old is None:
         print("Nothing was confirmed here yet.")
         print(show.block(new.decode()))
         return
     before = load(old)
-    for change in diff(before, policy):
-        print(show.line(str(change)))
     places = openings(before, policy, people=people)
-    if places:
-        print(f"It may open: {', '.join(show.line(place) for place in places)}")
+    opens, others = told(before, policy, places)
+    if opens:
+        print("It may open:")
+        print("\n".join(f"  {show.line(one)}" for one in opens))
     else:
-        print("It opens nothing: it is in force as long as it stands in the file.")
+        print("It opens nothing: it counts at once. Confirm it to keep it.")
+    if others:
+        print("What else changes:" if opens else "What changes:")
+        print("\n".join(f"  {show.line(one)}" for one in others))
+    print("In the file:")
     for sign, line in changed(old.decode(), new.decode()):
-        print(f"  {sign} {show.line(line)}")
+        print(f"  {show.line(line)}" if sign == "@" else f"  {sign} {show.line(line)}")

@@ -20,7 +20,6 @@ from gateway.cli.exits import Exit, Stop
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 
 if TYPE_CHECKING:
-    from gateway.enforcement.policy_file import Policies
     from gateway.servers import Servers
     from gateway.settings import Settings
 
@@ -88,10 +87,10 @@ def _only(name: str, command: list[str]) -> Servers:
 
 async def _run(configured: Settings, servers: Servers, name: str) -> None:
     import asyncio
-    from functools import partial
 
     from gateway.admin.reviewer_check import FIRST
     from gateway.cli.credential import local_token
+    from gateway.cli.policy_news import teller
     from gateway.cli.record import Record
     from gateway.connect.host import speak
     from gateway.enforcement.confirmations import commands_decide
@@ -110,7 +109,7 @@ async def _run(configured: Settings, servers: Servers, name: str) -> None:
         _say(f"page      {page}/")
         _say(f"sign in   {link}")
         _say(f"record    {gateway.settings.data.absolute()}")
-        tell = partial(_tell, gateway.policies, gateway.settings)
+        tell = teller(gateway.policies, _confirm(gateway.settings), _say)
         tell()
         gateway.policies.listen(tell)
         talking = asyncio.create_task(speak(f"{url}/mcp/{name}", token))
@@ -119,16 +118,11 @@ async def _run(configured: Settings, servers: Servers, name: str) -> None:
         await asyncio.gather(talking, return_exceptions=True)
 
 
-def _tell(policies: Policies, used: Settings) -> None:
-    """Say that the file of the rules waits to be confirmed, if it does, and the whole command."""
-    from gateway.cli import show
-
-    waiting = policies.waiting
-    if waiting is not None:
-        _say(f"waits     {policies.path.name} was changed: {show.line(waiting.text)}")
-        where = {"SIGNOFF_DATA": used.data, "SIGNOFF_POLICY": used.policy}
-        given = " ".join(f"{key}={shlex.quote(str(to.absolute()))}" for key, to in where.items())
-        _say(f"          not in force until you confirm: {given} signoff policy confirm")
+def _confirm(used: Settings) -> str:
+    """The whole command that confirms the rules of this record."""
+    where = {"SIGNOFF_DATA": used.data, "SIGNOFF_POLICY": used.policy}
+    given = " ".join(f"{key}={shlex.quote(str(to.absolute()))}" for key, to in where.items())
+    return f"{given} signoff policy confirm"
 
 
 def _say(text: str) -> None:

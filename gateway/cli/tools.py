@@ -199,8 +199,6 @@ def _settle(
 
     if yes and not _HASH.fullmatch(hash_.lower()):
         raise Stop(Exit.USAGE, "--yes goes only with --hash: what nobody saw is not accepted.")
-    if not yes and not show.interactive():
-        raise Stop(Exit.USAGE, "Nobody can be asked here: write --yes --hash DIGEST.")
 
     async def look(record: Record) -> tuple[Reviewer, list[Pin]]:
         found = await _changed(record, server, wanted)
@@ -215,6 +213,7 @@ def _settle(
     sys.stdout.flush()
     if hash_ and not digest.startswith(hash_.lower()):
         raise Stop(Exit.DENIED, "Not settled: --hash names another definition.")
+    _can_ask(digest, yes=yes)
     these = "this definition" if len(found) == 1 else f"these {len(found)} definitions"
     if not yes and not show.asked(way.question.format(these=these)):
         raise Stop(Exit.DENIED, "Nothing was settled: what changed stays refused.")
@@ -223,6 +222,16 @@ def _settle(
         raise Stop(Exit.NOT_FOUND, "It changed again meanwhile: look at it once more.")
     for one in found:
         print(f"{_called(one.subject)} on {show.line(server)} is {way.done}.")
+
+
+def _can_ask(digest: str, *, yes: bool) -> None:
+    """What was just shown can be asked about, or was said beforehand.
+
+    Raises:
+        Stop: neither.
+    """
+    if not yes and not show.interactive():
+        raise Stop(Exit.USAGE, f"Nobody can be asked here: write --yes --hash {digest}")
 
 
 async def _approver(record: Record, name: str | None) -> Reviewer:

@@ -12,6 +12,7 @@ from gateway.cli.check import Check
 from gateway.cli.config import FILE, said_by_file
 
 if TYPE_CHECKING:
+    from gateway.policy.rules import Policy
     from gateway.servers import Server
     from gateway.settings import Settings
 
@@ -86,7 +87,6 @@ async def unconfirmed(configured: Settings, servers: Mapping[str, Server]) -> li
     from approvals import confirmed
     from gateway.cli.record import opened
     from gateway.enforcement.server_display import digest, shown
-    from gateway.policy.closing import openings
     from gateway.policy.document import PolicyInvalid, load
     from gateway.policy.staffing import deciding
 
@@ -110,11 +110,25 @@ async def unconfirmed(configured: Settings, servers: Mapping[str, Server]) -> li
     except (OSError, PolicyInvalid):
         return found  # told by the policy's own check
     if confirmed.hash_of(text.decode()) != rules.hash:
-        opens = openings(old, new, people=people)
-        state = "waits to be confirmed" if opens else "closes more than what was confirmed"
-        what = f"{configured.policy} {state}"
+        what = f"{configured.policy} {_state(old, new, people)}"
         found.append(Check("confirmed", "warning", what, "signoff policy confirm"))
     return found
+
+
+def _state(old: Policy, new: Policy, people: frozenset[str]) -> str:
+    """How the rules in the file differ from the confirmed ones, and what that means."""
+    from gateway.policy.closing import openings
+    from gateway.policy.opened import told
+
+    if old.hash == new.hash:
+        return "differs from what was confirmed in its text alone; confirm to keep it"
+    places = openings(old, new, people=people)
+    if not places:
+        return "closes more than what was confirmed: that counts at once; confirm to keep it"
+    opens, others = told(old, new, places)
+    more = len(opens) + len(others) - 1
+    first = f"{opens[0][:200]}{f' and {more} more' if more else ''}"
+    return f"waits to be confirmed, and is not in force. It may open: {first}"
 
 
 def _holds(folder: Path, inner: Path) -> bool:

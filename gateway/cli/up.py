@@ -12,7 +12,6 @@ from gateway.cli.exits import Exit, Stop
 
 if TYPE_CHECKING:
     from gateway.enforcement.confirmations import Confirmations
-    from gateway.enforcement.policy_file import Policies
     from gateway.settings import Settings
 
 _YOUNG_OBJECTS: Final = 5_000  # new objects between two looks at the youngest
@@ -43,6 +42,7 @@ async def _up(configured: Settings) -> None:
     from gateway.admin.reviewer_check import FIRST
     from gateway.cli import show
     from gateway.cli.config import FILE, said_by_file
+    from gateway.cli.policy_news import teller
     from gateway.enforcement.server_display import shown
     from gateway.hosting.server import running
 
@@ -66,8 +66,9 @@ async def _up(configured: Settings) -> None:
             for server in gateway.servers.servers.values():
                 print(f"Confirmed server {server.name}: {show.line(shown(server))}")
         _tell_servers(gateway.confirmations)
-        tell_policy(gateway.policies)
-        gateway.policies.listen(partial(tell_policy, gateway.policies))
+        tell = teller(gateway.policies, "signoff policy confirm", partial(print, flush=True))
+        tell()
+        gateway.policies.listen(tell)
         if not await gateway.people.reviewers():
             link = await gateway.people.invite(FIRST.id, role=FIRST.role, url=page)
             print(f"Sign in   {link}   (once, within 10 minutes)")
@@ -90,16 +91,6 @@ def _tell_servers(confirmations: Confirmations) -> None:
         for change in differences(confirmations.stated(server.name), server):
             print(f"          {show.line(str(change))}")
         print(f"          not started until you confirm: signoff server confirm {server.name}")
-
-
-def tell_policy(policies: Policies) -> None:
-    """Say at this terminal that the file of the rules waits, if it does."""
-    from gateway.cli import show
-
-    waiting = policies.waiting
-    if waiting is not None:
-        print(f"Waits     {policies.path.name} was changed: {show.line(waiting.text)}")
-        print("          not in force until you confirm: signoff policy confirm", flush=True)
 
 
 def _spare_collections() -> None:

@@ -52,11 +52,35 @@ class By:
 
 
 FIRST: Final = By(kind="operator", id="first start", via="gateway")
+_ITSELF: Final = By(kind="operator", id="whoever wrote the file", via="file")
 
 
 def confirm_policy(tx: Transaction, old: bytes | None, new: bytes, by: By) -> None:
     """Put a usable text of policy.json on record as confirmed."""
     confirmed.confirm(tx, confirmed.POLICY, new.decode(), event=_policy_event(old, new, by))
+
+
+def close_policy(tx: Transaction, old: bytes, new: bytes) -> None:
+    """Put on record that this text is in force, though nobody confirmed it: it closes more than
+    `old`. `old` itself: nothing closes more any longer.
+    """
+    event = _policy_event(old, new, _ITSELF)._replace(event=confirmed.CLOSED_EVENT)
+    if old == new:
+        event = event._replace(reason="The file says again what was confirmed.")
+    confirmed.confirm(tx, confirmed.CLOSED, new.decode(), event=event)
+
+
+def closing_text(known: Mapping[str, confirmed.Confirmed] | None) -> bytes | None:
+    """What was in force last because it closes more than the confirmed rules; None: nothing did."""
+    if known is None or (one := known.get(confirmed.CLOSED)) is None:
+        return None
+    return None if one.hash == known[confirmed.POLICY].hash else one.text.encode()
+
+
+def closed_more(told: Mapping[str, str]) -> bool:
+    """Whether the history tells, since the rules were confirmed, of a text that closes more."""
+    base = told.get(confirmed.POLICY)
+    return told.get(confirmed.CLOSED, base) != base
 
 
 def confirm_server(tx: Transaction, server: Server, by: By) -> None:
@@ -82,7 +106,8 @@ async def read_confirmed(
     """What counts in this record; None: nothing was ever confirmed, this is its first start.
 
     Raises:
-        Unconfirmed: the text of the rules is gone from the record, and the file is another one.
+        Unconfirmed: the text of the rules is gone from the record, and the file is another one; or
+            the text that closed more is.
     """
 
     def read(
@@ -95,6 +120,11 @@ async def read_confirmed(
     known, told = await database.read(read)
     if confirmed.POLICY not in told:
         return None
+    if confirmed.CLOSED not in known and closed_more(told):
+        raise Unconfirmed(
+            "Rules that closed more than what was confirmed were in force, and are gone from the "
+            f"record. Look through {policy}, then: signoff policy confirm"
+        )
     if confirmed.POLICY in known:
         return known
     # Somebody took the text away. The file will do if it is the one that was confirmed.
@@ -193,10 +223,13 @@ class Confirmations:
         self._stated: Mapping[str, str] = {}
         self._open: frozenset[str] = frozenset(servers.servers)
         self._applied = ""
+        self._closed = ""  # hash of what is on record as closing more; `_applied`: nothing is
         if known is not None:
             self._note(known)
             policy = known.get(confirmed.POLICY)
             self._applied = policy.hash if policy is not None else ""
+            closing = known.get(confirmed.CLOSED)
+            self._closed = closing.hash if closing is not None else self._applied
 
     def allows(self, server: str) -> bool:
         """Whether this server may be started or reached."""
@@ -225,6 +258,32 @@ class Confirmations:
             return False
         return self.took(policy.text.encode())
 
+    async def keep_closing(self) -> None:
+        """Put on record what closes more than the confirmed rules, or that nothing does any more:
+        a start goes by that, too, whatever the file says by then. It counts before it is on
+        record, for it lets nothing through.
+
+        Raises:
+            RecordUnavailable: it could not be written; to be tried again.
+        """
+        old = self._policies.confirmed_text
+        if self._trusting or old is None:
+            return
+        new = self._policies.closing or old
+        base, wanted = confirmed.hash_of(old.decode()), confirmed.hash_of(new.decode())
+        if wanted == self._closed or base != self._applied:
+            return
+
+        def write(tx: Transaction) -> bool:
+            stamp = confirmed.stamps(tx.connection).get(confirmed.POLICY)
+            if stamp != self._stamps.get(confirmed.POLICY):
+                return False  # somebody has confirmed meanwhile: `look` takes that over first
+            close_policy(tx, old, new)
+            return True
+
+        if await self._database.journal.write(write):
+            self._closed = wanted
+
     async def save(self, tell: Callable[[Transaction], object], new: bytes, by: By) -> None:
         """Put on record what `tell` says and, in the same transaction, the new text as confirmed.
         It is in force when the file says it too, and `took` is called.
@@ -240,7 +299,7 @@ class Confirmations:
 
     def took(self, new: bytes) -> bool:
         """The confirmed text is in the file now. True: another policy is in force."""
-        self._applied = confirmed.hash_of(new.decode())
+        self._applied = self._closed = confirmed.hash_of(new.decode())
         try:
             return self._policies.confirm(new)
         except PolicyInvalid:

@@ -21,8 +21,8 @@ from watchfiles import awatch
 from approvals.model import Millis
 from approvals.record.clock import Clock
 from gateway.policy.closing import openings
-from gateway.policy.diff import diff
 from gateway.policy.document import PolicyInvalid, load
+from gateway.policy.opened import told
 from gateway.policy.problems import Problem
 from gateway.policy.rules import Policy
 
@@ -70,9 +70,9 @@ class Waiting:
     since: Millis
     content: bytes
     policy: Policy
-    openings: tuple[str, ...]  # JSON pointers: where it may let through what is stopped now
-    changes: tuple[str, ...]  # against what was confirmed, in words
-    text: str  # one line for logs, banners and notices
+    opens: tuple[str, ...]  # in words: what may let through what is stopped now
+    changes: tuple[str, ...]  # in words: what else differs from what was confirmed
+    text: str  # one line for logs, banners and notices: the first that opens
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class _Found:
     against: Policy | None  # what was confirmed then
     text: bytes = b""
     policy: Policy | None = None  # None: it is what is in force, or `bad`
-    places: tuple[str, ...] = ()
+    opens: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
     bad: tuple[tuple[Problem, ...], str] | None = None
 
@@ -98,6 +98,7 @@ class Policies:
         clock: Clock,
         *,
         confirmed: bytes | None = None,
+        closing: bytes | None = None,
         staffed: Callable[[Policy], bool] = lambda _: True,
         people: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
@@ -108,6 +109,7 @@ class Policies:
             path: the file.
             clock: what tells when it was read.
             confirmed: the text that an administrator confirmed last.
+            closing: a text that was in force since, because it only closes more.
             staffed: whether the people there are can give every approval that a policy asks for.
             people: the names of everybody on record who may decide.
 
@@ -120,6 +122,7 @@ class Policies:
         self._staffed = staffed
         self._people = people
         self._listeners: list[Callable[[], None]] = []
+        self._heard: tuple[object, ...] = ()
         self._text = content(path) if confirmed is None else confirmed
         self.current: Policy = load(self._text, name=path.name)
         self._confirmed = None if confirmed is None else self.current
@@ -128,6 +131,9 @@ class Policies:
         self.rejected: Rejected | None = None
         self.waiting: Waiting | None = None
         if confirmed is not None:
+            if closing is not None:
+                self._take(closing, load(closing, name=path.name))
+            self._heard = self._state()
             self.reload()
 
     @property
@@ -147,7 +153,7 @@ class Policies:
     @property
     def unconfirmed(self) -> bytes | None:
         """The file, when it is usable and not what was confirmed: because it waits, or because it
-        closes more and is in force only as long as it stands there. None: nothing to confirm.
+        closes more and counts until it says something else. None: nothing to confirm.
         """
         if self._confirmed is None or self.rejected is not None:
             return None
@@ -155,9 +161,29 @@ class Policies:
             return self.waiting.content
         return None if self._text == self.confirmed_text else self._text
 
+    @property
+    def closing(self) -> bytes | None:
+        """What is in force, when it closes more than what was confirmed; None: nothing does."""
+        if self._confirmed is None or self.current.hash == self._confirmed.hash:
+            return None
+        return self._text
+
     def listen(self, changed: Callable[[], None]) -> None:
-        """Call this whenever `waiting` changes."""
+        """Call this whenever there is something else to tell: of `waiting`, `closing`, `rejected`
+        and of what is confirmed.
+        """
         self._listeners.append(changed)
+
+    def _state(self) -> tuple[object, ...]:
+        rejected = None if self.rejected is None else self.rejected.text
+        return self.waiting, self.closing, self.confirmed_text, rejected
+
+    def _tell(self) -> None:
+        state = self._state()
+        if state != self._heard:
+            self._heard = state
+            for listener in self._listeners:
+                listener()
 
     def confirm(self, text: bytes) -> bool:
         """From now on this text is the confirmed one: somebody put it on record. True: another
@@ -171,7 +197,7 @@ class Policies:
         policy = load(text, name=self._path.name)
         before = self.current
         self._confirmed, self.confirmed_text = policy, text
-        self._set_waiting(None)
+        self.waiting = None
         if before.hash == policy.hash or openings(policy, before, people=self._people()):
             self._take(text, policy)  # else what is in force closes even more than that
         self.reload()
@@ -207,24 +233,28 @@ class Policies:
             why = f"{first.pointer or '/'}: {first.what}{more}"
             return _Found(against, bad=(invalid.problems, why))
         places = self._openings(against, policy)
-        words: tuple[str, ...] = ()
-        if places and against is not None:
-            words = tuple(str(change) for change in diff(against, policy))
-        return _Found(against, text, policy, places, words)
+        if not places or against is None:
+            return _Found(against, text, policy)
+        return _Found(against, text, policy, *told(against, policy, places))
 
     def _settle(self, found: _Found) -> bool:
         """Let what was found count as far as it may. True: another policy is in force now."""
+        changed = self._settled(found)
+        self._tell()
+        return changed
+
+    def _settled(self, found: _Found) -> bool:
         if found.bad is not None:
             self._reject(*found.bad)
             return False
         self.rejected = None
         if found.policy is None or found.text == self._text:
-            self._set_waiting(None)
+            self.waiting = None
             return False
-        if found.places:
+        if found.opens:
             self._wait(found, found.policy)
             return False
-        self._set_waiting(None)
+        self.waiting = None
         return self._take(found.text, found.policy)
 
     def refresh(self) -> bool:
@@ -249,7 +279,9 @@ class Policies:
         changed = policy.hash != self.current.hash
         self.current = policy
         self.loaded_at = self._clock.now()
-        log.info("policy.loaded", policy=policy.hash, changed=changed)
+        log.info(
+            "policy.loaded", policy=policy.hash, changed=changed, closes=self.closing is not None
+        )
         return changed
 
     def _openings(self, confirmed: Policy | None, policy: Policy) -> tuple[str, ...]:
@@ -258,24 +290,17 @@ class Policies:
             return ()
         found = openings(confirmed, policy, people=self._people())
         if not found and self._staffed(confirmed) and not self._staffed(policy):
-            return ("/approval",)  # too few are left to reach a quorum
+            return ("too few people are left to reach a quorum",)
         return found
 
     def _wait(self, found: _Found, policy: Policy) -> None:
         if self.waiting is not None and self.waiting.content == found.text:
             return
-        words = found.changes
-        more = f" and {len(words) - 1} more" if len(words) > 1 else ""
-        told = f"{(words[0] if words else found.places[0])[:_WORDS]}{more}"
-        log.warning("policy.waiting", reason=told, kept=self.current.hash)
-        waiting = Waiting(self._clock.now(), found.text, policy, found.places, words, told)
-        self._set_waiting(waiting)
-
-    def _set_waiting(self, waiting: Waiting | None) -> None:
-        if waiting is not self.waiting:
-            self.waiting = waiting
-            for listener in self._listeners:
-                listener()
+        more = len(found.opens) + len(found.changes) - 1
+        first = f"{found.opens[0][:_WORDS]}{f' and {more} more' if more else ''}"
+        log.warning("policy.waiting", reason=first, kept=self.current.hash)
+        now = self._clock.now()
+        self.waiting = Waiting(now, found.text, policy, found.opens, found.changes, first)
 
     async def watch(self, changed: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
         """Reload whenever the file changes, by writing or by renaming over it, until `stop`.
@@ -296,6 +321,6 @@ class Policies:
                 await changed()
 
     def _reject(self, problems: tuple[Problem, ...], text: str) -> None:
-        self._set_waiting(None)
+        self.waiting = None
         self.rejected = Rejected(self._clock.now(), problems, text)
         log.error("policy.rejected", reason=text, kept=self.current.hash)

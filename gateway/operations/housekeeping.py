@@ -122,6 +122,7 @@ class Housekeeping:
             return
         self._policy_untold = False  # first: the sweep and the watch must not both tell it
         try:
+            await self._confirmations.keep_closing()
             await self._guard.policy_changed()
         except RecordUnavailable:
             self._policy_untold = True
@@ -154,6 +155,7 @@ class Housekeeping:
             self._guard.sum_up()
             if await self._confirmations.look():
                 self._policy_untold = True
+            await self._confirmations.keep_closing()
             now = asyncio.get_running_loop().time()
             renew = now >= self._renew_at
             await self._journal.write(partial(self._round, renew=renew))

@@ -108,7 +108,9 @@ def test_a_file_that_opens_waits_and_a_terminal_confirms_it(ground: Scene, key: 
         assert "policy_waiting" in ground.desk.events()
 
         unseen = site.run("policy", "confirm", check=False)
-        assert (unseen.returncode, "Nobody can be asked" in unseen.stderr) == (2, True)
+        assert (unseen.returncode, f"--hash {digest(site)}" in unseen.stderr) == (2, True)
+        assert "tools listed nowhere" in unseen.stdout  # shown first, then refused
+        assert digest(site) in unseen.stdout
         other = site.run("policy", "confirm", "--yes", "--hash", "0" * 12, check=False)
         assert (other.returncode, "another text" in other.stderr) == (4, True)
         assert "default" in other.stdout
@@ -132,6 +134,126 @@ def test_a_file_that_only_closes_counts_at_once_and_what_was_confirmed_comes_bac
         assert readiness(site) == "ok"
         site.policy(**RULES)  # what was confirmed is no opening
         eventually(lambda: not agent.call("free", key=key).refused, PATIENCE)
+
+
+def test_what_closed_stays_closed_when_a_file_that_opens_waits_over_a_restart(
+    ground: Scene, key: str
+) -> None:
+    site = ground.site
+    closed = {**RULES, "hide": ["free"]}
+    site.policy(**closed)
+    with ground.agent(CLIENT) as agent:
+        eventually(lambda: agent.call("free", key=key).refused, PATIENCE)
+    eventually(lambda: "policy_closed" in ground.desk.events(), PATIENCE)
+    site.policy(**closed, default="allow")
+    eventually(lambda: waits(site), PATIENCE)
+    site.stop()
+    site.start()
+    with ground.agent(CLIENT) as agent:
+        assert agent.call("free", key=key).refused
+    site.stop()
+    (site.folder / "policy.json").unlink()
+    site.start()
+    with ground.agent(CLIENT) as agent:
+        assert agent.call("free", key=key).refused
+        site.policy(**RULES)  # what was confirmed: nothing closes more any longer
+        eventually(lambda: not agent.call("free", key=key).refused, PATIENCE)
+    again = "The file says again what was confirmed."
+    eventually(lambda: again in str(ground.desk.rows(event="policy_closed")), PATIENCE)
+    site.stop()
+    site.policy(**OPEN)
+    site.start()
+    with ground.agent(CLIENT) as agent:
+        assert not agent.call("free", key=key + "2").refused
+        assert agent.call("held", key=key).decision["verdict"] == "hold"
+
+
+def test_what_closed_counts_no_more_once_something_else_is_confirmed(
+    ground: Scene, key: str
+) -> None:
+    site = ground.site
+    site.policy(**RULES, hide=["free"])
+    eventually(lambda: "policy_closed" in ground.desk.events(), PATIENCE)
+    site.policy(**OPEN)
+    site.run("policy", "confirm", "--yes", "--hash", digest(site))
+    site.policy(**RULES)
+    site.run("policy", "confirm", "--yes", "--hash", digest(site))
+    site.stop()
+    site.start()
+    with ground.agent(CLIENT) as agent:
+        assert not agent.call("free", key=key).refused
+
+
+def test_a_closing_text_taken_out_of_the_record_stops_the_start(ground: Scene, key: str) -> None:
+    """With a database account, and without the key."""
+    site = ground.site
+    site.policy(**RULES, hide=["free"])
+    eventually(lambda: "policy_closed" in ground.desk.events(), PATIENCE)
+    site.stop()
+    with sqlite3.connect(site.data / "signoff.db") as database:
+        database.execute("DELETE FROM setting WHERE key = 'confirmed:closing'")
+    site.policy(**RULES)
+    refused = site.run("up", check=False)
+    assert refused.returncode == 3
+    assert "signoff policy confirm" in refused.stderr
+    site.run("policy", "confirm", "--yes", "--hash", digest(site))
+    site.start()
+    with ground.agent(CLIENT) as agent:
+        assert not agent.call("free", key=key).refused
+
+
+def test_the_terminal_of_up_leads_with_what_opens_and_says_when_it_is_confirmed(
+    ground: Scene,
+) -> None:
+    site = ground.site
+
+    def said() -> str:
+        return "".join(site.said)
+
+    closed = {**RULES, "hide": ["other", "more"]}
+    site.policy(**closed)
+    eventually(lambda: "confirm to keep it: signoff policy confirm" in said(), PATIENCE)
+    site.policy(**closed, default="allow")
+    eventually(
+        lambda: "may open: tools listed nowhere: deny -> allow and 2 more" in said(), PATIENCE
+    )
+    site.run("policy", "confirm", "--yes", "--hash", digest(site))
+    eventually(
+        lambda: "Confirmed policy.json says what was confirmed, and is in force" in said(), PATIENCE
+    )
+
+
+def test_the_page_says_of_a_closing_file_that_it_counts_and_how_to_keep_it(
+    ground: Scene, stack: ExitStack
+) -> None:
+    site = ground.site
+    admin = stack.enter_context(Admin(site))
+    site.policy(**RULES, hide=["free"])
+    eventually(lambda: "Confirm to keep it" in admin.page("/"), PATIENCE)
+    assert 'href="/policy/confirm"' in admin.page("/")
+    shown = admin.page("/policy/confirm")
+    assert "it counts at once" in shown
+    assert "nothing of it counts" not in shown
+    assert "free: is hidden now" in shown
+    assert "What may open" not in shown
+    assert "waits until an administrator confirms" in admin.page("/policy")
+    site.policy(hide=["free"], tools={**RULES["tools"], "held": {}})
+    eventually(lambda: waits(site), PATIENCE)
+    shown = admin.page("/policy/confirm")
+    opens, others = shown.partition("What may open")[2].split("What else changes")
+    assert "held: removed: needs approval always" in opens
+    assert "approve_if" not in opens
+    assert "free: is hidden now" in others
+    assert "what an earlier edit closed besides stays closed" in shown
+    assert "may open: held: removed" in admin.page("/")
+
+
+def test_nobody_confirms_what_nobody_was_shown_and_nothing_waiting_is_said_so(
+    ground: Scene,
+) -> None:
+    nothing = ground.site.run("policy", "confirm")
+    assert "nothing waits" in nothing.stderr
+    assert "nothing waits" in ground.site.run("server", "confirm").stderr.lower()
 
 
 def test_a_start_goes_by_what_was_confirmed_and_not_by_the_file(ground: Scene, key: str) -> None:

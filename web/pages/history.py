@@ -35,6 +35,7 @@ EVENTS = (
     *("input_required", "continued", "effect_changed", "effect_unknown"),
     *("allowed", "limited", "grant_created", "grant_revoked", "frozen", "thawed"),
     *("policy_changed", "policy_loaded", "policy_refused", "refusals_summed"),
+    *("policy_waiting", "policy_closed", "policy_confirmed", "server_confirmed"),
     *("tool_pinned", "tool_changed", "tool_accepted", "tool_classified", "tool_kept"),
     "tool_pinned_without",
 )
