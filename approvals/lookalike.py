@@ -12,7 +12,10 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import starmap
-from typing import Final
+from typing import Any, Final
+
+from approvals.differences import Path
+from approvals.redact import visible
 
 _LATIN: Final[dict[str, str]] = {
     # Cyrillic
@@ -41,8 +44,12 @@ CODED = "punycode"
 DECOMPOSED = "decomposed letters"
 TURNED = "mixed direction"
 NAMED = "non-ASCII name"
-SIGNS: Final = (MIXED, CODED, DECOMPOSED, TURNED, NAMED)
-"""Everything `signs` may say, in the order it is shown."""
+TWINS = "names alike"
+SIGNS: Final = (MIXED, CODED, DECOMPOSED, TURNED, NAMED, TWINS)
+"""Everything `signs` and `notes` may say of a call, in the order it is shown."""
+
+_MOST_LETTERS: Final = 6  # of one text that are spelled
+_MOST_POINTS: Final = 4  # code points of one letter with its marks that are spelled
 
 
 def signs(texts: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
@@ -77,6 +84,92 @@ def alike(name: str, other: str) -> bool:
     if len(name) > _LONGEST_NAME:
         return True  # not worth the work; nothing that long and not ASCII names an argument
     return fold(name) == fold(other[:_LONGEST_NAME])
+
+
+def notes(value: Any) -> dict[Path, tuple[str, ...]]:
+    """What is odd about single values of decoded arguments, and their names: which letters, by code
+    point, and which name reads like another beside it. Only of what there is something to say.
+    """
+    return dict(_notes(value, (), ()))
+
+
+def twins(value: Any) -> bool:
+    """Whether two names beside each other read alike, at any depth."""
+    if isinstance(value, dict):
+        return bool(_twins_among(value)) or any(map(twins, value.values()))
+    return isinstance(value, list) and any(map(twins, value))
+
+
+def _notes(value: Any, at: Path, above: tuple[str, ...]) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    if isinstance(value, dict) and value:
+        pairs = _twins_among(value)
+        for name, member in value.items():
+            said = [f"name has {one}" for one in _odd(name, named=True)]
+            if name in pairs:
+                said.append(f'name reads like "{visible(pairs[name])[:_LONGEST_NAME]}"')
+            yield from _notes(member, (*at, name), (*above, *said))
+        return
+    if isinstance(value, list) and value:
+        for index, item in enumerate(value):
+            yield from _notes(item, (*at, index), above)
+        return
+    said = [f"text has {one}" for one in _odd(value, named=False)] if isinstance(value, str) else []
+    if above or said:
+        yield at, (*above, *said)
+
+
+def _twins_among(names: Iterable[str]) -> dict[str, str]:
+    """Of names beside each other those that read like an earlier or later one, and which."""
+    seen: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for name in names:
+        first = seen.setdefault(fold(name[:_LONGEST_NAME]), name)
+        if first is not name and alike(first, name):
+            found[name] = first
+            found.setdefault(first, name)
+    return found
+
+
+def _odd(text: str, *, named: bool) -> Iterator[str]:
+    """The letters of a text that may be taken for others, spelled. Of a name all but ASCII."""
+    if text.isascii():
+        return
+    suspects = frozenset() if named else frozenset(_suspects(text))
+    spelled: dict[str, None] = {}
+    for letter in _with_marks(text):
+        odd = not letter.isascii() if named else letter in suspects or _decomposed(letter)
+        if odd:
+            spelled.setdefault(_by_points(letter))
+        if len(spelled) > _MOST_LETTERS:
+            break
+    yield from list(spelled)[:_MOST_LETTERS]
+    if len(spelled) > _MOST_LETTERS:
+        yield "more such letters"
+
+
+def _suspects(text: str) -> Iterator[str]:
+    for found in _words(text):
+        if _deceives(*found):
+            yield from (one for one in found[0] if _script(one) in ("alike", "form"))
+    for before, letter, after in zip(text, text[1:], text[2:], strict=False):
+        if _between_ascii(before, letter, after):
+            yield letter
+
+
+def _with_marks(text: str) -> Iterator[str]:
+    """Each letter with the marks that stand on it."""
+    start = 0
+    for at in range(1, len(text)):
+        if not unicodedata.combining(text[at]):
+            yield text[start:at]
+            start = at
+    yield text[start:]
+
+
+def _by_points(letter: str) -> str:
+    points = " ".join(f"U+{ord(one):04X}" for one in letter[:_MOST_POINTS])
+    more = " …" if len(letter) > _MOST_POINTS else ""
+    return f"{visible(letter[:_MOST_POINTS])} ({points}{more})"
 
 
 def _unseen(letter: str) -> bool:

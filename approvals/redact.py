@@ -48,11 +48,11 @@ is shown. No two starts of a branch share what they read: searching is linear in
 web token begins anew at each `eyJ` behind a hyphen, so it is found in two steps.
 """
 
-_SECRET_VALUE: Final = re.compile(r"[A-Za-z0-9._~+/=@!#%^&*:,?-]+")
+_SECRET_VALUE: Final = re.compile(r"[A-Za-z0-9._~+/=@%^:,-]+")
 _PASS_PHRASE: Final = re.compile(r"[A-Za-z0-9]+(?: [A-Za-z0-9]+)+")
 _PASS_KEY: Final = re.compile(r"pass(?:word|wd|phrase|code)$", re.IGNORECASE)
-"""Under a name that says secret only one word is masked that a shell would not take apart. What is
-named a pass phrase may be several plain words.
+"""Under a name that says secret only one word is masked that a shell would not take apart or fill
+in (no `& * ? # !`, quotes, brackets or `$`). What is named a pass phrase may be several plain words.
 """
 
 _THREE_PARTS: Final = re.compile(

@@ -142,8 +142,10 @@ def redeem(tx: Transaction, code: str, *, binding: str) -> str | None:
     return issue(tx, found.id, "session", lasts=SESSION_LASTS, binding=binding)
 
 
-def revoke(tx: Transaction, reviewer_id: str, *, kinds: tuple[str, ...]) -> int:
-    """End every credential of these kinds that the person holds. How many there were."""
+def revoke(tx: Transaction, reviewer_id: str, *, kinds: tuple[str, ...], own: bool = False) -> int:
+    """End every credential of these kinds that the person holds. How many there were. `own`: that
+    person does it.
+    """
     held = signed.rows(
         tx.connection,
         CREDENTIAL,
@@ -151,12 +153,12 @@ def revoke(tx: Transaction, reviewer_id: str, *, kinds: tuple[str, ...]) -> int:
         CREDENTIAL.c.kind.in_(kinds),
         CREDENTIAL.c.revoked_at.is_(None),
     )
-    _revoke(tx, reviewer_id, held, kinds)
+    _revoke(tx, reviewer_id, held, kinds, own=own)
     return len(held)
 
 
 def revoke_one(tx: Transaction, secret: str) -> None:
-    """End this one credential."""
+    """End this one credential, as who holds it asks."""
     held = signed.rows(
         tx.connection,
         CREDENTIAL,
@@ -164,18 +166,24 @@ def revoke_one(tx: Transaction, secret: str) -> None:
         CREDENTIAL.c.revoked_at.is_(None),
     )
     for one in held:
-        _revoke(tx, one["reviewer"], [one], (one["kind"],))
+        _revoke(tx, one["reviewer"], [one], (one["kind"],), own=True)
 
 
 def _revoke(
-    tx: Transaction, reviewer_id: str, held: list[RowMapping], kinds: tuple[str, ...]
+    tx: Transaction,
+    reviewer_id: str,
+    held: list[RowMapping],
+    kinds: tuple[str, ...],
+    *,
+    own: bool,
 ) -> None:
     if held:
+        told = _event("credentials_revoked", reviewer_id, kinds=sorted(kinds), count=len(held))
         signed.put_all(
             tx,
             CREDENTIAL,
             [{"token_hash": one["token_hash"], "revoked_at": tx.now} for one in held],
-            event=_event("credentials_revoked", reviewer_id, kinds=sorted(kinds), count=len(held)),
+            event=told._replace(actor_kind="reviewer") if own else told,
         )
 
 
@@ -409,7 +417,7 @@ class People:
     async def end_all(self, reviewer_id: str) -> None:
         """Sign the person out everywhere; links not yet used end too. API tokens stay."""
         await self._database.journal.write(
-            lambda tx: revoke(tx, reviewer_id, kinds=("session", "link"))
+            lambda tx: revoke(tx, reviewer_id, kinds=("session", "link"), own=True)
         )
 
     async def _proven(self, secret: str, kind: str) -> Reviewer | None:

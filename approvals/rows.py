@@ -6,7 +6,7 @@ Arguments stay sealed unless asked for: lists do without them.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from sqlmodel import SQLModel
 
 from approvals.digest import canonical, keepable
 from approvals.model import (
+    RISKS,
     SHORT_ID,
     Approval,
     Call,
@@ -24,6 +25,7 @@ from approvals.model import (
     Delivery,
     Execution,
     Metadata,
+    Risk,
     Ruling,
     Settlement,
     State,
@@ -148,6 +150,13 @@ def load(connection: Connection, approval_id: str, *, keys: Keys | None = None) 
         connection.execute(select(*columns).where(APPROVAL.c.id == approval_id)).mappings().first()
     )
     return None if row is None else approval_of(row, keys=keys)
+
+
+def risks_of(connection: Connection, ids: Collection[str]) -> dict[str, Risk]:
+    """The risk of each of these approvals that is still kept."""
+    columns = (APPROVAL.c.id, APPROVAL.c.risk_rank)
+    rows = connection.execute(select(*columns).where(APPROVAL.c.id.in_(ids))).all()
+    return {row.id: RISKS[row.risk_rank] for row in rows if 0 <= row.risk_rank < len(RISKS)}
 
 
 def resolve(connection: Connection, written: str) -> str | None:

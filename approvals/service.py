@@ -6,7 +6,7 @@ Each method is one write or one read; the rules are in `queue` and its neighbour
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Protocol
 
@@ -22,9 +22,11 @@ from approvals.model import (
     Decided,
     Decision,
     Execution,
+    HistoryRow,
     Millis,
     NotFound,
     Reviewer,
+    Risk,
     SettledEffect,
     Settlement,
     State,
@@ -36,7 +38,8 @@ from approvals.record.database import Database, RecordUnavailable, Transaction
 from approvals.record.history import HistoryPage, HistoryQuery, count_matching, search
 from approvals.record.keys import Keys
 from approvals.reveal import Look, reveal
-from approvals.rows import APPROVAL, LISTED, approval_of, decisions_of, load, resolve
+from approvals.rows import APPROVAL, LISTED, approval_of, decisions_of, load, resolve, risks_of
+from approvals.telling import held_risk
 from approvals.view import View, view_of
 from approvals.wakeup import POLL, Wakeup
 
@@ -277,6 +280,17 @@ class Approvals:
     async def history(self, query: HistoryQuery) -> HistoryPage:
         """One page of the history, newest first."""
         return await self.database.read(lambda connection: search(connection, query))
+
+    async def risks(self, rows: Iterable[HistoryRow]) -> dict[int, Risk]:
+        """The risk of the held call that each row belongs to, by the row's seq."""
+        told = {row.seq: held_risk(row.event) for row in rows}
+        asked = {row.seq: row.event.approval_id for row in rows if told[row.seq] is None}
+        ids = {one for one in asked.values() if one}
+        kept: dict[str, Risk] = {}
+        if ids:
+            kept = await self.database.read(lambda connection: risks_of(connection, ids))
+        found = {seq: risk or kept.get(asked.get(seq) or "") for seq, risk in told.items()}
+        return {seq: risk for seq, risk in found.items() if risk is not None}
 
     async def history_count(self, query: HistoryQuery) -> int | None:
         """How many rows the query has in all; None: it would take too long to say."""

@@ -29,7 +29,7 @@ from approvals.differences import (
 )
 from approvals.digest import canonical, sha256
 from approvals.effects import EffectState
-from approvals.lookalike import SIGNS, signs
+from approvals.lookalike import SIGNS, TWINS, notes, signs, twins
 from approvals.model import (
     Approval,
     Choice,
@@ -79,6 +79,7 @@ class Value:
     size: int  # characters in full
     cut: bool
     hidden: int  # characters a reader would not have seen
+    odd: tuple[str, ...] = ()  # letters, spelled, that may be taken for others; see `lookalike`
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,9 +387,10 @@ def beside_path(path: str) -> str:
 
 def _values(value: Any, places: Places) -> Iterator[Value]:
     """Every leaf, in canonical order."""
+    odd = notes(value)
     for at, leaf in leaves(value):
         place, whole = places.text(at)
-        yield _value(leaf, place, whole=whole)
+        yield replace(_value(leaf, place, whole=whole), odd=odd.get(at, ()))
 
 
 def value_of(value: Any, at: Path, *, start: int = 0) -> Value:
@@ -574,6 +576,7 @@ def _flags(
         "hidden characters": any(value.hidden for value in arguments),
         "masked": bool(scanned(shown, approval.redact) or scanned(beside, ())),
         **dict.fromkeys(signs(texts_of([shown, beside]), names_of([shown, beside])), True),
+        TWINS: twins(shown) or twins(beside),
         "oversized": sum(value.size for value in arguments) > OVERSIZED,
         "edited": approval.edited,
     }

@@ -35,7 +35,7 @@ from approvals.reveal import NothingMasked, Revealed
 from approvals.view import View, alone
 from web.context import Office
 from web.cursor import cursor_of, written
-from web.pages.history import NotATime, query_of
+from web.pages.history import PAGE, NotATime, query_of
 from web.problems import Problem
 from web.session import NotFromOurForm, Viewer
 
@@ -86,6 +86,33 @@ class Settle(BaseModel):
 
     settlement: Literal["done", "not_done"]
     note: Words = Field(min_length=1, max_length=1000, description="What was found, and where.")
+
+
+class Asked(BaseModel):
+    """Which rows of the history; "" does not filter."""
+
+    text: str = Field(default="", description="In tool, arguments, reason, rule, actor.")
+    event: str = Field(default="", description="held, approved, denied, claimed, …")
+    tool: str = ""
+    server: str = ""
+    grant: str = Field(default="", description="The grant's id.")
+    actor: str = Field(default="", description="The reviewer or agent, as the row has it.")
+    rule: str = Field(default="", description="JSON pointer of the rule.")
+    verdict: str = Field(default="", description="allow, deny, limited or hold.")
+    outcome: str = Field(default="", description="succeeded, tool_error, outcome_unknown, …")
+    digest: str = Field(default="", description="sha256 of a call, its arguments or its result.")
+    approval_id: str = ""
+    since: str = Field(default="", description="ISO 8601, inclusive.")
+    until: str = Field(default="", description="ISO 8601, exclusive.")
+    limit: int = Field(default=PAGE, ge=1, le=500, description="At most so many rows.")
+    cursor: int | None = Field(default=None, ge=1, lt=2**63, description="`next` of a page.")
+    before: int | None = Field(default=None, ge=1, lt=2**63, description="As `cursor`.")
+
+    def filters(self) -> dict[str, str]:
+        """As an address of the page has them."""
+        given = self.model_dump(exclude={"limit", "cursor", "before"})
+        at = self.cursor or self.before
+        return {**given, **({} if at is None else {"before": str(at)})}
 
 
 def router(office: Office, *, describe: Callable[[], dict[str, Any]]) -> APIRouter:
@@ -149,12 +176,12 @@ def router(office: Office, *, describe: Callable[[], dict[str, Any]]) -> APIRout
 
     # As much as an export: signed, where a cookie asks.
     @routes.get("/history", dependencies=[Depends(office.sessions.of_api_signed)])
-    async def history(request: Request) -> dict[str, Any]:
-        """The history, newest first; filters as the page's, `next` is `before` of the next page.
+    async def history(asked: Annotated[Asked, Query()]) -> dict[str, Any]:
+        """The history, newest first. `next` is the cursor of the next page; null: there is none.
         `total` is null where counting would take too long.
         """
         try:
-            query = query_of(request.query_params)
+            query = query_of(asked.filters(), asked.limit)
         except NotATime:
             raise Problem(422, "not_a_time", "since and until are ISO 8601 times.") from None
         found = await office.approvals.history(query)

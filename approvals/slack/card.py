@@ -40,6 +40,7 @@ _NAMED: Final = 5  # of those who approved
 _CHANGES: Final = 5  # shown of one comparison
 _CHANGED: Final = 120  # characters of one side of a change
 _EDITS: Final = 3  # told in the line that says who edited
+_ODD: Final = 5  # values with odd letters that the card spells
 _EDITED: Final = 60  # characters of one side there
 _REVIEWERS: Final = 8
 _DIGEST: Final = 12
@@ -189,6 +190,8 @@ def _alarms(view: View, look: Look) -> Iterator[str]:
     if view.edit is not None:
         yield f"⚠ {edited(view.edit, look)}"
     yield from (f"⚠ {caution}" for caution in cautions(view))
+    if look.show_arguments:
+        yield from (f"⚠ {one}" for one in _letters(view))
     if view.unknown_outcome:
         yield (
             f"⚠ A call like this ({short_id(view.unknown_outcome)}) may already have run: its "
@@ -197,6 +200,15 @@ def _alarms(view: View, look: Look) -> Iterator[str]:
     if view.voided:
         people = ", ".join(sorted({vote.reviewer for vote in view.voided}))
         yield f"⚠ {void(view)} Earlier approvals no longer count: {people}."
+
+
+def _letters(view: View) -> Iterator[str]:
+    """Of which values the letters, or the names, may be taken for others."""
+    odd = [one for one in (*view.arguments, *view.metadata) if one.odd]
+    for one in odd[:_ODD]:
+        yield f"{fit(one.path.removeprefix('args.'), 80)}: {', '.join(one.odd)}."
+    if len(odd) > _ODD:
+        yield f"{len(odd) - _ODD:,} more values hold such letters: review them on the page."
 
 
 def edited(edit: Edit, look: Look) -> str:

@@ -134,6 +134,7 @@ def _written(value: Value) -> str:
         marks.append(f"{value.size} characters, cut here")
     if value.hidden:
         marks.append(f"{value.hidden} hidden characters shown as \\u")
+    marks += value.odd
     head = f"  {value.path} ({', '.join(marks)})"
     if "\n" in value.text or len(value.text) > _WIDE:
         return f"{head}\n{show.block(value.text, '    ')}"

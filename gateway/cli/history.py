@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _HEAD = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
 
 
+_COLUMNS = ("SEQ", "AT", "EVENT", "TOOL", "WHO", "APPROVAL", "RULE", "REASON", "RISK", "ABOUT")
+
 app = typer.Typer(
     cls=ListFirst, help="The record of every call and decision; bare: the same as list."
 )
@@ -83,37 +85,52 @@ def list_(  # noqa: PLR0913, PLR0917 - one option a filter
         "text": grep,
     }
 
-    async def work(record: Record) -> tuple[HistoryPage, int | None]:
+    async def work(record: Record) -> tuple[HistoryPage, int | None, list[tuple[str, ...]]]:
         query = await _query(record, filters)
         page = await _search(record, replace(query, before=before, limit=limit))
-        return page, await record.approvals.history_count(query)
+        rows = [] if json else await _lines(record, page)
+        return page, await record.approvals.history_count(query), rows
 
-    page, total = run(work)
+    page, total, rows = run(work)
     if json:
         from web.api import item_of
 
         items = [item_of(row) for row in page.rows]
         show.document("history", items=items, total=total, next=page.next)
         return
-    rows = [
-        (
-            str(row.seq),
-            show.moment(row.at),
-            row.event.event,
-            "/".join(part for part in (row.event.server, row.event.tool) if part),
-            row.event.actor or row.event.actor_kind,
-            (row.event.approval_id or "")[:10],
-            row.event.rule,
-            row.event.reason,
-        )
-        for row in page.rows
-    ]
     if not rows:
         show.note("No such row.")
-    show.table(("SEQ", "AT", "EVENT", "TOOL", "WHO", "APPROVAL", "RULE", "REASON"), rows)
+    show.table(_COLUMNS, rows)
     if page.next is not None:
         known = "There may be more" if total is None else f"{total} in all, more"
         show.note(f"{known}: --before {page.next}")
+
+
+async def _lines(record: Record, page: HistoryPage) -> list[tuple[str, ...]]:
+    """The rows as the list prints them."""
+    from approvals.telling import told_of
+    from gateway.admin.replay import labels
+
+    names = await record.database.read(labels)
+    risks = await record.approvals.risks(page.rows)
+    lines: list[tuple[str, ...]] = []
+    for row in page.rows:
+        event, told = row.event, told_of(row.event, names)
+        lines.append(
+            (
+                str(row.seq),
+                show.moment(row.at),
+                event.event,
+                "/".join(part for part in (event.server, event.tool) if part),
+                told.who,
+                told.approval_id[:10],
+                event.rule,
+                event.reason,
+                risks.get(row.seq, ""),
+                told.about,
+            )
+        )
+    return lines
 
 
 class Form(StrEnum):

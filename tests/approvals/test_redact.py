@@ -70,6 +70,9 @@ def test_a_pass_phrase_of_plain_words_is_masked(name: str) -> None:
     assert shown({name: "correct horse"})[name].startswith("[redacted, 13 chars, fp ")
 
 
+SHELL = "&*?#!|;<>()$`\\'\"[]{} \t"
+"""What a shell takes a word apart at, or puts something else in the place of."""
+
 SPLIT = "$(echo${IFS}cm0gLXJmIH4=|base64${IFS}-d|sh)"
 
 
@@ -86,6 +89,7 @@ SPLIT = "$(echo${IFS}cm0gLXJmIH4=|base64${IFS}-d|sh)"
         ({"env": {"API_TOKEN": {"LD_PRELOAD": "evil.so"}}}, "LD_PRELOAD"),
         ({"on_token_expired": "rm -rf --no-preserve-root /"}, "rm -rf --no-preserve-root /"),
         ({"password": "x;rm${IFS}-rf"}, "x;rm${IFS}-rf"),
+        *(({"token": f"x{sign}./evil.sh"}, json.dumps(f"x{sign}./evil.sh")) for sign in SHELL),
         ({"password": "rm -rf /"}, "rm -rf /"),
         ({"secret": "line\nrm"}, "line\\nrm"),
     ],

@@ -165,3 +165,11 @@ def test_verify_finds_a_run_that_nobody_approved(signoff: Command, folder: Folde
     found = signoff("history", "verify")
     assert found.code == 8
     assert f"BROKEN at row 2: {held.id} runs while it is pending." in found.err
+
+
+def test_the_list_shows_the_risk_and_whom_a_row_is_about(signoff: Command, folder: Folder) -> None:
+    _full(folder)
+    held, *_, added = [line.split("\t") for line in signoff("history").out.splitlines()]
+    assert held[2] == "held"
+    assert held[8] in ("low", "medium", "high", "critical")
+    assert (added[2], added[4], added[9]) == ("reviewer_added", "an operator", "alice")

@@ -108,7 +108,7 @@ async def test_a_filter_of_the_address_is_text_too(door: Door) -> None:
         answer = await visit.http.get("/history", params={"text": attack, "tool": attack})
         assert stray(answer.text) == ""
         wrong = await visit.http.get("/history", params={"since": f"x{attack}"})
-        assert wrong.status_code == 422
+        assert wrong.status_code == (400 if "\x00" in attack else 422)  # NUL at the border
         assert stray(wrong.text) == ""
 
 

@@ -16,6 +16,7 @@ from fastapi.responses import HTMLResponse, Response, StreamingResponse
 
 from approvals.model import Event, HistoryRow, Millis
 from approvals.record.history import Broken, HistoryQuery, verify
+from approvals.telling import told_of
 from web.context import Office
 from web.session import Viewer
 
@@ -36,6 +37,7 @@ EVENTS = (
     *("allowed", "limited", "grant_created", "grant_revoked", "frozen", "thawed"),
     *("policy_changed", "policy_loaded", "policy_refused", "refusals_summed"),
     *("policy_waiting", "policy_closed", "policy_confirmed", "server_confirmed"),
+    *("effect_marked", "reviewer_added", "reviewer_removed", "credentials_revoked"),
     *("tool_pinned", "tool_changed", "tool_accepted", "tool_classified", "tool_kept"),
     "tool_pinned_without",
 )
@@ -62,6 +64,8 @@ class Line:
     arguments: str
     who: str
     via: str
+    about: str  # whom or what it is about, where no tool says it
+    risk: str  # of the held call it belongs to, or ""
     reason: str
     rule: str
 
@@ -72,8 +76,8 @@ class Chain:
     text: str
 
 
-def query_of(given: Mapping[str, str]) -> HistoryQuery:
-    """The query of an address. Unknown names are not filters.
+def query_of(given: Mapping[str, str], limit: int = PAGE) -> HistoryQuery:
+    """The query of an address: at most `limit` rows. Unknown names are not filters.
 
     Raises:
         NotATime: since or until is not a date and time.
@@ -97,7 +101,7 @@ def query_of(given: Mapping[str, str]) -> HistoryQuery:
         before=int(before)
         if before.isascii() and before.isdigit() and len(before) <= _DIGITS
         else None,
-        limit=PAGE,
+        limit=limit,
     )
 
 
@@ -139,19 +143,21 @@ def _head(event: Event) -> str:
     return f"{kept['head']} … {kept['characters']} characters" if isinstance(kept, dict) else ""
 
 
-def line_of(row: HistoryRow, names: Mapping[str, str]) -> Line:
+def line_of(row: HistoryRow, names: Mapping[str, str], risk: str = "") -> Line:
     """A row as the page lists it; `names` are what people call the grants."""
-    event = row.event
+    event, told = row.event, told_of(row.event, names)
     return Line(
         seq=row.seq,
         at=row.at,
         event=event.event,
         outcome=event.outcome,
-        approval_id=event.approval_id or "",
+        approval_id=told.approval_id,
         tool=event.tool,
         server=event.server,
         arguments=_preview(event.arguments or _head(event)),
-        who="the gateway" if event.actor_kind == "gateway" else names.get(event.actor, event.actor),
+        who=told.who,
+        about=told.about,
+        risk=risk,
         via=event.via if event.actor_kind == "reviewer" else "",
         reason=event.reason,
         rule=event.rule if event.actor_kind != "reviewer" and event.event in _RULED else "",
@@ -204,13 +210,14 @@ async def _page(office: Office, request: Request, viewer: Viewer, chain: Chain |
         query, problem, status = HistoryQuery(limit=PAGE), "A time here is not a time.", 422
     found = await office.approvals.history(query)
     names = await office.grant_names()
+    risks = await office.approvals.risks(found.rows)
     older = address(given, before=str(found.next)) if found.next is not None else ""
     return await office.page(
         request,
         viewer,
         "history.html",
         status,
-        rows=[line_of(row, names) for row in found.rows],
+        rows=[line_of(row, names, risks.get(row.seq, "")) for row in found.rows],
         events=EVENTS,
         agents=sorted(names.items(), key=lambda one: one[1]),
         filters={name: given.get(name, "")[:_LONGEST] for name in (*_NAMES, *_MORE)},

@@ -14,6 +14,7 @@ from approvals.cautions import cautions, void
 from approvals.differences import Places, leaves
 from approvals.digest import canonical
 from approvals.editing import ChangeRow
+from approvals.lookalike import notes
 from approvals.model import Approval, Execution, Millis, Reviewer, Risk, Settlement, State
 from approvals.permission import refusal
 from approvals.phrases import PRESETS
@@ -53,10 +54,17 @@ class Argument:
     touched: bool = False
     target: bool = False
     cut: bool = False
+    odd: tuple[str, ...] = ()  # letters, spelled, that may be taken for others
 
     @property
     def classes(self) -> str:
-        words = {"touched": self.touched, "target": self.target, "long": len(self.value) > LONG}
+        long = len(self.value) > LONG
+        words = {
+            "touched": self.touched,
+            "target": self.target,
+            "long": long,
+            "odd": bool(self.odd),
+        }
         return " ".join(word for word, on in words.items() if on)
 
 
@@ -327,10 +335,12 @@ def _arguments(view: View, *, full: bool) -> Iterator[Argument]:
     touched = {change.path for change in since.changes} if since else set()
     target = view.target.path if view.target else ""
     places = Places.of(len(view.approval.masked))
-    for at, value in leaves(json.loads(view.approval.masked)):
+    arguments = json.loads(view.approval.masked)
+    odd = notes(arguments)
+    for at, value in leaves(arguments):
         path, _ = places.text(at)
         shown = _argument(path, value, full=full)
-        yield replace(shown, touched=path in touched, target=path == target)
+        yield replace(shown, touched=path in touched, target=path == target, odd=odd.get(at, ()))
 
 
 def _argument(path: str, value: Any, *, full: bool) -> Argument:
@@ -348,17 +358,22 @@ def _argument(path: str, value: Any, *, full: bool) -> Argument:
 def unmasked(card: Card, arguments: str) -> Card:
     """The card with these arguments, whole, and nothing more to look behind."""
     places = Places.of(len(arguments))
+    whole = json.loads(arguments)
+    odd = notes(whole)
     shown = tuple(
-        _argument(places.text(at)[0], value, full=True)
-        for at, value in leaves(json.loads(arguments))
+        replace(_argument(places.text(at)[0], value, full=True), odd=odd.get(at, ()))
+        for at, value in leaves(whole)
     )
     return replace(card, arguments=shown, cut=False, reveals=False)
 
 
 def _metadata(approval: Approval, *, full: bool) -> Iterator[Argument]:
     places = Places.of(len(approval.metadata_masked))
-    for at, value in leaves(json.loads(approval.metadata_masked or "{}")):
-        yield _argument(beside_path(places.text(at)[0]), value, full=full)
+    beside = json.loads(approval.metadata_masked or "{}")
+    odd = notes(beside)
+    for at, value in leaves(beside):
+        shown = _argument(beside_path(places.text(at)[0]), value, full=full)
+        yield replace(shown, odd=odd.get(at, ()))
 
 
 def _reads_otherwise(value: str) -> bool:
