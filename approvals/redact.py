@@ -52,7 +52,7 @@ _SECRET_VALUE: Final = re.compile(r"[A-Za-z0-9._~+/=@%^:,-]+")
 _PASS_PHRASE: Final = re.compile(r"[A-Za-z0-9]+(?: [A-Za-z0-9]+)+")
 _PASS_KEY: Final = re.compile(r"pass(?:word|wd|phrase|code)$", re.IGNORECASE)
 """Under a name that says secret only one word is masked that a shell would not take apart or fill
-in (no `& * ? # !`, quotes, brackets or `$`). What is named a pass phrase may be several plain words.
+in: no `& * ? # !`, quotes, brackets or `$`. What is named a pass phrase may be several plain words.
 """
 
 _THREE_PARTS: Final = re.compile(
