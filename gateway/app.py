@@ -52,18 +52,18 @@ from gateway.protocol.request_state import RequestStates
 from gateway.record import open_record
 from gateway.relay.agents.request import Backend
 from gateway.relay.agents.sessions import Sessions
-from gateway.relay.aggregate.dispatch import Together
-from gateway.relay.aggregate.session import Bundles
+from gateway.relay.aggregate.dispatch import AggregateDispatch
+from gateway.relay.aggregate.session import AggregateSessions
 from gateway.relay.bridge.bridge import Bridge
 from gateway.relay.endpoint import ALL, PREFIX, Endpoint
 from gateway.relay.methods.calls import Calls
-from gateway.relay.methods.client_timeouts import Patience
-from gateway.relay.methods.detached_runner import Deserted
+from gateway.relay.methods.client_timeouts import ClientTimeouts
+from gateway.relay.methods.detached_runner import DetachedRunner
 from gateway.relay.methods.dispatch import Dispatch
 from gateway.relay.methods.execution import Executions
 from gateway.relay.methods.holding import Holding
 from gateway.relay.methods.listing import Listing
-from gateway.relay.methods.questions import Rounds
+from gateway.relay.methods.questions import Questions
 from gateway.relay.methods.task_runner import TaskRunner
 from gateway.relay.methods.task_subscriptions import TaskListen
 from gateway.relay.methods.tasks import Tasks
@@ -196,11 +196,11 @@ async def open_gateway(
             clock=clock,
         )
         await stack.enter_async_context(runner.working())
-        deserted = Deserted(
+        deserted = DetachedRunner(
             database=database, executions=executions, backends=backends, clock=clock
         )
         await stack.enter_async_context(deserted.working())
-        rounds = Rounds(RequestStates(keys.state), clock)
+        rounds = Questions(RequestStates(keys.state), clock)
         tasks = Tasks(
             approvals=approvals,
             guard=guard,
@@ -214,7 +214,7 @@ async def open_gateway(
             guard=guard,
             executions=executions,
             rounds=rounds,
-            patience=Patience(database, grants),
+            patience=ClientTimeouts(database, grants),
             clock=clock,
             url=settings.page(),
             progress_seconds=settings.progress,
@@ -249,7 +249,7 @@ async def open_gateway(
             sessions=sessions,
             catalogue=catalogue,
             dispatch=dispatch,
-            together=Together(
+            together=AggregateDispatch(
                 backends=backends,
                 dispatch=dispatch,
                 holding=holding,
@@ -257,7 +257,7 @@ async def open_gateway(
                 catalogue=catalogue,
                 guard=guard,
                 approvals=approvals,
-                bundles=Bundles(sessions),
+                bundles=AggregateSessions(sessions),
                 separator=settings.separator,
                 max_result=settings.max_result,
             ),

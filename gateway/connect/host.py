@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.connect.pipes import Pipes
-from gateway.connect.stdio_proxy import Front
+from gateway.connect.stdio_proxy import StdioProxy
 from gateway.relay.upstreams.http import HttpUpstream, pooled_session
 
 _SILENCE = 86_400.0  # seconds; how long a call may take is the gateway's to say
@@ -21,6 +21,6 @@ async def speak(url: str, token: str) -> None:
         )
         pipes = Pipes()
         try:
-            await Front(gateway, pipes.say).run(pipes.lines())
+            await StdioProxy(gateway, pipes.say).run(pipes.lines())
         finally:
             await pipes.aclose()

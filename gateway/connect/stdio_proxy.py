@@ -47,7 +47,7 @@ _REFUSED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class HostMessage:
     """One message of the host: decoded to look at, and the bytes that are sent on."""
 
     message: Json
@@ -75,7 +75,7 @@ class Said:
         return found if isinstance(found, str) else ""
 
 
-class Front:
+class StdioProxy:
     """One host's conversation."""
 
     def __init__(
@@ -94,7 +94,8 @@ class Front:
         self._reopening = asyncio.Lock()
         self._session = ""
         self._protocol = ""
-        self._opening: list[Said] = []  # initialize and initialized, to open again the same way
+        # initialize and initialized, to open again the same way
+        self._opening: list[HostMessage] = []
         self._listener: asyncio.Task[None] | None = None
         self._params: dict[str, tuple[HeaderParam, ...]] = {}
 
@@ -121,7 +122,7 @@ class Front:
         if not isinstance(message, dict):
             self._error(None, -32600, "A line must be a single JSON-RPC message object")
             return
-        said = Said(message, line.strip())
+        said = HostMessage(message, line.strip())
         if said.method and "id" in message:
             key = json.dumps(said.id)
             task = self._start(self._request(said))
@@ -142,7 +143,7 @@ class Front:
 
     # Towards the gateway.
 
-    async def _tell(self, said: Said) -> None:
+    async def _tell(self, said: HostMessage) -> None:
         """A notification, or the host's answer to a question."""
         async with self._order:
             if said.method == "notifications/cancelled":
@@ -162,7 +163,7 @@ class Front:
             if said.method == "notifications/initialized":
                 self._follow()
 
-    async def _request(self, said: Said) -> None:
+    async def _request(self, said: HostMessage) -> None:
         first = said.method == "initialize"
         await self._order.acquire()  # what came before has been told
         if not first:
@@ -179,7 +180,7 @@ class Front:
             if first:
                 self._order.release()
 
-    async def _answered(self, said: Said) -> None:
+    async def _answered(self, said: HostMessage) -> None:
         """Send a request and say what comes, its response last. A gateway that is away is waited
         for; a call that may have left is never sent again.
 
@@ -204,7 +205,7 @@ class Front:
             else:
                 return
 
-    async def _reopened(self, said: Said) -> Answer:
+    async def _reopened(self, said: HostMessage) -> Answer:
         """The answer in a new session: the old one is gone, so nothing was done in it."""
         lost = self._session
         async with self._reopening:
@@ -218,7 +219,7 @@ class Front:
                 self._follow()
         return await self._gateway.send(self._asked(said))
 
-    def _asked(self, said: Said) -> Request:
+    def _asked(self, said: HostMessage) -> Request:
         headers: dict[str, str] = {}
         if said.version:
             called = said.params.get("name") if said.method == "tools/call" else None
@@ -282,7 +283,7 @@ class Front:
 
     # Towards the host.
 
-    async def _read(self, said: Said, answer: Answer) -> None:
+    async def _read(self, said: HostMessage, answer: Answer) -> None:
         """Say what is in an answer, up to the response."""
         last, retry = "", RETRY_MS
         while True:
@@ -308,7 +309,7 @@ class Front:
             await asyncio.sleep(retry / 1000)
             answer = await self._gateway.send(self._resumption(last))
 
-    def _respond(self, said: Said, answer: Answer, body: bytes) -> None:
+    def _respond(self, said: HostMessage, answer: Answer, body: bytes) -> None:
         if said.method == "initialize":
             self._opening = [said]
             self._opened(answer, body)
@@ -341,7 +342,7 @@ class Front:
             if isinstance(tool, dict) and isinstance(tool.get("name"), str):
                 self._params[tool["name"]] = header_params(tool.get("inputSchema"))
 
-    def _refuse(self, said: Said, refusal: Refusal) -> None:
+    def _refuse(self, said: HostMessage, refusal: Refusal) -> None:
         if said.method != "tools/call":
             self._error(said.id, -32603, refusal.text)
             return

@@ -41,7 +41,7 @@ class RequestState:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedState:
     """A state that is ours and in date. `mark` is unlike that of any other state."""
 
     state: RequestState
@@ -62,7 +62,7 @@ class RequestStates:
         sealed = self._cipher.encrypt(nonce, plain.encode(), _bound(grant, server))
         return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode("ascii")
 
-    def open(self, sealed: str, *, grant: str, server: str, now: Millis) -> Opened | None:
+    def open(self, sealed: str, *, grant: str, server: str, now: Millis) -> OpenedState | None:
         """What `seal` put in; None: not ours, another grant's or server's, changed, or too old."""
         try:
             data = base64.b64decode(sealed + "=" * (-len(sealed) % 4), b"-_", validate=True)
@@ -81,7 +81,7 @@ class RequestStates:
             server=inner,
             asked=tuple(more[0]) if more and more[0] is not None else None,
         )
-        return Opened(state, data[:_NONCE].hex())
+        return OpenedState(state, data[:_NONCE].hex())
 
 
 def _bound(grant: str, server: str) -> bytes:

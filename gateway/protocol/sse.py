@@ -24,7 +24,7 @@ class EventTooLarge(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ServerSentEvent:
     """One block of a stream. A browser dispatches it only where `data` is not None."""
 
     data: bytes | None  # the data lines joined by LF; b"" is how a stream is primed
@@ -51,7 +51,7 @@ class SseParser:
         """Bytes of the event that is not whole yet."""
         return self._kept + self._line_size
 
-    def feed(self, chunk: bytes) -> list[Event]:
+    def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """The events that `chunk` completes.
 
         Raises:
@@ -81,7 +81,7 @@ class SseParser:
         if self._kept + more > self.max_event:
             raise EventTooLarge
 
-    def _take(self, line: bytes) -> Event | None:
+    def _take(self, line: bytes) -> ServerSentEvent | None:
         if self._first:
             self._first = False
             line = line.removeprefix(_BOM)
@@ -99,13 +99,13 @@ class SseParser:
         self._kept += len(line) + 1
         return None
 
-    def _end(self) -> Event | None:
+    def _end(self) -> ServerSentEvent | None:
         data, fields = self._data, self._fields
         self._data, self._fields, self._kept = [], {}, 0
         if not data and not fields:
             return None
         retry = fields.get(b"retry", b"")
-        return Event(
+        return ServerSentEvent(
             data=b"\n".join(data) if data else None,
             id=_text(fields.get(b"id")),
             event=_text(fields.get(b"event")) or None,
@@ -174,7 +174,7 @@ def event(
     return b"".join(lines)
 
 
-def block(found: Event) -> bytes:
+def block(found: ServerSentEvent) -> bytes:
     """An event that was read, as bytes again.
 
     Raises:

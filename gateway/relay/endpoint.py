@@ -26,9 +26,9 @@ from gateway.protocol.routing_headers import check_modern_headers, is_modern
 from gateway.relay.agents.request import Backend, Visit
 from gateway.relay.agents.response import Receive, Scope, Send, reply
 from gateway.relay.agents.sessions import Session, Sessions
-from gateway.relay.aggregate.dispatch import Together
-from gateway.relay.aggregate.request import Arrival
-from gateway.relay.aggregate.session import Bundle
+from gateway.relay.aggregate.dispatch import AggregateDispatch
+from gateway.relay.aggregate.request import AggregateRequest
+from gateway.relay.aggregate.session import AggregateSession
 from gateway.relay.methods.dispatch import Dispatch
 from gateway.throttle import WINDOW, Throttle
 
@@ -51,7 +51,7 @@ _SESSION_GONE = error_body(None, -32600, "Session not found: initialize again")
 _DEFAULT_LEGACY = "2025-03-26"  # basic/transports: what a request without the header means
 
 
-class Refused(Exception):
+class HttpRefusal(Exception):
     """The request stops at the door; carries the HTTP answer."""
 
     def __init__(
@@ -74,7 +74,7 @@ class Endpoint:
         sessions: Sessions,
         catalogue: Catalogue,
         dispatch: Dispatch,
-        together: Together,
+        together: AggregateDispatch,
         hosts: frozenset[str],
         origins: frozenset[str],
         max_body: int,
@@ -94,7 +94,7 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._serve(scope, receive, send)
-        except Refused as refused:
+        except HttpRefusal as refused:
             await reply(send, refused.status, refused.body, headers=refused.headers)
         except RecordUnavailable:
             log.exception("record.unavailable")
@@ -112,11 +112,11 @@ class Endpoint:
         grant = await self._authenticate(headers, scope)
         if backend is None:
             if scope["path"] != ALL or scope.get("raw_path", b"/mcp") != b"/mcp":
-                raise Refused(404, "There is no such server here")
+                raise HttpRefusal(404, "There is no such server here")
             await self._all(scope["method"], raw, headers, grant, receive, send)
             return
         if not grant.reaches(backend.name):
-            raise Refused(403, "This grant does not reach that server")
+            raise HttpRefusal(403, "This grant does not reach that server")
         method = scope["method"]
         if method in ("GET", "DELETE"):
             protocol = _protocol(headers)
@@ -179,7 +179,7 @@ class Endpoint:
             if modern and message.kind == "request":
                 _check_routing(raw, message, together.header_params(message))
             opening = message.method == "initialize"
-            arrival = Arrival(
+            arrival = AggregateRequest(
                 grant=grant,
                 backends=together.reached(grant),
                 names=together.names,
@@ -208,33 +208,33 @@ class Endpoint:
         else:
             await reply(send, 405, headers=[(b"allow", b"GET, POST, DELETE")])
 
-    def _bundle(self, headers: dict[bytes, bytes], grant: Grant) -> Bundle:
+    def _bundle(self, headers: dict[bytes, bytes], grant: Grant) -> AggregateSession:
         sealed = headers.get(b"mcp-session-id")
         if sealed is None:
-            raise Refused(400, "Mcp-Session-Id is missing: initialize first")
+            raise HttpRefusal(400, "Mcp-Session-Id is missing: initialize first")
         bundle = self._together.bundles.find(grant, sealed.decode("latin-1"))
         if bundle is None:
-            raise Refused(404, "Session not found: initialize again", body=_SESSION_GONE)
+            raise HttpRefusal(404, "Session not found: initialize again", body=_SESSION_GONE)
         return bundle
 
     async def _message(self, headers: dict[bytes, bytes], receive: Receive) -> Message:
         if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != (
             b"application/json"
         ):
-            raise Refused(415, "Content-Type must be application/json")
+            raise HttpRefusal(415, "Content-Type must be application/json")
         body = await self._body(headers, receive)
         message = await aside(len(body), lambda: parse(body))
         if isinstance(message, Malformed):
-            raise Refused(message.http_status, message.message, body=_error(message))
+            raise HttpRefusal(message.http_status, message.message, body=_error(message))
         return replace(message, size=len(body)) if len(body) > LARGE else message
 
     def _check_site(self, headers: dict[bytes, bytes]) -> None:
         # A web page that rebinds its name to this address still sends its own Host and Origin.
         if headers.get(b"host", b"").decode("latin-1").lower() not in self._hosts:
-            raise Refused(421, "This gateway does not answer to that Host")
+            raise HttpRefusal(421, "This gateway does not answer to that Host")
         origin = headers.get(b"origin")
         if origin is not None and origin.decode("latin-1").lower() not in self._origins:
-            raise Refused(403, "This Origin may not call the gateway")
+            raise HttpRefusal(403, "This Origin may not call the gateway")
 
     def _backend(self, scope: Scope) -> Backend | None:
         path = scope["path"]
@@ -251,7 +251,7 @@ class Endpoint:
             return grant
         if match is not None:
             self._count_guess(scope)
-        raise Refused(401, "A grant is needed: Authorization: Bearer …", challenge=True)
+        raise HttpRefusal(401, "A grant is needed: Authorization: Bearer …", challenge=True)
 
     def _count_guess(self, scope: Scope) -> None:
         """A token that is no grant's. Who tries many is told to wait; a right one still passes."""
@@ -263,7 +263,9 @@ class Endpoint:
         if now - self._warned_at >= WINDOW:
             self._warned_at = now
             log.warning("door.unknown_grants", sender=client and client[0])
-        refused = Refused(429, f"Too many unknown grants from your address. Wait {wait} seconds.")
+        refused = HttpRefusal(
+            429, f"Too many unknown grants from your address. Wait {wait} seconds."
+        )
         refused.headers = [(b"retry-after", str(wait).encode())]
         raise refused
 
@@ -275,7 +277,7 @@ class Endpoint:
             return None
         session = self._sessions.open(sealed.decode("latin-1"), grant.id, backend.name)
         if session is None:
-            raise Refused(404, "Session not found: initialize again", body=_SESSION_GONE)
+            raise HttpRefusal(404, "Session not found: initialize again", body=_SESSION_GONE)
         return session
 
     def _params(self, backend: Backend, message: Message) -> tuple[HeaderParam, ...]:
@@ -287,7 +289,7 @@ class Endpoint:
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         declared = headers.get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > self._max_body:
-            raise Refused(413, f"The request is larger than {self._max_body} bytes")
+            raise HttpRefusal(413, f"The request is larger than {self._max_body} bytes")
         event = await receive()
         body: bytes = event.get("body", b"")
         if not event.get("more_body", False):
@@ -297,14 +299,14 @@ class Endpoint:
         while event.get("more_body", False):
             event = await receive()
             if event["type"] == "http.disconnect":
-                raise Refused(400, "The request ended early")
+                raise HttpRefusal(400, "The request ended early")
             parts += event.get("body", b"")
             self._bound(len(parts))
         return bytes(parts)
 
     def _bound(self, size: int) -> None:
         if size > self._max_body:
-            raise Refused(413, f"The request is larger than {self._max_body} bytes")
+            raise HttpRefusal(413, f"The request is larger than {self._max_body} bytes")
 
 
 def _check_routing(
@@ -313,7 +315,7 @@ def _check_routing(
     """What the headers of 2026-07-28 say is what the body says."""
     wrong = check_modern_headers(raw, message, params)
     if wrong is not None:
-        raise Refused(wrong.http_status, wrong.message, body=_error(wrong))
+        raise HttpRefusal(wrong.http_status, wrong.message, body=_error(wrong))
 
 
 def _single(raw: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
@@ -322,7 +324,7 @@ def _single(raw: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     if len(headers) != len(raw):
         for name in (b"host", b"authorization", b"content-type", b"mcp-session-id", b"origin"):
             if sum(1 for other, _ in raw if other == name) > 1:
-                raise Refused(400, f"The {name.decode()} header came twice")
+                raise HttpRefusal(400, f"The {name.decode()} header came twice")
     return headers
 
 
@@ -330,7 +332,7 @@ def _protocol(headers: dict[bytes, bytes]) -> str:
     """The revision the header names; "" without one."""
     version = headers.get(b"mcp-protocol-version", b"")
     if version and not _VERSION(version):
-        raise Refused(400, "MCP-Protocol-Version is not a revision")
+        raise HttpRefusal(400, "MCP-Protocol-Version is not a revision")
     return version.decode("ascii")
 
 

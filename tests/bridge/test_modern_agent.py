@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from gateway.relay.bridge.modern_agent import MOST_PARKED_EACH
-from gateway.relay.bridge.session_pool import Pool
+from gateway.relay.bridge.session_pool import SessionPool
 from gateway.relay.upstreams.http import HttpUpstream, pooled_session
 from gateway.relay.upstreams.upstream import OutcomeUnknown
 from tests.bridge.crossing import (
@@ -330,7 +330,7 @@ async def test_a_session_nobody_uses_is_ended_on_the_server_too(tmp_path: Path) 
     with anyio.fail_after(SECONDS), served("legacy", tmp_path / "it.jsonl") as url:
         async with pooled_session() as client:
             upstream = HttpUpstream("it", url, headers={}, timeout=30, client=client)
-            pool = Pool(upstream, max_result=LIMIT, idle=3.0)
+            pool = SessionPool(upstream, max_result=LIMIT, idle=3.0)
             line = await pool.line("g", {}, {})
             session = line.session
             assert await pool.line("g", {}, {}) is line

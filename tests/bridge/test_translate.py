@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.relay.bridge import translate
-from gateway.relay.bridge.legacy_client import Clients
+from gateway.relay.bridge.legacy_client import LegacyClients
 from gateway.relay.bridge.messages import decoded, encoded
 
 
@@ -66,9 +66,9 @@ def test_tasks_are_not_promised_across_the_bridge() -> None:
 
 
 def test_a_session_says_what_its_client_declared_and_no_more_than_fits() -> None:
-    clients = Clients()
+    clients = LegacyClients()
     small = clients.new({"elicitation": {"form": {}}}, {"name": "n", "version": "1"})
-    known = Clients().find(small)  # of another process
+    known = LegacyClients().find(small)  # of another process
     assert known is not None
     assert (known.capabilities, known.info["name"]) == ({"elicitation": {"form": {}}}, "n")
     large = clients.new({"sampling": {}, "experimental": {"x": "y" * 5_000}}, {})

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.protocol.sse import Event, EventTooLarge, SseParser, event
+from gateway.protocol.sse import EventTooLarge, ServerSentEvent, SseParser, event
 
 QUICK = settings(max_examples=300, database=None, deadline=None)
 
 
-def read(*chunks: bytes) -> list[Event]:
+def read(*chunks: bytes) -> list[ServerSentEvent]:
     parser = SseParser()
     return [found for chunk in chunks for found in parser.feed(chunk)]
 
@@ -19,36 +19,39 @@ def read(*chunks: bytes) -> list[Event]:
 @pytest.mark.parametrize(
     ("stream", "events"),
     [
-        (b"data: a\n\n", [Event(b"a")]),
-        (b"data: a\r\n\r\n", [Event(b"a")]),
-        (b"data: a\r\r", [Event(b"a")]),
-        (b"data:a\n\ndata:  b\n\n", [Event(b"a"), Event(b" b")]),
-        (b"data: a\r\ndata: b\rdata: c\n\n", [Event(b"a\nb\nc")]),
-        (b"data\n\n", [Event(b"")]),
-        (b"data\ndata\n\n", [Event(b"\n")]),
-        (b"\xef\xbb\xbfdata: a\n\n", [Event(b"a")]),
-        (b"data: a\n\n\xef\xbb\xbfdata: b\n\n", [Event(b"a")]),
+        (b"data: a\n\n", [ServerSentEvent(b"a")]),
+        (b"data: a\r\n\r\n", [ServerSentEvent(b"a")]),
+        (b"data: a\r\r", [ServerSentEvent(b"a")]),
+        (b"data:a\n\ndata:  b\n\n", [ServerSentEvent(b"a"), ServerSentEvent(b" b")]),
+        (b"data: a\r\ndata: b\rdata: c\n\n", [ServerSentEvent(b"a\nb\nc")]),
+        (b"data\n\n", [ServerSentEvent(b"")]),
+        (b"data\ndata\n\n", [ServerSentEvent(b"\n")]),
+        (b"\xef\xbb\xbfdata: a\n\n", [ServerSentEvent(b"a")]),
+        (b"data: a\n\n\xef\xbb\xbfdata: b\n\n", [ServerSentEvent(b"a")]),
         (b": ping\r\n\r\n", []),
         (b":\n\n\n\n", []),
-        (b": ping\ndata: a\n: ping\n\n", [Event(b"a")]),
-        (b"id: 1\nevent: message\nretry: 500\ndata: a\n\n", [Event(b"a", "1", "message", 500)]),
-        (b"id: 1\nretry: 500\ndata:\n\n", [Event(b"", "1", None, 500)]),
-        (b"id: 1\n\n", [Event(None, "1")]),
-        (b"id\ndata: a\n\n", [Event(b"a", "")]),
-        (b"id: 1\nid: a\x00b\ndata: a\n\n", [Event(b"a", "1")]),
-        (b"retry: 5s\ndata: a\n\n", [Event(b"a")]),
-        (b"retry: -5\ndata: a\n\n", [Event(b"a")]),
-        (b"retry: " + b"9" * 5000 + b"\ndata: a\n\n", [Event(b"a")]),
+        (b": ping\ndata: a\n: ping\n\n", [ServerSentEvent(b"a")]),
+        (
+            b"id: 1\nevent: message\nretry: 500\ndata: a\n\n",
+            [ServerSentEvent(b"a", "1", "message", 500)],
+        ),
+        (b"id: 1\nretry: 500\ndata:\n\n", [ServerSentEvent(b"", "1", None, 500)]),
+        (b"id: 1\n\n", [ServerSentEvent(None, "1")]),
+        (b"id\ndata: a\n\n", [ServerSentEvent(b"a", "")]),
+        (b"id: 1\nid: a\x00b\ndata: a\n\n", [ServerSentEvent(b"a", "1")]),
+        (b"retry: 5s\ndata: a\n\n", [ServerSentEvent(b"a")]),
+        (b"retry: -5\ndata: a\n\n", [ServerSentEvent(b"a")]),
+        (b"retry: " + b"9" * 5000 + b"\ndata: a\n\n", [ServerSentEvent(b"a")]),
         (b"Data: a\nfoo: b\n data: c\n\n", []),
-        (b"data: a: b\n\n", [Event(b"a: b")]),
-        (b"data: \xff\nid: \xff\n\n", [Event(b"\xff", "\ufffd")]),
+        (b"data: a: b\n\n", [ServerSentEvent(b"a: b")]),
+        (b"data: \xff\nid: \xff\n\n", [ServerSentEvent(b"\xff", "\ufffd")]),
         (b"data: broken off\n", []),
         (b"data: broken off", []),
         (b"", []),
     ],
 )
 def test_a_stream_reads_as_the_standard_says_however_it_is_cut(
-    stream: bytes, events: list[Event]
+    stream: bytes, events: list[ServerSentEvent]
 ) -> None:
     assert read(stream) == events
     assert read(*(stream[at : at + 1] for at in range(len(stream)))) == events
@@ -56,7 +59,7 @@ def test_a_stream_reads_as_the_standard_says_however_it_is_cut(
 
 
 def test_an_empty_chunk_between_cr_and_lf_changes_nothing() -> None:
-    assert read(b"data: a\r", b"", b"\ndata: b\r", b"", b"\n\r\n") == [Event(b"a\nb")]
+    assert read(b"data: a\r", b"", b"\ndata: b\r", b"", b"\n\r\n") == [ServerSentEvent(b"a\nb")]
 
 
 PIECES = st.sampled_from(
@@ -115,7 +118,7 @@ def test_one_event_written_is_one_event_read(
 ) -> None:
     lines = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     found = read(event(data, id_, name, retry))
-    assert found == [Event(lines, id_, name or None, retry)]
+    assert found == [ServerSentEvent(lines, id_, name or None, retry)]
 
 
 @pytest.mark.parametrize("forged", ["a\nb", "a\rb", "\x00", "a\n\ndata: x"])

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.relay.upstreams.stderr_log import LINE, LINES, WINDOW, Complaints
+from gateway.relay.upstreams.stderr_log import LINE, LINES, WINDOW, StderrLog
 from tests.harness import Site, eventually
 from tests.patience import PATIENCE
 
@@ -27,7 +27,7 @@ sys.stdin.read()
 
 def told(*chunks: bytes, ended: bool = True) -> list[dict[str, object]]:
     with capture_logs() as logs:
-        complaints = Complaints("srv", lambda: 0.0)
+        complaints = StderrLog("srv", lambda: 0.0)
         for chunk in chunks:
             complaints.feed(chunk)
         if ended:
@@ -55,7 +55,7 @@ def test_a_long_line_is_cut_and_says_so() -> None:
 def test_a_flood_is_counted_and_not_kept() -> None:
     now = 0.0
     with capture_logs() as logs:
-        complaints = Complaints("srv", lambda: now)
+        complaints = StderrLog("srv", lambda: now)
         complaints.feed(b"again\n" * 10_000)
         now = WINDOW
         complaints.feed(b"later\n")
@@ -69,7 +69,7 @@ def test_bytes_without_a_line_end_cost_what_they_are() -> None:
     """Ten times as much takes about ten times as long, whatever the machine."""
 
     def spent(size: int) -> float:
-        complaints = Complaints("srv", lambda: 0.0)
+        complaints = StderrLog("srv", lambda: 0.0)
         began = time.process_time()
         for _ in range(size):
             complaints.feed(b"x" * 100)

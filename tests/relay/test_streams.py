@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway.protocol.sse import Event, SseParser
+from gateway.protocol.sse import ServerSentEvent, SseParser
 from tests.conformance.stage import Front, approving, gateway, reference
 from tests.patience import PATIENCE
 
@@ -58,7 +58,7 @@ def opened(url: str) -> str:
     return session
 
 
-def resumed(url: str, session: str, after: str) -> Iterator[Event]:
+def resumed(url: str, session: str, after: str) -> Iterator[ServerSentEvent]:
     headers = {
         "Accept": "text/event-stream",
         "Mcp-Session-Id": session,
@@ -72,7 +72,7 @@ def resumed(url: str, session: str, after: str) -> Iterator[Event]:
             yield from parser.feed(line)
 
 
-def names(event: Event) -> list[str]:
+def names(event: ServerSentEvent) -> list[str]:
     result = json.loads(event.data or b"{}")["result"]
     return [tool["name"] for tool in result["tools"]]
 
@@ -82,7 +82,7 @@ def test_a_streamed_listing_is_streamed_and_filtered_and_so_is_its_repeat(front:
     kind, _, body = ask(front.url, session, id=2, method="tools/list", params={})
     assert kind == "text/event-stream"
     primed, listed = SseParser().feed(body)
-    assert primed == Event(b"", primed.id, primed.event, 100)
+    assert primed == ServerSentEvent(b"", primed.id, primed.event, 100)
     assert listed.id not in (None, primed.id)
     found = names(listed)
     assert HIDDEN not in found

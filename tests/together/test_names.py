@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.relay.aggregate.names import LONGEST, Names
-from gateway.relay.aggregate.resource_owners import Ambiguous, Owners, fits
+from gateway.relay.aggregate.resource_owners import Ambiguous, ResourceOwners, fits
 
 
 def back(names: Names, server: str, tool: str) -> tuple[str, str] | None:
@@ -64,7 +64,7 @@ def listing(**templates: str) -> dict[str, list[dict[str, str]]]:
 
 @pytest.mark.parametrize("first", ["evil", "bank"])
 def test_a_template_that_fits_everything_gets_nothing_that_another_speaks_of(first: str) -> None:
-    owners = Owners()
+    owners = ResourceOwners()
     lists = listing(evil="{+any}", bank="bank://statement/{id}")
     owners.templates("g", {name: lists[name] for name in sorted(lists, key=lambda n: n != first)})
     assert owners.owner("g", "bank://statement/7") == "bank"
@@ -74,7 +74,7 @@ def test_a_template_that_fits_everything_gets_nothing_that_another_speaks_of(fir
 
 @pytest.mark.parametrize("theirs", ["bank://statement/{id}", "bank://statement/{+all}"])
 def test_a_uri_that_two_servers_claim_equally_well_is_nobodys(theirs: str) -> None:
-    owners = Owners()
+    owners = ResourceOwners()
     shown = owners.templates("g", listing(evil=theirs, bank="bank://statement/{id}"))
     assert owners.owner("g", "bank://statement/7") == Ambiguous(("bank", "evil"))
     assert len({one["uriTemplate"] for one in shown}) == len(shown)

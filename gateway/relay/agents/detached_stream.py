@@ -13,7 +13,7 @@ from gateway.relay.upstreams.upstream import Answer, OutcomeUnknown
 AFTERLIFE_SECONDS = 30.0
 
 
-async def lasting(answer: Answer, receive: Receive) -> AsyncIterator[bytes]:
+async def outlive_agent(answer: Answer, receive: Receive) -> AsyncIterator[bytes]:
     """The bytes of the answer, for as long as the agent is there and a while longer.
 
     Raises:

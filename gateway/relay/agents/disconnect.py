@@ -10,12 +10,14 @@ from types import TracebackType
 from gateway.relay.agents.response import Receive
 
 
-class Gone(Exception):
+class AgentGone(Exception):
     """The agent hung up. Never raised by our own shutdown."""
 
 
-def raising_gone(receive: Receive, *, after: float = 0) -> AbstractAsyncContextManager[None]:
-    """Cancel the block and raise `Gone` when the agent hangs up, or had already.
+def cancel_on_disconnect(
+    receive: Receive, *, after: float = 0
+) -> AbstractAsyncContextManager[None]:
+    """Cancel the block and raise `AgentGone` when the agent hangs up, or had already.
 
     With `after`, watching begins that many seconds later: most calls are over by then, and a task
     for each of them would cost more than it saves.
@@ -51,7 +53,7 @@ class _Watch:
         if self._watcher is not None:
             self._watcher.cancel()
         if isinstance(error, asyncio.CancelledError) and self._gone and self._task.uncancel() == 0:
-            raise Gone from None
+            raise AgentGone from None
 
     def _begin(self) -> None:
         self._watcher = asyncio.create_task(self._watch(), name="disconnect watch")
@@ -64,7 +66,7 @@ class _Watch:
 
 
 @asynccontextmanager
-async def until(event: asyncio.Event) -> AsyncIterator[None]:
+async def leave_when_set(event: asyncio.Event) -> AsyncIterator[None]:
     """Run the block; once the event is set, leave it where it waits, without an error."""
     watcher = asyncio.create_task(event.wait(), name="stop watch")
     try:

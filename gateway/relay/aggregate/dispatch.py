@@ -24,15 +24,15 @@ from gateway.enforcement.refusal_texts import AWAIT_TOOL
 from gateway.enforcement.refusals import Refusal
 from gateway.protocol.jsonrpc import ErrorCode, Message, result_body, tool_call
 from gateway.protocol.param_headers import HeaderParam
-from gateway.relay.agents.disconnect import Gone, raising_gone
+from gateway.relay.agents.disconnect import AgentGone, cancel_on_disconnect
 from gateway.relay.agents.request import Backend
 from gateway.relay.agents.response import reply
-from gateway.relay.aggregate.ids import upwards
+from gateway.relay.aggregate.ids import ids_to_server
 from gateway.relay.aggregate.lists import (
     KEYS,
     MISSING,
+    ListFailed,
     SessionLost,
-    Unlisted,
     gather,
     named,
     pages,
@@ -40,9 +40,9 @@ from gateway.relay.aggregate.lists import (
 )
 from gateway.relay.aggregate.names import Names
 from gateway.relay.aggregate.opening import discover, initialize
-from gateway.relay.aggregate.request import Arrival, Down, nowhere
-from gateway.relay.aggregate.resource_owners import Ambiguous, Owners
-from gateway.relay.aggregate.session import Bundles, NotOpened
+from gateway.relay.aggregate.request import AggregateRequest, AnswerRewriter, nowhere
+from gateway.relay.aggregate.resource_owners import Ambiguous, ResourceOwners
+from gateway.relay.aggregate.session import AggregateSessions, NotOpened
 from gateway.relay.aggregate.streams import Streams
 from gateway.relay.aggregate.task_owners import TaskOwners
 from gateway.relay.methods.dispatch import Dispatch
@@ -60,7 +60,7 @@ _SEVERAL = "Resource not found: several servers here claim it. Ask at its server
 _NOT_FOUND = -32002  # resource not found, before 2026-07-28
 
 
-class Together:
+class AggregateDispatch:
     """Serves `/mcp`."""
 
     def __init__(
@@ -73,7 +73,7 @@ class Together:
         catalogue: Catalogue,
         guard: Guard,
         approvals: Approvals,
-        bundles: Bundles,
+        bundles: AggregateSessions,
         separator: str,
         max_result: int,
     ) -> None:
@@ -87,7 +87,7 @@ class Together:
         self.bundles = bundles
         self.names = Names(backends, separator)
         self._max_result = max_result
-        self._owners = Owners()
+        self._owners = ResourceOwners()
         self._tasks = TaskOwners(approvals)
         self.streams = Streams(
             dispatch, holding.stopping, self._owners, self._tasks, max_block=max_result
@@ -105,131 +105,133 @@ class Together:
         tool = self._catalogue.tool(*found) if found is not None else None
         return tool.header_params if tool is not None else ()
 
-    async def post(self, arrival: Arrival) -> None:
+    async def post(self, incoming: AggregateRequest) -> None:
         """Answer one POST."""
-        message = arrival.message
+        message = incoming.message
         try:
             if message.kind == "request":
-                await self._request(arrival)
+                await self._request(incoming)
             else:
-                await self._told(arrival)
+                await self._told(incoming)
         except NotOpened as error:
             text = "The server behind the gateway cannot be reached"
-            await arrival.error(-32603, refusal_texts.unconfirmed() if error.waits else text)
+            await incoming.error(-32603, refusal_texts.unconfirmed() if error.waits else text)
 
-    async def _request(self, arrival: Arrival) -> None:
-        method = arrival.message.method
+    async def _request(self, incoming: AggregateRequest) -> None:
+        method = incoming.message.method
         if method == "tools/call":
-            await self._call(arrival)
+            await self._call(incoming)
         elif method in KEYS:
-            await self._list(arrival, method)
+            await self._list(incoming, method)
         elif method in ("prompts/get", "completion/complete"):
-            await self._prompt(arrival)
+            await self._prompt(incoming)
         elif method == "resources/read":
-            await self._resource(arrival)
-        elif arrival.modern:
-            await self._modern(arrival, method)
+            await self._resource(incoming)
+        elif incoming.modern:
+            await self._modern(incoming, method)
         else:
-            await self._legacy(arrival, method)
+            await self._legacy(incoming, method)
 
-    async def _modern(self, arrival: Arrival, method: str) -> None:
+    async def _modern(self, incoming: AggregateRequest, method: str) -> None:
         """What only 2026-07-28 has."""
         if method == "server/discover":
-            await discover(arrival, self._max_result, self._listing)
+            await discover(incoming, self._max_result, self._listing)
         elif method == "subscriptions/listen":
-            await self.streams.listen(arrival)
+            await self.streams.listen(incoming)
         elif method.startswith("tasks/"):
-            await self._task(arrival)
+            await self._task(incoming)
         else:
-            await arrival.error(ErrorCode.METHOD_NOT_FOUND, "Method not found")
+            await incoming.error(ErrorCode.METHOD_NOT_FOUND, "Method not found")
 
-    async def _legacy(self, arrival: Arrival, method: str) -> None:
+    async def _legacy(self, incoming: AggregateRequest, method: str) -> None:
         """What only the revisions with sessions have."""
         if method == "initialize":
-            await initialize(arrival, self.bundles, self._listing)
+            await initialize(incoming, self.bundles, self._listing)
         elif method == "ping":
-            await arrival.answer({})
+            await incoming.answer({})
         elif method == "logging/setLevel":
-            await self._level(arrival)
+            await self._level(incoming)
         elif method in ("resources/subscribe", "resources/unsubscribe"):
-            await self._resource(arrival)
+            await self._resource(incoming)
         else:
-            await arrival.error(ErrorCode.METHOD_NOT_FOUND, "Method not found")
+            await incoming.error(ErrorCode.METHOD_NOT_FOUND, "Method not found")
 
-    async def _call(self, arrival: Arrival) -> None:
-        call = await aside(arrival.message.size, lambda: tool_call(arrival.message))
+    async def _call(self, incoming: AggregateRequest) -> None:
+        call = await aside(incoming.message.size, lambda: tool_call(incoming.message))
         if call.name == AWAIT_TOOL:
-            await self._await(arrival, call.arguments.get("approval_id"))
+            await self._await(incoming, call.arguments.get("approval_id"))
             return
         found = self._tool(call.name)
-        if found is None or found[0] not in arrival.backends:
+        if found is None or found[0] not in incoming.backends:
             # As at a server's own URL: a tool that is nobody's is nobody's to judge.
-            log.info("call.unknown_tool", grant=arrival.grant.id)
-            await arrival.error(ErrorCode.INVALID_PARAMS, "Unknown tool: it is on no server here")
+            log.info("call.unknown_tool", grant=incoming.grant.id)
+            await incoming.error(ErrorCode.INVALID_PARAMS, "Unknown tool: it is on no server here")
             return
         try:
             params = {
-                key: one for key, one in (arrival.message.params or {}).items() if key != "task"
+                key: one for key, one in (incoming.message.params or {}).items() if key != "task"
             }  # a server's own tasks are not to be had here
-            message = replace(arrival.message, params={**params, "name": found[1]})
-            await self._visit(arrival, found[0], message)
+            message = replace(incoming.message, params={**params, "name": found[1]})
+            await self._visit(incoming, found[0], message)
         except NotOpened as error:
-            await self._refuse(arrival, refusals.not_sent(waits=error.waits))
+            await self._refuse(incoming, refusals.not_sent(waits=error.waits))
 
-    async def _await(self, arrival: Arrival, identifier: Any) -> None:
+    async def _await(self, incoming: AggregateRequest, identifier: Any) -> None:
         approval = await self._approvals.get(identifier) if isinstance(identifier, str) else None
         server = approval.call.server if approval is not None else ""
-        if server not in arrival.backends:
-            await self._refuse(arrival, refusals.unknown_approval())
+        if server not in incoming.backends:
+            await self._refuse(incoming, refusals.unknown_approval())
             return
         try:
-            visit = await arrival.visit(server, send=self._down(arrival, server))
+            visit = await incoming.visit(server, send=self._down(incoming, server))
         except NotOpened as error:
-            await self._refuse(arrival, refusals.not_sent(waits=error.waits))
+            await self._refuse(incoming, refusals.not_sent(waits=error.waits))
             return
-        call = tool_call(arrival.message)
-        if arrival.modern and call.request_state is not None:
+        call = tool_call(incoming.message)
+        if incoming.modern and call.request_state is not None:
             await self._dispatch.post(visit)  # it brings the answer to a question
             return
-        bundle = arrival.bundle
-        with bundle.under_way(arrival.message, server) if bundle is not None else nullcontext():
+        bundle = incoming.bundle
+        with bundle.under_way(incoming.message, server) if bundle is not None else nullcontext():
             await self._holding.resume(visit, call)
 
-    async def _list(self, arrival: Arrival, method: str) -> None:
-        if (arrival.message.params or {}).get("cursor") is not None:
-            await arrival.error(ErrorCode.INVALID_PARAMS, "Unknown cursor: the list has one page")
+    async def _list(self, incoming: AggregateRequest, method: str) -> None:
+        if (incoming.message.params or {}).get("cursor") is not None:
+            await incoming.error(ErrorCode.INVALID_PARAMS, "Unknown cursor: the list has one page")
             return
 
         async def ask(server: str) -> list[dict[str, Any]]:
             try:
-                return await self._listed(arrival, server, method)
+                return await self._listed(incoming, server, method)
             except SessionLost:
-                if arrival.bundle is not None:
-                    arrival.bundle.forget(server)
-                return await self._listed(arrival, server, method)
+                if incoming.bundle is not None:
+                    incoming.bundle.forget(server)
+                return await self._listed(incoming, server, method)
 
         try:
-            async with raising_gone(arrival.receive):
-                found = await gather(arrival.backends, ask)
-        except Gone:
+            async with cancel_on_disconnect(incoming.receive):
+                found = await gather(incoming.backends, ask)
+        except AgentGone:
             return
-        lists = {name: found.answers.get(name, []) for name in arrival.backends}
+        lists = {name: found.answers.get(name, []) for name in incoming.backends}
         if method == "tools/list":
             lists |= {server: self._known(server) for server in found.missing}
-        result: dict[str, Any] = {KEYS[method]: self._shown(arrival, method, lists)}
+        result: dict[str, Any] = {KEYS[method]: self._shown(incoming, method, lists)}
         if found.missing:
             result["_meta"] = {MISSING: list(found.missing)}
-        await arrival.answer(result, cached=True)
+        await incoming.answer(result, cached=True)
 
-    async def _listed(self, arrival: Arrival, server: str, method: str) -> list[dict[str, Any]]:
+    async def _listed(
+        self, incoming: AggregateRequest, server: str, method: str
+    ) -> list[dict[str, Any]]:
         """One server's part of a list.
 
         Raises:
             Unlisted, NotOpened, NotSent, OutcomeUnknown: it gave none.
         """
-        if not await self._offers(arrival, server, method):
+        if not await self._offers(incoming, server, method):
             return []
-        visit = await arrival.visit(server)
+        visit = await incoming.visit(server)
         try:
             if method == "tools/list":
                 return await self._listing.offered(visit)
@@ -237,23 +239,23 @@ class Together:
             return await self._listing.pinned(server, method, items) if method in LISTS else items
         except ListingFailed as error:
             lost = error.status == 404 and visit.session is not None  # noqa: PLR2004 - HTTP
-            raise (SessionLost if lost else Unlisted)(str(error)) from error
+            raise (SessionLost if lost else ListFailed)(str(error)) from error
 
     def _shown(
-        self, arrival: Arrival, method: str, lists: Mapping[str, list[dict[str, Any]]]
+        self, incoming: AggregateRequest, method: str, lists: Mapping[str, list[dict[str, Any]]]
     ) -> list[dict[str, Any]]:
         match method:
             case "tools/list":
                 tools = named(self.names.joined, lists)
-                if any(self._guard.can_hold(server) for server in arrival.backends):
+                if any(self._guard.can_hold(server) for server in incoming.backends):
                     tools.append(dict(AWAIT_DEFINITION))
                 return tools
             case "prompts/list":
                 return named(self.names.plain, lists)
             case "resources/list":
-                return self._owners.resources(arrival.grant.id, lists)
+                return self._owners.resources(incoming.grant.id, lists)
             case _:
-                return self._owners.templates(arrival.grant.id, lists)
+                return self._owners.templates(incoming.grant.id, lists)
 
     def _known(self, server: str) -> list[dict[str, Any]]:
         """What a server that does not answer was last known to offer: as pinned, so as judged."""
@@ -263,81 +265,83 @@ class Together:
             if tool.present and not self._guard.hidden(server, name)
         ]
 
-    async def _offers(self, arrival: Arrival, server: str, method: str) -> bool:
+    async def _offers(self, incoming: AggregateRequest, server: str, method: str) -> bool:
         """Whether it makes sense to ask a legacy server for this list."""
-        if arrival.bundle is None or method == "tools/list":
+        if incoming.bundle is None or method == "tools/list":
             return True
-        opened = await arrival.bundle.session(arrival.grant, arrival.backends[server])
+        opened = await incoming.bundle.session(incoming.grant, incoming.backends[server])
         return method.partition("/")[0] in opened.capabilities
 
-    async def _prompt(self, arrival: Arrival) -> None:
+    async def _prompt(self, incoming: AggregateRequest) -> None:
         """prompts/get, and completion/complete of a prompt or a resource template."""
-        params = arrival.message.params or {}
+        params = incoming.message.params or {}
         ref = params.get("ref")
-        if arrival.message.method == "completion/complete":
+        if incoming.message.method == "completion/complete":
             if isinstance(ref, dict) and isinstance(ref.get("uri"), str):
-                await self._resource(arrival, ref["uri"])
+                await self._resource(incoming, ref["uri"])
                 return
             name = ref.get("name") if isinstance(ref, dict) else None
         else:
             name = params.get("name")
         found = self.names.split(name) if isinstance(name, str) else None
-        if found is None or found[0] not in arrival.backends:
-            await arrival.error(ErrorCode.INVALID_PARAMS, "Unknown prompt: it is on no server here")
+        if found is None or found[0] not in incoming.backends:
+            await incoming.error(
+                ErrorCode.INVALID_PARAMS, "Unknown prompt: it is on no server here"
+            )
             return
         server, own = found
-        asked = arrival.asking(name=own)
+        asked = incoming.asking(name=own)
         if isinstance(ref, dict):
-            asked = arrival.asking(ref={**ref, "name": own})
-        await self._visit(arrival, server, asked)
+            asked = incoming.asking(ref={**ref, "name": own})
+        await self._visit(incoming, server, asked)
 
-    async def _resource(self, arrival: Arrival, uri: Any = None) -> None:
+    async def _resource(self, incoming: AggregateRequest, uri: Any = None) -> None:
         """What a resource is asked for, at the server it belongs to."""
-        uri = uri if uri is not None else (arrival.message.params or {}).get("uri")
+        uri = uri if uri is not None else (incoming.message.params or {}).get("uri")
         if not isinstance(uri, str):
-            await arrival.error(ErrorCode.INVALID_PARAMS, "uri must be a string")
+            await incoming.error(ErrorCode.INVALID_PARAMS, "uri must be a string")
             return
-        server = await self._owner(arrival, uri)
+        server = await self._owner(incoming, uri)
         if not isinstance(server, str):
-            code = ErrorCode.INVALID_PARAMS if arrival.modern else _NOT_FOUND
-            await arrival.error(code, _NOBODYS if server is None else _SEVERAL)
+            code = ErrorCode.INVALID_PARAMS if incoming.modern else _NOT_FOUND
+            await incoming.error(code, _NOBODYS if server is None else _SEVERAL)
             return
-        await self._visit(arrival, server, arrival.message)
+        await self._visit(incoming, server, incoming.message)
 
-    async def _owner(self, arrival: Arrival, uri: str) -> str | Ambiguous | None:
-        found = self._owners.owner(arrival.grant.id, uri)
+    async def _owner(self, incoming: AggregateRequest, uri: str) -> str | Ambiguous | None:
+        found = self._owners.owner(incoming.grant.id, uri)
         if found is None:
             for method in ("resources/list", "resources/templates/list"):
-                await self._list(replace(arrival, send=nowhere), method)
-            found = self._owners.owner(arrival.grant.id, uri)
-        return found if isinstance(found, Ambiguous) or found in arrival.backends else None
+                await self._list(replace(incoming, send=nowhere), method)
+            found = self._owners.owner(incoming.grant.id, uri)
+        return found if isinstance(found, Ambiguous) or found in incoming.backends else None
 
-    async def _task(self, arrival: Arrival) -> None:
+    async def _task(self, incoming: AggregateRequest) -> None:
         """tasks/get, tasks/update, tasks/cancel: at the server the task's call went to."""
-        named = (arrival.message.params or {}).get("taskId")
+        named = (incoming.message.params or {}).get("taskId")
         server = None
         if isinstance(named, str):
-            server = await self._tasks.server(arrival.grant.id, named)
-        if server not in arrival.backends or server is None:
+            server = await self._tasks.server(incoming.grant.id, named)
+        if server not in incoming.backends or server is None:
             # Whatever is wrong with it, any server's own answer says so.
-            if not arrival.backends or isinstance(named, str):
-                await arrival.error(ErrorCode.INVALID_PARAMS, "Task not found")
+            if not incoming.backends or isinstance(named, str):
+                await incoming.error(ErrorCode.INVALID_PARAMS, "Task not found")
                 return
-            server = next(iter(arrival.backends))
-        await self._visit(arrival, server, arrival.message)
+            server = next(iter(incoming.backends))
+        await self._visit(incoming, server, incoming.message)
 
-    async def _level(self, arrival: Arrival) -> None:
+    async def _level(self, incoming: AggregateRequest) -> None:
         """logging/setLevel, for every server that logs, also one that is opened later."""
-        bundle = arrival.bundle
+        bundle = incoming.bundle
         if bundle is None:
-            await arrival.error(ErrorCode.INVALID_REQUEST, "initialize comes first")
+            await incoming.error(ErrorCode.INVALID_REQUEST, "initialize comes first")
             return
-        stopped = {name: self._guard.stopped(arrival.grant.id, name) for name in arrival.backends}
+        stopped = {name: self._guard.stopped(incoming.grant.id, name) for name in incoming.backends}
         stops = [one for one in stopped.values() if one is not None]
         if stops and len(stops) == len(stopped):
-            await arrival.error(-32603, stops[0].text, stops[0].data())
+            await incoming.error(-32603, stops[0].text, stops[0].data())
             return
-        bundle.level = params = {"level": (arrival.message.params or {}).get("level")}
+        bundle.level = params = {"level": (incoming.message.params or {}).get("level")}
         logging = [
             name
             for name, one in bundle.opened.items()
@@ -345,70 +349,70 @@ class Together:
         ]
 
         async def ask(server: str) -> Any:
-            visit = await arrival.visit(server)
+            visit = await incoming.visit(server)
             return await request(visit, "logging/setLevel", params, self._max_result) or {}
 
-        await gather([name for name in logging if name in arrival.backends], ask)
-        await arrival.answer({})
+        await gather([name for name in logging if name in incoming.backends], ask)
+        await incoming.answer({})
 
-    async def _told(self, arrival: Arrival) -> None:
+    async def _told(self, incoming: AggregateRequest) -> None:
         """A notification or a response: to the server it is for, or to all who may want it."""
-        message, bundle = arrival.message, arrival.bundle
+        message, bundle = incoming.message, incoming.bundle
         if bundle is not None:
             if message.method == "notifications/roots/list_changed":
-                for server in bundle.opened.keys() & arrival.backends.keys():
-                    await self._visit(replace(arrival, send=nowhere), server, message)
+                for server in bundle.opened.keys() & incoming.backends.keys():
+                    await self._visit(replace(incoming, send=nowhere), server, message)
             elif message.method == "notifications/cancelled":
                 server = bundle.asked.get((message.params or {}).get("requestId", ""), "")
-                if server in arrival.backends:
-                    await self._visit(arrival, server, message)
+                if server in incoming.backends:
+                    await self._visit(incoming, server, message)
                     return
-            elif (found := upwards(message)) is not None and found[0] in bundle.opened:
-                await self._visit(arrival, *found)
+            elif (found := ids_to_server(message)) is not None and found[0] in bundle.opened:
+                await self._visit(incoming, *found)
                 return
-        await reply(arrival.send, 202)
+        await reply(incoming.send, 202)
 
-    async def _visit(self, arrival: Arrival, server: str, message: Message) -> None:
+    async def _visit(self, incoming: AggregateRequest, server: str, message: Message) -> None:
         """Let one server have this message, and its answer reach the agent.
 
         Raises:
             NotOpened: legacy, and the server gives no session.
         """
-        bundle = arrival.bundle
+        bundle = incoming.bundle
         if bundle is None:
-            send = arrival.send
+            send = incoming.send
             if message.method == "tools/call":
-                send = self._tasks.watching(arrival.grant.id, server, send)
-            await self._dispatch.post(await arrival.visit(server, message, send=send))
+                send = self._tasks.watching(incoming.grant.id, server, send)
+            await self._dispatch.post(await incoming.visit(server, message, send=send))
             return
         with bundle.under_way(message, server):
             for _ in range(2):
-                down = self._down(arrival, server)
-                await self._dispatch.post(await arrival.visit(server, message, send=down))
+                down = self._down(incoming, server)
+                await self._dispatch.post(await incoming.visit(server, message, send=down))
                 if not down.gone:
                     return
                 bundle.forget(server)
                 if message.method == "tools/call":  # it may have been sent: that is the agent's
-                    await self._refuse(arrival, _RENEWED)
+                    await self._refuse(incoming, _RENEWED)
                     return
-            await self._ended_at_once(arrival)
+            await self._ended_at_once(incoming)
 
-    async def _ended_at_once(self, arrival: Arrival) -> None:
-        if arrival.message.kind == "request":
+    async def _ended_at_once(self, incoming: AggregateRequest) -> None:
+        if incoming.message.kind == "request":
             text = "The server behind the gateway ends its sessions at once"
-            await arrival.error(-32603, text)
+            await incoming.error(-32603, text)
         else:
-            await reply(arrival.send, 202)
+            await reply(incoming.send, 202)
 
-    def _down(self, arrival: Arrival, server: str) -> Down:
-        tokens = arrival.bundle.tokens if arrival.bundle is not None else None
-        return Down(server, arrival.send, tokens=tokens, max_block=self._max_result)
+    def _down(self, incoming: AggregateRequest, server: str) -> AnswerRewriter:
+        tokens = incoming.bundle.tokens if incoming.bundle is not None else None
+        return AnswerRewriter(server, incoming.send, tokens=tokens, max_block=self._max_result)
 
     def _tool(self, joined: str) -> tuple[str, str] | None:
         return self.names.tool(joined, self._catalogue.of)
 
-    async def _refuse(self, arrival: Arrival, refusal: Refusal) -> None:
-        if arrival.message.id is None:
+    async def _refuse(self, incoming: AggregateRequest, refusal: Refusal) -> None:
+        if incoming.message.id is None:
             raise RuntimeError("a call has an id")
-        body = result_body(arrival.message.id, refusal.result(modern=arrival.modern))
-        await reply(arrival.send, 200, body)
+        body = result_body(incoming.message.id, refusal.result(modern=incoming.modern))
+        await reply(incoming.send, 200, body)

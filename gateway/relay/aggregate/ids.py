@@ -37,7 +37,7 @@ def unmarked(identifier: object) -> tuple[str, str | int] | None:
     return (server, found) if known else None
 
 
-def downwards(server: str, told: bytes, tokens: Mapping[str, str] | None) -> bytes:
+def ids_to_agent(server: str, told: bytes, tokens: Mapping[str, str] | None) -> bytes:
     """One block of a server's stream as the agent of all servers gets it. `tokens`: the progress
     tokens of what the agent has under way, as text, and whose they are (None: one request's own
     stream, which is sifted already); a server's notes about another's are left out.
@@ -59,7 +59,7 @@ def of_event(identifier: str) -> tuple[str, str] | None:
     return (server, rest) if colon and rest else None
 
 
-def upwards(message: Message) -> tuple[str, Message] | None:
+def ids_to_server(message: Message) -> tuple[str, Message] | None:
     """An agent's answer, cancellation or progress as its server expects it, and which server."""
     if message.kind == "response":
         found = unmarked(message.id)

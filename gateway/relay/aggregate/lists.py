@@ -50,11 +50,11 @@ class Gathered:
     waiting: tuple[str, ...] = ()  # of those: nobody has confirmed how they are started or reached
 
 
-class Unlisted(Exception):
+class ListFailed(Exception):
     """The server gave no list: an error, garbage, or nothing in time."""
 
 
-class SessionLost(Unlisted):
+class SessionLost(ListFailed):
     """The server has ended the session it was asked in."""
 
 
@@ -66,7 +66,7 @@ async def gather(servers: Iterable[str], ask: Ask, *, seconds: float = SECONDS) 
         try:
             async with asyncio.timeout(seconds):
                 return await ask(server)
-        except (NotSent, OutcomeUnknown, NotOpened, Unlisted, TimeoutError) as error:
+        except (NotSent, OutcomeUnknown, NotOpened, ListFailed, TimeoutError) as error:
             log.warning("server.missing", server=server, error=str(error))
             if isinstance(error, Unconfirmed) or (isinstance(error, NotOpened) and error.waits):
                 waiting.add(server)
@@ -143,7 +143,7 @@ async def pages(visit: Visit, method: str, limit: int, *, most: int) -> list[dic
             return found
         cursors.add(cursor)
         params = {"cursor": cursor}
-    raise Unlisted(f"more than {_MOST_PAGES} pages")
+    raise ListFailed(f"more than {_MOST_PAGES} pages")
 
 
 def named(

@@ -9,9 +9,9 @@ from typing import Any
 
 from gateway.enforcement import refusal_texts
 from gateway.protocol.jsonrpc import LEGACY_VERSIONS, MODERN_VERSIONS, ErrorCode, client_of
-from gateway.relay.aggregate.lists import MISSING, Gathered, Unlisted, gather, request
-from gateway.relay.aggregate.request import IDENTITY, Arrival
-from gateway.relay.aggregate.session import Bundles, Opened
+from gateway.relay.aggregate.lists import MISSING, Gathered, ListFailed, gather, request
+from gateway.relay.aggregate.request import IDENTITY, AggregateRequest
+from gateway.relay.aggregate.session import AggregateSessions, ServerSession
 from gateway.relay.methods.listing import Listing
 from gateway.relay.methods.tasks import advertised
 
@@ -24,25 +24,27 @@ _LISTS = ("tools", "prompts", "resources")
 _PASSED = ("completions", "logging")
 
 
-async def initialize(arrival: Arrival, bundles: Bundles, listing: Listing) -> None:
+async def initialize(
+    incoming: AggregateRequest, bundles: AggregateSessions, listing: Listing
+) -> None:
     """Open a legacy session (2025-11-25, basic/lifecycle) and with it, as far as they are there,
     one of each server.
     """
-    params = arrival.message.params or {}
+    params = incoming.message.params or {}
     asked, capabilities = params.get("protocolVersion"), params.get("capabilities")
     if not isinstance(asked, str) or not isinstance(capabilities, dict):
         text = "initialize needs protocolVersion and capabilities"
-        await arrival.error(ErrorCode.INVALID_PARAMS, text)
+        await incoming.error(ErrorCode.INVALID_PARAMS, text)
         return
     protocol = asked if asked in LEGACY_VERSIONS else LEGACY_VERSIONS[-1]
     client = client_of(params.get("clientInfo"))
-    bundle = bundles.make(arrival.grant, client, protocol, capabilities)
+    bundle = bundles.make(incoming.grant, client, protocol, capabilities)
 
-    async def ask(server: str) -> Opened:
-        return await bundle.session(arrival.grant, arrival.backends[server])
+    async def ask(server: str) -> ServerSession:
+        return await bundle.session(incoming.grant, incoming.backends[server])
 
-    found = await gather(arrival.backends, ask, seconds=OPENING_SECONDS)
-    opened: Mapping[str, Opened] = found.answers
+    found = await gather(incoming.backends, ask, seconds=OPENING_SECONDS)
+    opened: Mapping[str, ServerSession] = found.answers
     result: dict[str, Any] = {
         "protocolVersion": protocol,
         "capabilities": merged([one.capabilities for one in opened.values()]),
@@ -50,25 +52,25 @@ async def initialize(arrival: Arrival, bundles: Bundles, listing: Listing) -> No
     }
     said = {server: {"instructions": one.instructions} for server, one in opened.items()}
     words = instructions(await _pinned(listing, said) | _waiting(found))
-    sealed = bundles.sealed(arrival.grant, bundle, capabilities)
-    await _answer(arrival, result, words, found.missing, sealed)
+    sealed = bundles.sealed(incoming.grant, bundle, capabilities)
+    await _answer(incoming, result, words, found.missing, sealed)
 
 
-async def discover(arrival: Arrival, limit: int, listing: Listing) -> None:
+async def discover(incoming: AggregateRequest, limit: int, listing: Listing) -> None:
     """Answer `server/discover` (2026-07-28, basic/discovery)."""
 
     async def ask(server: str) -> dict[str, Any]:
-        visit = await arrival.visit(server)
+        visit = await incoming.visit(server)
         result = await request(visit, "server/discover", {}, limit)
         if result is None:
-            raise Unlisted("server/discover")
+            raise ListFailed("server/discover")
         return result
 
-    found = await gather(arrival.backends, ask, seconds=OPENING_SECONDS)
+    found = await gather(incoming.backends, ask, seconds=OPENING_SECONDS)
     capabilities = merged([one.get("capabilities") for one in found.answers.values()])
     result = advertised({"supportedVersions": list(MODERN_VERSIONS), "capabilities": capabilities})
     words = instructions(await _pinned(listing, found.answers) | _waiting(found))
-    await _answer(arrival, result, words, found.missing)
+    await _answer(incoming, result, words, found.missing)
 
 
 def merged(capabilities: Iterable[Any]) -> dict[str, Any]:
@@ -104,7 +106,7 @@ def _waiting(found: Gathered) -> dict[str, Any]:
 
 
 async def _answer(
-    arrival: Arrival,
+    incoming: AggregateRequest,
     result: dict[str, Any],
     words: str,
     missing: tuple[str, ...],
@@ -115,7 +117,7 @@ async def _answer(
     if missing:
         result["_meta"] = {MISSING: list(missing)}
     headers = [(b"mcp-session-id", sealed.encode("ascii"))] if sealed else []
-    await arrival.answer(result, cached=True, headers=headers)
+    await incoming.answer(result, cached=True, headers=headers)
 
 
 def _true(flags: Mapping[str, Any]) -> dict[str, Any]:

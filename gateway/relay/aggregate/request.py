@@ -11,16 +11,16 @@ from gateway.protocol.jsonrpc import Message, error_body, result_body
 from gateway.protocol.sse import Blocks
 from gateway.relay.agents.request import Backend, Visit
 from gateway.relay.agents.response import Headers, Receive, Send, reply
-from gateway.relay.aggregate.ids import downwards
+from gateway.relay.aggregate.ids import ids_to_agent
 from gateway.relay.aggregate.names import Names
-from gateway.relay.aggregate.session import Bundle
+from gateway.relay.aggregate.session import AggregateSession
 from gateway.relay.upstreams.reading import http_status
 
 _SERVER_INFO = "io.modelcontextprotocol/serverInfo"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
+class AggregateRequest:
     """One parsed POST to the URL of all servers, as far as the door has proven it."""
 
     grant: Grant
@@ -29,7 +29,7 @@ class Arrival:
     message: Message
     modern: bool
     protocol: str
-    bundle: Bundle | None  # legacy only; None before `initialize`
+    bundle: AggregateSession | None  # legacy only; None before `initialize`
     receive: Receive
     send: Send
 
@@ -83,7 +83,7 @@ IDENTITY: Mapping[str, str] = {"name": "signoff", "version": "1"}
 """What the gateway calls itself where it answers in nobody's place."""
 
 
-class Down:
+class AnswerRewriter:
     """ASGI `send` for one server's answer to an agent of all servers: marks the ids the agent must
     answer to, and keeps a lost session of one server from ending the agent's own.
     """
@@ -109,7 +109,7 @@ class Down:
             return
         if self._blocks is not None and event["type"] == "http.response.body":
             blocks = self._blocks.feed(event.get("body", b""))
-            told = [downwards(self._server, one, self._tokens) for one in blocks]
+            told = [ids_to_agent(self._server, one, self._tokens) for one in blocks]
             event = {**event, "body": b"".join(told)}
         await self._send(event)
 

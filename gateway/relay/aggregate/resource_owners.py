@@ -26,7 +26,7 @@ class Ambiguous:
     servers: tuple[str, ...]
 
 
-class Owners:
+class ResourceOwners:
     """URI -> server, by grant."""
 
     def __init__(self) -> None:

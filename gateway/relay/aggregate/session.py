@@ -47,7 +47,7 @@ class NotOpened(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class ServerSession:
     """One server's session, and what the server said of itself."""
 
     session: Session
@@ -55,22 +55,22 @@ class Opened:
     instructions: str
 
 
-class Bundle:
+class AggregateSession:
     """The servers' sessions of one agent's session."""
 
     def __init__(self, mark: str, client: Client, protocol: str, capabilities: Any) -> None:
         self.mark = mark
         self.client = client
         self.protocol = protocol
-        self.opened: dict[str, Opened] = {}
+        self.opened: dict[str, ServerSession] = {}
         self.asked: dict[RequestId, str] = {}  # the agent's request -> the server that has it
         self.tokens: dict[str, str] = {}  # its progress token, as text -> the same
         self.level: dict[str, Any] | None = None  # params of the last logging/setLevel
         self.on_open: set[Callable[[str], None]] = set()  # who wants to hear of a new one
         self._capabilities = capabilities
-        self._opening: dict[str, asyncio.Task[Opened]] = {}
+        self._opening: dict[str, asyncio.Task[ServerSession]] = {}
 
-    async def session(self, grant: Grant, backend: Backend) -> Opened:
+    async def session(self, grant: Grant, backend: Backend) -> ServerSession:
         """The server's session, opened if there is none.
 
         Raises:
@@ -116,7 +116,7 @@ class Bundle:
         for tell in list(self.on_open):
             tell(server)
 
-    async def _open(self, grant: Grant, backend: Backend) -> Opened:
+    async def _open(self, grant: Grant, backend: Backend) -> ServerSession:
         try:
             async with asyncio.timeout(OPENING_SECONDS):
                 opened = await self._initialize(grant, backend)
@@ -126,7 +126,7 @@ class Bundle:
         self.opened[backend.name] = opened
         return opened
 
-    async def _initialize(self, grant: Grant, backend: Backend) -> Opened:
+    async def _initialize(self, grant: Grant, backend: Backend) -> ServerSession:
         rpc_id = f"signoff-{secrets.token_hex(8)}"
         params = {
             "protocolVersion": self.protocol,
@@ -153,7 +153,7 @@ class Bundle:
         )
         await _tell(backend, _post(grant, "notifications/initialized", None, session=session))
         capabilities, words = result.get("capabilities"), result.get("instructions")
-        opened = Opened(
+        opened = ServerSession(
             session,
             capabilities if isinstance(capabilities, dict) else {},
             words if isinstance(words, str) else "",
@@ -164,18 +164,22 @@ class Bundle:
         return opened
 
 
-class Bundles:
+class AggregateSessions:
     """The bundles in use, the least recently used dropped first."""
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
-        self._bundles: OrderedDict[tuple[str, str], Bundle] = OrderedDict()
+        self._bundles: OrderedDict[tuple[str, str], AggregateSession] = OrderedDict()
 
-    def make(self, grant: Grant, client: Client, protocol: str, capabilities: Any) -> Bundle:
+    def make(
+        self, grant: Grant, client: Client, protocol: str, capabilities: Any
+    ) -> AggregateSession:
         """A new session of an agent."""
-        return self._kept(grant, Bundle(secrets.token_urlsafe(24), client, protocol, capabilities))
+        return self._kept(
+            grant, AggregateSession(secrets.token_urlsafe(24), client, protocol, capabilities)
+        )
 
-    def sealed(self, grant: Grant, bundle: Bundle, capabilities: Any) -> str:
+    def sealed(self, grant: Grant, bundle: AggregateSession, capabilities: Any) -> str:
         """The id the agent gets."""
         written = canonical(capabilities).decode()
         session = Session(
@@ -186,7 +190,7 @@ class Bundles:
         )
         return self._sessions.seal(session, grant=grant.id, server=_NO_SERVER)
 
-    def find(self, grant: Grant, sealed: str) -> Bundle | None:
+    def find(self, grant: Grant, sealed: str) -> AggregateSession | None:
         """The session of this id; None: not ours, or another grant's."""
         session = self._sessions.open(sealed, grant.id, _NO_SERVER)
         if session is None:
@@ -196,13 +200,13 @@ class Bundles:
             self._bundles.move_to_end((grant.id, session.mark))
             return found
         capabilities = json.loads(session.id)
-        bundle = Bundle(session.mark, session.client, session.protocol, capabilities)
+        bundle = AggregateSession(session.mark, session.client, session.protocol, capabilities)
         return self._kept(grant, bundle)
 
-    def drop(self, grant: Grant, bundle: Bundle) -> None:
+    def drop(self, grant: Grant, bundle: AggregateSession) -> None:
         self._bundles.pop((grant.id, bundle.mark), None)
 
-    def _kept(self, grant: Grant, bundle: Bundle) -> Bundle:
+    def _kept(self, grant: Grant, bundle: AggregateSession) -> AggregateSession:
         self._bundles[grant.id, bundle.mark] = bundle
         if len(self._bundles) > _MOST:
             self._bundles.popitem(last=False)

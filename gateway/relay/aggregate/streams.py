@@ -15,16 +15,16 @@ import structlog
 
 from gateway.enforcement.grants import Grant
 from gateway.protocol.sse import Blocks, EventTooLarge, SseParser
-from gateway.relay.agents.disconnect import Gone, raising_gone, until
+from gateway.relay.agents.disconnect import AgentGone, cancel_on_disconnect, leave_when_set
 from gateway.relay.agents.request import Backend, Visit
 from gateway.relay.agents.response import EventStream, Receive, Send, reply
-from gateway.relay.aggregate.ids import downwards, of_event
-from gateway.relay.aggregate.request import Arrival, Down
-from gateway.relay.aggregate.resource_owners import Owners
-from gateway.relay.aggregate.session import Bundle
+from gateway.relay.aggregate.ids import ids_to_agent, of_event
+from gateway.relay.aggregate.request import AggregateRequest, AnswerRewriter
+from gateway.relay.aggregate.resource_owners import ResourceOwners
+from gateway.relay.aggregate.session import AggregateSession
 from gateway.relay.aggregate.task_owners import TaskOwners
 from gateway.relay.methods.dispatch import Dispatch
-from gateway.relay.upstreams.response_filter import Passed, Sieve
+from gateway.relay.upstreams.response_filter import Passed, ResponseFilter
 from gateway.relay.upstreams.upstream import Answer, NotSent, OutcomeUnknown, Request
 
 log = structlog.get_logger()
@@ -47,7 +47,7 @@ class Streams:
         self,
         dispatch: Dispatch,
         stopping: asyncio.Event,
-        owners: Owners,
+        owners: ResourceOwners,
         tasks: TaskOwners,
         *,
         max_block: int,
@@ -62,7 +62,7 @@ class Streams:
         self,
         grant: Grant,
         backends: Backends,
-        bundle: Bundle,
+        bundle: AggregateSession,
         last_event: str,
         receive: Receive,
         send: Send,
@@ -74,7 +74,7 @@ class Streams:
         if found is not None and found[0] in bundle.opened and found[0] in backends:
             server, event_id = found
             session = bundle.opened[server].session
-            down = Down(server, send, tokens=bundle.tokens, max_block=self._max_block)
+            down = AnswerRewriter(server, send, tokens=bundle.tokens, max_block=self._max_block)
             await self._dispatch.stream(
                 "GET", grant, backends[server], session, session.protocol, event_id, receive, down
             )
@@ -91,18 +91,18 @@ class Streams:
 
         bundle.on_open.add(pump)
         try:
-            async with raising_gone(receive), until(self._stopping):
+            async with cancel_on_disconnect(receive), leave_when_set(self._stopping):
                 for server in list(bundle.opened):
                     pump(server)
                 await _kept_alive(stream)
-        except Gone:
+        except AgentGone:
             return
         finally:
             bundle.on_open.discard(pump)
             await _ended(pumps.values())
         await stream.end()
 
-    async def delete(self, grant: Grant, backends: Backends, bundle: Bundle) -> None:
+    async def delete(self, grant: Grant, backends: Backends, bundle: AggregateSession) -> None:
         """The agent ends its session, and so the servers' are ended."""
 
         async def end(server: str) -> None:
@@ -124,33 +124,35 @@ class Streams:
         opened = [server for server in bundle.opened if server in backends]
         await asyncio.gather(*(end(server) for server in opened))
 
-    async def listen(self, arrival: Arrival) -> None:
+    async def listen(self, incoming: AggregateRequest) -> None:
         """subscriptions/listen (2026-07-28): every server's part of it on one stream."""
-        wanted = (arrival.message.params or {}).get("notifications")
+        wanted = (incoming.message.params or {}).get("notifications")
         wanted = wanted if isinstance(wanted, dict) else {}
-        stream = EventStream(arrival.send)
-        listening = _Listening(stream, arrival.message.id, set(arrival.backends))
+        stream = EventStream(incoming.send)
+        listening = _Listening(stream, incoming.message.id, set(incoming.backends))
         tasks: list[asyncio.Task[None]] = []
         try:
-            async with raising_gone(arrival.receive), until(self._stopping):
-                parts = await self._parts(arrival, wanted)
+            async with cancel_on_disconnect(incoming.receive), leave_when_set(self._stopping):
+                parts = await self._parts(incoming, wanted)
                 for server, part in parts.items():
-                    visit = await arrival.visit(server, arrival.asking(notifications=part))
+                    visit = await incoming.visit(server, incoming.asking(notifications=part))
                     work = self._listen(visit, listening)
                     tasks.append(asyncio.create_task(work, name=f"listen {server}"))
                 await listening.begin()
                 await _kept_alive(stream)
-        except Gone:
+        except AgentGone:
             return
         finally:
             await _ended(tasks)
         await stream.end()
 
-    async def _parts(self, arrival: Arrival, wanted: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    async def _parts(
+        self, incoming: AggregateRequest, wanted: dict[str, Any]
+    ) -> dict[str, dict[str, Any]]:
         """What of the subscription is each server's: of resources and tasks, its own."""
-        grant = arrival.grant.id
+        grant = incoming.grant.id
         common = {key: wanted[key] for key in _FLAGS if key in wanted}
-        parts = {server: dict(common) for server in arrival.backends}
+        parts = {server: dict(common) for server in incoming.backends}
         for uri in _texts(wanted.get("resourceSubscriptions")):
             owner = self._owners.owner(grant, uri)
             if isinstance(owner, str) and owner in parts:
@@ -177,7 +179,7 @@ class Streams:
             listening.over(server)
 
     async def _pump(
-        self, grant: Grant, backend: Backend, bundle: Bundle, stream: EventStream
+        self, grant: Grant, backend: Backend, bundle: AggregateSession, stream: EventStream
     ) -> None:
         """One server's GET stream, come back to when it breaks; its end is a server without one."""
         while (opened := bundle.opened.get(backend.name)) is not None:
@@ -190,13 +192,13 @@ class Streams:
                 async with aclosing(self._passed(answer)) as events:
                     async for passed in events:
                         told = self._dispatch.heard(visit, passed)
-                        await stream.raw(downwards(backend.name, told, bundle.tokens))
+                        await stream.raw(ids_to_agent(backend.name, told, bundle.tokens))
             except (NotSent, OutcomeUnknown, EventTooLarge) as error:
                 log.info("server.stream_broken", server=backend.name, error=str(error))
             await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _passed(self, answer: Answer) -> AsyncGenerator[Passed, None]:
-        sieve = Sieve(None, limit=self._max_block, resumable=True)
+        sieve = ResponseFilter(None, limit=self._max_block, resumable=True)
         try:
             if answer.content_type == "text/event-stream":
                 async for chunk in answer.body():

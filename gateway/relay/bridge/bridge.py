@@ -13,18 +13,18 @@ from dataclasses import replace
 import structlog
 
 from gateway.protocol.message import MODERN_VERSIONS, ErrorCode
-from gateway.relay.bridge.detection import Eras
+from gateway.relay.bridge.detection import RevisionDetector
 from gateway.relay.bridge.legacy_agent import HeaderParams, LegacyAgents
 from gateway.relay.bridge.legacy_client import MARK
 from gateway.relay.bridge.legacy_request import Answered, NotModern
-from gateway.relay.bridge.messages import decoded, whole
+from gateway.relay.bridge.messages import as_object, decoded
 from gateway.relay.bridge.modern_agent import ModernAgents
-from gateway.relay.bridge.opening import WrongEra
-from gateway.relay.bridge.session_pool import Pool
+from gateway.relay.bridge.opening import WrongRevision
+from gateway.relay.bridge.session_pool import SessionPool
 from gateway.relay.bridge.translate import MODERN
 from gateway.relay.upstreams.reading import read_json, read_response
 from gateway.relay.upstreams.upstream import Answer, NotSent, OutcomeUnknown, Request, Upstream
-from gateway.relay.upstreams.whole_answer import Whole
+from gateway.relay.upstreams.whole_answer import WholeAnswer
 from gateway.servers import Protocol
 
 log = structlog.get_logger()
@@ -64,8 +64,8 @@ class Bridge:
         self.name = upstream.name
         self._upstream = upstream
         patience = min(PATIENCE, timeout * _BEFORE)
-        self._eras = Eras(upstream, protocol, max_result=max_result, refused=refused)
-        self._pool = Pool(upstream, max_result=max_result)
+        self._eras = RevisionDetector(upstream, protocol, max_result=max_result, refused=refused)
+        self._pool = SessionPool(upstream, max_result=max_result)
         self._modern_agents = ModernAgents(self._pool, max_result=max_result, patience=patience)
         self._legacy_agents = LegacyAgents(
             upstream,
@@ -111,7 +111,7 @@ class Bridge:
             if modern is False:
                 return await self._modern_agents.send(request)
             answer = await self._upstream.send(request)
-        except WrongEra:
+        except WrongRevision:
             self._eras.doubt()
             if await self._eras.learn(request.grant) is False:
                 raise
@@ -126,7 +126,7 @@ class Bridge:
     async def _contradicted(self, request: Request, answer: Answer) -> Answer:
         """A modern server refused a request whole: perhaps it is none any more."""
         refused = await _taken(answer)
-        error = whole((decoded(refused.data) or {}).get("error"))
+        error = as_object((decoded(refused.data) or {}).get("error"))
         if error.get("code") in _OF_THE_REQUEST or self._eras.fixed:
             return refused
         if await self._eras.still_modern(request.grant):
@@ -159,7 +159,7 @@ class Bridge:
         self._eras.only_modern = await self._eras.learn(request.grant) is True
         return self._eras.only_modern
 
-    async def _opened(self, request: Request) -> Whole:
+    async def _opened(self, request: Request) -> WholeAnswer:
         answer = await self._upstream.send(request)
         if answer.status != 200 or request.rpc_id is None:  # noqa: PLR2004 - HTTP
             return await _taken(answer)
@@ -167,26 +167,26 @@ class Bridge:
             found = await read_response(answer, request.rpc_id, limit=_LIMIT)
         finally:
             await answer.aclose()
-        return Whole(200, found.body, session=answer.session, headers=answer.headers)
+        return WholeAnswer(200, found.body, session=answer.session, headers=answer.headers)
 
     async def _in_session(self, request: Request) -> Answer:
         try:
             return await self._legacy_agents.send(request)
         except NotModern:
-            return Whole(404)  # the agent opens a new session, with the server itself
+            return WholeAnswer(404)  # the agent opens a new session, with the server itself
 
 
 _LIMIT = 4 << 20
 _AT_THE_DOOR = (401, 403, 407, 429)
 
 
-async def _taken(answer: Answer) -> Whole:
+async def _taken(answer: Answer) -> WholeAnswer:
     """A small answer as a whole."""
     try:
         body = await read_json(answer, _LIMIT)
     finally:
         await answer.aclose()
-    return Whole(
+    return WholeAnswer(
         answer.status,
         body,
         session=answer.session,

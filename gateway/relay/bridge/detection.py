@@ -13,7 +13,7 @@ from collections.abc import Callable
 import structlog
 
 from gateway.relay.bridge.legacy_agent import discovery
-from gateway.relay.bridge.messages import decoded, whole
+from gateway.relay.bridge.messages import as_object, decoded
 from gateway.relay.bridge.translate import MODERN
 from gateway.relay.upstreams.reading import read_response
 from gateway.relay.upstreams.upstream import OutcomeUnknown, Request, Upstream
@@ -30,7 +30,7 @@ _UNTOLD_SECONDS = 30.0
 """For which a server that did not say is not asked again, and gets requests as they are."""
 
 
-class Eras:
+class RevisionDetector:
     """What is known of one server: whether it speaks 2026-07-28, and whether it speaks only that.
     `modern` None: not asked yet, or in doubt.
     """
@@ -123,6 +123,6 @@ class Eras:
         finally:
             await answer.aclose()
         message = decoded(found.body) or {}
-        result, error = whole(message.get("result")), whole(message.get("error"))
-        versions = result.get("supportedVersions") or whole(error.get("data")).get("supported")
+        result, error = as_object(message.get("result")), as_object(message.get("error"))
+        versions = result.get("supportedVersions") or as_object(error.get("data")).get("supported")
         return isinstance(versions, list) and MODERN in versions

@@ -12,25 +12,25 @@ from collections.abc import Awaitable, Callable, Sequence
 from gateway.protocol.message import CAPABILITIES_KEY, VERSION_KEY, ErrorCode
 from gateway.protocol.param_headers import HeaderParam
 from gateway.protocol.routing_headers import outbound_headers
-from gateway.relay.bridge.legacy_client import Client, Clients
-from gateway.relay.bridge.legacy_request import Answered, Errand, NotModern, Talk
+from gateway.relay.bridge.legacy_client import LegacyClient, LegacyClients
+from gateway.relay.bridge.legacy_request import Answered, LegacyRequest, NotModern, RequestFacts
 from gateway.relay.bridge.messages import (
     Id,
     Json,
+    as_object,
     decoded,
     encoded,
     identifier,
     refusal,
     response,
-    whole,
 )
-from gateway.relay.bridge.notifications import News
-from gateway.relay.bridge.queued_answer import Mailed
+from gateway.relay.bridge.notifications import Notifications
+from gateway.relay.bridge.queued_answer import QueuedAnswer
 from gateway.relay.bridge.translate import LEVELS, MODERN, client_capabilities, opened
-from gateway.relay.upstreams.message_queue import Ended, Mailbox
+from gateway.relay.upstreams.message_queue import MessageQueue, QueueEnded
 from gateway.relay.upstreams.reading import Garbage, read_response
 from gateway.relay.upstreams.upstream import Answer, OutcomeUnknown, Request, Upstream
-from gateway.relay.upstreams.whole_answer import Whole, accepted
+from gateway.relay.upstreams.whole_answer import WholeAnswer, accepted
 
 _PASSED = frozenset(
     {
@@ -63,7 +63,7 @@ class LegacyAgents:
         self._answered = answered
         self._max_result = max_result
         self._patience = patience
-        self._clients = Clients()
+        self._clients = LegacyClients()
 
     async def initialize(self, request: Request) -> Answer:
         """Open a session, asking the server what it offers.
@@ -73,10 +73,10 @@ class LegacyAgents:
             NotSent, OutcomeUnknown: it did not say.
         """
         message = decoded(request.body) or {}
-        params, rpc_id = whole(message.get("params")), identifier(message.get("id"))
+        params, rpc_id = as_object(message.get("params")), identifier(message.get("id"))
         if rpc_id is None:
             return accepted()
-        declared = client_capabilities(whole(params.get("capabilities")))
+        declared = client_capabilities(as_object(params.get("capabilities")))
         body, headers = discovery("signoff-discover", declared)
         asked = Request(
             method="POST",
@@ -98,21 +98,21 @@ class LegacyAgents:
             raise OutcomeUnknown("no answer to server/discover") from None
         except Garbage as error:
             raise NotModern(str(error)) from error
-        result = whole((decoded(found.body) or {}).get("result"))
+        result = as_object((decoded(found.body) or {}).get("result"))
         if not result:
             raise NotModern(f"HTTP {found.status}")
-        session = self._clients.new(declared, whole(params.get("clientInfo")))
+        session = self._clients.new(declared, as_object(params.get("clientInfo")))
         said = response(rpc_id, opened(result, params.get("protocolVersion")))
-        return Whole(200, said, session=session)
+        return WholeAnswer(200, said, session=session)
 
     async def send(self, request: Request) -> Answer:
         """Anything else in a session. See `upstream.Upstream.send`."""
         client = self._clients.find(request.session)
         if client is None:
-            return Whole(404)
+            return WholeAnswer(404)
         if request.method == "DELETE":
             self._clients.end(request.session)
-            return Whole(200, content_type="")
+            return WholeAnswer(200, content_type="")
         if request.method == "GET":
             return await self._stream(request, client)
         message = decoded(request.body) or {}
@@ -120,7 +120,7 @@ class LegacyAgents:
         if not isinstance(method, str):
             self._answer(client, message, rpc_id)
             return accepted()
-        params = whole(message.get("params"))
+        params = as_object(message.get("params"))
         if rpc_id is None:
             if method == "notifications/cancelled":
                 self._cancelled(client, params)
@@ -131,26 +131,26 @@ class LegacyAgents:
         self._clients.close()
 
     async def _request(
-        self, request: Request, client: Client, method: str, rpc_id: Id, params: Json
+        self, request: Request, client: LegacyClient, method: str, rpc_id: Id, params: Json
     ) -> Answer:
         match method:
             case "ping":
-                return Whole(200, response(rpc_id, {}))
+                return WholeAnswer(200, response(rpc_id, {}))
             case "logging/setLevel":
                 level = params.get("level")
                 if level not in LEVELS:
                     text = "level must be one of the syslog levels"
                     return refusal(rpc_id, ErrorCode.INVALID_PARAMS, text, modern=False)
                 client.level = str(level)
-                return Whole(200, response(rpc_id, {}))
+                return WholeAnswer(200, response(rpc_id, {}))
             case "resources/subscribe" | "resources/unsubscribe":
                 return self._subscribe(client, method, rpc_id, params)
             case _ if method not in _PASSED:
                 return refusal(rpc_id, ErrorCode.METHOD_NOT_FOUND, "Method not found", modern=False)
-        mailbox = Mailbox(limit=self._max_result)
+        mailbox = MessageQueue(limit=self._max_result)
         tool = params.get("name") if method == "tools/call" else None
-        talk = Talk(
-            Errand(
+        talk = LegacyRequest(
+            RequestFacts(
                 grant=request.grant,
                 about=request.about,
                 method=method,
@@ -175,25 +175,27 @@ class LegacyAgents:
                 del client.running[rpc_id]
 
         task.add_done_callback(over)
-        return await Mailed(mailbox, closed=lambda: _stop(task)).start()
+        return await QueuedAnswer(mailbox, closed=lambda: _stop(task)).start()
 
-    async def _stream(self, request: Request, client: Client) -> Answer:
+    async def _stream(self, request: Request, client: LegacyClient) -> Answer:
         """The session's own stream: what changes on the server."""
         if client.inbox is not None:
-            return Whole(409)
-        client.inbox = mailbox = Mailbox(limit=self._max_result)
-        news = News(self._upstream, client, request.grant, mailbox, max_result=self._max_result)
-        task = asyncio.create_task(news.run(), name="bridge news")
+            return WholeAnswer(409)
+        client.inbox = mailbox = MessageQueue(limit=self._max_result)
+        notifications = Notifications(
+            self._upstream, client, request.grant, mailbox, max_result=self._max_result
+        )
+        task = asyncio.create_task(notifications.run(), name="bridge notifications")
 
         def closed() -> None:
             task.cancel()
             if client.inbox is mailbox:
                 client.inbox = None
 
-        task.add_done_callback(lambda _: mailbox.fail(Ended()))
-        return Mailed(mailbox, closed=closed)  # not started: it begins before there is news
+        task.add_done_callback(lambda _: mailbox.fail(QueueEnded()))
+        return QueuedAnswer(mailbox, closed=closed)  # not started: it begins before there is any
 
-    def _subscribe(self, client: Client, method: str, rpc_id: Id, params: Json) -> Answer:
+    def _subscribe(self, client: LegacyClient, method: str, rpc_id: Id, params: Json) -> Answer:
         uri = params.get("uri")
         if not isinstance(uri, str):
             text = "uri must be a string"
@@ -205,15 +207,15 @@ class LegacyAgents:
             client.resources.discard(uri)
         if len(client.resources) != before:
             client.changed.set()
-        return Whole(200, response(rpc_id, {}))
+        return WholeAnswer(200, response(rpc_id, {}))
 
-    def _answer(self, client: Client, message: Json, rpc_id: Id | None) -> None:
+    def _answer(self, client: LegacyClient, message: Json, rpc_id: Id | None) -> None:
         """The agent's answer to a question; one nobody asked is dropped."""
         waiting = client.asked.get(rpc_id) if rpc_id is not None else None
         if waiting is not None and not waiting.done():
             waiting.set_result(message)
 
-    def _cancelled(self, client: Client, params: Json) -> None:
+    def _cancelled(self, client: LegacyClient, params: Json) -> None:
         rpc_id = identifier(params.get("requestId"))
         task = client.running.get(rpc_id) if rpc_id is not None else None
         if task is not None:

@@ -14,7 +14,7 @@ import secrets
 from dataclasses import dataclass, field
 
 from gateway.relay.bridge.messages import Id, Json, encoded
-from gateway.relay.upstreams.message_queue import Mailbox
+from gateway.relay.upstreams.message_queue import MessageQueue
 
 MARK = "bridged."
 """What such an id begins with; no server's own does, or it is taken for one."""
@@ -24,7 +24,7 @@ _MOST = 10_000
 
 
 @dataclass(slots=True, eq=False)
-class Client:
+class LegacyClient:
     """What is known of one session."""
 
     capabilities: Json
@@ -34,18 +34,18 @@ class Client:
     changed: asyncio.Event = field(default_factory=asyncio.Event)  # its subscriptions
     asked: dict[Id, asyncio.Future[Json]] = field(default_factory=dict)
     running: dict[Id, asyncio.Task[None]] = field(default_factory=dict)
-    inbox: Mailbox | None = None  # of its GET stream, while it has one open
+    inbox: MessageQueue | None = None  # of its GET stream, while it has one open
 
     @property
     def idle(self) -> bool:
         return not self.asked and not self.running and self.inbox is None
 
 
-class Clients:
+class LegacyClients:
     """Sessions by id; the least recently used are forgotten down to what their ids say."""
 
     def __init__(self) -> None:
-        self._clients: dict[str, Client] = {}
+        self._clients: dict[str, LegacyClient] = {}
         self._ended: dict[str, None] = {}
 
     def new(self, capabilities: Json, info: Json) -> str:
@@ -57,7 +57,7 @@ class Clients:
         written = base64.urlsafe_b64encode(said).rstrip(b"=").decode("ascii")
         return f"{MARK}{secrets.token_hex(12)}.{written}"
 
-    def find(self, session: str) -> Client | None:
+    def find(self, session: str) -> LegacyClient | None:
         """The session; None: not one of ours, or ended."""
         if session in self._ended:
             return None
@@ -87,10 +87,10 @@ class Clients:
             self.end(session)
 
 
-def _read(session: str) -> Client | None:
+def _read(session: str) -> LegacyClient | None:
     written = session.removeprefix(MARK).partition(".")[2]
     try:
         said = json.loads(base64.b64decode(written + "=" * (-len(written) % 4), b"-_"))
-        return Client(capabilities=said["c"], info=said["i"])
+        return LegacyClient(capabilities=said["c"], info=said["i"])
     except (binascii.Error, ValueError, KeyError, TypeError):
         return None

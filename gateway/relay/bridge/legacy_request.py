@@ -20,8 +20,8 @@ from gateway.protocol.jsonrpc import encode_call, error_body
 from gateway.protocol.message import CAPABILITIES_KEY, CLIENT_KEY, VERSION_KEY, ErrorCode
 from gateway.protocol.param_headers import HeaderParam
 from gateway.protocol.routing_headers import outbound_headers
-from gateway.relay.bridge.legacy_client import Client
-from gateway.relay.bridge.messages import Id, Json, decoded, encoded, response, whole
+from gateway.relay.bridge.legacy_client import LegacyClient
+from gateway.relay.bridge.messages import Id, Json, as_object, decoded, encoded, response
 from gateway.relay.bridge.translate import (
     ASKING,
     LEVEL_KEY,
@@ -31,7 +31,7 @@ from gateway.relay.bridge.translate import (
     loud_enough,
     may_ask,
 )
-from gateway.relay.upstreams.message_queue import Mailbox
+from gateway.relay.upstreams.message_queue import MessageQueue
 from gateway.relay.upstreams.reading import Garbage, Response, read_response
 from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown, Request, Upstream
 
@@ -60,7 +60,7 @@ class Answered(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Errand:
+class RequestFacts:
     """What the agent asked for."""
 
     grant: str
@@ -71,16 +71,16 @@ class Errand:
     header_params: Sequence[HeaderParam]  # of the called tool
 
 
-class Talk:
+class LegacyRequest:
     """See the module. What the agent gets comes out of `mailbox`."""
 
     def __init__(
         self,
-        errand: Errand,
+        errand: RequestFacts,
         *,
         upstream: Upstream,
-        client: Client,
-        mailbox: Mailbox,
+        client: LegacyClient,
+        mailbox: MessageQueue,
         still_modern: Callable[[str], Awaitable[bool]],
         answered: Answered,
         max_result: int,
@@ -114,7 +114,7 @@ class Talk:
                 raise Garbage("not JSON")
             if "error" in message:
                 return encoded({"jsonrpc": "2.0", "id": self._errand.id, "error": message["error"]})
-            result = whole(message.get("result"))
+            result = as_object(message.get("result"))
             if result.get("resultType") != "input_required":
                 return response(self._errand.id, legacy_result(result, self._errand.method))
             if self._errand.method not in ASKING:
@@ -138,7 +138,7 @@ class Talk:
         more: Json = {}
         if isinstance(result.get("requestState"), str):
             more["requestState"] = result["requestState"]
-        questions = whole(result.get("inputRequests"))
+        questions = as_object(result.get("inputRequests"))
         if not questions:  # "come again"
             await asyncio.sleep(min(_FIRST_PAUSE * 2**number, _LONGEST_PAUSE))
             return more
@@ -177,7 +177,7 @@ class Talk:
             raise
         finally:
             await answer.aclose()
-        code = whole(found.message.get("error")).get("code")
+        code = as_object(found.message.get("error")).get("code")
         if first and found.status == _BAD_REQUEST and code in _SPEAKS_OTHERWISE:
             await self._check_era()
         return found
@@ -209,7 +209,7 @@ class Talk:
         """The agent's params in the envelope of 2026-07-28."""
         kept = {key: each for key, each in self._errand.params.items() if key != "task"}
         meta: Json = {
-            **{key: each for key, each in whole(kept.get("_meta")).items()
+            **{key: each for key, each in as_object(kept.get("_meta")).items()
                if not key.startswith(OWN)},
             VERSION_KEY: MODERN,
             CAPABILITIES_KEY: self._client.capabilities,
@@ -233,7 +233,7 @@ class Talk:
         method = message.get("method") if message is not None else None
         if message is None or not isinstance(method, str) or "id" in message:
             return
-        params = whole(message.get("params"))
+        params = as_object(message.get("params"))
         if method == "notifications/message" and not loud_enough(
             params.get("level"), self._client.level
         ):
@@ -251,7 +251,10 @@ class Talk:
         if len(questions) > MOST_QUESTIONS:
             raise _Unanswered("The server asked too many questions at once")
         for asked in questions.values():
-            method, params = whole(asked).get("method"), whole(whole(asked).get("params"))
+            method, params = (
+                as_object(asked).get("method"),
+                as_object(as_object(asked).get("params")),
+            )
             if not may_ask(method, self._client.capabilities, params):
                 raise _Unanswered("The server asked for what this client does not offer")
         waiting = {key: self._ask(asked) for key, asked in questions.items()}
@@ -270,7 +273,7 @@ class Talk:
 
     def _ask(self, asked: Json) -> tuple[Id, asyncio.Future[Json]]:
         asked_id = f"signoff-{secrets.token_hex(8)}"  # no other server's, behind one URL
-        params: dict[str, Any] = {**whole(asked.get("params"))}
+        params: dict[str, Any] = {**as_object(asked.get("params"))}
         if params.get("mode") == "url":
             params.setdefault("elicitationId", secrets.token_urlsafe(16))
         future = asyncio.get_running_loop().create_future()

@@ -18,7 +18,7 @@ import structlog
 
 from gateway.protocol.message import ErrorCode
 from gateway.protocol.sse import EventTooLarge, SseParser
-from gateway.relay.bridge.messages import Id, Json, decoded, encoded, identifier, whole
+from gateway.relay.bridge.messages import Id, Json, as_object, decoded, encoded, identifier
 from gateway.relay.bridge.translate import LEGACY, LEVELS
 from gateway.relay.upstreams.reading import (
     RETRY_MS,
@@ -52,7 +52,7 @@ class SessionGone(NotSent):
     """The server does not know the session (any more), so it did nothing with the request."""
 
 
-class Listener(Protocol):
+class StreamListener(Protocol):
     """Who wants to hear what changes on the server."""
 
     def news(self, method: str, params: Json) -> None: ...
@@ -74,7 +74,7 @@ class Asked(Protocol):
     def heard(self, message: Json) -> None: ...
 
 
-class Line:
+class LegacySession:
     """One open session. Made by `opening.open_line`."""
 
     def __init__(
@@ -91,7 +91,7 @@ class Line:
         self.notices = False  # whether the server has a stream of its own
         self.ids = itertools.count(1)
         self.flights: dict[int, Asked] = {}
-        self.listeners: set[Listener] = set()
+        self.listeners: set[StreamListener] = set()
         self._max_result = max_result
         self._watched: Counter[str] = Counter()
         self._level = len(LEVELS)
@@ -105,7 +105,7 @@ class Line:
 
     @property
     def capabilities(self) -> Json:
-        return whole(self.opened.get("capabilities"))
+        return as_object(self.opened.get("capabilities"))
 
     async def begin(self) -> None:
         """Say that the session is open, and listen to what the server has to say by itself."""
@@ -243,7 +243,7 @@ class Line:
         message = response_to(body, rpc_id)
         # What speaks of our request by its id is about that, unless it speaks of the revision;
         # servers that miss the session have not looked at the request.
-        code = whole(message.get("error")).get("code") if message is not None else None
+        code = as_object(message.get("error")).get("code") if message is not None else None
         missed = code == ErrorCode.UNSUPPORTED_VERSION
         if answer.status != _GONE[0]:
             missed = code not in _UNDERSTOOD
@@ -321,7 +321,7 @@ class Line:
     def news(self, message: Json) -> None:
         """Something changed on the server."""
         for listener in list(self.listeners):
-            listener.news(message["method"], whole(message.get("params")))
+            listener.news(message["method"], as_object(message.get("params")))
 
     def answer_soon(self, asked: Id, refusal: str | None) -> None:
         """Answer a question of the server by ourselves: `{}`, or an error; a flood of them not."""
@@ -344,7 +344,7 @@ class Line:
         """The request in flight that this belongs to: the one it names, the only one, or for a
         question one of the only agent's. The answer finds the server's question by its id.
         """
-        token = whole(message.get("params")).get("progressToken")
+        token = as_object(message.get("params")).get("progressToken")
         if message["method"] == "notifications/progress":
             return next(
                 (each for own, each in self.flights.items() if str(own) == str(token)), None

@@ -11,7 +11,7 @@ from typing import Any
 from gateway.protocol.jsonrpc import error_body
 from gateway.protocol.message import HTTP_STATUS
 from gateway.relay.upstreams.upstream import OutcomeUnknown
-from gateway.relay.upstreams.whole_answer import Whole
+from gateway.relay.upstreams.whole_answer import WholeAnswer
 
 Json = dict[str, Any]
 Id = str | int
@@ -50,13 +50,13 @@ def notification(method: str, params: Json | None = None) -> bytes:
     return encoded(message if params is None else {**message, "params": params})
 
 
-def refusal(rpc_id: Id | None, code: int, text: str, *, modern: bool) -> Whole:
+def refusal(rpc_id: Id | None, code: int, text: str, *, modern: bool) -> WholeAnswer:
     """An error as the answer to a request, with the status its era gives it."""
     status = HTTP_STATUS.get(code, 200) if modern else 200
-    return Whole(status, error_body(rpc_id, code, text))
+    return WholeAnswer(status, error_body(rpc_id, code, text))
 
 
-def whole(value: object) -> Json:
+def as_object(value: object) -> Json:
     """The value where it is an object, else {}."""
     return value if isinstance(value, dict) else {}
 

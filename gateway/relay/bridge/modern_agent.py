@@ -14,20 +14,20 @@ import structlog
 from approvals.digest import canonical, sha256
 from gateway.protocol.jsonrpc import encode_call
 from gateway.protocol.message import CAPABILITIES_KEY, CLIENT_KEY, ErrorCode
-from gateway.relay.bridge.legacy_session import Line, SessionGone
+from gateway.relay.bridge.legacy_session import LegacySession, SessionGone
 from gateway.relay.bridge.messages import (
     Id,
     Json,
+    as_object,
     decoded,
     encoded,
     identifier,
     refusal,
     response,
-    whole,
 )
-from gateway.relay.bridge.modern_request import Flight
-from gateway.relay.bridge.parked_state import Bound, States
-from gateway.relay.bridge.session_pool import Pool
+from gateway.relay.bridge.modern_request import ModernRequest
+from gateway.relay.bridge.parked_state import Bound, ParkedStates
+from gateway.relay.bridge.session_pool import SessionPool
 from gateway.relay.bridge.subscriptions import Listening
 from gateway.relay.bridge.translate import (
     ASKING,
@@ -38,7 +38,7 @@ from gateway.relay.bridge.translate import (
     legacy_params,
 )
 from gateway.relay.upstreams.upstream import Answer, NotSent, OutcomeUnknown, Request
-from gateway.relay.upstreams.whole_answer import Whole, accepted
+from gateway.relay.upstreams.whole_answer import WholeAnswer, accepted
 
 log = structlog.get_logger()
 
@@ -60,19 +60,19 @@ _BAD_STATE = "Invalid or expired requestState"
 class Parked:
     """A call that waits at the server for an answer of the agent's user."""
 
-    flight: Flight
+    flight: ModernRequest
     expiry: asyncio.TimerHandle
 
 
 class ModernAgents:
     """Serves requests of 2026-07-28 over legacy sessions."""
 
-    def __init__(self, pool: Pool, *, max_result: int, patience: float) -> None:
+    def __init__(self, pool: SessionPool, *, max_result: int, patience: float) -> None:
         """`patience`: seconds a question may stay unanswered before its call is cancelled."""
         self._pool = pool
         self._max_result = max_result
         self._patience = patience
-        self._states = States()
+        self._states = ParkedStates()
         self._parked: dict[str, Parked] = {}
         self._numbers = 0
 
@@ -86,7 +86,7 @@ class ModernAgents:
         method, rpc_id = message.get("method"), identifier(message.get("id"))
         if not isinstance(method, str) or rpc_id is None:
             return accepted()  # 2026-07-28 has no notifications of clients over HTTP
-        params = whole(message.get("params"))
+        params = as_object(message.get("params"))
         if method in _TASKS:
             return refusal(rpc_id, ErrorCode.INVALID_PARAMS, "Unknown task", modern=True)
         if method in ASKING and isinstance(params.get("requestState"), str):
@@ -99,7 +99,7 @@ class ModernAgents:
         Raises:
             NotSent: it cannot be opened.
         """
-        await self._line(request, whole((decoded(request.body) or {}).get("params")))
+        await self._line(request, as_object((decoded(request.body) or {}).get("params")))
 
     def close(self) -> None:
         """Cancel what waits for answers that will not come any more."""
@@ -119,23 +119,23 @@ class ModernAgents:
             return await self._once(request, method, rpc_id, params)
 
     async def _once(self, request: Request, method: str, rpc_id: Id, params: Json) -> Answer:
-        meta = whole(params.get("_meta"))
-        declared = client_capabilities(whole(meta.get(CAPABILITIES_KEY)))
-        program = whole(meta.get(CLIENT_KEY))
+        meta = as_object(params.get("_meta"))
+        declared = client_capabilities(as_object(meta.get(CAPABILITIES_KEY)))
+        program = as_object(meta.get(CLIENT_KEY))
         line = await self._line(request, params)
         match method:
             case "server/discover":
                 result = discovered(line.opened, notices=line.notices)
-                return Whole(200, response(rpc_id, result))
+                return WholeAnswer(200, response(rpc_id, result))
             case "subscriptions/listen":
-                return await Listening(line, rpc_id).start(whole(params.get("notifications")))
+                return await Listening(line, rpc_id).start(as_object(params.get("notifications")))
             case _ if method not in _PASSED:
                 return refusal(rpc_id, ErrorCode.METHOD_NOT_FOUND, "Method not found", modern=True)
         level = _level(meta)
         if level is not None:
             await line.speak_from(level)
         bound = _bound(request, method, params)
-        flight = Flight(
+        flight = ModernRequest(
             line,
             method=method,
             bound=bound,
@@ -148,14 +148,14 @@ class ModernAgents:
         flight.depart(_body(flight.own_id, method, params))
         return await flight.round(rpc_id, identifier(meta.get("progressToken")), level)
 
-    async def _line(self, request: Request, params: Json) -> Line:
-        meta = whole(params.get("_meta"))
-        declared = client_capabilities(whole(meta.get(CAPABILITIES_KEY)))
-        return await self._pool.line(request.grant, declared, whole(meta.get(CLIENT_KEY)))
+    async def _line(self, request: Request, params: Json) -> LegacySession:
+        meta = as_object(params.get("_meta"))
+        declared = client_capabilities(as_object(meta.get(CAPABILITIES_KEY)))
+        return await self._pool.line(request.grant, declared, as_object(meta.get(CLIENT_KEY)))
 
     # Calls that wait for an answer.
 
-    def _park(self, flight: Flight) -> str | None:
+    def _park(self, flight: ModernRequest) -> str | None:
         """Keep a flight for the agent's retry; the state it must come with, or None: no room."""
         of_grant = sum(
             1 for each in self._parked.values() if each.flight.bound.grant == flight.bound.grant
@@ -184,8 +184,8 @@ class ModernAgents:
         if parked is None:
             return refusal(rpc_id, ErrorCode.INVALID_PARAMS, _BAD_STATE, modern=True)
         parked.expiry.cancel()
-        flight, meta = parked.flight, whole(params.get("_meta"))
-        given = whole(params.get("inputResponses"))
+        flight, meta = parked.flight, as_object(params.get("_meta"))
+        given = as_object(params.get("inputResponses"))
         for key, ask in list(flight.asks.items()):
             if not isinstance(given.get(key), dict):
                 continue  # asked again

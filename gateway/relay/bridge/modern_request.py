@@ -11,10 +11,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.relay.bridge.legacy_session import Line
-from gateway.relay.bridge.messages import Id, Json, decoded, encoded, identifier, response, whole
+from gateway.relay.bridge.legacy_session import LegacySession
+from gateway.relay.bridge.messages import (
+    Id,
+    Json,
+    as_object,
+    decoded,
+    encoded,
+    identifier,
+    response,
+)
 from gateway.relay.bridge.parked_state import Bound
-from gateway.relay.bridge.queued_answer import Mailed
+from gateway.relay.bridge.queued_answer import QueuedAnswer
 from gateway.relay.bridge.translate import (
     ASKING,
     addresses,
@@ -24,7 +32,7 @@ from gateway.relay.bridge.translate import (
     modern_result,
     question,
 )
-from gateway.relay.upstreams.message_queue import Mailbox
+from gateway.relay.upstreams.message_queue import MessageQueue
 from gateway.relay.upstreams.reading import Garbage, Response, http_status
 from gateway.relay.upstreams.response_filter import is_token
 from gateway.relay.upstreams.upstream import Answer, NotSent, OutcomeUnknown
@@ -44,7 +52,7 @@ class Round:
     id: Id
     token: Id | None
     level: str | None
-    mailbox: Mailbox
+    mailbox: MessageQueue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,15 +63,15 @@ class Ask:
     request: Json  # as the agent is shown it
 
 
-Park = Callable[["Flight"], str | None]
+Park = Callable[["ModernRequest"], str | None]
 
 
-class Flight:
+class ModernRequest:
     """See the module. `park` keeps it and gives the state its retry must bring; None: no room."""
 
     def __init__(
         self,
-        line: Line,
+        line: LegacySession,
         *,
         method: str,
         bound: Bound,
@@ -105,13 +113,13 @@ class Flight:
         Raises:
             SessionGone, NotSent, OutcomeUnknown: see `Line.exchange`.
         """
-        mailbox = Mailbox(limit=self._limit)
+        mailbox = MessageQueue(limit=self._limit)
         own = self._round = Round(id=rpc_id, token=token, level=level, mailbox=mailbox)
         if self._end is not None:
             self._settle()
         elif self.asks:
             self._gather()
-        answer = Mailed(mailbox, closed=lambda: self._left(own), status=_status)
+        answer = QueuedAnswer(mailbox, closed=lambda: self._left(own), status=_status)
         return await answer.start()
 
     def cancel(self) -> None:
@@ -135,7 +143,7 @@ class Flight:
 
     def heard(self, message: Json) -> None:
         """What the server says about this request, before its response."""
-        method, params = message.get("method"), whole(message.get("params"))
+        method, params = message.get("method"), as_object(message.get("params"))
         asked = identifier(message.get("id"))
         if asked is not None and isinstance(method, str):
             self._question(asked, method, params, message)
@@ -178,7 +186,7 @@ class Flight:
             opened_first = self._addresses(message["error"])
             return opened_first or {"error": modern_error(message["error"])}
         info = self.line.opened.get("serverInfo")
-        return {"result": modern_result(whole(message.get("result")), self.method, info)}
+        return {"result": modern_result(as_object(message.get("result")), self.method, info)}
 
     def _addresses(self, error: object) -> Json:
         """The result that asks for what the server wants opened first: it has done nothing yet."""

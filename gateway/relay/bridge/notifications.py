@@ -10,10 +10,10 @@ import structlog
 
 from gateway.protocol.message import CAPABILITIES_KEY, VERSION_KEY
 from gateway.protocol.routing_headers import outbound_headers
-from gateway.relay.bridge.legacy_client import Client
-from gateway.relay.bridge.messages import decoded, encoded, notification, whole
+from gateway.relay.bridge.legacy_client import LegacyClient
+from gateway.relay.bridge.messages import as_object, decoded, encoded, notification
 from gateway.relay.bridge.translate import MODERN, OWN
-from gateway.relay.upstreams.message_queue import Mailbox
+from gateway.relay.upstreams.message_queue import MessageQueue
 from gateway.relay.upstreams.reading import read_response
 from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown, Request, Upstream
 
@@ -30,11 +30,17 @@ _PASSED = frozenset(
 )
 
 
-class News:
+class Notifications:
     """Listens for one session for as long as its stream is open."""
 
     def __init__(
-        self, upstream: Upstream, client: Client, grant: str, mailbox: Mailbox, *, max_result: int
+        self,
+        upstream: Upstream,
+        client: LegacyClient,
+        grant: str,
+        mailbox: MessageQueue,
+        *,
+        max_result: int,
     ) -> None:
         self._upstream = upstream
         self._client = client
@@ -103,11 +109,11 @@ class News:
 
     async def _heard(self, data: bytes) -> None:
         message = decoded(data) or {}
-        method, params = message.get("method"), dict(whole(message.get("params")))
+        method, params = message.get("method"), dict(as_object(message.get("params")))
         if method not in _PASSED:
             return
         meta = {
-            key: each for key, each in whole(params.pop("_meta", None)).items()
+            key: each for key, each in as_object(params.pop("_meta", None)).items()
             if not key.startswith(OWN)
         }  # fmt: skip
         params = {**params, "_meta": meta} if meta else params

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.relay.bridge.legacy_session import Line
-from gateway.relay.bridge.messages import Json, decoded, encoded, whole
+from gateway.relay.bridge.legacy_session import LegacySession
+from gateway.relay.bridge.messages import Json, as_object, decoded, encoded
 from gateway.relay.bridge.translate import LEGACY
 from gateway.relay.upstreams.reading import read_response
 from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown, Request, Upstream
@@ -14,13 +14,13 @@ OPENING_SECONDS = 60.0
 _CLIENT = {"name": "signoff", "version": "1"}
 
 
-class WrongEra(NotSent):
+class WrongRevision(NotSent):
     """The server does not speak the revisions with sessions (any more)."""
 
 
-async def open_line(
+async def open_session(
     upstream: Upstream, grant: str, capabilities: Json, client: Json, *, max_result: int
-) -> Line:
+) -> LegacySession:
     """Open a session in a client's name, declaring what it declared.
 
     Raises:
@@ -50,14 +50,14 @@ async def open_line(
                 await answer.aclose()
             result = response.message.get("result")
             if not isinstance(result, dict):
-                code = whole(response.message.get("error")).get("code")
-                raise WrongEra(f"initialize: error {code}")
+                code = as_object(response.message.get("error")).get("code")
+                raise WrongRevision(f"initialize: error {code}")
             opened = decoded(response.body) or {}
-            line = Line(
+            line = LegacySession(
                 upstream,
                 grant,
                 session=answer.session,
-                opened=whole(opened.get("result")),
+                opened=as_object(opened.get("result")),
                 max_result=max_result,
             )
             await line.begin()

@@ -29,7 +29,7 @@ class Bound:
     digest: str  # of the arguments, in their one spelling
 
 
-class States:
+class ParkedStates:
     """Seals and opens under a key that lives as long as the parked calls."""
 
     def __init__(self) -> None:

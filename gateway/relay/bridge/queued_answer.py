@@ -7,15 +7,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from gateway.protocol.sse import event
-from gateway.relay.upstreams.message_queue import Ended, Letter, Mailbox
+from gateway.relay.upstreams.message_queue import MessageQueue, QueuedMessage, QueueEnded
 from gateway.relay.upstreams.upstream import Answer
-from gateway.relay.upstreams.whole_answer import Whole
+from gateway.relay.upstreams.whole_answer import WholeAnswer
 
 SILENCE = 15.0  # seconds, then an SSE comment
 PING = b": ping\n\n"
 
 
-class Mailed:
+class QueuedAnswer:
     """See `upstream.Answer`. `closed` hears that nobody reads any more, whatever was read."""
 
     status = 200
@@ -24,7 +24,7 @@ class Mailed:
 
     def __init__(
         self,
-        mailbox: Mailbox,
+        mailbox: MessageQueue,
         *,
         closed: Callable[[], None],
         status: Callable[[bytes], int] = lambda _: 200,
@@ -32,7 +32,7 @@ class Mailed:
         self._mailbox = mailbox
         self._closed = closed
         self._status = status
-        self._first: Letter | None = None
+        self._first: QueuedMessage | None = None
         self.headers: Mapping[str, str] = {}
 
     async def start(self) -> Answer:
@@ -48,7 +48,7 @@ class Mailed:
             raise
         if self._first is not None and self._first.last:
             await self.aclose()
-            return Whole(self._status(self._first.data), self._first.data)
+            return WholeAnswer(self._status(self._first.data), self._first.data)
         return self
 
     async def body(self) -> AsyncIterator[bytes]:
@@ -59,7 +59,7 @@ class Mailed:
                 return
             try:
                 letter = await self._mailbox.get(SILENCE)
-            except Ended:
+            except QueueEnded:
                 return
 
     async def aclose(self) -> None:

@@ -12,9 +12,9 @@ import time
 import structlog
 
 from approvals.digest import canonical, sha256
-from gateway.relay.bridge.legacy_session import Line
+from gateway.relay.bridge.legacy_session import LegacySession
 from gateway.relay.bridge.messages import Json
-from gateway.relay.bridge.opening import open_line
+from gateway.relay.bridge.opening import open_session
 from gateway.relay.upstreams.eviction import Place, Use, first_to_go
 from gateway.relay.upstreams.upstream import NotSent, Upstream
 
@@ -27,19 +27,19 @@ _CLOSE_SECONDS = 5.0
 Key = tuple[str, str]
 
 
-class Pool:
+class SessionPool:
     """Sessions by who needs them."""
 
     def __init__(self, upstream: Upstream, *, max_result: int, idle: float = IDLE_SECONDS) -> None:
         self._upstream = upstream
         self._max_result = max_result
         self._idle = idle
-        self._lines: dict[Key, Line] = {}
-        self._opening: dict[Key, asyncio.Task[Line]] = {}
+        self._lines: dict[Key, LegacySession] = {}
+        self._opening: dict[Key, asyncio.Task[LegacySession]] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.Task[None] | None = None
 
-    async def line(self, grant: str, capabilities: Json, client: Json) -> Line:
+    async def line(self, grant: str, capabilities: Json, client: Json) -> LegacySession:
         """The session for this grant and these capabilities.
 
         Raises:
@@ -75,8 +75,8 @@ class Pool:
             for task in late:
                 task.cancel()
 
-    async def _open(self, key: Key, capabilities: Json, client: Json) -> Line:
-        line = await open_line(
+    async def _open(self, key: Key, capabilities: Json, client: Json) -> LegacySession:
+        line = await open_session(
             self._upstream, key[0], capabilities, client, max_result=self._max_result
         )
         self._lines[key] = line
@@ -84,7 +84,7 @@ class Pool:
             self._sweeper = asyncio.create_task(self._sweep(), name=f"{self._upstream.name} idle")
         return line
 
-    def _opened(self, key: Key, task: asyncio.Task[Line]) -> None:
+    def _opened(self, key: Key, task: asyncio.Task[LegacySession]) -> None:
         self._opening.pop(key, None)
         if not task.cancelled():
             task.exception()  # everybody who waited may be gone

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.protocol.message import LEGACY_VERSIONS, MODERN_VERSIONS, TASKS_EXTENSION, ErrorCode
-from gateway.relay.bridge.messages import Json, whole
+from gateway.relay.bridge.messages import Json, as_object
 
 MODERN: Final = MODERN_VERSIONS[-1]
 LEGACY: Final = LEGACY_VERSIONS[-1]
@@ -69,14 +69,14 @@ def client_capabilities(declared: Mapping[str, Any]) -> Json:
 
 def server_capabilities(declared: object, *, notices: bool) -> Json:
     """What a server offers to the other era; `notices`: whether news of changes can be had."""
-    kept: Json = {key: each for key, each in whole(declared).items() if key not in _OURS}
+    kept: Json = {key: each for key, each in as_object(declared).items() if key not in _OURS}
     for name in _LISTS:
         if isinstance(kept.get(name), dict) and not notices:
             news = ("listChanged", "subscribe")
             kept[name] = {key: each for key, each in kept[name].items() if key not in news}
     extensions = {
         key: each
-        for key, each in whole(kept.pop("extensions", None)).items()
+        for key, each in as_object(kept.pop("extensions", None)).items()
         if key != TASKS_EXTENSION
     }
     return {**kept, "extensions": extensions} if extensions else kept
@@ -98,7 +98,7 @@ def opened(discovered: Mapping[str, Any], asked: object) -> Json:
 
     `asked`: the revision the client named; one that is not known gets the newest with sessions.
     """
-    info = whole(discovered.get("_meta")).get(SERVER_KEY)
+    info = as_object(discovered.get("_meta")).get(SERVER_KEY)
     capabilities = server_capabilities(discovered.get("capabilities"), notices=True)
     result: Json = {
         "protocolVersion": asked if asked in LEGACY_VERSIONS else LEGACY,
@@ -115,7 +115,7 @@ def legacy_params(params: Mapping[str, Any], token: object) -> Json:
     left = ("_meta", "inputResponses", "requestState", "task")
     kept = {key: each for key, each in params.items() if key not in left}
     meta = {
-        key: each for key, each in whole(params.get("_meta")).items() if not key.startswith(OWN)
+        key: each for key, each in as_object(params.get("_meta")).items() if not key.startswith(OWN)
     }
     if "progressToken" in meta:
         meta["progressToken"] = token
@@ -129,7 +129,7 @@ def modern_result(result: Mapping[str, Any], method: str, info: object) -> Json:
     if method in _CACHED:
         made["ttlMs"], made["cacheScope"] = 0, "private"
     if isinstance(info, dict):
-        made["_meta"] = {**whole(result.get("_meta")), SERVER_KEY: info}
+        made["_meta"] = {**as_object(result.get("_meta")), SERVER_KEY: info}
     return made
 
 
@@ -137,14 +137,14 @@ def legacy_result(result: Mapping[str, Any], method: str) -> Json:
     """A complete result without what only 2026-07-28 knows."""
     ours = {"resultType", *(("ttlMs", "cacheScope") if method in _CACHED else ())}
     made = {key: each for key, each in result.items() if key not in ours}
-    meta = whole(made.pop("_meta", None))
+    meta = as_object(made.pop("_meta", None))
     kept = {key: each for key, each in meta.items() if not key.startswith(OWN)}
     return {**made, "_meta": kept} if kept else made
 
 
 def modern_error(error: object) -> Json:
     """An error of a legacy server with a code that 2026-07-28 may carry."""
-    made = whole(error)
+    made = as_object(error)
     match made.get("code"):
         case code if code == _NOT_FOUND_2025:
             return {**made, "code": int(ErrorCode.INVALID_PARAMS)}
@@ -159,9 +159,9 @@ def addresses(error: object) -> dict[str, Json]:
     """What a server wants the user to open before it does anything (2025-11-25, -32042), as
     `inputRequests`; {} for any other error.
     """
-    if whole(error).get("code") != _URL_NEEDED_2025:
+    if as_object(error).get("code") != _URL_NEEDED_2025:
         return {}
-    asked = whole(whole(error).get("data")).get("elicitations")
+    asked = as_object(as_object(error).get("data")).get("elicitations")
     return {
         f"address-{number}": question({"method": "elicitation/create", "params": each})
         for number, each in enumerate(asked if isinstance(asked, list) else (), start=1)
@@ -171,12 +171,12 @@ def addresses(error: object) -> dict[str, Json]:
 
 def question(request: Mapping[str, Any]) -> Json:
     """A legacy server's request to the client as one of `inputRequests`."""
-    params = whole(request.get("params"))
+    params = as_object(request.get("params"))
     left = ("_meta", "task", "elicitationId")
     kept = {key: each for key, each in params.items() if key not in left}
     meta = {
         key: each
-        for key, each in whole(params.get("_meta")).items()
+        for key, each in as_object(params.get("_meta")).items()
         if not key.startswith(OWN) and key != "progressToken"
     }
     return {"method": request["method"], "params": {**kept, "_meta": meta} if meta else kept}

@@ -23,15 +23,15 @@ from gateway.enforcement.recording import Allowed, Held, Refused, Retried, Spent
 from gateway.enforcement.refusal_texts import AWAIT_TOOL
 from gateway.enforcement.refusals import Refusal
 from gateway.protocol.jsonrpc import ErrorCode, ToolCall, error_body, result_body, tool_call
-from gateway.protocol.sse import Event, EventTooLarge, block
-from gateway.relay.agents.detached_stream import lasting
-from gateway.relay.agents.disconnect import Gone, raising_gone
+from gateway.protocol.sse import EventTooLarge, ServerSentEvent, block
+from gateway.relay.agents.detached_stream import outlive_agent
+from gateway.relay.agents.disconnect import AgentGone, cancel_on_disconnect
 from gateway.relay.agents.request import Visit
 from gateway.relay.agents.response import EVENT_STREAM, reply
 from gateway.relay.methods.holding import Holding
 from gateway.relay.methods.listing import TOOLS_CHANGED, Listing, ListingFailed
 from gateway.relay.methods.outbound import call_request
-from gateway.relay.methods.questions import Retry, Rounds, asks
+from gateway.relay.methods.questions import AnsweredCall, Questions, asks
 from gateway.relay.methods.replies import refuse, unknown
 from gateway.relay.methods.tasks import Tasks
 from gateway.relay.upstreams.reading import (
@@ -44,7 +44,7 @@ from gateway.relay.upstreams.reading import (
     read_json,
     turned_away,
 )
-from gateway.relay.upstreams.response_filter import Passed, Sieve, sign_of_life
+from gateway.relay.upstreams.response_filter import Passed, ResponseFilter, sign_of_life
 from gateway.relay.upstreams.upstream import Answer, NotSent, OutcomeUnknown, Unconfirmed
 
 log = structlog.get_logger()
@@ -103,7 +103,7 @@ class Calls:
         holding: Holding,
         listing: Listing,
         catalogue: Catalogue,
-        rounds: Rounds,
+        rounds: Questions,
         tasks: Tasks,
         max_result: int,
     ) -> None:
@@ -120,7 +120,7 @@ class Calls:
     async def serve(self, visit: Visit) -> None:
         """Answer one tools/call."""
         call = await aside(visit.message.size, lambda: tool_call(visit.message))
-        retry: Retry | None = None
+        retry: AnsweredCall | None = None
         brings = call.request_state is not None or call.input_responses is not None
         if brings and not visit.modern:
             await self._rounds.unasked(visit)  # a session's questions are answered as responses
@@ -141,7 +141,7 @@ class Calls:
             return
         await self._judge(visit, call, retry)
 
-    async def _judge(self, visit: Visit, call: ToolCall, retry: Retry | None) -> None:
+    async def _judge(self, visit: Visit, call: ToolCall, retry: AnsweredCall | None) -> None:
         follow = self._tasks.envelope(visit, call) if _follows(visit, call) else None
         try:
             await self._list(visit)
@@ -233,11 +233,11 @@ class Calls:
             # Only the newer revision reads a hang-up as a cancellation; closing the connection
             # towards the server, on the way out, is what cancels it there.
             if visit.modern:
-                async with raising_gone(visit.receive, after=_WATCH_AFTER):
+                async with cancel_on_disconnect(visit.receive, after=_WATCH_AFTER):
                     await self._exchange(visit, call, allowed, seen)
             else:
                 await self._exchange(visit, call, allowed, seen)
-        except Gone:
+        except AgentGone:
             pass
         except NotSent as error:
             log.warning("call.not_sent", server=visit.backend.name, error=str(error))
@@ -280,7 +280,7 @@ class Calls:
 
         What breaks off once it has begun ends the agent's stream too.
         """
-        sieve = Sieve(
+        sieve = ResponseFilter(
             call.id,
             token=call.progress_token,
             limit=self._max_result,
@@ -288,7 +288,7 @@ class Calls:
         )
         started = False
         try:
-            chunks = answer.body() if visit.modern else lasting(answer, visit.receive)
+            chunks = answer.body() if visit.modern else outlive_agent(answer, visit.receive)
             async for chunk in chunks:
                 found = await sieve.sift(chunk)
                 if not started:
@@ -308,7 +308,7 @@ class Calls:
                 raise
             log.warning("server.stream_broken", server=visit.backend.name, error=str(error))
             if isinstance(error, Unreadable):  # it was answered, and there is nothing to wait for
-                told = block(Event(_body(visit, unknown(error))))
+                told = block(ServerSentEvent(_body(visit, unknown(error))))
                 await visit.send({"type": "http.response.body", "body": told, "more_body": True})
         if not started:
             raise Garbage("an empty stream")
@@ -356,7 +356,7 @@ def _follows(visit: Visit, call: ToolCall) -> bool:
     return visit.modern and call.declares_tasks
 
 
-def _retried(retry: Retry | None) -> Retried | None:
+def _retried(retry: AnsweredCall | None) -> Retried | None:
     """What the guard has to know of an answer to an allowed call's question."""
     if retry is None:
         return None

@@ -26,7 +26,7 @@ _SAME_PART = 0.03
 _MOST = 10_000
 
 
-class Patience:
+class ClientTimeouts:
     """Learns from agents that leave."""
 
     def __init__(self, database: Database, known: Grants) -> None:

@@ -38,7 +38,7 @@ _LOOK_SECONDS = 1.0
 _AGAIN_SECONDS = 15.0  # before a call that could not be run is tried again
 
 
-class Deserted:
+class DetachedRunner:
     """Finds such calls and runs them."""
 
     def __init__(

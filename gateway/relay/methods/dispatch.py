@@ -22,7 +22,7 @@ from gateway.enforcement.refusals import Refusal
 from gateway.protocol.jsonrpc import ErrorCode, Message, client_of, encode, error_body, result_body
 from gateway.protocol.routing_headers import outbound_headers
 from gateway.protocol.sse import EventTooLarge
-from gateway.relay.agents.disconnect import Gone, raising_gone, until
+from gateway.relay.agents.disconnect import AgentGone, cancel_on_disconnect, leave_when_set
 from gateway.relay.agents.request import Backend, Visit
 from gateway.relay.agents.response import Receive, Send, reply
 from gateway.relay.agents.sessions import Session, Sessions
@@ -33,7 +33,7 @@ from gateway.relay.methods.replies import refuse_request, unreachable
 from gateway.relay.methods.task_subscriptions import TaskListen, watches
 from gateway.relay.methods.tasks import Tasks, advertised
 from gateway.relay.upstreams.reading import Garbage, Response, handed_down, read_json, read_response
-from gateway.relay.upstreams.response_filter import Passed, Sieve, resumed, sign_of_life
+from gateway.relay.upstreams.response_filter import Passed, ResponseFilter, resumed, sign_of_life
 from gateway.relay.upstreams.upstream import Answer, NotSent, OutcomeUnknown, Request
 
 log = structlog.get_logger()
@@ -174,8 +174,8 @@ class Dispatch:
             headers={"Last-Event-ID": last_event} if last_event else {},
         )
         visit = self.listener(grant, backend, session)
-        sieve = Sieve(asked, limit=self._max_result, resumable=True)
-        await self._copy(visit, request, receive, send, None, sieve)
+        responses = ResponseFilter(asked, limit=self._max_result, resumable=True)
+        await self._copy(visit, request, receive, send, None, responses)
 
     def listener(self, grant: Grant, backend: Backend, session: Session | None) -> Visit:
         """Whoever reads a legacy session's own stream, as a visit that asked for nothing."""
@@ -204,13 +204,13 @@ class Dispatch:
             else {}
         )
         request = visit.request(encode(message), headers=headers)
-        sieve = Sieve(
+        responses = ResponseFilter(
             message.id,
             token=message.meta.get("progressToken"),
             limit=self._max_result,
             resumable=not visit.modern,
         )
-        await self._copy(visit, request, visit.receive, visit.send, message, sieve)
+        await self._copy(visit, request, visit.receive, visit.send, message, responses)
 
     async def _copy(
         self,
@@ -219,21 +219,21 @@ class Dispatch:
         receive: Receive,
         send: Send,
         message: Message | None,
-        sieve: Sieve,
+        responses: ResponseFilter,
     ) -> None:
         """Send a request and hand its answer down, as it comes."""
         try:
-            async with raising_gone(receive):
+            async with cancel_on_disconnect(receive):
                 answer = await visit.backend.upstream.send(request)
                 try:
                     if answer.content_type == "text/event-stream":
-                        await self._stream(visit, answer, send, message, sieve)
+                        await self._stream(visit, answer, send, message, responses)
                         return
                     body = await read_json(answer, self._max_result)
                 finally:
                     # Closing early is what cancels the request on the server's side.
                     await answer.aclose()
-        except Gone:
+        except AgentGone:
             return
         except (NotSent, OutcomeUnknown) as error:
             await self._unreachable(visit.backend, send, message, error)
@@ -243,20 +243,25 @@ class Dispatch:
         await reply(send, status, body, headers=_headers(answer))
 
     async def _passed(
-        self, visit: Visit, answer: Answer, sieve: Sieve, *, endless: bool
+        self, visit: Visit, answer: Answer, responses: ResponseFilter, *, endless: bool
     ) -> AsyncIterator[bytes]:
         """The bytes of a stream that the agent may have. One without an end of its own may say that
         tools changed, or repeat a listing that the agent left too early.
         """
         async for chunk in answer.body():
-            found = await sieve.sift(chunk)
+            found = await responses.sift(chunk)
             parts = [self.heard(visit, one) if endless else one.encoded() for one in found]
             passed = b"".join(parts) if found else sign_of_life(chunk)
             if passed:
                 yield passed
 
     async def _stream(
-        self, visit: Visit, answer: Answer, send: Send, message: Message | None, sieve: Sieve
+        self,
+        visit: Visit,
+        answer: Answer,
+        send: Send,
+        message: Message | None,
+        responses: ResponseFilter,
     ) -> None:
         await send(
             {
@@ -272,8 +277,8 @@ class Dispatch:
         # Streams without an end of their own would keep the gateway from stopping.
         endless = message is None or message.method == "subscriptions/listen"
         try:
-            async with until(self._holding.stopping) if endless else nullcontext():
-                async for chunk in self._passed(visit, answer, sieve, endless=endless):
+            async with leave_when_set(self._holding.stopping) if endless else nullcontext():
+                async for chunk in self._passed(visit, answer, responses, endless=endless):
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
         except (OutcomeUnknown, EventTooLarge):
             log.warning("server.stream_broken", server=visit.backend.name)

@@ -27,13 +27,13 @@ from gateway.enforcement.guard import Guard
 from gateway.enforcement.refusals import Addition, Refusal, with_addition, with_data
 from gateway.protocol.jsonrpc import ToolCall
 from gateway.protocol.strict_json import deeper_than
-from gateway.relay.agents.disconnect import Gone, raising_gone
+from gateway.relay.agents.disconnect import AgentGone, cancel_on_disconnect
 from gateway.relay.agents.request import Visit
 from gateway.relay.agents.response import EventStream
-from gateway.relay.methods.client_timeouts import Patience
+from gateway.relay.methods.client_timeouts import ClientTimeouts
 from gateway.relay.methods.execution import Ending, Executions, Ran, Unknown
 from gateway.relay.methods.progress import Progress
-from gateway.relay.methods.questions import Retry, Rounds, answering, asked_in
+from gateway.relay.methods.questions import AnsweredCall, Questions, answering, asked_in
 from gateway.relay.methods.replies import answer, refuse
 from gateway.relay.upstreams.reading import RESULT_DEPTH, http_status
 
@@ -63,8 +63,8 @@ class Holding:
         approvals: Approvals,
         guard: Guard,
         executions: Executions,
-        rounds: Rounds,
-        patience: Patience,
+        rounds: Questions,
+        patience: ClientTimeouts,
         clock: Clock,
         url: str,
         progress_seconds: float,
@@ -120,7 +120,7 @@ class Holding:
         grant = visit.grant
         return grant.waits(grant.hold or self._guard.default_hold or _AWAIT_SECONDS)
 
-    async def go_on(self, visit: Visit, retry: Retry) -> None:
+    async def go_on(self, visit: Visit, retry: AnsweredCall) -> None:
         """Answer a retry that brings the answer to a question of an approved call. It goes to the
         server once; who brings it again gets what became of it.
         """
@@ -163,14 +163,14 @@ class Holding:
         waiter = object()
         self._here.setdefault(approval.id, set()).add(waiter)
         try:
-            async with raising_gone(visit.receive):
+            async with cancel_on_disconnect(visit.receive):
                 outcome = await self._wait(visit, call, approval, hold, progress)
             if isinstance(outcome, StillWaiting | Refusal) and self._goes(approval, waiter):
                 await self._record_leaving(
                     approval, outcome
                 )  # first: what is told from now on is so
             await self._tell(visit, stream, outcome)
-        except Gone:
+        except AgentGone:
             await self._left(approval, waiter, cancelled=False)
             await self._patience.left(visit.grant, loop.time() - began, timed_out=False)
         except asyncio.CancelledError as stop:

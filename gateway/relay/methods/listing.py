@@ -31,11 +31,11 @@ from gateway.protocol.message import CAPABILITIES_KEY, CLIENT_KEY, VERSION_KEY
 from gateway.protocol.routing_headers import outbound_headers
 from gateway.protocol.sse import EventTooLarge
 from gateway.protocol.strict_json import BadJson, strict_loads
-from gateway.relay.agents.disconnect import Gone, raising_gone
+from gateway.relay.agents.disconnect import AgentGone, cancel_on_disconnect
 from gateway.relay.agents.request import Visit
 from gateway.relay.agents.response import EventStream, reply
 from gateway.relay.upstreams.reading import Garbage, handed_down, read_json, read_response
-from gateway.relay.upstreams.response_filter import Passed, Sieve
+from gateway.relay.upstreams.response_filter import Passed, ResponseFilter
 from gateway.relay.upstreams.upstream import Answer, NotSent, OutcomeUnknown, Request, Unconfirmed
 
 log = structlog.get_logger()
@@ -184,18 +184,18 @@ class Listing:
             ListingFailed: the list in it is none that counts.
         """
         stream = EventStream(visit.send)
-        sieve = Sieve(
+        sieve = ResponseFilter(
             visit.message.id,
             token=visit.message.meta.get("progressToken"),
             limit=self._max_result,
             resumable=not visit.modern,
         )
         try:
-            async with raising_gone(visit.receive):
+            async with cancel_on_disconnect(visit.receive):
                 async for chunk in answer.body():
                     for passed in await sieve.sift(chunk):
                         await stream.raw(await self._listed(visit, passed))
-        except Gone:
+        except AgentGone:
             return
         except (OutcomeUnknown, EventTooLarge, ListingFailed) as error:
             if not stream.started:

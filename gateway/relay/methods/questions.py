@@ -18,7 +18,7 @@ from gateway.protocol.jsonrpc import ErrorCode, ToolCall, error_body
 from gateway.protocol.request_state import (
     ANSWER_SECONDS,
     MOST_ROUNDS,
-    Opened,
+    OpenedState,
     RequestState,
     RequestStates,
 )
@@ -33,11 +33,11 @@ _ENDLESS: Final = "The server asked too many questions about one call"
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
+class AnsweredCall:
     """A call that brings the answer to a question: as the server is to get it."""
 
     call: ToolCall
-    opened: Opened
+    opened: OpenedState
 
     @property
     def approval_id(self) -> str | None:
@@ -45,14 +45,14 @@ class Retry:
         return self.opened.state.id if self.opened.state.id.startswith("apr_") else None
 
 
-class Rounds:
+class Questions:
     """Seals questions and opens answers."""
 
     def __init__(self, states: RequestStates, clock: Clock) -> None:
         self._states = states
         self._clock = clock
 
-    async def let_in(self, visit: Visit, call: ToolCall) -> Retry | None:
+    async def let_in(self, visit: Visit, call: ToolCall) -> AnsweredCall | None:
         """The retry this call is. None: it was refused, with a JSON-RPC error."""
         sealed = call.request_state or ""
         now = self._clock.now()
@@ -71,7 +71,7 @@ class Rounds:
         extra = {key: value for key, value in call.extra.items() if key != "requestState"}
         if opened.state.server is not None:
             extra["requestState"] = opened.state.server
-        return Retry(replace(call, extra=extra), opened)
+        return AnsweredCall(replace(call, extra=extra), opened)
 
     async def spent(self, visit: Visit) -> None:
         """Refuse an answer to a question that was answered."""

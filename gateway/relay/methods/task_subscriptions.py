@@ -19,12 +19,12 @@ from gateway.protocol.jsonrpc import encode
 from gateway.protocol.message import Message
 from gateway.protocol.routing_headers import outbound_headers
 from gateway.protocol.sse import EventTooLarge
-from gateway.relay.agents.disconnect import Gone, raising_gone, until
+from gateway.relay.agents.disconnect import AgentGone, cancel_on_disconnect, leave_when_set
 from gateway.relay.agents.request import Visit
 from gateway.relay.agents.response import EventStream
 from gateway.relay.methods.task_view import approval_id, is_over
 from gateway.relay.methods.tasks import Tasks, declares, undeclared
-from gateway.relay.upstreams.response_filter import Passed, Sieve
+from gateway.relay.upstreams.response_filter import Passed, ResponseFilter
 from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown
 
 log = structlog.get_logger()
@@ -69,9 +69,9 @@ class TaskListen:
             rest["taskIds"] = foreign
         stream = EventStream(visit.send)
         try:
-            async with raising_gone(visit.receive), until(self._stopping):
+            async with cancel_on_disconnect(visit.receive), leave_when_set(self._stopping):
                 await self._both(visit, stream, found, rest, heard)
-        except Gone:
+        except AgentGone:
             return
         await stream.end()
 
@@ -132,7 +132,7 @@ class TaskListen:
         message = Message("request", visit.message.id, visit.message.method, params)
         headers = dict(outbound_headers(visit.protocol, message.method, params))
         request = visit.request(encode(message), headers=headers)
-        sieve = Sieve(visit.message.id, limit=self._max_result)
+        sieve = ResponseFilter(visit.message.id, limit=self._max_result)
         try:
             answer = await visit.backend.upstream.send(request)
             try:

@@ -30,7 +30,7 @@ from gateway.protocol.message import (
     VERSION_KEY,
 )
 from gateway.protocol.routing_headers import outbound_headers
-from gateway.relay.agents.disconnect import Gone, raising_gone
+from gateway.relay.agents.disconnect import AgentGone, cancel_on_disconnect
 from gateway.relay.agents.request import Visit
 from gateway.relay.agents.response import reply
 from gateway.relay.methods import task_view
@@ -85,9 +85,9 @@ class Tasks:
         self._runner.begun()
         if self._hold > 0:
             try:
-                async with raising_gone(visit.receive):
+                async with cancel_on_disconnect(visit.receive):
                     result = await self._quickly(approval)
-            except Gone:  # it never learned of the task: nothing may run for it
+            except AgentGone:  # it never learned of the task: nothing may run for it
                 await self._database.journal.write(partial(tasks.unfollow, approval_id=approval.id))
                 return
             if result is not None:
@@ -217,7 +217,7 @@ class Tasks:
         headers = dict(outbound_headers(visit.protocol, message.method, message.params or {}))
         request = visit.request(encode(message), headers=headers)
         try:
-            async with raising_gone(visit.receive):
+            async with cancel_on_disconnect(visit.receive):
                 answer = await visit.backend.upstream.send(request)
                 try:
                     if answer.content_type == "text/event-stream" and message.id is not None:
@@ -227,7 +227,7 @@ class Tasks:
                         body = await read_json(answer, self._max_result)
                 finally:
                     await answer.aclose()
-        except Gone:
+        except AgentGone:
             return
         except (NotSent, OutcomeUnknown) as error:
             log.warning("server.unreachable", server=visit.backend.name, error=str(error))

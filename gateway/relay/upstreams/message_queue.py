@@ -12,18 +12,18 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class QueuedMessage:
     """One JSON-RPC message as bytes. `last`: nothing follows it."""
 
     data: bytes
     last: bool = False
 
 
-class Ended(Exception):
+class QueueEnded(Exception):
     """Nothing will come any more."""
 
 
-class Mailbox:
+class MessageQueue:
     """One writer, one reader. `reading` says whether somebody holds the stream open."""
 
     def __init__(self, *, limit: int, letters: int = 1_000) -> None:
@@ -31,7 +31,7 @@ class Mailbox:
         self._limit = limit
         self._letters = letters
         self._size = 0
-        self._end: Letter | Exception | None = None
+        self._end: QueuedMessage | Exception | None = None
         self._bell = asyncio.Event()
         self.reading = False
 
@@ -49,7 +49,7 @@ class Mailbox:
 
     def finish(self, data: bytes) -> None:
         """Leave the last message."""
-        self._close(Letter(data, last=True))
+        self._close(QueuedMessage(data, last=True))
 
     def fail(self, error: Exception) -> None:
         """End it: the reader gets what waits, then `error`."""
@@ -59,10 +59,10 @@ class Mailbox:
         """The reader is gone: drop what waits and whatever comes."""
         self._waiting.clear()
         self._size = 0
-        self._end = Ended()
+        self._end = QueueEnded()
         self._bell.set()
 
-    async def get(self, patience: float) -> Letter | None:
+    async def get(self, patience: float) -> QueuedMessage | None:
         """The next message; None when none came within `patience` seconds.
 
         Raises:
@@ -78,17 +78,17 @@ class Mailbox:
         if self._waiting:
             data = self._waiting.popleft()
             self._size -= len(data)
-            return Letter(data)
+            return QueuedMessage(data)
         match self._end:
-            case Letter() as last:
-                self._end = Ended()
+            case QueuedMessage() as last:
+                self._end = QueueEnded()
                 return last
             case Exception() as error:
                 raise error
             case None:
                 return None
 
-    def _close(self, end: Letter | Exception) -> None:
+    def _close(self, end: QueuedMessage | Exception) -> None:
         if self._end is None:
             self._end = end
             self._bell.set()

@@ -19,7 +19,7 @@ from typing import IO, Any, cast
 
 from mcp.client.stdio import get_default_environment
 
-from gateway.relay.upstreams.stderr_log import Complaints
+from gateway.relay.upstreams.stderr_log import StderrLog
 from gateway.relay.upstreams.upstream import NotSent
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Process:
         self._on_message = on_message
         self._on_end = on_end
         self._lines = _Lines(line_limit)
-        self._complaints = Complaints(command.name, asyncio.get_running_loop().time)
+        self._complaints = StderrLog(command.name, asyncio.get_running_loop().time)
         self._transport: asyncio.SubprocessTransport | None = None
         self._stdin: asyncio.WriteTransport | None = None
         self._end: End | None = None

@@ -1,6 +1,6 @@
 """The place of one stdio process: started when it is used, started again after it died.
 
-A lane belongs to one legacy session, to one modern grant, or to everybody (`shared`). It replays
+A slot belongs to one legacy session, to one modern grant, or to everybody (`shared`). It replays
 the recorded `initialize` to a new process, and backs off from one that keeps dying.
 """
 
@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.relay.upstreams.eviction import Use
-from gateway.relay.upstreams.message_queue import Ended, Letter, Mailbox
+from gateway.relay.upstreams.message_queue import MessageQueue, QueuedMessage, QueueEnded
 from gateway.relay.upstreams.process import Command, End
-from gateway.relay.upstreams.stdio_connection import Channel, Limits, Message
+from gateway.relay.upstreams.stdio_connection import Limits, Message, StdioConnection
 from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown
 
 LONGEST_DELAY = 30.0
@@ -39,15 +39,15 @@ def after_death(restarts: Restarts, *, lived: float, now: float, first: float) -
     return Restarts(deaths, now + delay)
 
 
-class Pace:
-    """The back-off of one requester, across its lanes."""
+class RestartDelay:
+    """The back-off of one requester, across its slots."""
 
     def __init__(self) -> None:
         self.restarts = Restarts()
 
 
 @dataclass(frozen=True, slots=True)
-class Greeting:
+class Handshake:
     """The legacy opening of a session, kept to open a new process the same way."""
 
     initialize: Message
@@ -55,7 +55,7 @@ class Greeting:
     answer: Message | None = None
 
 
-class Refused(Exception):
+class InitializeRefused(Exception):
     """The server answered `initialize` with an error."""
 
     def __init__(self, answer: Message) -> None:
@@ -63,8 +63,8 @@ class Refused(Exception):
         self.answer = answer
 
 
-class Lane:
-    """At most one living process. `greeting` None: the modern era, which opens nothing."""
+class ProcessSlot:
+    """At most one living process. `handshake` None: the modern era, which opens nothing."""
 
     def __init__(
         self,
@@ -72,8 +72,8 @@ class Lane:
         limits: Limits,
         *,
         owner: str,
-        pace: Pace,
-        greeting: Greeting | None,
+        pace: RestartDelay,
+        handshake: Handshake | None,
         own: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
         """`owner`: the grant it is for. `own` takes a process's task over until it is done."""
@@ -82,15 +82,15 @@ class Lane:
         self._limits = limits
         self._pace = pace
         self._own = own
-        self._channel: Channel | None = None
-        self._opening: asyncio.Task[Channel] | None = None
+        self._channel: StdioConnection | None = None
+        self._opening: asyncio.Task[StdioConnection] | None = None
         self._closed = False
         self._made = time.monotonic()
-        self.greeting = greeting
-        self.inboxes: dict[str, Mailbox] = {}
+        self.handshake = handshake
+        self.inboxes: dict[str, MessageQueue] = {}
 
     @property
-    def channel(self) -> Channel | None:
+    def channel(self) -> StdioConnection | None:
         """The living process's channel, if there is one and it is open."""
         opening = self._opening is not None and not self._opening.done()
         alive = self._channel is not None and self._channel.process.alive
@@ -115,7 +115,7 @@ class Lane:
         """Nothing in flight and nobody listening."""
         return self.use is Use.IDLE
 
-    async def open(self) -> Channel:
+    async def open(self) -> StdioConnection:
         """The living process, started (again) where there is none.
 
         Raises:
@@ -137,25 +137,25 @@ class Lane:
         if self._channel is not None:
             self._channel.process.stop(why)
         for inbox in self.inboxes.values():
-            inbox.fail(Ended())
+            inbox.fail(QueueEnded())
 
-    async def _open(self) -> Channel:
+    async def _open(self) -> StdioConnection:
         self._check_open()
         if time.monotonic() < self._pace.restarts.until:
             raise NotSent(f"{self._command.name}: backing off")
-        self._channel = channel = Channel(
+        self._channel = channel = StdioConnection(
             self._command,
             self._limits,
-            modern=self.greeting is None,
+            modern=self.handshake is None,
             inboxes=self.inboxes,
             on_end=self._ended,
         )
         self._own(channel.process.run())
         await channel.process.started
         self._check_open()  # `close` may have come while it was being started
-        if self.greeting is not None:
+        if self.handshake is not None:
             try:
-                self.greeting = await self._greet(channel, self.greeting)
+                self.handshake = await self._greet(channel, self.handshake)
             except BaseException:
                 channel.process.stop("not opened")
                 raise
@@ -165,9 +165,9 @@ class Lane:
         if self._closed:
             raise NotSent(f"{self._command.name}: stopped")
 
-    async def _greet(self, channel: Channel, greeting: Greeting) -> Greeting:
-        flight = channel.request(greeting.initialize, owner="")
-        letter: Letter | None = None
+    async def _greet(self, channel: StdioConnection, handshake: Handshake) -> Handshake:
+        flight = channel.request(handshake.initialize, owner="")
+        letter: QueuedMessage | None = None
         try:
             async with asyncio.timeout(self._limits.start):
                 while letter is None or not letter.last:
@@ -176,11 +176,11 @@ class Lane:
             raise OutcomeUnknown("no answer to initialize") from None
         answer: Message = json.loads(letter.data)
         if "result" not in answer:
-            raise Refused(answer)
-        if greeting.initialized is not None:
-            channel.notify(greeting.initialized, owner="")
+            raise InitializeRefused(answer)
+        if handshake.initialized is not None:
+            channel.notify(handshake.initialized, owner="")
         # Later sessions of a shared process get the first answer, whatever a restart brings.
-        return replace(greeting, answer=greeting.answer or answer)
+        return replace(handshake, answer=handshake.answer or answer)
 
     def _ended(self, end: End, lived: float) -> None:
         if end.crashed:
@@ -190,7 +190,7 @@ class Lane:
             )
 
 
-def _seen(task: asyncio.Task[Channel]) -> None:
+def _seen(task: asyncio.Task[StdioConnection]) -> None:
     """Everybody who waited may be gone: an exception then is nobody's to hear."""
     if not task.cancelled():
         task.exception()

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from approvals.aside import aside
 from gateway.protocol.message import RequestId
-from gateway.protocol.sse import Event, SseParser, block
+from gateway.protocol.sse import ServerSentEvent, SseParser, block
 from gateway.relay.upstreams.reading import check_depth, decoded, is_response_to, own_words
 
 PING: Final = b": ping\n\n"
@@ -32,7 +32,7 @@ _SEPARATORS: Final = "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 class Passed:
     """One event as the agent may have it."""
 
-    event: Event
+    event: ServerSentEvent
     message: dict[str, Any] | None  # decoded; None: it carries none, as the first of a stream
     own: bool = False  # it is the response to the request whose stream this is
 
@@ -40,7 +40,7 @@ class Passed:
         return block(self.event)
 
 
-class Sieve:
+class ResponseFilter:
     """Reads one stream of a server, chunk by chunk."""
 
     def __init__(
@@ -76,7 +76,7 @@ class Sieve:
                 passed.append(one)
         return passed
 
-    def _sifted(self, found: Event) -> Passed | None:
+    def _sifted(self, found: ServerSentEvent) -> Passed | None:
         event = self._named(found)
         if not found.data:
             return Passed(event, None)
@@ -98,7 +98,7 @@ class Sieve:
     def _about_us(self, message: dict[str, Any]) -> bool:
         return is_token(progress_token(message), self._token)
 
-    def _named(self, found: Event) -> Event:
+    def _named(self, found: ServerSentEvent) -> ServerSentEvent:
         """The event with ids and names that no client reads as more than one line."""
         if found.id is None and found.event is None:
             return found

@@ -25,7 +25,7 @@ WINDOW: Final = 10.0
 """Seconds."""
 
 
-class Complaints:
+class StderrLog:
     """The stderr of one process. Costs no more than what comes, and keeps at most a line."""
 
     def __init__(self, server: str, now: Callable[[], float]) -> None:

@@ -19,13 +19,18 @@ from typing import IO, Any
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from gateway.relay.upstreams.eviction import Place, Use, first_to_go
-from gateway.relay.upstreams.message_queue import Mailbox
+from gateway.relay.upstreams.message_queue import MessageQueue
 from gateway.relay.upstreams.process import Command
-from gateway.relay.upstreams.process_slot import Greeting, Lane, Pace, Refused
-from gateway.relay.upstreams.stdio_answer import Inbox, Stream, refused
-from gateway.relay.upstreams.stdio_connection import Channel, Limits, Message, encode
+from gateway.relay.upstreams.process_slot import (
+    Handshake,
+    InitializeRefused,
+    ProcessSlot,
+    RestartDelay,
+)
+from gateway.relay.upstreams.stdio_answer import Inbox, StdioStream, refused
+from gateway.relay.upstreams.stdio_connection import Limits, Message, StdioConnection, encode
 from gateway.relay.upstreams.upstream import Answer, NotSent, OutcomeUnknown, Request
-from gateway.relay.upstreams.whole_answer import Whole, accepted
+from gateway.relay.upstreams.whole_answer import WholeAnswer, accepted
 
 __all__ = ["Limits", "StdioUpstream"]
 
@@ -42,7 +47,7 @@ class _Session:
     """A legacy session. `used`: monotonic seconds."""
 
     grant: str
-    lane: Lane
+    slot: ProcessSlot
     used: float
 
 
@@ -77,9 +82,9 @@ class StdioUpstream:
         )
         self._shared = shared
         self._limits = limits or Limits()
-        self._lanes: dict[tuple[str, str], Lane] = {}
+        self._slots: dict[tuple[str, str], ProcessSlot] = {}
         self._sessions: dict[str, _Session] = {}
-        self._paces: dict[str, Pace] = {}
+        self._paces: dict[str, RestartDelay] = {}
         self._tasks: set[asyncio.Task[None]] = set()  # one a process, until its tree is gone
         self._sweeper: asyncio.Task[None] | None = None
         self._closed = False
@@ -99,12 +104,12 @@ class StdioUpstream:
         if modern or request.method not in ("GET", "DELETE"):
             return refused(405, "Method Not Allowed", allow="POST")
         session = self._session(request)
-        if isinstance(session, Whole):
+        if isinstance(session, WholeAnswer):
             return session
         if request.method == "DELETE":
             self._end(request.session, session)
-            return Whole(200, content_type="")
-        inbox = session.lane.inboxes[request.session]
+            return WholeAnswer(200, content_type="")
+        inbox = session.slot.inboxes[request.session]
         if inbox.reading:
             return refused(409, "Conflict: Only one SSE stream is allowed per session")
         return Inbox(inbox, self._limits)
@@ -115,20 +120,20 @@ class StdioUpstream:
             return
         if request.protocol in MODERN_PROTOCOL_VERSIONS:
             owner = "" if self._shared else request.grant
-            lane = self._lane((_MODERN, owner), request.grant, None)
+            slot = self._slot((_MODERN, owner), request.grant, None)
         else:
             session = self._session(request)
-            lane = session.lane if isinstance(session, _Session) else None
-        if lane is not None:
-            with contextlib.suppress(NotSent, OutcomeUnknown, Refused):
-                await lane.open()
+            slot = session.slot if isinstance(session, _Session) else None
+        if slot is not None:
+            with contextlib.suppress(NotSent, OutcomeUnknown, InitializeRefused):
+                await slot.open()
 
     async def aclose(self) -> None:
         """Stop every process and wait until its tree is gone; under six seconds."""
         self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for key in list(self._lanes):
+        for key in list(self._slots):
             self._drop(key)
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=_CLOSE_SECONDS)
@@ -140,50 +145,52 @@ class StdioUpstream:
     async def _initialize(self, grant: str, message: Message) -> Answer:
         identifier = secrets.token_urlsafe(24)  # 192 bits
         key = (_LEGACY, "" if self._shared else identifier)
-        lane = self._lane(key, grant, Greeting(message))
-        if lane is None:
+        slot = self._slot(key, grant, Handshake(message))
+        if slot is None:
             return refused(503, "Too many processes of this server are in use")
         self._make_room_for_a_session(grant)
-        lane.inboxes[identifier] = Mailbox(limit=self._limits.line)
-        session = self._sessions[identifier] = _Session(grant, lane, time.monotonic())
+        slot.inboxes[identifier] = MessageQueue(limit=self._limits.line)
+        session = self._sessions[identifier] = _Session(grant, slot, time.monotonic())
         try:
-            await lane.open()
-        except Refused as no:
+            await slot.open()
+        except InitializeRefused as no:
             self._never_opened(key, identifier, session)
-            return Whole(200, encode({**no.answer, "id": message["id"]}))
+            return WholeAnswer(200, encode({**no.answer, "id": message["id"]}))
         except BaseException:
             self._never_opened(key, identifier, session)
             raise
-        greeting = lane.greeting
-        if greeting is None or greeting.answer is None:
+        handshake = slot.handshake
+        if handshake is None or handshake.answer is None:
             raise OutcomeUnknown("no answer to initialize")
-        return Whole(200, encode({**greeting.answer, "id": message["id"]}), session=identifier)
+        return WholeAnswer(
+            200, encode({**handshake.answer, "id": message["id"]}), session=identifier
+        )
 
     async def _legacy(self, request: Request, message: Message) -> Answer:
         session = self._session(request)
-        if isinstance(session, Whole):
+        if isinstance(session, WholeAnswer):
             return session
         if "method" in message and "id" in message:
             try:
-                channel = await session.lane.open()
-            except (OutcomeUnknown, Refused) as error:
+                channel = await session.slot.open()
+            except (OutcomeUnknown, InitializeRefused) as error:
                 # Only the opening was sent: the request itself has not begun.
                 raise NotSent(f"{self.name}: could not be started again") from error
             flight = channel.request(message, request.session)
-            return await Stream(channel, flight, self._limits).start()
+            return await StdioStream(channel, flight, self._limits).start()
         if message.get("method") == "notifications/initialized":
-            self._initialized(session.lane, message)
+            self._initialized(session.slot, message)
         else:
-            _pass_on(session.lane.channel, message, request.session)
+            _pass_on(session.slot.channel, message, request.session)
         return accepted()
 
-    def _initialized(self, lane: Lane, message: Message) -> None:
+    def _initialized(self, slot: ProcessSlot, message: Message) -> None:
         """Sent once a process: a shared one has heard it from the first session."""
-        if lane.greeting is not None and lane.greeting.initialized is None:
-            lane.greeting = replace(lane.greeting, initialized=message)
-            _pass_on(lane.channel, message, "")
+        if slot.handshake is not None and slot.handshake.initialized is None:
+            slot.handshake = replace(slot.handshake, initialized=message)
+            _pass_on(slot.channel, message, "")
 
-    def _session(self, request: Request) -> _Session | Whole:
+    def _session(self, request: Request) -> _Session | WholeAnswer:
         if not request.session:
             return refused(400, "Bad Request: Missing session ID")
         session = self._sessions.get(request.session)
@@ -193,18 +200,18 @@ class StdioUpstream:
         return session
 
     def _end(self, identifier: str, session: _Session) -> None:
-        if (_LEGACY, identifier) in self._lanes:
+        if (_LEGACY, identifier) in self._slots:
             self._drop((_LEGACY, identifier))
             return
         self._sessions.pop(identifier, None)
-        inbox = session.lane.inboxes.pop(identifier, None)
+        inbox = session.slot.inboxes.pop(identifier, None)
         if inbox is not None:
             inbox.discard()
 
     def _never_opened(self, key: tuple[str, str], identifier: str, session: _Session) -> None:
         """The process of an opening that failed serves nobody, unless others came to share it."""
         self._end(identifier, session)
-        if self._lanes.get(key) is session.lane and not session.lane.inboxes:
+        if self._slots.get(key) is session.slot and not session.slot.inboxes:
             self._drop(key)
 
     def _make_room_for_a_session(self, grant: str) -> None:
@@ -223,14 +230,14 @@ class StdioUpstream:
     async def _modern(self, request: Request, message: Message) -> Answer:
         key = (_MODERN, "" if self._shared else request.grant)
         if "method" in message and "id" in message:
-            lane = self._lane(key, request.grant, None)
-            if lane is None:
+            slot = self._slot(key, request.grant, None)
+            if slot is None:
                 return refused(503, "Too many processes of this server are in use")
-            channel = await lane.open()
+            channel = await slot.open()
             flight = channel.request(message, request.grant)
-            return await Stream(channel, flight, self._limits).start()
-        if "method" in message and key in self._lanes:
-            _pass_on(self._lanes[key].channel, message, request.grant)
+            return await StdioStream(channel, flight, self._limits).start()
+        if "method" in message and key in self._slots:
+            _pass_on(self._slots[key].channel, message, request.grant)
         return accepted()
 
     def forget_modern(self, grant: str) -> None:
@@ -238,20 +245,22 @@ class StdioUpstream:
         nobody, and how it took the question says nothing about its health.
         """
         owner = "" if self._shared else grant
-        if (_MODERN, owner) in self._lanes:
+        if (_MODERN, owner) in self._slots:
             self._drop((_MODERN, owner))
         self._paces.pop(owner, None)
 
     # Processes.
 
-    def _lane(self, key: tuple[str, str], grant: str, greeting: Greeting | None) -> Lane | None:
-        """The lane of this key, made where there is none; None: too many are in use."""
-        if (lane := self._lanes.get(key)) is not None:
-            return lane
-        if len(self._lanes) >= self._limits.processes:
+    def _slot(
+        self, key: tuple[str, str], grant: str, handshake: Handshake | None
+    ) -> ProcessSlot | None:
+        """The slot of this key, made where there is none; None: too many are in use."""
+        if (slot := self._slots.get(key)) is not None:
+            return slot
+        if len(self._slots) >= self._limits.processes:
             places = {
-                each: Place(lane.owner, lane.use, lane.touched)
-                for each, lane in self._lanes.items()
+                each: Place(slot.owner, slot.use, slot.touched)
+                for each, slot in self._slots.items()
             }
             gone = first_to_go(places, grant, most=self._limits.processes)
             if gone is None:
@@ -259,27 +268,27 @@ class StdioUpstream:
             log.info("stdio.evicted", extra={"server": self.name, "use": places[gone].use.name})
             self._drop(gone)
         # A grant that makes its processes crash slows down nobody else.
-        pace = self._paces.setdefault("" if self._shared else grant, Pace())
-        lane = self._lanes[key] = Lane(
-            self._command, self._limits, owner=grant, pace=pace, greeting=greeting, own=self._own
+        pace = self._paces.setdefault("" if self._shared else grant, RestartDelay())
+        slot = self._slots[key] = ProcessSlot(
+            self._command, self._limits, owner=grant, pace=pace, handshake=handshake, own=self._own
         )
         if self._sweeper is None:
             self._sweeper = asyncio.create_task(self._sweep(), name=f"stdio {self.name} sweep")
-        return lane
+        return slot
 
     def _drop(self, key: tuple[str, str]) -> None:
-        """Stop a lane's process and forget it together with its sessions."""
-        lane = self._lanes.pop(key)
-        lane.close()
-        for identifier in lane.inboxes:
+        """Stop a slot's process and forget it together with its sessions."""
+        slot = self._slots.pop(key)
+        slot.close()
+        for identifier in slot.inboxes:
             self._sessions.pop(identifier, None)
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(min(60.0, self._limits.idle / 4))
             before = time.monotonic() - self._limits.idle
-            for key, lane in list(self._lanes.items()):
-                if lane.idle and lane.touched <= before:
+            for key, slot in list(self._slots.items()):
+                if slot.idle and slot.touched <= before:
                     log.info("stdio.idle", extra={"server": self.name})
                     self._drop(key)
 
@@ -289,7 +298,7 @@ class StdioUpstream:
         task.add_done_callback(self._tasks.discard)
 
 
-def _pass_on(channel: Channel | None, message: Message, owner: str) -> None:
+def _pass_on(channel: StdioConnection | None, message: Message, owner: str) -> None:
     """A notification or response; a process that died meanwhile does not need it."""
     if channel is None:
         return

@@ -9,34 +9,34 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from json import dumps
 
-from gateway.relay.upstreams.message_queue import Ended, Letter, Mailbox
-from gateway.relay.upstreams.stdio_connection import Channel, Flight, Limits
+from gateway.relay.upstreams.message_queue import MessageQueue, QueuedMessage, QueueEnded
+from gateway.relay.upstreams.stdio_connection import Limits, PendingRequest, StdioConnection
 from gateway.relay.upstreams.upstream import Answer, OutcomeUnknown
-from gateway.relay.upstreams.whole_answer import Whole
+from gateway.relay.upstreams.whole_answer import WholeAnswer
 
 EVENT_STREAM = "text/event-stream"
 PING = b": ping\n\n"
 
 
-def refused(status: int, text: str, *, allow: str = "") -> Whole:
+def refused(status: int, text: str, *, allow: str = "") -> WholeAnswer:
     """A refusal at the level of HTTP, in the words the SDK's own servers use."""
     error = {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": text}}
-    return Whole(status, dumps(error).encode(), headers={"allow": allow} if allow else {})
+    return WholeAnswer(status, dumps(error).encode(), headers={"allow": allow} if allow else {})
 
 
-class Stream:
+class StdioStream:
     """The answer to one request, as it comes."""
 
     status = 200
     session = ""
     content_type = EVENT_STREAM
 
-    def __init__(self, channel: Channel, flight: Flight, limits: Limits) -> None:
+    def __init__(self, channel: StdioConnection, flight: PendingRequest, limits: Limits) -> None:
         self._channel = channel
         self._flight = flight
         self._limits = limits
         self._deadline = time.monotonic() + limits.answer
-        self._first: Letter | None = None
+        self._first: QueuedMessage | None = None
         self.headers: Mapping[str, str] = {}
 
     async def start(self) -> Answer:
@@ -51,7 +51,7 @@ class Stream:
             await self.aclose()
             raise
         if self._first is not None and self._first.last:
-            return Whole(self._flight.status, self._first.data)
+            return WholeAnswer(self._flight.status, self._first.data)
         return self
 
     async def body(self) -> AsyncIterator[bytes]:
@@ -62,13 +62,13 @@ class Stream:
                 return
             try:
                 letter = await self._next()
-            except Ended:
+            except QueueEnded:
                 return
 
     async def aclose(self) -> None:
         self._channel.abandon(self._flight)
 
-    async def _next(self) -> Letter | None:
+    async def _next(self) -> QueuedMessage | None:
         """The next message; None after a silence that deserves a comment."""
         patience = self._limits.silence
         if not self._flight.listen:  # a subscription may be silent for ever
@@ -90,7 +90,7 @@ class Inbox:
     session = ""
     content_type = EVENT_STREAM
 
-    def __init__(self, mailbox: Mailbox, limits: Limits) -> None:
+    def __init__(self, mailbox: MessageQueue, limits: Limits) -> None:
         self._mailbox = mailbox
         self._limits = limits
         self.headers: Mapping[str, str] = {}
@@ -100,7 +100,7 @@ class Inbox:
         while True:
             try:
                 letter = await self._mailbox.get(self._limits.silence)
-            except Ended:
+            except QueueEnded:
                 return
             yield PING if letter is None else _event(letter)
 
@@ -108,5 +108,5 @@ class Inbox:
         self._mailbox.reading = False
 
 
-def _event(letter: Letter) -> bytes:
+def _event(letter: QueuedMessage) -> bytes:
     return b"event: message\ndata: " + letter.data + b"\n\n"

@@ -16,7 +16,7 @@ from typing import Any
 
 from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS
 
-from gateway.relay.upstreams.message_queue import Mailbox
+from gateway.relay.upstreams.message_queue import MessageQueue
 from gateway.relay.upstreams.process import Command, End, Process
 from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown
 
@@ -45,7 +45,7 @@ class Limits:
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Flight:
+class PendingRequest:
     """One request on its way: who asked, under which id, and where its answer goes."""
 
     own_id: int  # towards the process
@@ -53,12 +53,12 @@ class Flight:
     client_id: str | int
     token: str | int | None
     listen: bool
-    mailbox: Mailbox
+    mailbox: MessageQueue
     status: int = 200  # of an answer in one body
     abandoned: bool = False
 
 
-class Channel:
+class StdioConnection:
     """One process and everything in flight on it. All methods but `run` return at once."""
 
     def __init__(
@@ -67,7 +67,7 @@ class Channel:
         limits: Limits,
         *,
         modern: bool,
-        inboxes: dict[str, Mailbox],
+        inboxes: dict[str, MessageQueue],
         on_end: Callable[[End, float], None],
     ) -> None:
         """`inboxes`: owner -> its GET stream; shared with the lane, outlives this channel."""
@@ -77,8 +77,8 @@ class Channel:
         self._inboxes = inboxes
         self._on_end = on_end
         self._ids = itertools.count(1)
-        self._flights: dict[int, Flight] = {}
-        self._asks: dict[str | int, tuple[str, Mailbox]] = {}
+        self._flights: dict[int, PendingRequest] = {}
+        self._asks: dict[str | int, tuple[str, MessageQueue]] = {}
         self._born = time.monotonic()
         self.touched = self._born
         self.process = Process(
@@ -92,20 +92,20 @@ class Channel:
 
     # Towards the process.
 
-    def request(self, message: Message, owner: str) -> Flight:
+    def request(self, message: Message, owner: str) -> PendingRequest:
         """Send a request under an id of our own.
 
         Raises:
             NotSent: see `Process.write`.
         """
         own = next(self._ids)
-        flight = Flight(
+        flight = PendingRequest(
             own_id=own,
             owner=owner,
             client_id=message["id"],
             token=_token(message),
             listen=message["method"] == "subscriptions/listen",
-            mailbox=Mailbox(limit=self._limits.line),
+            mailbox=MessageQueue(limit=self._limits.line),
         )
         self.process.write(encode(_readdressed(message, own)))
         self._flights[own] = flight
@@ -140,7 +140,7 @@ class Channel:
             del self._asks[identifier]
             self.process.write(encode(message))
 
-    def abandon(self, flight: Flight) -> None:
+    def abandon(self, flight: PendingRequest) -> None:
         """Nobody reads this answer any more: a cancellation in the modern era, else nothing."""
         flight.mailbox.discard()
         if self._modern:
@@ -150,7 +150,7 @@ class Channel:
             loop = asyncio.get_running_loop()
             loop.call_later(self._limits.answer, self._flights.pop, flight.own_id, None)
 
-    def give_up(self, flight: Flight) -> None:
+    def give_up(self, flight: PendingRequest) -> None:
         """Stop waiting and tell the server so."""
         if self._flights.pop(flight.own_id, None) is not None:
             cancelled = {"requestId": flight.own_id, "reason": "nobody waits any more"}
@@ -252,7 +252,7 @@ class Channel:
 
     # Small parts.
 
-    def _only_flight(self) -> Flight | None:
+    def _only_flight(self) -> PendingRequest | None:
         """The one request that something unlabelled can belong to."""
         flights = [each for each in self._flights.values() if each.owner and not each.listen]
         return flights[0] if len(flights) == 1 and not flights[0].abandoned else None

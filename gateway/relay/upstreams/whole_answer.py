@@ -9,7 +9,7 @@ JSON = "application/json"
 
 
 @dataclass(slots=True)
-class Whole:
+class WholeAnswer:
     """One JSON text, or nothing but a status."""
 
     status: int
@@ -26,6 +26,6 @@ class Whole:
         """Nothing is open."""
 
 
-def accepted() -> Whole:
+def accepted() -> WholeAnswer:
     """A notification or a response was taken."""
-    return Whole(202, content_type="")
+    return WholeAnswer(202, content_type="")
