@@ -193,6 +193,19 @@ def prove(connection: Connection, secret: str, kind: str, *, now: Millis) -> Rev
     return None if found is None else found[1]
 
 
+def token_until(connection: Connection, reviewer_id: str, *, now: Millis) -> Millis | None:
+    """When the last API token of the person ends; None: there is none that opens anything."""
+    held = signed.rows(
+        connection,
+        CREDENTIAL,
+        CREDENTIAL.c.reviewer == reviewer_id,
+        CREDENTIAL.c.kind == "token",
+        CREDENTIAL.c.revoked_at.is_(None),
+        CREDENTIAL.c.expires_at > now,
+    )
+    return max((one["expires_at"] for one in held), default=None)
+
+
 def session_of(connection: Connection, secret: str, *, now: Millis) -> Session | None:
     """The session this secret opens right now; None for any doubt."""
     found = _valid(connection, secret, "session", now=now)
@@ -409,6 +422,13 @@ class People:
             return issue(tx, reviewer_id, "token", lasts=lasts)
 
         return await self._database.journal.write(act)
+
+    async def token_until(self, reviewer_id: str) -> Millis | None:
+        """When the last of the person's API tokens ends; None: there is none."""
+        now = self._clock.now()
+        return await self._database.read(
+            lambda connection: token_until(connection, reviewer_id, now=now)
+        )
 
     async def end(self, secret: str) -> None:
         """Sign this session out, or revoke this token."""

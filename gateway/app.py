@@ -412,7 +412,8 @@ async def _rules(
     token = os.environ.get("SIGNOFF_REVIEWER_TOKEN", "").strip()
     who = await People(database, database.clock).bearer(token) if token else None
     admin = who is not None and who.role == "admin"
-    await note_commands(database, decide=settings.cli_decides, admin=admin)
+    if settings.cli_decides:  # the other way once the start has said who still may
+        await note_commands(database, decide=True, admin=admin)
     confirmations = Confirmations(database, policies, servers, known, typed=typed)
     await confirmations.look()
     await confirmations.keep_closing()

@@ -24,9 +24,12 @@ TOKEN = "SIGNOFF_REVIEWER_TOKEN"  # noqa: S105 - the name of a variable
 _DECIDE = ("approver", "admin")
 
 
-async def permitted(record: Record) -> Reviewer | None:
+async def permitted(
+    record: Record, *, admin: bool = False, on_page: bool = True
+) -> Reviewer | None:
     """Refuse where commands do not decide. The reviewer whose token is in the environment; None:
-    there is none, and none is needed.
+    there is none, and none is needed. `admin` and `on_page` say what a refusal names: whose token
+    it takes, and whether the page does the same.
 
     Raises:
         Stop: the token is no reviewer's, or there is none and one is needed.
@@ -38,21 +41,24 @@ async def permitted(record: Record) -> Reviewer | None:
             raise Stop(Exit.DENIED, f"{TOKEN} holds no reviewer's token, or one that has ended.")
         return found
     if not record.settings.cli_decides or await _closed(record):
+        way = "Do it on the page, or give" if on_page else "Give"
+        whose = "an administrator's" if admin else "a reviewer's"
         raise Stop(
             Exit.DENIED,
-            "Commands do not decide here (SIGNOFF_CLI_DECIDES=false). Do it on the page, or give a "
-            f"reviewer's token in {TOKEN} (signoff reviewer token NAME made it).",
+            f"Commands do not decide here (SIGNOFF_CLI_DECIDES=false). {way} {whose} token in "
+            f"{TOKEN}: the start that closed the commands printed an administrator's, and the page "
+            "makes one under Agents, for the administrator who is signed in.",
         )
     return None
 
 
-async def administrating(record: Record) -> Reviewer | None:
+async def administrating(record: Record, *, on_page: bool = True) -> Reviewer | None:
     """As `permitted`, for what only administrators do on the page: a token must be one's.
 
     Raises:
         Stop: as `permitted`, or the token's reviewer is no administrator.
     """
-    found = await permitted(record)
+    found = await permitted(record, admin=True, on_page=on_page)
     if found is not None and found.role != "admin":
         raise Stop(Exit.DENIED, f"{found.id} is {found.role}: this takes an administrator.")
     return found
@@ -91,13 +97,16 @@ async def _closed(record: Record) -> bool:
     return not await commands_decide(record.database)
 
 
-async def reviewer(record: Record, name: str | None) -> Reviewer:
-    """The reviewer who decides.
+async def reviewer(
+    record: Record, name: str | None, *, admin: bool = False, on_page: bool = True
+) -> Reviewer:
+    """The reviewer who decides. `admin`: only administrators may, so only they are meant when
+    nobody is named; whoever is named or holds the token may still be another.
 
     Raises:
         Stop: nobody of that name, or several could be meant.
     """
-    proven = await permitted(record)
+    proven = await permitted(record, admin=admin, on_page=on_page)
     if proven is not None:
         if name and name not in (proven.id, *proven.identities):
             raise Stop(Exit.DENIED, f"The token in {TOKEN} is {proven.id}'s, not {name}'s.")
@@ -106,13 +115,12 @@ async def reviewer(record: Record, name: str | None) -> Reviewer:
     wanted = name or os.environ.get(VARIABLE, "").strip()
     if wanted:
         return _known(everyone, wanted)
-    able = [one for one in everyone if one.role in _DECIDE]
+    able = [one for one in everyone if one.role in (("admin",) if admin else _DECIDE)]
     if len(able) == 1:
         return replace(able[0], verified="cli")
     if not able:
-        raise Stop(
-            Exit.DENIED, "Nobody may decide yet. Add a reviewer: signoff reviewer add YOUR-NAME"
-        )
+        add = "signoff reviewer add YOUR-NAME" + (" --role admin" if admin else "")
+        raise Stop(Exit.DENIED, f"Nobody may decide yet. Add a reviewer: {add}")
     names = ", ".join(one.id for one in able)
     raise Stop(
         Exit.USAGE,

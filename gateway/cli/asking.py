@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from gateway.cli import show
 
 if TYPE_CHECKING:
+    from approvals import confirmed
     from gateway.servers import Server
     from gateway.settings import Settings
 
@@ -38,16 +39,37 @@ def chosen(servers: Mapping[str, Server], *, yes: bool, sure: Iterable[str] = ()
 
 def already_confirmed(configured: Settings, servers: Mapping[str, Server]) -> set[str]:
     """The servers that an administrator confirmed exactly as they stand in the file."""
+    from approvals import confirmed
+
+    known = _known(configured)
+    return {
+        name
+        for name, server in servers.items()
+        if (there := known.get(confirmed.server_key(name))) is not None
+        and there.text == server.stated
+    }
+
+
+def waiting(configured: Settings, servers: Mapping[str, Server]) -> set[str]:
+    """The servers that no gateway of this record starts before somebody confirms them."""
+    from approvals import confirmed
+
+    if configured.policy_trust == "file" or confirmed.POLICY not in _known(configured):
+        return set()  # never started: the first start confirms
+    return servers.keys() - already_confirmed(configured, servers)
+
+
+def _known(configured: Settings) -> Mapping[str, confirmed.Confirmed]:
+    """What was confirmed on this record, if there is one that can be read."""
     import asyncio
     from functools import partial
 
     from approvals import confirmed
     from gateway.cli.exits import Stop
     from gateway.cli.record import exists, opened
-    from gateway.enforcement.server_display import digest
 
     if not exists(configured):
-        return set()
+        return {}
 
     async def look() -> Mapping[str, confirmed.Confirmed]:
         async with opened(configured) as record:
@@ -55,12 +77,6 @@ def already_confirmed(configured: Settings, servers: Mapping[str, Server]) -> se
             return await record.database.read(partial(confirmed.confirmed, keys=keys))
 
     try:
-        known = asyncio.run(look())
+        return asyncio.run(look())
     except Stop:
-        return set()  # whoever needs the record says what is wrong with it
-    return {
-        name
-        for name, server in servers.items()
-        if (there := known.get(confirmed.server_key(name))) is not None
-        and there.hash == digest(server)
-    }
+        return {}  # whoever needs the record says what is wrong with it

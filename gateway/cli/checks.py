@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from approvals.addresses import is_own_machine
-from gateway.cli import trustchecks
+from gateway.cli import show, trustchecks
 from gateway.cli.check import Check, State
 from gateway.cli.exits import Stop
-from gateway.hosting.address import address
+from gateway.hosting.address import address, page_address
 from gateway.settings import LOOPBACK, Settings
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ _DECIDE = ("approver", "admin")
 
 
 def examine(configured: Settings, *, ask_servers: bool, yes: bool = False) -> list[Check]:
-    """Every check, in the order in which one fault causes the next. `yes`: servers that nobody has
-    confirmed may be started, too.
+    """Every check, in the order in which one fault causes the next. `yes`: do not ask before
+    servers are started; one that waits to be confirmed is not.
     """
     servers = _configured(configured.servers)
     return [
@@ -147,7 +147,7 @@ async def _look(configured: Settings) -> list[Check]:
         now = int(time.time() * 1000)
     trouble = record.database.watch.trouble
     checks = [
-        Check("record", "ok", f"{head.seq} rows of history")
+        Check("record", "ok", f"{show.counted(head.seq, 'row')} of history")
         if trouble is None
         else Check("record", "broken", f"Nothing runs. {trouble}", "signoff history verify")
     ]
@@ -200,10 +200,10 @@ def _policy(path: Path) -> Iterator[Check]:
         return
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
-        found = f"{path}: {len(errors)} errors; first: {errors[0]}"
+        found = f"{path}: {show.counted(len(errors), 'error')}; first: {errors[0]}"
         yield Check("policy", "broken", found, "signoff policy check")
     elif problems:
-        found = f"{path}: {len(problems)} warnings; first: {problems[0]}"
+        found = f"{path}: {show.counted(len(problems), 'warning')}; first: {problems[0]}"
         yield Check("policy", "warning", found, "signoff policy check")
     else:
         yield Check("policy", "ok", str(path))
@@ -228,33 +228,41 @@ def _servers(configured: Settings, *, ask: bool, yes: bool) -> Iterator[Check]:
     if not ask:
         yield Check("servers", "ok", f"{len(found.servers)} in {path}, not asked")
         return
-    from gateway.cli.asking import already_confirmed, chosen
+    from gateway.cli.asking import already_confirmed, chosen, waiting
     from gateway.cli.listing import tools_of_all
 
     sure = already_confirmed(configured, found.servers)
-    asked = chosen(found.servers, yes=yes, sure=sure)
-    for name in found.servers.keys() - asked:
-        yield Check("server", "warning", f"{name}: not started, so not asked", "doctor --yes")
+    held_back = waiting(configured, found.servers)
+    startable = {name: one for name, one in found.servers.items() if name not in held_back}
+    asked = chosen(startable, yes=yes, sure=sure)
+    for name in found.servers:
+        if name in held_back:
+            what = f"{name}: not asked, for it waits to be confirmed"
+            yield Check("server", "warning", what, f"signoff server confirm {name}")
+        elif name not in asked:
+            do = "Look at what is started or reached, then: signoff doctor --yes"
+            yield Check("server", "warning", f"{name}: not started, so not asked", do)
     wanted = {name: server for name, server in found.servers.items() if name in asked}
     listed = asyncio.run(tools_of_all(wanted, seconds=_SECONDS))
     for name, tools in listed.items():
         if isinstance(tools, list):
-            yield Check("server", "ok", f"{name}: {len(tools)} tools")
+            yield Check("server", "ok", f"{name}: {show.counted(len(tools), 'tool')}")
         else:
             yield Check("server", "broken", f"{name}: {tools}", f"signoff scan {name}")
 
 
 def _addresses(configured: Settings) -> Iterator[Check]:
     """What goes over the network in the clear, and where the page cannot tell who presses."""
-    page, agents = (urlsplit(one) for one in (configured.page(), configured.url()))
+    where = page_address(configured)  # of the gateway that runs, if one does
+    page, agents = urlsplit(where), urlsplit(address(configured))
     if page.scheme == "http" and not is_own_machine(page.hostname or ""):
-        found = f"{configured.page()} only shows: browsers make no keys over plain http"
+        found = f"{where} only shows: browsers make no keys over plain http"
         do = "Use https: set SIGNOFF_PAGE_URL to an https address, else nobody decides there."
         yield Check("page", "warning", found, do)
     else:
-        yield Check("page", "ok", configured.page())
+        yield Check("page", "ok", where)
     if agents.scheme == "http" and configured.host not in LOOPBACK:
-        found = f"{configured.host} takes connections of other machines, and {configured.url()} "
+        found = f"{configured.host} takes connections of other machines, and {address(configured)} "
         found += "keeps tokens and arguments secret from nobody on the way"
         do = "Use https: a TLS proxy before it and SIGNOFF_PUBLIC_URL=https://…, or listen on "
         yield Check("network", "warning", found, do + "127.0.0.1.")
@@ -301,5 +309,13 @@ def _gateway(host: str, port: int) -> Check | None:
     faults = [f"{part}: {said}" for part, said in told.items() if said not in (True, "ok")]
     if faults:
         state: State = "warning" if told["ready"] is True else "broken"
-        return Check("gateway", state, f"{where}; {'; '.join(faults)}", "See its log.")
+        return Check("gateway", state, f"{where}; {'; '.join(faults)}", _do(told))
     return Check("gateway", "ok", f"{where} and is ready")
+
+
+def _do(told: Mapping[str, object]) -> str:
+    """What helps a gateway that says this of itself."""
+    waits = [part for part, said in told.items() if "to be confirmed" in str(said)]
+    does = [f"signoff {part.removesuffix('s')} confirm" for part in waits]
+    others = [part for part, said in told.items() if said not in (True, "ok") and part not in waits]
+    return "; ".join([*does, *(["See its log."] if others else [])])

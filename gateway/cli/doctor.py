@@ -16,7 +16,8 @@ def doctor(
         bool, typer.Option("--servers/--no-servers", help="Start and ask every server.")
     ] = True,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Start servers that nobody has confirmed, too.")
+        bool,
+        typer.Option("--yes", help="Do not ask first. What waits to be confirmed is not started."),
     ] = False,
     slack: Annotated[
         bool, typer.Option("--slack", help="Check Slack only, and post a test card.")

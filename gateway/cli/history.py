@@ -263,7 +263,7 @@ def accept(
     from gateway.cli.record import run
 
     async def work(record: Record) -> Head | None:
-        await administrating(record)
+        await administrating(record, on_page=False)
         database = record.database
         trouble = database.watch.trouble
         if trouble is None:

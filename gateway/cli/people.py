@@ -163,7 +163,7 @@ def _run(work: Callable[[Record], Awaitable[T]], *, create: bool = False, looks:
 
     async def checked(record: Record) -> T:
         if not looks:
-            await administrating(record)
+            await administrating(record, on_page=False)
         return await work(record)
 
     try:

@@ -92,8 +92,9 @@ async def _run(configured: Settings, servers: Servers, name: str) -> None:
     from gateway.cli.credential import local_token
     from gateway.cli.policy_news import teller
     from gateway.cli.record import Record
+    from gateway.cli.way_in import close_commands, said_of
     from gateway.connect.host import speak
-    from gateway.enforcement.confirmations import commands_decide
+    from gateway.enforcement.confirmations import commands_decide, note_commands
     from gateway.hosting.server import running
 
     async with running(configured, servers) as (gateway, stopped):
@@ -104,10 +105,15 @@ async def _run(configured: Settings, servers: Servers, name: str) -> None:
         if first or decides:
             link = await gateway.people.invite(FIRST.id, role=FIRST.role, url=page)
             link = f"{link}   (once, within 10 minutes)"
+        closing = await close_commands(gateway)
         record = Record(gateway.settings, gateway.database, gateway.approvals, gateway.people)
         token = await local_token(record, f"run-{name}", servers=frozenset({name}))
         _say(f"page      {page}/")
         _say(f"sign in   {link}")
+        for line in said_of(closing) if closing is not None else ():
+            _say(f"token     {line}")
+        if not gateway.settings.cli_decides:
+            await note_commands(gateway.database, decide=False)
         _say(f"record    {gateway.settings.data.absolute()}")
         tell = teller(gateway.policies, _confirm(gateway.settings), _say)
         tell()

@@ -155,7 +155,7 @@ def pin(
         raise Stop(Exit.USAGE, f"Name the {kind}.")
 
     async def work(record: Record) -> bool:
-        who = await reviewer(record, as_)
+        who = await reviewer(record, as_, admin=True, on_page=False)
         if who.role != "admin":
             raise Stop(Exit.DENIED, f"{who.id} is {who.role}: only an administrator may do this.")
         return await record.database.journal.write(
@@ -302,7 +302,7 @@ def class_(
         raise Stop(Exit.USAGE, f"{show.line(kind)} is no class: write one of {known}, or guess.")
 
     async def work(record: Record) -> Tool:
-        who = await reviewer(record, as_)
+        who = await reviewer(record, as_, admin=True)
         if who.role != "admin":
             raise Stop(
                 Exit.DENIED, f"{show.line(who.id)} is no administrator: nothing was changed."

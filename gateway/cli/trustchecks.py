@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.cli import show
 from gateway.cli.check import Check
 from gateway.cli.config import FILE, said_by_file
+from gateway.cli.way_in import SOON
 
 if TYPE_CHECKING:
+    from approvals.model import Millis
     from gateway.policy.rules import Policy
     from gateway.servers import Server
     from gateway.settings import Settings
 
 REMAINS = (
     "Whoever runs as the gateway's user owns the gateway: its key, its record, its files. "
-    "For more, run it as another user than your agents, or demand a passkey."
+    "For more, run it as another user than your agents."
 )
 
 
@@ -75,9 +79,42 @@ def settings_file() -> Iterator[Check]:
 
 def remains(configured: Settings) -> Check:
     """What no setting here keeps out."""
-    decide = "commands decide here" if configured.cli_decides else "commands do not decide here"
+    closed, ends = _commands(configured)
+    decide = "commands do not decide here" if closed else "commands decide here"
     trust = " The files count as they are." if configured.policy_trust == "file" else ""
-    return Check("trust", "ok", f"{decide}.{trust} {REMAINS}")
+    found = f"{decide}.{trust} {REMAINS}"
+    if closed and ends is not None and ends < int(time.time() * 1000) + SOON:
+        found = f"{decide}, and the administrators' last token ends {show.moment(ends)}. {REMAINS}"
+        return Check("trust", "warning", found, "With it, now: signoff reviewer token NAME")
+    if closed and ends is None:
+        found = f"{decide}, and no administrator holds a token for them. {REMAINS}"
+        return Check("trust", "warning", found, "Sign in and make one: the page, under Agents.")
+    return Check("trust", "ok", found)
+
+
+def _commands(configured: Settings) -> tuple[bool, Millis | None]:
+    """Whether commands do not decide here, by the settings or the record, and until when some
+    administrator holds a token for them.
+    """
+    import asyncio
+
+    from gateway.cli.exits import Stop
+    from gateway.cli.record import exists, opened
+    from gateway.cli.way_in import administrators, last_token
+    from gateway.enforcement.confirmations import commands_decide
+
+    async def look() -> tuple[bool, Millis | None]:
+        async with opened(configured) as record:
+            closed = not configured.cli_decides or not await commands_decide(record.database)
+            names = await administrators(record.people)
+            return closed, await last_token(record.people, names)
+
+    if not exists(configured) or not (configured.data / "signoff.key").exists():
+        return not configured.cli_decides, None
+    try:
+        return asyncio.run(look())
+    except Stop:
+        return not configured.cli_decides, None  # told by the record's own check
 
 
 async def unconfirmed(configured: Settings, servers: Mapping[str, Server]) -> list[Check]:

@@ -11,6 +11,7 @@ import typer
 from gateway.cli.exits import Exit, Stop
 
 if TYPE_CHECKING:
+    from gateway.app import Gateway
     from gateway.enforcement.confirmations import Confirmations
     from gateway.settings import Settings
 
@@ -39,7 +40,6 @@ def up(
 async def _up(configured: Settings) -> None:
     from functools import partial
 
-    from gateway.admin.reviewer_check import FIRST
     from gateway.cli import show
     from gateway.cli.config import FILE, said_by_file
     from gateway.cli.policy_news import teller
@@ -69,16 +69,47 @@ async def _up(configured: Settings) -> None:
         tell = teller(gateway.policies, "signoff policy confirm", partial(print, flush=True))
         tell()
         gateway.policies.listen(tell)
-        if not await gateway.people.reviewers():
-            link = await gateway.people.invite(FIRST.id, role=FIRST.role, url=page)
-            print(f"Sign in   {link}   (once, within 10 minutes)")
-            if beside is not None:
-                link = await gateway.people.invite(FIRST.id, url=beside)
-                print(f"          or {link}")
-            print("Connect   signoff connect claude-code   (or cursor, vscode, codex, …)")
+        await _tell_way_in(gateway)
         sys.stdout.flush()
         _spare_collections()
         await stopped
+
+
+async def _tell_way_in(gateway: Gateway) -> None:
+    """Print how people come in; from then on commands decide no more, if the settings say so.
+
+    Raises:
+        Stop: nobody could come in.
+    """
+    from gateway.admin.reviewer_check import FIRST
+    from gateway.cli.way_in import administrators, close_commands, said_of
+    from gateway.enforcement.confirmations import commands_decide, note_commands
+
+    people, page = gateway.people, gateway.settings.page()
+    beside = gateway.settings.page_beside()
+    nobody = not await people.reviewers()
+    if nobody:
+        link = await people.invite(FIRST.id, role=FIRST.role, url=page)
+        print(f"Sign in   {link}   (once, within 10 minutes)")
+        if beside is not None:
+            link = await people.invite(FIRST.id, url=beside)
+            print(f"          or {link}")
+    token = await close_commands(gateway)
+    if token is not None:
+        first, *more = said_of(token)
+        print(f"Token     {first}")
+        for line in more:
+            print(f"          {line}")
+    sys.stdout.flush()
+    if not gateway.settings.cli_decides:
+        await note_commands(gateway.database, decide=False)
+    if nobody:
+        print("Connect   signoff connect claude-code   (or cursor, vscode, codex, …)")
+        return
+    names = await administrators(people)
+    print(f"Sign in   signoff reviewer link {names[0] if len(names) == 1 else 'NAME'}", end="")
+    closed = not await commands_decide(gateway.database)
+    print("   (with an administrator's token in SIGNOFF_REVIEWER_TOKEN)" if closed else "")
 
 
 def _tell_servers(confirmations: Confirmations) -> None:

@@ -81,7 +81,9 @@ async def running(
         except (KeyUnusable, RecordUnavailable, SlackUnusable, Unconfirmed) as error:
             raise Unstartable(str(error)) from error
         except OSError as error:
-            raise Unstartable(f"{error.filename} cannot be read: {error.strerror}") from error
+            missing = isinstance(error, FileNotFoundError)
+            do = " signoff init makes it from the servers file you have." if missing else ""
+            raise Unstartable(f"{error.filename} cannot be read: {error.strerror}.{do}") from error
         server = Server(_config(gateway), gateway)
         task = asyncio.create_task(server.serve(sockets=[listener]), name="http server")
         await asyncio.wait(

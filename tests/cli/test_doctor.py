@@ -1,16 +1,20 @@
 """doctor: what is broken, and what to do."""
 
+import asyncio
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.cli.checks import _do
+from gateway.enforcement.confirmations import FIRST, confirm_policy, note_commands
 from tests.cli.command import HERE, Command
 from tests.cli.folder import Folder
 from tests.patience import PATIENCE
@@ -146,3 +150,56 @@ def test_a_running_gateway_is_asked_how_it_is(signoff: Command, folder: Folder) 
         finally:
             gateway.send_signal(signal.SIGINT)
             assert gateway.wait(PATIENCE) == 0
+
+
+def _started_once(folder: Folder) -> None:
+    text = folder.policy().read_bytes()
+    folder.write(partial(confirm_policy, old=None, new=text, by=FIRST))
+
+
+def test_a_server_that_waits_is_not_started_and_how_to_confirm_it_is_said(
+    signoff: Command, folder: Folder
+) -> None:
+    folder.people(alice="admin")
+    _started_once(folder)
+    mark = folder.path / "started"
+    entry = {"command": sys.executable, "args": ["-c", f"open({str(mark)!r}, 'w')"]}
+    (folder.path / "servers.json").write_text(json.dumps({"mcpServers": {"evil": entry}}))
+    for argv in ((), ("--yes",)):
+        _, checks, _ = _examined(signoff, *argv)
+        for name in ("server", "confirmed"):
+            assert checks[name]["do"] == "signoff server confirm evil"
+    asked = signoff.typed("doctor", answer="y\n", after="settings")
+    assert "doctor --yes" not in asked.out
+    assert not mark.exists()
+
+
+def test_a_running_gateway_whose_files_wait_is_told_how_to_confirm_them() -> None:
+    told = {"ready": True, "record": "ok", "servers": "some wait to be confirmed"}
+    assert _do(told) == "signoff server confirm"
+    told["policy"] = "the saved file is not in force: it waits to be confirmed"
+    assert _do(told) == "signoff server confirm; signoff policy confirm"
+    told["slack"] = "degraded: it is away"
+    assert _do(told).endswith("; See its log.")
+
+
+def test_the_record_says_whether_commands_decide(signoff: Command, folder: Folder) -> None:
+    folder.people(alice="admin")
+    _, checks, _ = _examined(signoff, "--no-servers")
+    assert checks["trust"]["found"].startswith("commands decide here")
+    assert "passkey" not in checks["trust"]["found"]
+    database = folder.open()
+    try:
+        asyncio.run(note_commands(database, decide=False))
+    finally:
+        database.close_now()
+    _, checks, _ = _examined(signoff, "--no-servers")
+    assert checks["trust"]["found"].startswith("commands do not decide here, and no administrator")
+    assert checks["trust"]["state"] == "warning"
+
+
+def test_the_page_is_where_the_running_gateway_has_it(signoff: Command, folder: Folder) -> None:
+    folder.people(alice="admin")
+    (folder.data / "gateway.url").write_text("http://127.0.0.1:9")
+    _, checks, _ = _examined(signoff, "--no-servers")
+    assert checks["page"]["found"] == "http://signoff.localhost:9"

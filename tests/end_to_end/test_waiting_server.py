@@ -13,7 +13,7 @@ import pytest
 from tests.end_to_end.conftest import Scene
 from tests.end_to_end.desk import at_work
 from tests.end_to_end.test_confirming import CLIENT, RULES, Admin
-from tests.harness import Site, witness
+from tests.harness import Site, eventually, witness
 from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.xdist_group("confirming")
@@ -121,7 +121,9 @@ def test_an_administrator_sees_what_changed_and_that_it_is_confirmed(waiting: Sc
 
 
 def test_the_terminal_of_a_start_says_what_changed(waiting: Scene) -> None:
-    said = "\n".join(waiting.site.said)
+    lines = waiting.site.said
+    eventually(lambda: any("signoff server confirm witness" in line for line in lines))
+    said = "".join(lines)
     assert "Waits     server witness: " in said
     assert "header X-Mode: was one; is two" in said
     assert "a" * 24 not in said

@@ -72,6 +72,7 @@ TABLE: dict[tuple[str, str], tuple[str, Any]] = {
     ("POST", "/api/v1/effects/{holder}/settle"): (
         "approver", {"settlement": "done", "note": "looked"}),
     ("POST", "/agents/new"): ("admin", {"label": "x"}),
+    ("POST", "/agents/token"): ("admin", {}),
     ("POST", "/agents/revoke"): ("admin", {"id": "grt_x"}),
     ("POST", "/agents/freeze"): ("admin", {"kind": "everything", "name": "", "on": "1"}),
     ("GET", "/policy/tool"): ("admin", None),

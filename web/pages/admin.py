@@ -163,6 +163,14 @@ def _add_desk(routes: APIRouter, office: Office, desk: Desk) -> None:
             notice=notice if missing else None,
         )
 
+    @routes.post("/agents/token")
+    async def token(request: Request, csrf: _Short = "") -> Response:
+        """A token of one's own for commands: the way back in where they take nothing else."""
+        viewer = await office.sessions.admin(request, csrf)
+        name = viewer.reviewer.id
+        made = await office.deps.people.token(name)
+        return await _agents(office, desk, request, viewer, made=name, token=made, own=True)
+
     @routes.post("/agents/revoke")
     async def revoke(
         request: Request,
@@ -195,6 +203,7 @@ async def _agents(
     *,
     made: str = "",
     token: str = "",
+    own: bool = False,
     notice: Notice | None = None,
 ) -> Response:
     return await office.page(
@@ -207,6 +216,6 @@ async def _agents(
         admin=viewer.reviewer.role == "admin",
         made=made,
         token=token,
-        lines=connect_lines(office.deps.public_url, made, token) if token else [],
+        lines=connect_lines(office.deps.public_url, made, token) if token and not own else [],
         notice=notice,
     )
