@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gateway.servers import Server
     from gateway.settings import Settings
 
+_ROOM = 1_000  # characters of what a check says of a server
 REMAINS = (
     "Whoever runs as the gateway's user owns the gateway: its key, its record, its files. "
     "For more, run it as another user than your agents."
@@ -123,7 +124,7 @@ async def unconfirmed(configured: Settings, servers: Mapping[str, Server]) -> li
 
     from approvals import confirmed
     from gateway.cli.record import opened
-    from gateway.enforcement.server_display import digest, shown
+    from gateway.enforcement.server_display import differences, digest, shown
     from gateway.policy.document import PolicyInvalid, load
     from gateway.policy.staffing import deciding
 
@@ -139,7 +140,9 @@ async def unconfirmed(configured: Settings, servers: Mapping[str, Server]) -> li
     for name, server in servers.items():
         there = known.get(confirmed.server_key(name))
         if there is None or there.hash != digest(server):
-            what = f"{name} waits to be confirmed: {shown(server)[:200]}"
+            changes = differences(there.text if there is not None else None, server)
+            said = "; ".join(map(str, changes)) or shown(server)
+            what = f"{name} waits to be confirmed: {said[:_ROOM]}"
             found.append(Check("confirmed", "warning", what, f"signoff server confirm {name}"))
     try:
         text = configured.policy.read_bytes()

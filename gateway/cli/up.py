@@ -82,7 +82,7 @@ async def _tell_way_in(gateway: Gateway) -> None:
         Stop: nobody could come in.
     """
     from gateway.admin.reviewer_check import FIRST
-    from gateway.cli.way_in import administrators, close_commands, said_of
+    from gateway.cli.way_in import administrators, close_commands, last_token, said_of
     from gateway.enforcement.confirmations import commands_decide, note_commands
 
     people, page = gateway.people, gateway.settings.page()
@@ -110,6 +110,9 @@ async def _tell_way_in(gateway: Gateway) -> None:
     print(f"Sign in   signoff reviewer link {names[0] if len(names) == 1 else 'NAME'}", end="")
     closed = not await commands_decide(gateway.database)
     print("   (with an administrator's token in SIGNOFF_REVIEWER_TOKEN)" if closed else "")
+    if closed and await last_token(people, names) is None:
+        print("          ! no administrator holds one: whoever is signed in makes it on the page,")
+        print("          under Agents. Who is neither cannot come in any more.")
 
 
 def _tell_servers(confirmations: Confirmations) -> None:

@@ -174,6 +174,18 @@ def test_a_server_that_waits_is_not_started_and_how_to_confirm_it_is_said(
     assert not mark.exists()
 
 
+def test_doctor_says_what_of_a_server_changed(signoff: Command, folder: Folder) -> None:
+    folder.people(alice="admin")
+    _started_once(folder)
+    there = folder.path / "servers.json"
+    entry = {"command": "npx", "env": {"PATH": "/usr/bin"}}
+    there.write_text(json.dumps({"mcpServers": {"crm": entry}}))
+    signoff.typed("server", "confirm", answer="y\n", after="[y/N]")
+    there.write_text(json.dumps({"mcpServers": {"crm": {**entry, "env": {"PATH": "/opt"}}}}))
+    _, checks, _ = _examined(signoff, "--no-servers")
+    assert "variable PATH: was /usr/bin; is /opt" in checks["confirmed"]["found"]
+
+
 def test_a_running_gateway_whose_files_wait_is_told_how_to_confirm_them() -> None:
     told = {"ready": True, "record": "ok", "servers": "some wait to be confirmed"}
     assert _do(told) == "signoff server confirm"

@@ -82,6 +82,18 @@ def test_an_administrator_who_is_signed_in_makes_a_token_on_the_page(site: Site)
     assert "/signin#lnk_" in with_token(site, token).run("reviewer", "link", "root").stdout
 
 
+def test_a_start_says_when_no_administrator_holds_a_token_any_more(site: Site) -> None:
+    start(site)
+    with site.record() as database:
+        [token] = tokens(site)
+        asyncio.run(People(database, database.clock).end(token))
+    site.stop()
+    start(site)
+    warned = "no administrator holds one: whoever is signed in makes it on the page"
+    eventually(lambda: any(warned in line for line in site.said))
+    assert tokens(site) == [token]
+
+
 def people(site: Site, **roles: str) -> None:
     async def add(people: People) -> None:
         for name, role in roles.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any
 import httpx2
 import pytest
 
+from approvals.reviewers import People
 from tests.end_to_end.conftest import Scene
 from tests.end_to_end.desk import at_work
 from tests.end_to_end.test_confirming import CLIENT, RULES, Admin
 from tests.harness import Site, eventually, witness
 from tests.patience import PATIENCE
+from tests.web.pagekey import PageKey, sign_in
 
 pytestmark = pytest.mark.xdist_group("confirming")
 TOLD = "must first confirm how this server is started or reached. Nothing was sent."
@@ -118,6 +121,24 @@ def test_an_administrator_sees_what_changed_and_that_it_is_confirmed(waiting: Sc
         landed = pressed.headers["location"].partition("#")[0]
         assert "Confirmed: witness" in admin.page(landed)
         assert "Confirmed: " not in admin.page("/agents?confirmed=nobody")
+
+
+def test_whoever_is_no_administrator_sees_no_values(waiting: Scene) -> None:
+    site = waiting.site
+
+    async def invite(people: People) -> str:
+        await people.add("vera", role="viewer")
+        return await people.invite("vera", url=site.url)
+
+    with site.record() as database:
+        link = asyncio.run(invite(People(database, database.clock)))
+    auth, origin = PageKey(), {"Origin": site.url}
+    with httpx2.Client(base_url=site.url, headers=origin, timeout=PATIENCE, auth=auth) as http:
+        assert sign_in(http, link, site.url).status_code == 200
+        for path in ("/servers/confirm?server=witness", "/"):
+            page = http.get(path).text
+            assert "X-Mode" not in page
+        assert "Only an administrator confirms." in http.get("/servers/confirm").text
 
 
 def test_the_terminal_of_a_start_says_what_changed(waiting: Scene) -> None:

@@ -92,12 +92,13 @@ def press(log: Path) -> None:
     signoff(log.parent, "approve", row["id"], "--as", "admin", "--yes", "--hash", row["digest"])
 
 
-def signoff(folder: Path, *command: str) -> str:
+def signoff(folder: Path, *command: str, **environ: str) -> str:
     """A command on the record that `run` keeps."""
     done = subprocess.run(
         [str(SIGNOFF), *command],
         cwd=folder,
-        env=environment(folder) | {"SIGNOFF_DATA": told(folder / "stderr.log", "record")},
+        env=environment(folder)
+        | {"SIGNOFF_DATA": told(folder / "stderr.log", "record"), **environ},
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -120,6 +121,28 @@ def test_it_ends_cleanly_when_the_host_closes_its_stdin(tmp_path: Path) -> None:
     assert not Path(f"/proc/{server}").exists()
 
 
+def test_where_commands_do_not_decide_the_first_start_prints_an_administrators_token(
+    tmp_path: Path,
+) -> None:
+    closed = {"SIGNOFF_CLI_DECIDES": "false"}
+    for is_first in (True, False):
+        process = begun(tmp_path, **closed)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.close()
+        assert process.wait(PATIENCE) == 0
+        process.stdout.close()
+        said = (tmp_path / "stderr.log").read_text("utf-8")
+        found = re.findall(r"rvt_[\w-]+", said)
+        if is_first:
+            (token,) = found
+            assert "signoff: sign in   http" in said
+            link = signoff(tmp_path, "reviewer", "link", "admin", SIGNOFF_REVIEWER_TOKEN=token)
+            assert "/signin#lnk_" in link
+    assert not found  # no later start gives one away
+    assert "ask an administrator" in said
+
+
 def served(process: subprocess.Popen[bytes]) -> int:
     """The process id of the one server."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text("ascii")
@@ -127,14 +150,14 @@ def served(process: subprocess.Popen[bytes]) -> int:
     return int(only)
 
 
-def begun(folder: Path) -> subprocess.Popen[bytes]:
+def begun(folder: Path, **environ: str) -> subprocess.Popen[bytes]:
     """The command after its server has answered once."""
     made = parameters(folder)
     with (folder / "stderr.log").open("w", encoding="utf-8") as errors:
         process = subprocess.Popen(
             [made.command, *made.args],
             cwd=folder,
-            env=made.env,
+            env=(made.env or {}) | environ,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
