@@ -179,19 +179,20 @@ def keep(tx: Transaction, server: str, seen: Mapping[Subject, str], *, by: str) 
 
 
 def set_volatile(
-    tx: Transaction, server: str, subject: Subject, keys: Sequence[str], *, by: str
+    tx: Transaction, server: str, subject: Subject, keys: Sequence[str], *, by: str, seen: str
 ) -> bool:
     """From now on these keys of the definition, and no others, may change freely. Agents go on
-    seeing them as pinned. False: there is no such pin.
+    seeing them as pinned. False: there is no such pin, or it has been seen otherwise than with the
+    hash `seen`: that may end a quarantine, and only what somebody saw ends one.
     """
     found = rows_of(tx.connection, server, [subject])
-    if not found:
+    if not found or found[0]["seen_hash"] != seen:
         return False
     row, volatile = found[0], sorted(set(keys))
     digest = fingerprint(loads(row["definition"]), volatile)
-    seen = fingerprint(loads(row["seen_definition"]), volatile)
-    values: dict[str, Any] = {"hash": digest, "seen_hash": seen, "volatile": _written(volatile)}
-    if digest == seen:
+    said = fingerprint(loads(row["seen_definition"]), volatile)
+    values: dict[str, Any] = {"hash": digest, "seen_hash": said, "volatile": _written(volatile)}
+    if digest == said:
         values |= {"seen_definition": row["definition"], "back_at": None}
     told = canonical({"keys": volatile}).decode()
     _put(tx, row, values, "pinned_without", digest, by=by, data=told)

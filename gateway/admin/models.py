@@ -30,6 +30,13 @@ class ToolLine:
     habit: bool = False  # most tools of its server claim to be destructive, as it does
     volatile: tuple[str, ...] = ()  # keys of its definition that may change freely
 
+    @property
+    def refused(self) -> bool:
+        """Whether its calls are refused, whatever the policy says of it, until somebody settles
+        what its server changed.
+        """
+        return self.changed and self.verdict not in ("deny", "hidden")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrantLine:

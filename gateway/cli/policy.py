@@ -29,6 +29,7 @@ class Form(StrEnum):
 
 
 File = Annotated[Path | None, typer.Argument(help="Default: policy.json, or SIGNOFF_POLICY.")]
+Shown = Annotated[Path | None, typer.Argument(help="A policy; default: what is in force here.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -130,9 +131,13 @@ def _annotation(path: Path, problem: Problem) -> str:
 
 
 @app.command("show")
-def show_(file: File = None) -> None:
-    """Print what is enforced, as JSON: the normal form, older spellings put into the present."""
-    print(jsonlib.dumps(dict(load(_path(file)).normal), indent=2))
+def show_(file: Shown = None) -> None:
+    """Print what is enforced, as JSON: the normal form, older spellings put into the present. Of a
+    file you name, what it says; otherwise what is in force here, which a file that waits is not.
+    """
+    from gateway.cli import in_force
+
+    print(jsonlib.dumps(dict(in_force.policy(file).normal), indent=2))
 
 
 @app.command()
@@ -149,11 +154,11 @@ def explain(
     server: Annotated[str, typer.Option(help="Its server.")] = "",
     args: Annotated[str, typer.Option(help="The call's arguments as JSON.")] = "{}",
     grant: Annotated[str, typer.Option(help="The grant's label or id.")] = "",
-    policy: Annotated[Path | None, typer.Option(help="Default: policy.json.")] = None,
+    policy: Annotated[Path | None, typer.Option(help="Default: what is in force here.")] = None,
     json: Json = False,
 ) -> None:
     """Which rule decides a call, and why: every rule tried. Nothing is called or counted."""
-    from gateway.cli import policy_explain
+    from gateway.cli import in_force, policy_explain
 
     try:
         arguments = jsonlib.loads(args)
@@ -162,7 +167,7 @@ def explain(
     if not isinstance(arguments, dict):
         raise Stop(Exit.USAGE, '--args is a JSON object: {"name": "value"}')
     found = policy_explain.explain(
-        load(_path(policy)), server=server, tool=tool, arguments=arguments, grant=grant
+        in_force.policy(policy), server=server, tool=tool, arguments=arguments, grant=grant
     )
     if json:
         show.document("explain", **policy_explain.document(found))

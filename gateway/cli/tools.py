@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from gateway.cli import show
+from gateway.cli import in_force, show
 from gateway.cli.exits import Exit, Stop
 from gateway.cli.groups import ListFirst
 
@@ -77,7 +77,7 @@ def list_(
             line.name,
             f"{line.kind} (settled)" if line.settled_by else line.kind,
             line.risk,
-            line.verdict,
+            "refused until settled" if line.refused else line.verdict,
             line.rule,
             _state(line).upper() if line.changed else _state(line),
         )
@@ -139,12 +139,13 @@ def pin(
         ),
     ] = None,
     as_: Annotated[str | None, typer.Option("--as", help="Which administrator.")] = None,
+    yes: _Yes = False,
+    hash_: _Hash = "",
 ) -> None:
     """Pin a definition without the keys named here, and with all others. Agents go on seeing the
-    pinned text, whatever the server writes there. Without --without, every key is pinned.
+    pinned text, whatever the server writes there. Without --without, every key is pinned. What the
+    server has changed is shown first.
     """
-    from approvals import pins
-    from gateway.cli.acting import reviewer
     from gateway.cli.record import run
 
     keys = without or []
@@ -154,19 +155,26 @@ def pin(
     if subject is None:
         raise Stop(Exit.USAGE, f"Name the {kind}.")
 
-    async def work(record: Record) -> bool:
-        who = await reviewer(record, as_, admin=True, on_page=False)
-        if who.role != "admin":
-            raise Stop(Exit.DENIED, f"{who.id} is {who.role}: only an administrator may do this.")
-        return await record.database.journal.write(
-            lambda tx: pins.set_volatile(tx, server, subject, keys, by=who.id)
-        )
+    _check_hash(yes=yes, wanted=hash_)
 
-    if not run(work):
-        raise Stop(
-            Exit.NOT_FOUND,
-            f"{show.line(server)} never listed a {kind} {show.line(tool)}: see `signoff tools`.",
-        )
+    async def look(record: Record) -> tuple[Reviewer, Pin]:
+        return await _administrator(record, as_), await _pinned(record, server, subject)
+
+    who, found = run(look)
+    if found.quarantined:
+        _draw(found)
+        sys.stdout.flush()
+        if hash_ and not found.seen_hash.startswith(hash_.lower()):
+            raise Stop(Exit.DENIED, "Not pinned: --hash names another definition.")
+        _can_ask(found.seen_hash, yes=yes)
+        some = ", ".join(show.line(key) for key in sorted(set(keys)))
+        how = f"without {some}" if keys else "with every key"
+        if not yes and not show.asked(
+            f"Pin it {how}? Where nothing else changed, it passes again."
+        ):
+            raise Stop(Exit.DENIED, "Nothing was pinned: what changed stays refused.")
+    if not run(lambda record: _repin(record, found, keys, who.id)):
+        raise Stop(Exit.NOT_FOUND, "It changed again meanwhile: look at it once more.")
     named = ", ".join(show.line(key) for key in sorted(set(keys)))
     print(
         f"{_called(subject)} on {show.line(server)} is pinned without {named}."
@@ -197,8 +205,7 @@ def _settle(
     from gateway.cli.record import run
     from gateway.enforcement.catalogue import pins_digest
 
-    if yes and not _HASH.fullmatch(hash_.lower()):
-        raise Stop(Exit.USAGE, "--yes goes only with --hash: what nobody saw is not accepted.")
+    _check_hash(yes=yes, wanted=hash_)
 
     async def look(record: Record) -> tuple[Reviewer, list[Pin]]:
         found = await _changed(record, server, wanted)
@@ -224,6 +231,11 @@ def _settle(
         print(f"{_called(one.subject)} on {show.line(server)} is {way.done}.")
 
 
+def _check_hash(*, yes: bool, wanted: str) -> None:
+    if yes and not _HASH.fullmatch(wanted.lower()):
+        raise Stop(Exit.USAGE, "--yes goes only with --hash: what nobody saw is not accepted.")
+
+
 def _can_ask(digest: str, *, yes: bool) -> None:
     """What was just shown can be asked about, or was said beforehand.
 
@@ -232,6 +244,15 @@ def _can_ask(digest: str, *, yes: bool) -> None:
     """
     if not yes and not show.interactive():
         raise Stop(Exit.USAGE, f"Nobody can be asked here: write --yes --hash {digest}")
+
+
+async def _administrator(record: Record, name: str | None) -> Reviewer:
+    from gateway.cli.acting import reviewer
+
+    who = await reviewer(record, name, admin=True, on_page=False)
+    if who.role != "admin":
+        raise Stop(Exit.DENIED, f"{who.id} is {who.role}: only an administrator may do this.")
+    return who
 
 
 async def _approver(record: Record, name: str | None) -> Reviewer:
@@ -347,6 +368,17 @@ async def _changed(record: Record, server: str, wanted: Subject | None) -> list[
         if not found:
             raise Stop(Exit.NOT_FOUND, f"Nothing of {show.line(server)} has changed.")
         return found
+    pin = await _pinned(record, server, wanted)
+    if not pin.quarantined:
+        raise Stop(Exit.NOT_FOUND, f"{_called(wanted)} has not changed since it was accepted.")
+    return [pin]
+
+
+async def _pinned(record: Record, server: str, wanted: Subject) -> Pin:
+    from gateway.enforcement.catalogue import Catalogue
+
+    catalogue = Catalogue(record.database)
+    await catalogue.load(server)
     pin = catalogue.pin(server, *wanted)
     if pin is None:
         raise Stop(
@@ -354,9 +386,17 @@ async def _changed(record: Record, server: str, wanted: Subject | None) -> list[
             f"{show.line(server)} never listed a {wanted[0]} {show.line(wanted[1])}: "
             "see `signoff tools`.",
         )
-    if not pin.quarantined:
-        raise Stop(Exit.NOT_FOUND, f"{_called(wanted)} has not changed since it was accepted.")
-    return [pin]
+    return pin
+
+
+async def _repin(record: Record, found: Pin, keys: list[str], by: str) -> bool:
+    from approvals import pins
+
+    return await record.database.journal.write(
+        lambda tx: pins.set_volatile(
+            tx, found.server, found.subject, keys, by=by, seen=found.seen_hash
+        )
+    )
 
 
 def _draw(found: Pin) -> None:
@@ -389,35 +429,18 @@ async def _lines(record: Record) -> tuple[list[ToolLine], list[Pin]]:
     """The page's own lines: catalogue and policy joined by the desk; and all that changed."""
     from gateway.admin.service import Desk
     from gateway.enforcement.catalogue import Catalogue
-    from gateway.enforcement.confirmations import (
-        Confirmations,
-        Unconfirmed,
-        read_confirmed,
-        starting_text,
-    )
+    from gateway.enforcement.confirmations import Confirmations
     from gateway.enforcement.freezes import Freezes
     from gateway.enforcement.grants import Grants
-    from gateway.enforcement.policy_file import Policies
-    from gateway.policy.document import PolicyInvalid
     from gateway.servers import Servers
 
     catalogue = Catalogue(record.database)
     await catalogue.load()
-    clock = record.database.clock
-    path = record.settings.policy
     servers = Servers(servers={})
-    try:
-        known = await read_confirmed(record.database, path)
-        policies = Policies(path, clock, confirmed=starting_text(known, path))
-    except Unconfirmed as error:
-        raise Stop(Exit.INVALID, str(error)) from error
-    except PolicyInvalid as invalid:
-        raise Stop(Exit.INVALID, f"{invalid}. See: signoff policy check") from invalid
-    except OSError as error:
-        raise Stop(Exit.INVALID, f"{path} cannot be read: {error.strerror}") from error
+    policies, known = await in_force.policies(record)
     desk = Desk(
         database=record.database,
-        grants=Grants(record.database, clock),
+        grants=Grants(record.database, record.database.clock),
         freezes=Freezes(record.database),
         catalogue=catalogue,
         policies=policies,

@@ -248,6 +248,32 @@ def test_the_page_says_of_a_closing_file_that_it_counts_and_how_to_keep_it(
     assert "may open: held: removed" in admin.page("/")
 
 
+def test_show_and_explain_speak_of_the_rules_in_force_while_a_file_waits(ground: Scene) -> None:
+    site = ground.site
+    site.policy(**OPEN)
+    eventually(lambda: waits(site), PATIENCE)
+    shown = site.run("policy", "show")
+    assert json.loads(shown.stdout)["default"] == "deny"
+    assert shown.stderr.startswith("This is in force: what was confirmed.")
+    explained = site.run("policy", "explain", "held", "--server", "witness", "--json")
+    assert '"hold"' in explained.stdout
+    assert "waits to be confirmed" in explained.stderr
+    verdicts = {one["verdict"] for one in json.loads(site.run("tools", "--json").stdout)["items"]}
+    assert verdicts <= {"allow", "hold", "deny"}
+    named = site.run("policy", "show", str(site.folder / "policy.json"))
+    assert json.loads(named.stdout)["default"] == "allow"
+    assert named.stderr == ""
+    site.policy(**RULES, hide=["free"])
+    eventually(lambda: "policy_closed" in ground.desk.events(), PATIENCE)
+    shown = site.run("policy", "show")
+    assert json.loads(shown.stdout)["hide"] == ["free"]
+    assert "closes more than what was confirmed" in shown.stderr
+    (site.folder / "policy.json").write_text("{")
+    eventually(lambda: "has errors" in readiness(site), PATIENCE)
+    shown = site.run("policy", "show")
+    assert json.loads(shown.stdout)["hide"] == ["free"]
+
+
 def test_nobody_confirms_what_nobody_was_shown_and_nothing_waiting_is_said_so(
     ground: Scene,
 ) -> None:

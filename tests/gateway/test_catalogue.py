@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from approvals import pins
 from approvals.fingerprint import fingerprint
 from approvals.record.database import Database
 from approvals.record.history import HistoryQuery, search
+from approvals.record.transaction import Transaction
 from gateway.enforcement.catalogue import Catalogue, TooManyNames
 from tests.approvals.record import HandClock
 
@@ -151,10 +153,16 @@ async def test_a_key_named_volatile_may_change_and_is_shown_as_pinned(
     database: Database, clock: HandClock
 ) -> None:
     await seen(database, clock, {**PAY, "description": "It is 10:00"})
-    catalogue = await seen(database, clock, {**PAY, "description": "It is 10:01"})
-    database.journal.write_now(
-        lambda tx: pins.set_volatile(tx, "bank", ("tool", "pay"), ["description"], by="alice")
-    )
+    changed = {**PAY, "description": "It is 10:01"}
+    catalogue = await seen(database, clock, changed)
+
+    def without_description(tx: Transaction, shown: str) -> bool:
+        keys = ["description"]
+        return pins.set_volatile(tx, "bank", ("tool", "pay"), keys, by="alice", seen=shown)
+
+    # What was shown is no longer what the server says: that ends no quarantine.
+    assert not database.journal.write_now(partial(without_description, shown=fingerprint(PAY)))
+    assert database.journal.write_now(partial(without_description, shown=fingerprint(changed)))
     catalogue = await seen(database, clock, {**PAY, "description": "It is 10:02"})
     tool = catalogue.tool("bank", "pay")
     assert tool is not None

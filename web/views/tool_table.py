@@ -21,6 +21,10 @@ _WORDS: Final = {
 }
 
 
+UNSETTLED: Final = ("Refused until settled", "denied")
+"""What becomes of calls of a tool whose definition changed, where the policy would let them on."""
+
+
 def fate_words(verdict: str) -> tuple[str, str]:
     """What becomes of calls in words, and the colour that goes with it."""
     return _WORDS.get(verdict, (verdict, ""))
@@ -35,11 +39,11 @@ class ToolRow:
 
     @property
     def word(self) -> str:
-        return fate_words(self.line.verdict)[0]
+        return UNSETTLED[0] if self.line.refused else fate_words(self.line.verdict)[0]
 
     @property
     def chip(self) -> str:
-        return fate_words(self.line.verdict)[1]
+        return UNSETTLED[1] if self.line.refused else fate_words(self.line.verdict)[1]
 
     @property
     def unguarded(self) -> bool:
