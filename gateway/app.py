@@ -7,7 +7,7 @@ FastAPI sees it: `/mcp` goes to the relay's plain ASGI endpoint, the rest to the
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import aiohttp
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -46,43 +45,22 @@ from gateway.operations.health import PATHS as HEALTH_PATHS
 from gateway.operations.health import Health
 from gateway.operations.housekeeping import Housekeeping
 from gateway.operations.process_name import claimed_name
+from gateway.operations.status import Status
 from gateway.policy.problems import PolicyInvalid, Problem
-from gateway.protocol.param_headers import HeaderParam
-from gateway.protocol.request_state import RequestStates
 from gateway.record import open_record
-from gateway.relay.agents.request import Backend
-from gateway.relay.agents.sessions import Sessions
-from gateway.relay.aggregate.dispatch import AggregateDispatch
-from gateway.relay.aggregate.session import AggregateSessions
-from gateway.relay.bridge.bridge import Bridge
-from gateway.relay.endpoint import ALL, PREFIX, Endpoint
-from gateway.relay.methods.calls import Calls
-from gateway.relay.methods.client_timeouts import ClientTimeouts
-from gateway.relay.methods.detached_runner import DetachedRunner
-from gateway.relay.methods.dispatch import Dispatch
-from gateway.relay.methods.execution import Executions
+from gateway.relay.build import Core, open_relay
+from gateway.relay.endpoint import ALL, PREFIX
 from gateway.relay.methods.holding import Holding
-from gateway.relay.methods.listing import Listing
-from gateway.relay.methods.questions import Questions
-from gateway.relay.methods.task_runner import TaskRunner
-from gateway.relay.methods.task_subscriptions import TaskListen
-from gateway.relay.methods.tasks import Tasks
-from gateway.relay.upstreams.http import HttpUpstream, pooled_session
-from gateway.relay.upstreams.unconfirmed import Gate
-from gateway.relay.upstreams.upstream import Upstream
-from gateway.servers import CommandServer, Server, Servers, load_servers
+from gateway.servers import Servers, load_servers
 from gateway.settings import Settings
 from web.app import build as build_surface
 from web.border import Border
 from web.services import Deps
-from web.views.frame import Banner
 
 if TYPE_CHECKING:
     from gateway.slack_setup import Chat
 
 log = structlog.get_logger()
-
-_EXECUTION_PATIENCE = 8.0  # seconds a running call may still take when the gateway stops
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,100 +148,19 @@ async def open_gateway(
             process=process,
         )
         await guard.started()
-        client = await stack.enter_async_context(pooled_session())
-        backends = {
-            name: _backend(server, settings, client, catalogue, guard, confirmations)
-            for name, server in servers.servers.items()
-        }
-        for backend in backends.values():
-            stack.push_async_callback(backend.upstream.aclose)
-        listing = Listing(
-            guard=guard,
-            catalogue=catalogue,
-            max_result=settings.max_result,
-            max_listing=settings.max_listing,
-            refresh_seconds=settings.list_refresh,
-        )
-        executions = Executions(
-            guard=guard, listing=listing, catalogue=catalogue, max_result=settings.max_result
-        )
-        stack.push_async_callback(executions.aclose, _EXECUTION_PATIENCE)
-        runner = TaskRunner(
-            database=database,
-            wakeup=wakeup,
-            executions=executions,
-            backends=backends,
-            clock=clock,
-        )
-        await stack.enter_async_context(runner.working())
-        deserted = DetachedRunner(
-            database=database, executions=executions, backends=backends, clock=clock
-        )
-        await stack.enter_async_context(deserted.working())
-        rounds = Questions(RequestStates(keys.state), clock)
-        tasks = Tasks(
-            approvals=approvals,
-            guard=guard,
-            runner=runner,
-            url=settings.page(),
-            hold=settings.task_hold,
-            max_result=settings.max_result,
-        )
-        holding = Holding(
-            approvals=approvals,
-            guard=guard,
-            executions=executions,
-            rounds=rounds,
-            patience=ClientTimeouts(database, grants),
-            clock=clock,
-            url=settings.page(),
-            progress_seconds=settings.progress,
-        )
-        sessions = Sessions(keys.session)
-        dispatch = Dispatch(
-            guard=guard,
-            calls=Calls(
-                guard=guard,
-                holding=holding,
-                listing=listing,
-                catalogue=catalogue,
-                rounds=rounds,
-                tasks=tasks,
-                max_result=settings.max_result,
-            ),
-            holding=holding,
-            listing=listing,
-            tasks=tasks,
-            task_listen=TaskListen(
-                tasks=tasks,
+        relay = await open_relay(
+            stack,
+            Core(
+                database=database,
                 approvals=approvals,
-                stopping=holding.stopping,
-                max_result=settings.max_result,
-            ),
-            sessions=sessions,
-            max_result=settings.max_result,
-        )
-        endpoint = Endpoint(
-            backends=backends,
-            grants=grants,
-            sessions=sessions,
-            catalogue=catalogue,
-            dispatch=dispatch,
-            together=AggregateDispatch(
-                backends=backends,
-                dispatch=dispatch,
-                holding=holding,
-                listing=listing,
+                wakeup=wakeup,
+                grants=grants,
                 catalogue=catalogue,
                 guard=guard,
-                approvals=approvals,
-                bundles=AggregateSessions(sessions),
-                separator=settings.separator,
-                max_result=settings.max_result,
+                confirmations=confirmations,
+                servers=servers.servers,
             ),
-            hosts=settings.hosts(),
-            origins=settings.origins(),
-            max_body=settings.max_body,
+            settings,
         )
         desk = Desk(
             database=database,
@@ -281,6 +178,14 @@ async def open_gateway(
             from gateway.slack_setup import announce  # noqa: PLC0415 - it is loaded already
 
             announce(chat, policies, confirmations)
+        status = Status(
+            policies=policies,
+            confirmations=confirmations,
+            servers=servers,
+            freezes=freezes,
+            staff=staff,
+            slack=chat.app.health.faults if chat is not None else None,
+        )
         surface = build_surface(
             Deps(
                 approvals=approvals,
@@ -289,10 +194,7 @@ async def open_gateway(
                 clock=clock,
                 border=_border(settings),
                 public_url=settings.url(),
-                status=lambda: (
-                    *_banners(policies, confirmations, servers, freezes, staff),
-                    *(chat.banners() if chat is not None else ()),
-                ),
+                status=status.alerts,
                 tools=desk.tools,
                 policy=desk.policy,
                 judge_again=guard.judge_again,
@@ -334,17 +236,10 @@ async def open_gateway(
             confirmations=confirmations,
             is_first=is_first,
             servers=servers,
-            holding=holding,
-            endpoint=endpoint,
+            holding=relay.holding,
+            endpoint=relay.endpoint,
             surface=surface,
-            health=Health(
-                housekeeping=housekeeping,
-                policies=policies,
-                servers=servers,
-                confirmations=confirmations,
-                staff=staff,
-                slack=chat.app.health.faults if chat is not None else None,
-            ),
+            health=Health(housekeeping, status),
         )
 
 
@@ -420,59 +315,6 @@ async def _rules(
     return policies, confirmations, is_first
 
 
-def _backend(
-    server: Server,
-    settings: Settings,
-    client: aiohttp.ClientSession,
-    catalogue: Catalogue,
-    guard: Guard,
-    confirmations: Confirmations,
-) -> Backend:
-    timeout = server.timeout or settings.server_timeout
-    upstream: Upstream
-    refused: Callable[[str], None] = _nothing
-    if isinstance(server, CommandServer):
-        # Brings the MCP SDK with it: 17 MiB that a gateway without commands does not need.
-        from gateway.relay.upstreams.stdio import Limits, StdioUpstream  # noqa: PLC0415
-
-        upstream = by_pipe = StdioUpstream(
-            server.name,
-            server.command,
-            server.args,
-            server.env,
-            server.cwd,
-            shared=server.shared,
-            tools_changed=partial(catalogue.outdated, server.name),
-            limits=Limits(answer=timeout, line=settings.max_result),
-        )
-        refused = by_pipe.forget_modern
-    else:
-        upstream = HttpUpstream(
-            server.name, server.url, headers=server.headers, timeout=timeout, client=client
-        )
-    if not confirmations.allows(server.name):
-        upstream = Gate(upstream, partial(confirmations.allows, server.name))
-
-    def header_params(tool: str) -> Sequence[HeaderParam]:
-        known = catalogue.tool(server.name, tool)
-        return known.header_params if known is not None else ()
-
-    bridge = Bridge(
-        upstream,
-        protocol=server.protocol,
-        header_params=header_params,
-        answered=guard.answered,
-        max_result=settings.max_result,
-        timeout=timeout,
-        refused=refused,
-    )
-    return Backend(name=server.name, upstream=bridge)
-
-
-def _nothing(_: str) -> None:
-    """A server at a URL has no process that was asked in vain."""
-
-
 async def _chat(
     stack: AsyncExitStack,
     settings: Settings,
@@ -536,46 +378,3 @@ def _waits(policies: Policies) -> tuple[Problem, ...]:
     what = f"These are the rules that were confirmed. {name} has changed since, and waits."
     write = "Look at the change and confirm: signoff policy confirm"
     return (Problem(pointer="", severity="warning", what=what, write=write),)
-
-
-def _banners(
-    policies: Policies,
-    confirmations: Confirmations,
-    servers: Servers,
-    freezes: Freezes,
-    staff: Staff,
-) -> tuple[Banner, ...]:
-    halted = freezes.halted
-    banners = [] if halted is None else [Banner(f"Nothing runs. {halted}", bad=True)]
-    banners += [
-        Banner(f"Frozen: {what}. Its calls are refused until somebody thaws it.", bad=True)
-        for what in freezes.frozen()
-    ]
-    if policies.rejected is not None:
-        text = f"policy.json is not in force as saved: {policies.rejected.text}"
-        banners.append(Banner(text, bad=True))
-    if policies.waiting is not None:
-        text = f"policy.json was changed and is not in force. It may open: {policies.waiting.text}."
-        banners.append(Banner(text, bad=True, path="/policy/confirm", words="Look and confirm"))
-    elif policies.closing is not None:
-        text = "policy.json was changed and closes more: that counts at once. Confirm to keep it."
-        banners.append(Banner(text, path="/policy/confirm", words="Look and confirm"))
-    banners += [
-        Banner(
-            f"Server {server.name} is not started: how it is started or reached is new or changed, "
-            "and waits for an administrator.",
-            bad=True,
-            path=f"/servers/confirm?server={server.name}",
-            words="Look and confirm",
-        )
-        for server in confirmations.waiting()
-    ]
-    banners += [
-        Banner(f"{problem.pointer}: {problem.what} {problem.write}", bad=True)
-        for problem in staff.problems
-    ]
-    banners += [
-        Banner(f"Server {problem.server or 'list'}: {problem.text}", bad=True)
-        for problem in servers.problems
-    ]
-    return tuple(banners)

@@ -5,7 +5,6 @@ Slack in trouble is told and otherwise ignored: calls stay pending, and the page
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -20,7 +19,6 @@ from gateway.enforcement.policy_file import Policies
 from gateway.policy.rules import Policy
 from gateway.policy.staffing import named
 from web.slack import Door, router
-from web.views.frame import Banner
 
 _DECIDE = ("approver", "admin")
 _SLACK = ("slack:", "slack-group:")
@@ -32,12 +30,6 @@ class Chat:
 
     app: SlackApp
     routes: APIRouter | None  # its HTTP door; None: clicks come in over Socket Mode only
-
-    def banners(self) -> Sequence[Banner]:
-        return [
-            Banner(f"Slack: {fault} Decide on this page meanwhile.", bad=True)
-            for fault in self.app.health.faults()
-        ]
 
 
 def announce(chat: Chat, policies: Policies, confirmations: Confirmations) -> None:

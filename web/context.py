@@ -21,11 +21,12 @@ from approvals.redact import masked
 from approvals.rows import resolve
 from approvals.seal import SealBroken, unseal
 from approvals.view import Listing, view_in, view_of
+from gateway.operations.status import Alert
 from web.services import Deps
 from web.session import Sessions, Viewer
 from web.views.answer import Answer, answer_of
 from web.views.card import Card, card_of
-from web.views.frame import Banner, Frame, Item
+from web.views.frame import Frame, Item
 from web.views.render import Pages
 
 _approval = ApprovalRow.__table__  # type: ignore[attr-defined]
@@ -293,14 +294,14 @@ class Office:
             banners=self._banners(viewer),
         )
 
-    def _banners(self, viewer: Viewer) -> tuple[Banner, ...]:
+    def _banners(self, viewer: Viewer) -> tuple[Alert, ...]:
         if not viewer.reads_only:
             return self.deps.status()
         text = (
             "This page only shows here: over plain http on another machine nobody can tell who "
             "presses. Open it by https to decide."
         )
-        return (Banner(text), *self.deps.status())
+        return (Alert(subject="page", text=text, bad=False), *self.deps.status())
 
     async def page(
         self, request: Request, viewer: Viewer, template: str, status: int = 200, **values: Any

@@ -29,8 +29,8 @@ from gateway.admin.models import (
     Unconfirmed,
     UnconfirmedServer,
 )
+from gateway.operations.status import Alert
 from web.border import Border
-from web.views.frame import Banner
 
 
 class Desk(Protocol):
@@ -125,7 +125,7 @@ class Deps:
     clock: Clock
     border: Border
     public_url: str
-    status: Callable[[], tuple[Banner, ...]] = field(default=tuple)
+    status: Callable[[], tuple[Alert, ...]] = field(default=tuple)
     tools: Callable[[], Awaitable[Sequence[ToolLine]]] = field(default=_no_tools)
     policy: Callable[[], PolicyText | None] = field(default=lambda: None)
     desk: Desk | None = None

@@ -7,19 +7,16 @@ errors beyond our own.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
 
 from starlette.types import Receive, Scope, Send
 
-from gateway.admin.reviewer_check import Staff
-from gateway.enforcement.confirmations import Confirmations
-from gateway.enforcement.policy_file import Policies
 from gateway.operations.housekeeping import Housekeeping
+from gateway.operations.status import Status
 from gateway.relay.agents.response import reply
-from gateway.servers import Servers
 
 PATHS = frozenset({"/healthz", "/readyz"})
 _OK, _UNAVAILABLE = 200, 503
+_DEGRADED = ("policy", "reviewers", "servers")
 _UNWRITABLE = "cannot be written: every call is refused"
 _SET_BACK = "was set back or changed: every call is refused; see signoff doctor"
 
@@ -27,22 +24,9 @@ _SET_BACK = "was set back or changed: every call is refused; see signoff doctor"
 class Health:
     """The ASGI application of both paths."""
 
-    def __init__(
-        self,
-        *,
-        housekeeping: Housekeeping,
-        policies: Policies,
-        servers: Servers,
-        confirmations: Confirmations,
-        staff: Staff,
-        slack: Callable[[], Sequence[str]] | None = None,
-    ) -> None:
+    def __init__(self, housekeeping: Housekeeping, status: Status) -> None:
         self._housekeeping = housekeeping
-        self._policies = policies
-        self._servers = servers
-        self._confirmations = confirmations
-        self._staff = staff
-        self._slack = slack  # what is wrong with it; None: it is not set up
+        self._status = status
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
         if scope["method"] not in ("GET", "HEAD"):
@@ -63,24 +47,16 @@ class Health:
         """
         works = self._housekeeping.record_works
         record = works and self._housekeeping.halted() is None
-        policy = "ok"
-        if self._policies.rejected is not None:
-            policy = "the saved file is not in force: it has errors"
-        elif self._policies.waiting is not None:
-            policy = "the saved file is not in force: it waits to be confirmed"
-        servers = "ok"
-        if self._servers.problems:
-            servers = "some entries cannot be used"
-        elif self._confirmations.waiting():
-            servers = "some wait to be confirmed"
         told: dict[str, object] = {
             "ready": record,
             "record": "ok" if record else (_SET_BACK if works else _UNWRITABLE),
-            "policy": policy,
-            "reviewers": "ok" if not self._staff.problems else "some rules nobody can approve",
-            "servers": servers,
+            **dict.fromkeys(_DEGRADED, "ok"),
         }
-        if self._slack is not None:
-            faults = self._slack()
-            told["slack"] = f"degraded: {' '.join(faults)}" if faults else "ok"
+        alerts = [alert for alert in self._status.alerts() if alert.public]
+        for alert in reversed(alerts):  # the gravest of a subject comes first, and stays
+            if alert.subject in _DEGRADED:
+                told[alert.subject] = alert.public
+        if self._status.slack is not None:
+            faults = " ".join(alert.public for alert in alerts if alert.subject == "slack")
+            told["slack"] = f"degraded: {faults}" if faults else "ok"
         return record, told

@@ -8,10 +8,10 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from approvals.model import Approval, Choice, State, Terms
+from gateway.operations.status import Alert
 from tests.browser.conftest import Site, Visitors
 from tests.browser.test_reviewing import settled, state_of
 from tests.harness import eventually
-from web.views.frame import Banner
 
 pytestmark = pytest.mark.browser
 
@@ -327,7 +327,7 @@ def test_a_freeze_is_told_on_every_open_page_and_so_is_its_end(
 ) -> None:
     held = commits(full, 2)
     full.more = {**full.more, "status": lambda: tuple(
-        Banner(f"Frozen: {name}.", bad=True) for name in full.place.freezes.frozen()
+        Alert(subject="calls", text=f"Frozen: {name}.") for name in full.place.freezes.frozen()
     )}  # fmt: skip
     full.stop()
     full.start()

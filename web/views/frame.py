@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from approvals.model import Millis, Reviewer
+from gateway.operations.status import Alert
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,16 +15,6 @@ class Item:
     path: str
     name: str
     here: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Banner:
-    """Something everybody should know now: the policy on disk is broken, a server is down."""
-
-    text: str
-    bad: bool = False
-    path: str = ""  # where something can be done about it, and what the link there says
-    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +35,7 @@ class Frame:
     cursor: int = 0
     pending: int = 0
     nav: tuple[Item, ...] = ()
-    banners: tuple[Banner, ...] = ()
+    banners: tuple[Alert, ...] = ()
 
 
 def bare(request: Request) -> Frame:
