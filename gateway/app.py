@@ -115,132 +115,171 @@ async def open_gateway(
         SlackUnusable: Slack is set up, and nobody could approve from it.
     """
     async with AsyncExitStack() as stack:
-        database = open_record(settings)
-        keys, clock = database.keys, database.clock
-        stack.push_async_callback(database.close)
-        typed = servers is not None
-        servers = servers or read_servers(settings.servers)
-        wakeup = Wakeup(database)
-        stack.callback(wakeup.close)
-        approvals = Approvals(database, wakeup, clock, keys)
-        people = People(database, clock)
-        staff = Staff(people, lambda: policies.current, vouched=vouched(settings))
-        policies, confirmations, is_first = await _rules(
-            settings, database, staff, servers, typed=typed
-        )
-        catalogue = Catalogue(database, most_names=settings.max_tools)
-        await catalogue.load()
-        grants = Grants(database, clock)
-        freezes = Freezes(database)
-        await freezes.load()
-        trusted = frozenset(name for name, one in servers.servers.items() if one.trust_annotations)
-        process, name = await _entered(stack, database, settings)
-        guard = Guard(
-            freezes=freezes,
-            trusted=trusted,
-            database=database,
-            policies=policies,
-            catalogue=catalogue,
-            default_hold=settings.hold,
-            max_pending=settings.max_pending,
-            max_withdrawn=settings.max_withdrawn,
-            lease_seconds=settings.lease_seconds,
-            process=process,
-        )
-        await guard.started()
-        relay = await open_relay(
-            stack,
-            Core(
-                database=database,
-                approvals=approvals,
-                wakeup=wakeup,
-                grants=grants,
-                catalogue=catalogue,
-                guard=guard,
-                confirmations=confirmations,
-                servers=servers.servers,
-            ),
-            settings,
-        )
-        desk = Desk(
-            database=database,
-            grants=grants,
-            freezes=freezes,
-            catalogue=catalogue,
-            policies=policies,
-            servers=servers,
-            confirmations=confirmations,
-        )
+        found = await _foundation(stack, settings, servers)
+        core, guard = found.core, found.core.guard
+        relay = await open_relay(stack, core, settings)
         chat = await _chat(
-            stack, settings, approvals, people, policies=policies, judge_again=guard.judge_again
+            stack,
+            settings,
+            core.approvals,
+            found.people,
+            policies=found.policies,
+            judge_again=guard.judge_again,
         )
         if chat is not None:
             from gateway.slack_setup import announce  # noqa: PLC0415 - it is loaded already
 
-            announce(chat, policies, confirmations)
+            announce(chat, found.policies, core.confirmations)
         status = Status(
-            policies=policies,
-            confirmations=confirmations,
-            servers=servers,
-            freezes=freezes,
-            staff=staff,
+            policies=found.policies,
+            confirmations=core.confirmations,
+            servers=found.servers,
+            freezes=found.freezes,
+            staff=found.staff,
             slack=chat.app.health.faults if chat is not None else None,
         )
-        surface = build_surface(
-            Deps(
-                approvals=approvals,
-                people=people,
-                database=database,
-                clock=clock,
-                border=_border(settings),
-                public_url=settings.url(),
-                status=status.alerts,
-                tools=desk.tools,
-                policy=desk.policy,
-                judge_again=guard.judge_again,
-                desk=desk,
-                rulebook=Rulebook(
-                    database=database,
-                    policies=policies,
-                    catalogue=catalogue,
-                    trusted=trusted,
-                    changed=guard.policy_changed,
-                    confirmations=confirmations,
-                ),
-                slack=chat.routes if chat is not None else None,
-            )
+        outbox = Outbox(
+            core.database,
+            await _notifiers(stack, core.database, settings, chat),
+            clock=core.database.clock,
         )
-        outbox = Outbox(database, await _notifiers(stack, database, settings, chat), clock=clock)
         await outbox.enlist()
         housekeeping = Housekeeping(
-            database=database,
+            database=core.database,
             guard=guard,
-            freezes=freezes,
-            catalogue=catalogue,
-            policies=policies,
-            confirmations=confirmations,
-            staff=staff,
+            freezes=found.freezes,
+            catalogue=core.catalogue,
+            policies=found.policies,
+            confirmations=core.confirmations,
+            staff=found.staff,
             outbox=outbox,
             retention_days=settings.retention_days,
-            name=name,
+            name=found.name,
         )
         await stack.enter_async_context(housekeeping.running())
         yield Gateway(
             settings=settings,
-            database=database,
-            approvals=approvals,
-            people=people,
-            grants=grants,
-            catalogue=catalogue,
-            policies=policies,
-            confirmations=confirmations,
-            is_first=is_first,
-            servers=servers,
+            database=core.database,
+            approvals=core.approvals,
+            people=found.people,
+            grants=core.grants,
+            catalogue=core.catalogue,
+            policies=found.policies,
+            confirmations=core.confirmations,
+            is_first=found.is_first,
+            servers=found.servers,
             holding=relay.holding,
             endpoint=relay.endpoint,
-            surface=surface,
+            surface=_surface(settings, found, status, chat),
             health=Health(housekeeping, status),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Foundation:
+    """What traffic and surface stand on."""
+
+    core: Core
+    people: People
+    staff: Staff
+    policies: Policies
+    freezes: Freezes
+    servers: Servers
+    is_first: bool
+    name: str  # of this process
+
+
+async def _foundation(
+    stack: AsyncExitStack, settings: Settings, given: Servers | None
+) -> _Foundation:
+    """The record, the people, the rules in force, and what decides by them."""
+    database = open_record(settings)
+    stack.push_async_callback(database.close)
+    servers = given or read_servers(settings.servers)
+    wakeup = Wakeup(database)
+    stack.callback(wakeup.close)
+    people = People(database, database.clock)
+    staff = Staff(people, lambda: policies.current, vouched=vouched(settings))
+    policies, confirmations, is_first = await _rules(
+        settings, database, staff, servers, typed=given is not None
+    )
+    catalogue = Catalogue(database, most_names=settings.max_tools)
+    await catalogue.load()
+    freezes = Freezes(database)
+    await freezes.load()
+    process, name = await _entered(stack, database, settings)
+    guard = Guard(
+        freezes=freezes,
+        trusted=servers.trusted,
+        database=database,
+        policies=policies,
+        catalogue=catalogue,
+        default_hold=settings.hold,
+        max_pending=settings.max_pending,
+        max_withdrawn=settings.max_withdrawn,
+        lease_seconds=settings.lease_seconds,
+        process=process,
+    )
+    await guard.started()
+    core = Core(
+        database=database,
+        approvals=Approvals(database, wakeup, database.clock, database.keys),
+        wakeup=wakeup,
+        grants=Grants(database, database.clock),
+        catalogue=catalogue,
+        guard=guard,
+        confirmations=confirmations,
+        servers=servers.servers,
+    )
+    return _Foundation(
+        core=core,
+        people=people,
+        staff=staff,
+        policies=policies,
+        freezes=freezes,
+        servers=servers,
+        is_first=is_first,
+        name=name,
+    )
+
+
+def _surface(settings: Settings, found: _Foundation, status: Status, chat: Chat | None) -> ASGIApp:
+    """The page and its API, with what administrators do there."""
+    core, judge_again = found.core, found.core.guard.judge_again
+    desk = Desk(
+        database=core.database,
+        grants=core.grants,
+        freezes=found.freezes,
+        catalogue=core.catalogue,
+        policies=found.policies,
+        servers=found.servers,
+        confirmations=core.confirmations,
+    )
+    rulebook = Rulebook(
+        database=core.database,
+        policies=found.policies,
+        catalogue=core.catalogue,
+        trusted=found.servers.trusted,
+        changed=core.guard.policy_changed,
+        confirmations=core.confirmations,
+    )
+    return build_surface(
+        Deps(
+            approvals=core.approvals,
+            people=found.people,
+            database=core.database,
+            clock=core.database.clock,
+            border=_border(settings),
+            public_url=settings.url(),
+            status=status.alerts,
+            tools=desk.tools,
+            policy=desk.policy,
+            judge_again=judge_again,
+            desk=desk,
+            rulebook=rulebook,
+            slack=chat.routes if chat is not None else None,
+        )
+    )
 
 
 async def _entered(

@@ -98,6 +98,11 @@ class Servers:
     problems: tuple[Problem, ...] = ()
     disabled: tuple[str, ...] = ()
 
+    @property
+    def trusted(self) -> frozenset[str]:
+        """Those whose tools' annotations are believed."""
+        return frozenset(name for name, one in self.servers.items() if one.trust_annotations)
+
 
 class _Wrong(Exception):
     """Something about one server that makes it unusable."""

@@ -120,8 +120,7 @@ def _trusted(record: Record) -> frozenset[str]:
         text = record.settings.servers.read_bytes()
     except OSError:
         return frozenset()
-    servers = load_servers(text, os.environ).servers
-    return frozenset(name for name, server in servers.items() if server.trust_annotations)
+    return load_servers(text, os.environ).trusted
 
 
 def draw(tried: Tried) -> None:
