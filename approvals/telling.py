@@ -40,7 +40,8 @@ def told_of(event: Event, names: Mapping[str, str]) -> Told:
         return Told(names.get(event.grant) or names.get(event.actor, event.actor), "", approval)
     person = said.get("reviewer")
     if event.actor_kind == "operator" and isinstance(person, str) and person == event.actor:
-        return Told(person if event.event in _OWN else OPERATOR, person, approval)
+        own = event.event in _OWN
+        return Told(person, "", approval) if own else Told(OPERATOR, person, approval)
     about = "" if event.tool or approval else names.get(event.grant, event.grant)
     who = names.get(event.actor, event.actor)
     return Told(who or (OPERATOR if event.actor_kind == "operator" else ""), about, approval)

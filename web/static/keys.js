@@ -34,7 +34,7 @@
   }
   function part(name) {
     const card = here();
-    if (!card) return;
+    if (!card || document.body.dataset.key) return; // without the key nothing opens: the page says why
     const fold = card.querySelector(`details[data-part="${name}"]`);
     if (fold) {
       fold.open = true;

@@ -305,7 +305,15 @@
       hold(card, stale || Boolean(card.dataset.over || card.dataset.early));
     }
     if (bulk) hold(bulk, stale || Boolean(bulk.dataset.busy));
+    // What only opens stays good while the gateway is silent; without the key nothing can follow.
+    for (const one of document.querySelectorAll(OPENS)) {
+      if (body.dataset.key) one.setAttribute("aria-disabled", "true"); else one.removeAttribute("aria-disabled");
+    }
   }
+  const OPENS = ".acts summary.btn, .bulk summary.btn, .acts a[data-key=edit]";
+  document.addEventListener("click", (event) => {
+    if (body.dataset.key && event.target.closest(OPENS)) event.preventDefault();
+  });
 
   // ---- the stream
   let last = Date.now();
