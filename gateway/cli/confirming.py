@@ -17,6 +17,7 @@ from gateway.cli import files, show
 from gateway.cli.exits import Exit, Stop
 
 if TYPE_CHECKING:
+    from gateway.admin.reviewer_check import Staff
     from gateway.cli.record import Record
     from gateway.enforcement.confirmations import By
     from gateway.policy.rules import Policy
@@ -32,29 +33,30 @@ def confirm_policy(as_: str | None, *, yes: bool, wanted: str) -> None:
         Stop: there is nothing to confirm, or nobody did.
     """
     from approvals import confirmed
+    from gateway.admin.reviewer_check import Staff, vouched
     from gateway.cli.acting import administrator
     from gateway.cli.policy import load
     from gateway.cli.record import run, settings
     from gateway.enforcement.confirmations import closed_more
     from gateway.enforcement.confirmations import confirm_policy as put
-    from gateway.policy.staffing import deciding
 
     _check_hash(yes=yes, wanted=wanted)
     path = settings().policy
     new = files.read(path)
     policy = load(path)
 
-    async def look(record: Record) -> tuple[By, bytes | None, bool, frozenset[str]]:
-        people = deciding(await record.people.reviewers())
+    async def look(record: Record) -> tuple[By, bytes | None, bool, Staff]:
+        staff = Staff(record.people, lambda: policy, vouched=vouched(record.settings))
+        await staff.meet()
         told = await record.database.read(partial(confirmed.told, keys=record.database.keys))
         old, who = await _confirmed_policy(record), await administrator(record, as_)
-        return who, old, closed_more(told), people
+        return who, old, closed_more(told), staff
 
-    who, old, closed, people = run(look)
+    who, old, closed, staff = run(look)
     if old == new and not closed:
         show.note(f"{path} is what was confirmed: nothing waits, nothing to do.")
         return
-    _draw_policy(old, new, policy, people)
+    _draw_policy(old, new, policy, staff)
     digest = hashlib.sha256(new).hexdigest()
     print(f"sha256       {digest}", flush=True)
     if wanted and not digest.startswith(wanted):
@@ -254,9 +256,9 @@ def _sure(question: str, digest: str, *, yes: bool) -> bool:
     return yes or show.asked(question)
 
 
-def _draw_policy(old: bytes | None, new: bytes, policy: Policy, people: frozenset[str]) -> None:
+def _draw_policy(old: bytes | None, new: bytes, policy: Policy, staff: Staff) -> None:
     """Print what is enforced otherwise, and the lines that differ."""
-    from gateway.policy.closing import openings
+    from gateway.enforcement.policy_file import waits_for
     from gateway.policy.document import load
     from gateway.policy.linediff import changed
     from gateway.policy.opened import told
@@ -266,7 +268,7 @@ def _draw_policy(old: bytes | None, new: bytes, policy: Policy, people: frozense
         print(show.block(new.decode()))
         return
     before = load(old)
-    places = openings(before, policy, people=people)
+    places = waits_for(before, policy, people=staff.names(), staffed=staff.suffices)
     opens, others = told(before, policy, places)
     if opens:
         print("It may open:")

@@ -16,6 +16,7 @@ from gateway.cli.way_in import SOON
 
 if TYPE_CHECKING:
     from approvals.model import Millis
+    from gateway.admin.reviewer_check import Staff
     from gateway.policy.rules import Policy
     from gateway.servers import Server
     from gateway.settings import Settings
@@ -123,16 +124,17 @@ async def unconfirmed(configured: Settings, servers: Mapping[str, Server]) -> li
     from functools import partial
 
     from approvals import confirmed
+    from gateway.admin.reviewer_check import Staff, vouched
     from gateway.cli.record import opened
     from gateway.enforcement.server_display import differences, digest, shown
     from gateway.policy.document import PolicyInvalid, load
-    from gateway.policy.staffing import deciding
 
     if configured.policy_trust == "file":
         return []
     async with opened(configured) as record:
         known = await record.database.read(partial(confirmed.confirmed, keys=record.database.keys))
-        people = deciding(await record.people.reviewers())
+        staff = Staff(record.people, lambda: new, vouched=vouched(configured))
+        await staff.meet()
     rules = known.get(confirmed.POLICY)
     if rules is None:
         return []  # never started: the first start confirms
@@ -150,19 +152,19 @@ async def unconfirmed(configured: Settings, servers: Mapping[str, Server]) -> li
     except (OSError, PolicyInvalid):
         return found  # told by the policy's own check
     if confirmed.hash_of(text.decode()) != rules.hash:
-        what = f"{configured.policy} {_state(old, new, people)}"
+        what = f"{configured.policy} {_state(old, new, staff)}"
         found.append(Check("confirmed", "warning", what, "signoff policy confirm"))
     return found
 
 
-def _state(old: Policy, new: Policy, people: frozenset[str]) -> str:
+def _state(old: Policy, new: Policy, staff: Staff) -> str:
     """How the rules in the file differ from the confirmed ones, and what that means."""
-    from gateway.policy.closing import openings
+    from gateway.enforcement.policy_file import waits_for
     from gateway.policy.opened import told
 
     if old.hash == new.hash:
         return "differs from what was confirmed in its text alone; confirm to keep it"
-    places = openings(old, new, people=people)
+    places = waits_for(old, new, people=staff.names(), staffed=staff.suffices)
     if not places:
         return "closes more than what was confirmed: that counts at once; confirm to keep it"
     opens, others = told(old, new, places)

@@ -54,6 +54,24 @@ def content(path: Path) -> bytes:
     return found
 
 
+def waits_for(
+    confirmed: Policy,
+    policy: Policy,
+    *,
+    people: frozenset[str],
+    staffed: Callable[[Policy], bool],
+) -> tuple[str, ...]:
+    """Why a policy may not count without somebody's word: as `closing.openings`, or that the people
+    who are left cannot give every approval it asks for. () when it may.
+    """
+    if policy.hash == confirmed.hash:
+        return ()
+    found = openings(confirmed, policy, people=people)
+    if not found and staffed(confirmed) and not staffed(policy):
+        return ("too few people are left to reach a quorum",)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Rejected:
     """Why the file as it stands now is not in force."""
@@ -232,8 +250,10 @@ class Policies:
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
             why = f"{first.pointer or '/'}: {first.what}{more}"
             return _Found(against, bad=(invalid.problems, why))
-        places = self._openings(against, policy)
-        if not places or against is None:
+        if against is None:
+            return _Found(against, text, policy)
+        places = waits_for(against, policy, people=self._people(), staffed=self._staffed)
+        if not places:
             return _Found(against, text, policy)
         return _Found(against, text, policy, *told(against, policy, places))
 
@@ -283,15 +303,6 @@ class Policies:
             "policy.loaded", policy=policy.hash, changed=changed, closes=self.closing is not None
         )
         return changed
-
-    def _openings(self, confirmed: Policy | None, policy: Policy) -> tuple[str, ...]:
-        """Why the file may not count without somebody's word; () when it may."""
-        if confirmed is None or policy.hash == confirmed.hash:
-            return ()
-        found = openings(confirmed, policy, people=self._people())
-        if not found and self._staffed(confirmed) and not self._staffed(policy):
-            return ("too few people are left to reach a quorum",)
-        return found
 
     def _wait(self, found: _Found, policy: Policy) -> None:
         if self.waiting is not None and self.waiting.content == found.text:

@@ -160,6 +160,7 @@ def test_what_closed_stays_closed_when_a_file_that_opens_waits_over_a_restart(
         eventually(lambda: not agent.call("free", key=key).refused, PATIENCE)
     again = "The file says again what was confirmed."
     eventually(lambda: again in str(ground.desk.rows(event="policy_closed")), PATIENCE)
+    site.run("history", "verify")
     site.stop()
     site.policy(**OPEN)
     site.start()
@@ -272,6 +273,24 @@ def test_show_and_explain_speak_of_the_rules_in_force_while_a_file_waits(ground:
     eventually(lambda: "has errors" in readiness(site), PATIENCE)
     shown = site.run("policy", "show")
     assert json.loads(shown.stdout)["hide"] == ["free"]
+
+
+def test_the_terminal_says_that_a_file_waits_for_want_of_people_as_the_gateway_does(
+    ground: Scene,
+) -> None:
+    """It names nobody else, and too few."""
+    site = ground.site
+    pair: dict[str, Any] = {"reviewers": ["root", "carol"]}
+    site.stop()
+    site.reviewer("root", "admin")
+    site.start()
+    site.policy(tools={"held": {"require_approval": pair}})
+    site.run("policy", "confirm", "--as", "root", "--yes", "--hash", digest(site))
+    site.policy(tools={"held": {"require_approval": {"reviewers": ["carol"]}}})
+    eventually(lambda: waits(site), PATIENCE)
+    unseen = site.run("policy", "confirm", "--as", "root", check=False)
+    assert "It may open:\n  too few people are left to reach a quorum" in unseen.stdout
+    assert "too few people are left" in site.run("doctor", check=False).stdout
 
 
 def test_nobody_confirms_what_nobody_was_shown_and_nothing_waiting_is_said_so(
