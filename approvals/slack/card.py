@@ -132,7 +132,7 @@ def _asking(view: View, look: Look, called: Sequence[str]) -> Face:
             section("why", plain(*_why(view, look), most=1_000)),
             fields("facts", list(_facts(view, look))),
             _changed(view) if look.show_arguments else None,
-            rich("arguments", list(_arguments(shown))),
+            rich("arguments", list(_arguments(view, shown))),
             actions(action_values.block_of(approval), list(_buttons(view, look, here=here))),
             context("about", list(_about(view, called))),
         ],
@@ -190,8 +190,6 @@ def _alarms(view: View, look: Look) -> Iterator[str]:
     if view.edit is not None:
         yield f"⚠ {edited(view.edit, look)}"
     yield from (f"⚠ {caution}" for caution in cautions(view))
-    if look.show_arguments:
-        yield from (f"⚠ {one}" for one in _letters(view))
     if view.unknown_outcome:
         yield (
             f"⚠ A call like this ({short_id(view.unknown_outcome)}) may already have run: its "
@@ -206,7 +204,8 @@ def _letters(view: View) -> Iterator[str]:
     """Of which values the letters, or the names, may be taken for others."""
     odd = [one for one in (*view.arguments, *view.metadata) if one.odd]
     for one in odd[:_ODD]:
-        yield f"{fit(one.path.removeprefix('args.'), 80)}: {', '.join(one.odd)}."
+        letters = visible(", ".join(one.odd))
+        yield f"{fit(visible(one.path.removeprefix('args.')), 80)}: {fit(letters, 300)}."
     if len(odd) > _ODD:
         yield f"{len(odd) - _ODD:,} more values hold such letters: review them on the page."
 
@@ -324,10 +323,11 @@ def _change(one: FieldChange) -> Json:
     return line(said(path), said(": "), sides[0], said(" → "), sides[1])
 
 
-def _arguments(shown: Shown) -> Iterator[Json]:
+def _arguments(view: View, shown: Shown) -> Iterator[Json]:
     yield line(said("Arguments", bold=True), said(f"  {shown.note}"))
     if shown.text:
         yield preformatted(shown.text)
+        yield from (line(said(f"⚠ {one}")) for one in _letters(view))
 
 
 def _buttons(view: View, look: Look, *, here: bool) -> Iterator[Json]:
