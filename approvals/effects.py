@@ -8,6 +8,7 @@ Plain functions of a `Transaction`. Not pure.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -30,12 +31,16 @@ from approvals.model import (
 )
 from approvals.processes import PROCESS
 from approvals.record import signed
+from approvals.record.history import HISTORY, authentic
+from approvals.record.statements import COLUMNS
 from approvals.record.tables import EffectRow
 from approvals.record.transaction import Transaction
 from approvals.rows import APPROVAL, LISTED, approval_of, read_terms, write_terms
 
 EFFECT: Final[Table] = SQLModel.metadata.tables[str(EffectRow.__tablename__)]
 
+_SEQ: Final = COLUMNS.index("seq")
+_DATA: Final = COLUMNS.index("data")
 _BATCH: Final = 500
 _LOST_KEPT: Final = 30 * 86_400_000  # milliseconds
 
@@ -164,12 +169,34 @@ def take(
     return _put(tx, {**key, **values})
 
 
-def ask_back(tx: Transaction, holder: str, *, until: Millis | None) -> None:
-    """The server asked back: the key stays the call's, until then if it is no approval's."""
+def ask_back(
+    tx: Transaction, holder: str, *, until: Millis | None, number: int | None = None
+) -> None:
+    """The server asked back: the key stays the call's, until then if it is no approval's. `number`
+    is the question's, of a call that is no approval: see `awaits`.
+    """
     found = held_by(tx.connection, holder)
     if found is not None and found.state is not EffectState.DONE:
         asked = {"state": str(EffectState.TAKEN), "owner": None, "until": until}
-        _put(tx, {"server": found.server, "key": found.key, "holder": holder, **asked})
+        _put(tx, {"server": found.server, "key": found.key, "holder": holder, **asked}, number)
+
+
+def awaits(tx: Transaction, mark: Mark, *, number: int) -> bool:
+    """Whether the call that has the key waits, by the history's word, for the answer to this
+    question: what was answered, has ended, or is under way does not go on.
+    """
+    if mark.state is not EffectState.TAKEN or mark.owner is not None or mark.until is None:
+        return False
+    key = {"server": mark.server, "key": mark.key}
+    version = signed.version_of(tx.connection, EFFECT, key)
+    if version is None:
+        return False
+    stored = tx.connection.execute(select(*HISTORY.c).where(HISTORY.c.seq == version.seq)).first()
+    rows = [tuple(stored)] if stored is not None else tx.buffered(_SEQ, version.seq)
+    if not rows or not authentic(rows[0], tx.keys):
+        return False
+    asked = json.loads(rows[0][_DATA]).get("round")  # an earlier release told none
+    return asked is None or asked == number
 
 
 def end(tx: Transaction, holder: str, state: EffectState | None) -> Mark | None:
@@ -187,9 +214,9 @@ def end(tx: Transaction, holder: str, state: EffectState | None) -> Mark | None:
     return _put(tx, {**key, "holder": holder, "state": str(state), "until": until, "owner": None})
 
 
-def _put(tx: Transaction, values: Mapping[str, Any]) -> Mark:
-    """Write where the key stands, and tell it."""
-    event = _event(values["server"], values["key"], values["holder"], values["state"])
+def _put(tx: Transaction, values: Mapping[str, Any], number: int | None = None) -> Mark:
+    """Write where the key stands, and tell it; with the number of the question that is open."""
+    event = _event(values["server"], values["key"], values["holder"], values["state"], number)
     signed.put(tx, EFFECT, values, event=event)
     row = signed.row(
         tx.connection,
@@ -202,13 +229,14 @@ def _put(tx: Transaction, values: Mapping[str, Any]) -> Mark:
     return _mark(row, EffectState(row["state"]))
 
 
-def _event(server: str, key: str, holder: str, state: str) -> Event:
+def _event(server: str, key: str, holder: str, state: str, number: int | None = None) -> Event:
+    asked = {} if number is None else {"round": number}
     return Event(
         event="effect_marked",
         actor_kind="gateway",
         via="gateway",
         server=server,
-        data=canonical({"effect": key, "holder": holder, "state": state}).decode(),
+        data=canonical({"effect": key, "holder": holder, "state": state, **asked}).decode(),
     )
 
 

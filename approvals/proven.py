@@ -7,14 +7,13 @@ and nothing of the approval may stand behind the last of them. Not pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import select
 
 from approvals.model import Approval, Execution, State
 from approvals.permission import may_still_decide
-from approvals.record.history import HISTORY, authentic, head, walk
+from approvals.record.history import HISTORY, Head, authentic, head
 from approvals.record.ledger import Pending, ledger_of
 from approvals.record.proofs import FIXED, fixed_digest
 from approvals.record.statements import COLUMNS
@@ -95,7 +94,10 @@ def _execution(permit: Permit) -> Execution:
 
 def _is_last(tx: Transaction, approval_id: str, seq: int) -> bool:
     """Whether no row of the approval stands behind this one: somebody may have taken one out, or
-    made it another's. All rows since are looked at, but for those this process wrote itself.
+    made it another's. See `continuity`: rows are read once for all approvals.
+
+    Raises:
+        Unproven: many have to be read first; the journal has that done, and tries again.
     """
     base, base_hash = tx.base
     if seq > base:
@@ -106,32 +108,8 @@ def _is_last(tx: Transaction, approval_id: str, seq: int) -> bool:
             raise HeadMoved
         return False  # the history was cut off
     view, _ = ledger_of(tx.connection)
-    window = view.window if isinstance(view, Pending) else None
-    if window is None:
-        return _none_of(tx, approval_id, seq, base, base_hash)
-    if window.end != tx.base:  # others wrote, or took away what this process wrote
-        return _is_there(tx, *window.end) and _none_of(tx, approval_id, seq, base, base_hash)
-    last = window.last.get(approval_id)
-    if seq > window.start[0]:
-        return last == seq
-    return last is None and _none_of(tx, approval_id, seq, *window.start)
-
-
-def _is_there(tx: Transaction, seq: int, mac: str) -> bool:
-    there = tx.connection.execute(select(HISTORY.c.hash).where(HISTORY.c.seq == seq)).scalar()
-    return bool(there == mac)
-
-
-def _none_of(tx: Transaction, approval_id: str, after: int, upto: int, last_hash: str) -> bool:
-    """Whether all rows after one, up to another, are there, authentic and not the approval's."""
-    expected = after + 1
-    found = ""
-    rows: Iterable[tuple[Any, ...]] = walk(tx.connection, start=expected, end=upto)
-    for row in rows:
-        linked = not found or row[-2] == found
-        if row[0] != expected or row[_APPROVAL_ID] == approval_id or not linked:
-            return False
-        if not authentic(row, tx.keys):
-            return False
-        expected, found = expected + 1, row[-1]
-    return expected == upto + 1 and (not found or found == last_hash)
+    if not isinstance(view, Pending):
+        raise TypeError("Only the journal proves an approval.")
+    return view.continuity.is_last(
+        tx.connection, approval_id, seq, upto=Head(base, base_hash), patient=tx.patient
+    )

@@ -6,6 +6,7 @@ Holds no domain knowledge: what is written and read are functions given to it. N
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import json
 from collections.abc import Callable
@@ -17,10 +18,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from approvals.record.clock import Clock, SystemClock
+from approvals.record.continuity import Continuity
 from approvals.record.engines import READERS, is_outage, parse, reader_engine, writer_engine
 from approvals.record.journal import Journal, RecordUnavailable
 from approvals.record.keys import Keys, KeyUnusable
-from approvals.record.ledger import Ledger, Pending, StaleSnapshot, attach
+from approvals.record.ledger import Ledger, Pending, StaleSnapshot, attach, ledger_of
 from approvals.record.memory import Memory, SeenUnreadable
 from approvals.record.transaction import CounterState, Transaction
 from approvals.record.upgrade import bring_up
@@ -62,12 +64,16 @@ class Database:
         self._write_engine = writer_engine(self.url)
         self._read_engine = reader_engine(self.url)
         self.ledger = Ledger(key)
-        self.watch = Watch(Memory(key.folder, self.url), key, self.ledger)
-        pending = Pending(self.ledger)
+        self.continuity = Continuity(key)
+        memory = Memory(key.folder, self.url)
+        self.watch = Watch(memory, key, self.ledger, self.continuity)
+        pending = Pending(self.ledger, self.continuity)
         attach(self._read_engine, self.ledger, key)
         attach(self._write_engine, pending, key)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="signoff-read")
+        self._prover = ThreadPoolExecutor(1, thread_name_prefix="signoff-prove")
         self.journal = Journal(Writer(self._write_engine, pending), keys=key, clock=clock)
+        self.journal.prove = self._prove
 
     @classmethod
     def open(cls, url: str, *, key: Keys, clock: Clock) -> Database:
@@ -122,6 +128,17 @@ class Database:
                 raise
             raise RecordUnavailable("The record cannot be read.") from error
 
+    def _prove(self, seq: int) -> concurrent.futures.Future[None]:
+        """Read the history after this row, for the writer may not. One at a time: the others then
+        find it read. What is wrong with it the writer finds.
+        """
+
+        def cover(connection: Connection) -> None:
+            ledger_of(connection)
+            self.continuity.cover(connection, seq)
+
+        return self._prover.submit(self.read_now, cover)
+
     async def close(self) -> None:
         """Write what was posted, then let go of every connection."""
         await asyncio.get_running_loop().run_in_executor(None, self.close_now)
@@ -132,6 +149,7 @@ class Database:
             self.read_now(self.watch.look)
             self.watch.keep()
         self._readers.shutdown(wait=True)
+        self._prover.shutdown(wait=True)
         self._read_engine.dispose()
         self._write_engine.dispose()
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+import orjson
 from sqlalchemy import ColumnElement, Connection, Table, TextClause, func, or_, select, text
 from sqlmodel import SQLModel
 
@@ -311,12 +312,24 @@ def hashed(row: tuple[Any, ...]) -> bytes:
 
 def authentic(row: tuple[Any, ...], keys: Keys) -> bool:
     """Whether the holder of the key wrote exactly this row, at this place."""
-    step = keys.chain.copy()
     try:
-        step.update(hashed(row))
+        return _made(keys, _hashed_fast(row), row) or _made(keys, hashed(row), row)
     except UnicodeEncodeError:
         return False
+
+
+def _made(keys: Keys, told: bytes, row: tuple[Any, ...]) -> bool:
+    step = keys.chain.copy()
+    step.update(told)
     return hmac.compare_digest(step.hexdigest(), str(row[-1]))
+
+
+def _hashed_fast(row: tuple[Any, ...]) -> bytes:
+    """As `hashed`, by what `Transaction.append` writes with; empty where that cannot say it."""
+    try:
+        return str(row[-2]).encode() + orjson.dumps(row[:-2] if row[-3] is not None else row[:-3])
+    except TypeError:
+        return b""
 
 
 def verify(

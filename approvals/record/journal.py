@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar, cast
 
 from approvals.record.clock import Clock
+from approvals.record.continuity import Unproven
 from approvals.record.keys import Keys
 from approvals.record.transaction import HeadMoved, NotBegun, Transaction
 from approvals.record.writer import Writer
@@ -29,6 +30,7 @@ MOST_WAITING: Final = 10_000  # writes queued; more are refused at once
 MOST_POSTED: Final = 20_000  # posts kept; beyond, the oldest is dropped and counted
 MOST_AT_ONCE: Final = 1_000  # functions in one transaction
 POST_WITHIN: Final = 0.02  # seconds a post may wait for company
+_PROVINGS: Final = 3  # so often others read the history for a write, before it does so itself
 RETRY_POSTS: Final = 0.5  # seconds between tries while the record is unavailable
 
 
@@ -46,6 +48,8 @@ class _Write:
     fn: Callable[[Transaction], object]
     future: asyncio.Future[Any] | concurrent.futures.Future[Any] | None
     loop: asyncio.AbstractEventLoop | None
+    patient: bool
+    """It may read the history at length in the writer's thread: nobody else can do so for it."""
     result: object = None
     error: Exception | None = None
 
@@ -73,6 +77,8 @@ class Journal:
         """Who the outbox tells of changes; set once, by the composition root."""
         self.trouble: str | None = None
         """Why the last batch did not commit; None once one did."""
+        self.prove: Callable[[int], concurrent.futures.Future[None]] | None = None
+        """How to read the history after a row in another thread; set once, by `Database`."""
         self.posts_lost = 0
         self.seq = 0
         """The history's head as of this process's last commit."""
@@ -89,15 +95,25 @@ class Journal:
             RecordUnavailable: it did not commit, or is not known to have.
         """
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        self._enqueue(_Write(fn, future, loop))
-        return await future
+        for left in range(_PROVINGS, -1, -1):
+            future: asyncio.Future[T] = loop.create_future()
+            self._enqueue(_Write(fn, future, loop, patient=not left))
+            try:
+                return await future
+            except Unproven as error:
+                await asyncio.wrap_future(self._proving(error))
+        raise AssertionError("A patient write is never unproven.")
 
     def write_now(self, fn: Callable[[Transaction], T]) -> T:
         """As `write`, blocking: for the command line and for start-up."""
-        future: concurrent.futures.Future[T] = concurrent.futures.Future()
-        self._enqueue(_Write(fn, future, None))
-        return future.result()
+        for left in range(_PROVINGS, -1, -1):
+            future: concurrent.futures.Future[T] = concurrent.futures.Future()
+            self._enqueue(_Write(fn, future, None, patient=not left))
+            try:
+                return future.result()
+            except Unproven as error:
+                self._proving(error).result()
+        raise AssertionError("A patient write is never unproven.")
 
     def post(self, fn: Callable[[Transaction], object]) -> None:
         """Write without waiting: with the next batch, or within 20 ms. Survives an unavailable
@@ -108,7 +124,7 @@ class Journal:
         if len(self._posted) >= MOST_POSTED:
             self._posted.popleft()
             self.posts_lost += 1
-        self._posted.append(_Write(fn, None, None))
+        self._posted.append(_Write(fn, None, None, patient=True))
         if self._asleep:  # set before the writer looks at the posts a last time: never missed
             self._queue.put(None)
 
@@ -124,6 +140,11 @@ class Journal:
         self._closing = True
         self._queue.put(None)
         self._thread.join()
+
+    def _proving(self, error: Unproven) -> concurrent.futures.Future[None]:
+        if self.prove is None:
+            raise error
+        return self.prove(error.seq)
 
     def _enqueue(self, write: _Write) -> None:
         if self._closing:
@@ -255,11 +276,13 @@ class Journal:
 
     def _fill(self, tx: Transaction, batch: list[_Write], *, open_to_more: bool) -> None:
         for write in batch:
+            tx.patient = write.patient
             write.result = write.fn(tx)
         if open_to_more:  # what came meanwhile need not wait for a commit of its own
             before = len(batch)
             self._take_queued(batch)
             for write in batch[before:]:
+                tx.patient = write.patient
                 write.result = write.fn(tx)
         tx.flush()
 
@@ -278,7 +301,9 @@ class Journal:
         if self._closing:
             self.posts_lost += sum(write.future is None for write in batch)
             return
-        kept = [_Write(write.fn, None, None) for write in batch if write.future is None]
+        kept = [
+            _Write(write.fn, None, None, patient=True) for write in batch if write.future is None
+        ]
         self._posted.extendleft(reversed(kept))
 
     def _resolve(self, batch: list[_Write]) -> None:

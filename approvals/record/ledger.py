@@ -10,15 +10,17 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from sqlalchemy import Connection, Engine, select, text
 
 from approvals.model import Millis
-from approvals.record.history import HISTORY, authentic, head
+from approvals.record.continuity import Continuity
+from approvals.record.history import HISTORY, Head, authentic, head
 from approvals.record.keys import Keys
 from approvals.record.tables import LEDGER
+from approvals.record.transaction import FIRST_HASH
 
 ANEW: Final = "history"
 """The subject of the row an operator appends to go on after rows were lost: it follows none."""
@@ -34,13 +36,13 @@ class StaleSnapshot(Exception):
 @dataclass(frozen=True, slots=True)
 class Version:
     """The newest version of a signed row: its number and its MAC, None once it is gone; when the
-    history said so, and the seq of its row, 0 while it is not committed.
+    history said so, and the seq of its row.
     """
 
     number: int
     mac: str | None
     at: Millis
-    seq: int = 0
+    seq: int
 
 
 class Ledger:
@@ -77,6 +79,25 @@ class Ledger:
             for row in rows:
                 self._fold(tuple(row))
 
+    def wrote(self, versions: Mapping[str, Version], after: str, last: Head) -> None:
+        """This process told of these versions itself, in rows that go on from `after` and are on
+        disk: they count although somebody takes the rows away again before they are folded.
+        """
+        with self._lock:
+            if last.seq > self.seq and after == self.last and ANEW not in versions:
+                self._versions.update(versions)
+                self.seq, self.last = last.seq, last.hash
+
+    @property
+    def head(self) -> Head:
+        """The newest row that was folded."""
+        return Head(self.seq, self.last or FIRST_HASH)
+
+    def distrust(self, why: str) -> None:
+        """From now on no signed row counts, until an operator goes on with the record."""
+        with self._lock:
+            self.trouble = self.trouble or why
+
     def version(self, subject: str) -> Version | None:
         """The newest version of this row; None if the history never told of it."""
         return self._versions.get(subject)
@@ -103,52 +124,42 @@ class Ledger:
             self._versions[subject] = Version(number, mac, row[1], row[0])
 
 
-_MOST_TOUCHED: Final = 20_000  # approvals a window keeps
-
-
-@dataclass(slots=True)
-class Window:
-    """A stretch of the history that this process wrote without a gap, so that it knows each row:
-    seq and hash of the row before it and of its last one; of each approval the seq of its newest.
-    """
-
-    start: tuple[int, str]
-    end: tuple[int, str]
-    last: dict[str, int] = field(default_factory=dict)
-
-
 class Pending:
     """The ledger as the writer sees it: with what its batch has appended and not committed."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, continuity: Continuity) -> None:
         self.ledger = ledger
-        self.window: Window | None = None
+        self.continuity = continuity
         self._versions: dict[str, Version] = {}
-        self._last: str | None = None
+        self._after = ""
+        self._last: Head | None = None
 
     def clear(self) -> None:
         """A batch begins: what an earlier one appended is committed, or never was."""
         if self._last is not None:
-            self._versions.clear()
+            self._versions = {}
             self._last = None
 
-    def committed(
-        self, base: tuple[int, str], end: tuple[int, str], last: Mapping[str, int]
-    ) -> None:
+    def committed(self, base: Head, end: Head, last: Mapping[str, int]) -> None:
         """A batch that went on from `base` is on disk up to `end`."""
-        window = self.window
-        if window is None or window.end != base or len(window.last) > _MOST_TOUCHED:
-            window = self.window = Window(base, end)
-        window.end = end
-        if last:
-            window.last.update(last)
+        if self._last is not None:
+            self.ledger.wrote(self._versions, self._after, self._last)
+        self.continuity.wrote(base, end, last, self._last)
+
+    @property
+    def head(self) -> Head:
+        """The newest row with a subject."""
+        return self.ledger.head if self._last is None else self._last
 
     @property
     def last(self) -> str:
-        """The hash of the newest row with a subject."""
-        return self.ledger.last if self._last is None else self._last
+        """Its hash; "" while there is none."""
+        return self.ledger.last if self._last is None else self._last.hash
 
-    def add(self, versions: Mapping[str, Version], last: str) -> None:
+    def add(self, versions: Mapping[str, Version], last: Head) -> None:
+        """What the batch tells of signed rows, and the row that does."""
+        if self._last is None:
+            self._after = self.ledger.last
         self._versions.update(versions)
         self._last = last
 
@@ -182,13 +193,14 @@ def ledger_of(connection: Connection) -> tuple[Ledger | Pending, Keys]:
     return view, keys
 
 
-def trouble_of(view: Ledger | Pending) -> str | None:
-    return view.ledger.trouble if isinstance(view, Pending) else view.trouble
-
-
 def halted(connection: Connection) -> str | None:
     """Why nothing may be executed on this record now; None if nothing is wrong with it."""
     view, _ = ledger_of(connection)
+    return halted_of(view)
+
+
+def halted_of(view: Ledger | Pending) -> str | None:
+    """The same: no signed row counts either."""
     return view.ledger.halted if isinstance(view, Pending) else view.halted
 
 

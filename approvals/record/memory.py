@@ -1,7 +1,8 @@
 """What this installation has seen of a record: kept beside the key, out of the database's reach.
 
 That the record's rows were signed, so that one set back to an older schema is not signed anew; and
-how far its history went, so that one set back to an earlier day is noticed. Not pure.
+how far its history went, so that one set back to an earlier day is noticed, and one whose newest
+rows about people, agents or tools were cut out. Not pure.
 """
 
 from __future__ import annotations
@@ -25,10 +26,13 @@ _NOTHING: Final = Head(0, FIRST_HASH)
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """As of the last look: whether the record's rows were signed, and the head of its history."""
+    """As of the last look: whether the record's rows were signed, the head of its history, and the
+    newest of its rows about signed rows; None where the file is of a release that kept none.
+    """
 
     signed: bool = False
     head: Head = _NOTHING
+    told: Head | None = None
 
 
 class SeenUnreadable(Exception):
@@ -51,8 +55,12 @@ class Memory:
             return Seen()
         try:
             told: dict[str, Any] = json.loads(self.path.read_bytes())
-            seq, mac = told["head"]
-            return Seen(signed=bool(told["signed"]), head=Head(int(seq), str(mac)))
+            newest = told.get("told")
+            return Seen(
+                signed=bool(told["signed"]),
+                head=_head(told["head"]),
+                told=None if newest is None else _head(newest),
+            )
         except FileNotFoundError:
             return Seen()
         except (ValueError, KeyError, TypeError) as error:
@@ -67,7 +75,9 @@ class Memory:
         if self.path is None:
             return
         draft = self.path.with_name(f".{self.path.name}.{secrets.token_hex(8)}")
-        told = {"signed": seen.signed, "head": [seen.head.seq, seen.head.hash]}
+        told: dict[str, Any] = {"signed": seen.signed, "head": [seen.head.seq, seen.head.hash]}
+        if seen.told is not None:
+            told["told"] = [seen.told.seq, seen.told.hash]
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -79,6 +89,11 @@ class Memory:
             with contextlib.suppress(OSError):
                 draft.unlink()
             raise
+
+
+def _head(told: Any) -> Head:
+    seq, mac = told
+    return Head(int(seq), str(mac))
 
 
 def _name(folder: Path, url: URL) -> str:

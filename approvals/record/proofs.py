@@ -122,7 +122,11 @@ PROOFS: Final[Mapping[str, Proof]] = MappingProxyType(
         ),
         "spent": Proof(
             free={
-                "id": "an approved call runs each round once; an allowed one may be repeated",
+                "id": (
+                    "an approved call runs each round once by its history; an allowed one with an "
+                    "effect goes on while its mark says that this question is open; one without "
+                    "may be made again anyway"
+                ),
                 "until": _SEEN,
             }
         ),

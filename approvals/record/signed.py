@@ -30,19 +30,23 @@ from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
 from approvals.digest import canonical
 from approvals.model import Event
+from approvals.record.history import Head, head
 from approvals.record.keys import Keys
 from approvals.record.ledger import (
     Ledger,
     Pending,
     StaleSnapshot,
     Version,
+    halted_of,
     is_behind,
     ledger_of,
-    trouble_of,
 )
 from approvals.record.proofs import PROOFS
-from approvals.record.transaction import Transaction
+from approvals.record.transaction import HeadMoved, Transaction
 
+_FAR: Final = 20_000  # rows
+_UNPROVEN: Final = "unproven"
+"""In place of the row that one follows: whoever folds it believes no signed row."""
 _TRUTH: Final = {False: 0, True: 1}  # SQLite knows no other truth
 
 
@@ -77,7 +81,7 @@ def rows(
         StaleSnapshot: the row changed after this reader began; `Database.read` reads again.
     """
     view, keys = ledger_of(connection)
-    if trouble_of(view) is not None:
+    if halted_of(view) is not None:
         return []
     found = connection.execute(select(table).where(*where).order_by(*order)).mappings().all()
     counted = PROOFS[table.name].ledger
@@ -171,18 +175,57 @@ def sign(tx: Transaction, table: Table, key: Mapping[Any, Any]) -> tuple[str, in
 
 def tell(tx: Transaction, changed: Sequence[tuple[str, int, str | None]], *, event: Event) -> None:
     """Append the event, and in it the versions it makes: subject, number, MAC (None: gone)."""
-    if not changed:
-        return
+    if changed:
+        _tell(tx, _pending(tx), changed, event._replace(subject=changed[0][0]))
+
+
+def keep_near(tx: Transaction) -> None:
+    """Tell of nothing, where the newest row that tells of signed rows is far from the history's
+    end: whoever opens the record reads the rows behind it, for nobody may have cut it out.
+    """
+    view = _pending(tx)
+    if tx.seq - view.head.seq >= _FAR:
+        _tell(tx, view, (), Event(event="checkpoint", actor_kind="gateway", subject="checkpoint"))
+
+
+def _pending(tx: Transaction) -> Pending:
     view, _ = ledger_of(tx.connection)
     if not isinstance(view, Pending):
         raise TypeError("Only the journal writes signed rows.")
+    return view
+
+
+def _doubt(tx: Transaction, view: Pending) -> str | None:
+    """Why the history up to here is not known to be whole: a row about signed rows proves to
+    whoever opens the record later that none is missing before it.
+    """
+    ledger, known, upto = view.ledger, view.continuity, Head(*tx.base)
+    if ledger.halted is not None:
+        return ledger.halted
+    if not known.anchored:
+        known.anchor(ledger.head, ledger.head)
+    position = known.position()
+    if position is not None and position[0] == upto:
+        return None
+    if head(tx.connection).seq > upto.seq:
+        raise HeadMoved
+    why = known.reach(tx.connection, upto, patient=tx.patient)
+    if why is not None:
+        ledger.distrust(why)
+    return why
+
+
+def _tell(
+    tx: Transaction, view: Pending, changed: Sequence[tuple[str, int, str | None]], event: Event
+) -> None:
     data = {
         **json.loads(event.data or "{}"),
         "rows": [list(one) for one in changed],
-        "after": view.last,
+        "after": view.last if _doubt(tx, view) is None else _UNPROVEN,
     }
-    tx.append(event._replace(subject=changed[0][0], data=canonical(data).decode()))
-    view.add({name: Version(number, mac, tx.now) for name, number, mac in changed}, tx.last_hash)
+    seq = tx.append(event._replace(data=canonical(data).decode()))
+    made = {name: Version(number, mac, tx.now, seq) for name, number, mac in changed}
+    view.add(made, Head(seq, tx.last_hash))
 
 
 def _write(tx: Transaction, table: Table, whole: Mapping[Any, Any], *, there: bool) -> None:

@@ -90,6 +90,7 @@ class Transaction:
         "keys",
         "notifiers",
         "now",
+        "patient",
     )
 
     def __init__(  # built in one place, by the journal
@@ -110,6 +111,8 @@ class Transaction:
         self.begun = begin is None
         """Whether there is something to commit, or to roll back."""
         self.now = now
+        self.patient = True
+        """Whether the function that runs now may keep the writer for as long as it takes."""
         self.keys = keys
         self.notifiers = notifiers
         self._driver = driver

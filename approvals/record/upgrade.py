@@ -6,6 +6,7 @@ and by the history, which must be whole and know of no signed row. Not pure.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Table, select
@@ -14,14 +15,15 @@ from sqlmodel import SQLModel
 from approvals.model import Event
 from approvals.record import signed
 from approvals.record.clock import Clock
-from approvals.record.history import HISTORY, Broken, verify
+from approvals.record.continuity import Continuity
+from approvals.record.history import HISTORY, Broken, Head, verify
 from approvals.record.keys import Keys, KeyUnusable
 from approvals.record.ledger import Ledger, Pending, attach
 from approvals.record.memory import Memory, Seen, SeenUnreadable
 from approvals.record.migrate import migrate
 from approvals.record.proofs import PROOFS
 from approvals.record.statements import Statements
-from approvals.record.transaction import Transaction
+from approvals.record.transaction import FIRST_HASH, Transaction
 
 FIRST_SIGNED: Final = "0006"
 """The revision that gave rows a MAC."""
@@ -44,7 +46,8 @@ def bring_up(engine: Engine, keys: Keys, clock: Clock, memory: Memory) -> None:
         seen = memory.read()
     except SeenUnreadable as error:
         raise RecordSetBack(str(error)) from error
-    attach(engine, Pending(Ledger(keys)), keys)
+    pending = Pending(Ledger(keys), Continuity(keys))
+    attach(engine, pending, keys)
 
     def before(connection: Connection, revision: str | None) -> None:
         if revision is not None and revision < FIRST_SIGNED:
@@ -52,11 +55,11 @@ def bring_up(engine: Engine, keys: Keys, clock: Clock, memory: Memory) -> None:
 
     def after(connection: Connection, revision: str | None) -> None:
         if revision is not None and revision < FIRST_SIGNED:
-            _sign_all(connection, keys, clock)
+            _sign_all(connection, pending, keys, clock)
 
     migrate(engine, before=before, after=after)
     if not seen.signed:
-        memory.write(Seen(signed=True, head=seen.head))
+        memory.write(replace(seen, signed=True))
 
 
 def _may_be_signed(connection: Connection, keys: Keys, seen: Seen) -> None:
@@ -70,7 +73,7 @@ def _may_be_signed(connection: Connection, keys: Keys, seen: Seen) -> None:
         )
 
 
-def _sign_all(connection: Connection, keys: Keys, clock: Clock) -> None:
+def _sign_all(connection: Connection, pending: Pending, keys: Keys, clock: Clock) -> None:
     found = verify(connection, keys)
     if isinstance(found, Broken):
         raise RecordSetBack(
@@ -85,6 +88,7 @@ def _sign_all(connection: Connection, keys: Keys, clock: Clock) -> None:
             "The record was set back to an older schema. Its rows are not signed a second time: "
             "put a newer copy of the database back."
         )
+    pending.continuity.anchor(found.head, Head(0, FIRST_HASH))
     driver: Any = connection.connection.dbapi_connection
     mark = "%s" if connection.dialect.name == "postgresql" else "?"
     tx = Transaction(

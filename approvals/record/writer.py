@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, InvalidRequestError, SQLAlchemyError
 
 from approvals.model import Millis
 from approvals.record.engines import is_outage
+from approvals.record.history import Head
 from approvals.record.keys import Keys
 from approvals.record.ledger import Pending
 from approvals.record.statements import BATCH, Statements
@@ -131,7 +132,7 @@ class Writer:
     def _committed(self, tx: Transaction) -> None:
         self._known = tx.known()
         if self._pending is not None:
-            self._pending.committed(tx.base, (tx.seq, tx.last_hash), tx.touched)
+            self._pending.committed(Head(*tx.base), Head(tx.seq, tx.last_hash), tx.touched)
 
     def rollback(self) -> bool:
         """Undo the batch; False if even that failed, and the connection must go."""

@@ -107,7 +107,8 @@ async def read_confirmed(
 
     Raises:
         Unconfirmed: the text of the rules is gone from the record, and the file is another one; or
-            the text that closed more is.
+            the text that closed more is; or rows of the history are gone, perhaps those that tell
+            of it.
     """
 
     def read(
@@ -119,6 +120,9 @@ async def read_confirmed(
 
     known, told = await database.read(read)
     if confirmed.POLICY not in told:
+        trouble = database.watch.trouble
+        if trouble is not None:
+            raise Unconfirmed(f"It cannot be said which rules were confirmed. {trouble}")
         return None
     if confirmed.CLOSED not in known and closed_more(told):
         raise Unconfirmed(

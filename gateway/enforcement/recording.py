@@ -234,12 +234,16 @@ def _doubt(admission: Admission, verdict: Allow, mark: Mark | None, tx: Transact
 
 
 def _other(admission: Admission, verdict: Allow | Hold, tx: Transaction) -> Mark | None:
-    """The key's standing, where another call has it: a continuation carries the key it has."""
+    """The key's standing, where another call has it, or this one has come to its end: only a call
+    whose question is open goes on, and carries the key it has.
+    """
     if verdict.claim is None:
         return None
     mark = effects.look(tx, admission.call.server, verdict.claim.key)
-    own = admission.retried.call_id if admission.retried is not None else None
-    return None if mark is None or mark.holder == own else mark
+    retried = admission.retried
+    if mark is None or retried is None or mark.holder != retried.call_id:
+        return mark
+    return None if effects.awaits(tx, mark, number=retried.round) else mark
 
 
 def _again(verdict: Allow | Hold) -> bool:
@@ -395,9 +399,11 @@ def record_outcome(
     """
     call = allowed.call
     if allowed.verdict.claim is not None:
+        asks = execution is Execution.INPUT_REQUIRED
         unsent = execution is Execution.NOT_EXECUTED and allowed.round  # an earlier round was sent
-        if execution is Execution.INPUT_REQUIRED or unsent:
-            effects.ask_back(tx, allowed.call_id, until=tx.now + ANSWER_SECONDS * 1000)
+        if asks or unsent:
+            until, number = tx.now + ANSWER_SECONDS * 1000, allowed.round + asks
+            effects.ask_back(tx, allowed.call_id, until=until, number=number)
         else:
             state = EffectState.UNKNOWN if doubtful else effects.outcome(execution)
             effect_ended(tx, allowed.call_id, state)

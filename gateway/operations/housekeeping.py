@@ -16,6 +16,7 @@ import structlog
 from approvals import effects, processes, queue
 from approvals.outbox import prune
 from approvals.outbox_worker import Outbox
+from approvals.record import signed
 from approvals.record.database import Database, RecordUnavailable, Transaction
 from approvals.reviewers import prune_nonces
 from approvals.tasks import prune_spent
@@ -190,3 +191,4 @@ class Housekeeping:
         processes.bury(tx)
         queue.expire_due(tx, tx.now)
         self._guard.recover(tx)
+        signed.keep_near(tx)

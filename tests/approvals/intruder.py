@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Engine, Executable, RowMapping, Table, insert, select, text, update
@@ -31,7 +32,7 @@ class Intruder:
         with self._engine.connect() as connection:
             return list(connection.execute(select(table).where(*wanted)).mappings().all())
 
-    def puts_back(self, table: Table, row: RowMapping) -> None:
+    def puts_back(self, table: Table, row: Mapping[Any, Any]) -> None:
         """The row as it was, in place of the one of its key."""
         key = {column.name: row[column.name] for column in table.primary_key}
         same = [table.c[name] == value for name, value in key.items()]

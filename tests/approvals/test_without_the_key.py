@@ -17,22 +17,26 @@ import pytest
 from sqlalchemy import Insert, insert, update
 
 from approvals import queue, reviewers
+from approvals.confirmed import POLICY_EVENT
 from approvals.digest import canonical, sha256
 from approvals.effects import EFFECT
-from approvals.model import Approval, Choice, Moved, Reviewer, Terms
+from approvals.model import Approval, Choice, Event, Moved, Reviewer, Terms
 from approvals.permission import GRANT
 from approvals.record import signed
 from approvals.record.database import Database, RecordUnavailable
 from approvals.record.history import HISTORY
 from approvals.record.keys import Keys
+from approvals.record.ledger import ANEW
 from approvals.reviewers import CREDENTIAL, REVIEWER
 from approvals.rows import APPROVAL, DECISION
 from gateway.enforcement import freezes, grants
+from gateway.enforcement.confirmations import FIRST, Unconfirmed, confirm_policy, read_confirmed
 from tests.approvals.intruder import Intruder
 from tests.approvals.record import ALICE, BOB, HandClock, Record
 
 Check = Callable[[Record], bool]
 RUNS: list[Callable[[Record, Intruder], Approval]] = []
+RULES = b'{"version": "1", "default": "deny"}'
 PEOPLE: list[Callable[[Record, Intruder], Check]] = []
 
 
@@ -470,6 +474,135 @@ def a_freeze_is_taken_away(record: Record, intruder: Intruder) -> Check:
     return lambda seen: not _read(seen, freezes.frozen_now)
 
 
+def _removed_admin(record: Record, intruder: Intruder) -> tuple[str, Callable[[], None]]:
+    """The token of an administrator who was removed; and how the removal is cut out of the history,
+    with ordinary rows behind it left where they are, and the older rows put back.
+    """
+    record.write(lambda tx: reviewers.add(tx, "alice", role="admin"))
+    record.write(lambda tx: reviewers.add(tx, "eve", role="admin"))
+    token = record.write(lambda tx: reviewers.issue(tx, "eve", "token", lasts=9_999_999))
+    (who,) = intruder.reads(REVIEWER, id="eve")
+    (credential,) = intruder.reads(CREDENTIAL, reviewer="eve")
+    record.write(lambda tx: reviewers.remove(tx, "eve"))
+    _life_goes_on(record)
+
+    def cut() -> None:
+        intruder.opens_the_history()
+        removals = HISTORY.c.event.in_(["reviewer_removed", "credentials_revoked"])
+        intruder.does(HISTORY.delete().where(removals))
+        intruder.puts_back(REVIEWER, who)
+        intruder.puts_back(CREDENTIAL, credential)
+
+    return token, cut
+
+
+def _life_goes_on(record: Record) -> None:
+    for _ in range(3):
+        record.write(lambda tx: tx.append(Event(event="allowed", actor_kind="agent", actor="x")))
+
+
+def _noted(record: Record) -> None:
+    """How far the history went is written down, as each minute."""
+    record.read(record.database.watch.look)
+    record.database.watch.keep()
+
+
+@makes
+def a_removal_is_cut_out_of_the_history(record: Record, intruder: Intruder) -> Check:
+    token, cut = _removed_admin(record, intruder)
+    cut()
+    return lambda seen: _is_somebody(seen, "eve") or _proves(seen, token, "token")
+
+
+@makes
+def a_removal_is_cut_out_of_what_was_seen(record: Record, intruder: Intruder) -> Check:
+    token, cut = _removed_admin(record, intruder)
+    _noted(record)
+    cut()
+    return lambda seen: _is_somebody(seen, "eve") or _proves(seen, token, "token")
+
+
+@makes
+def a_removal_is_cut_out_and_another_row_told_since(record: Record, intruder: Intruder) -> Check:
+    """By a process that started after the cut: its rows must not stand for the ones before."""
+    token, cut = _removed_admin(record, intruder)
+    cut()
+    database = Database.open(record.url, key=record.database.keys, clock=record.clock)
+    Record(database, record.clock, record.url).write(
+        lambda tx: reviewers.add(tx, "bob", role="viewer")
+    )
+    database.close_now()
+    return lambda seen: _is_somebody(seen, "eve") or _proves(seen, token, "token")
+
+
+@makes
+def a_removal_is_made_an_ordinary_row(record: Record, intruder: Intruder) -> Check:
+    record.write(lambda tx: reviewers.add(tx, "eve", role="admin"))
+    (row,) = intruder.reads(REVIEWER, id="eve")
+    record.write(lambda tx: reviewers.remove(tx, "eve"))
+    _life_goes_on(record)
+    intruder.opens_the_history()
+    removals = HISTORY.c.event.in_(["reviewer_removed", "credentials_revoked"])
+    intruder.does(update(HISTORY).where(removals).values(subject=None))
+    intruder.puts_back(REVIEWER, row)
+    return lambda seen: _is_somebody(seen, "eve")
+
+
+@makes
+def a_removal_is_cut_off_the_end_of_the_history(record: Record, intruder: Intruder) -> Check:
+    record.write(lambda tx: reviewers.add(tx, "eve", role="admin"))
+    (row,) = intruder.reads(REVIEWER, id="eve")
+    seq, _ = last_hash(intruder)
+    record.write(lambda tx: reviewers.remove(tx, "eve"))
+    _life_goes_on(record)
+    _noted(record)
+    intruder.opens_the_history()
+    intruder.does(HISTORY.delete().where(HISTORY.c.seq > seq))
+    intruder.puts_back(REVIEWER, row)
+    return lambda seen: _is_somebody(seen, "eve")
+
+
+@makes
+def a_revocation_is_cut_out_of_the_history(record: Record, intruder: Intruder) -> Check:
+    grant, token = record.write(
+        lambda tx: grants.create(tx, label="a", servers=frozenset({"payments"}))
+    )
+    (row,) = intruder.reads(GRANT)
+    record.write(lambda tx: grants.revoke(tx, grant.id))
+    _life_goes_on(record)
+    _noted(record)
+    intruder.opens_the_history()
+    intruder.does(HISTORY.delete().where(HISTORY.c.event == "grant_revoked"))
+    intruder.puts_back(GRANT, row)
+    return lambda seen: _reaches(seen, token, "payments")
+
+
+@makes
+def a_freeze_is_cut_out_of_the_history(record: Record, intruder: Intruder) -> Check:
+    record.write(lambda tx: freezes.freeze(tx, "everything", "", by="ops"))
+    _life_goes_on(record)
+    intruder.opens_the_history()
+    intruder.does(HISTORY.delete().where(HISTORY.c.event == "frozen"))
+    return lambda seen: (
+        not _read(seen, freezes.frozen_now) and seen.read(seen.database.watch.look) is None
+    )
+
+
+@runs
+def a_removed_administrators_token_approves(record: Record, intruder: Intruder) -> Approval:
+    token, cut = _removed_admin(record, intruder)
+    cut()
+    held = record.hold({"n": 5})
+    database = Database.open(record.url, key=record.database.keys, clock=record.clock)
+    later = Record(database, record.clock, record.url)
+    now = record.clock.now()
+    eve = later.read(lambda connection: reviewers.prove(connection, token, "token", now=now))
+    if eve is not None:
+        later.decide(held, eve)
+    database.close_now()
+    return held
+
+
 def _credential(secret: str, reviewer: str, record: Record) -> Insert:
     return insert(CREDENTIAL).values(
         token_hash=sha256(secret.encode()),
@@ -546,6 +679,65 @@ def test_nobody_is_made_and_nothing_thawed(
     taken_in = way(record, intruder)
     for gateway in (record, afterwards()):
         assert not taken_in(gateway)
+
+
+@pytest.mark.parametrize("noted", [False, True])
+def test_an_effect_is_not_done_again_when_its_marks_are_cut_out_of_the_history(
+    record: Record, intruder: Intruder, afterwards: Callable[[], Record], *, noted: bool
+) -> None:
+    first = record.approved({"n": 1}, effect="charge:7")
+    assert isinstance(record.claim(first), queue.Claimed)
+    record.finish(first)
+    second = record.approved({"n": 2}, effect="charge:7")
+    if noted:
+        _noted(record)
+    intruder.opens_the_history()
+    intruder.does(HISTORY.delete().where(HISTORY.c.event == "effect_marked"), EFFECT.delete())
+    gateway = afterwards()  # the other one has the mark in memory
+    assert not isinstance(gateway.claim(second), queue.Claimed)
+
+
+async def test_a_confirmed_policy_whose_rows_are_cut_out_is_no_first_start(
+    record: Record, intruder: Intruder, afterwards: Callable[[], Record], tmp_path: Path
+) -> None:
+    record.write(lambda tx: confirm_policy(tx, None, RULES, FIRST))
+    _life_goes_on(record)
+    intruder.opens_the_history()
+    intruder.does(HISTORY.delete().where(HISTORY.c.event == POLICY_EVENT))
+    with pytest.raises(Unconfirmed, match="signoff history accept"):
+        await read_confirmed(afterwards().database, tmp_path / "policy.json")
+
+
+def test_a_removal_by_another_replica_is_missed_when_it_is_cut_out_before_it_was_seen(
+    record: Record, intruder: Intruder, afterwards: Callable[[], Record]
+) -> None:
+    record.write(lambda tx: reviewers.add(tx, "eve", role="admin"))
+    (row,) = intruder.reads(REVIEWER, id="eve")
+    other = afterwards()
+    other.write(lambda tx: reviewers.remove(tx, "eve"))
+    _life_goes_on(other)
+    intruder.opens_the_history()
+    intruder.does(HISTORY.delete().where(HISTORY.c.event == "reviewer_removed"))
+    intruder.puts_back(REVIEWER, row)
+    assert "is gone" in (record.read(record.database.watch.look) or "")  # as each second
+    assert not _is_somebody(record, "eve")
+    assert not _is_somebody(other, "eve")
+
+
+def test_an_operator_goes_on_with_a_record_of_which_rows_were_cut_out(
+    record: Record, intruder: Intruder, afterwards: Callable[[], Record]
+) -> None:
+    _, cut = _removed_admin(record, intruder)
+    cut()
+    halted = afterwards()
+    assert halted.database.watch.trouble is not None
+    event = Event(event="history_accepted", actor_kind="operator")
+    halted.write(lambda tx: signed.tell(tx, [(ANEW, 1, None)], event=event))
+    halted.read(halted.database.watch.accept)
+    later = afterwards()
+    assert later.database.watch.trouble is None
+    later.write(lambda tx: reviewers.add(tx, "bob", role="admin"))
+    assert _is_somebody(afterwards(), "bob")
 
 
 def test_they_are_more_than_twenty() -> None:
