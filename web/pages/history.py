@@ -31,16 +31,20 @@ _LONGEST = 300  # characters of one filter
 
 EVENTS = (
     *("held", "approved", "denied", "expired", "withdrawn", "superseded", "voted", "edited"),
-    *("extended", "attached", "repeated", "delivered", "cancel_asked", "not_executed"),
+    *("extended", "attached", "repeated", "delivered", "cancel_asked", "not_executed", "revealed"),
     *("claimed", "succeeded", "tool_error", "upstream_error", "outcome_unknown", "settled"),
-    *("input_required", "continued", "effect_changed", "effect_unknown"),
-    *("allowed", "limited", "grant_created", "grant_revoked", "frozen", "thawed"),
-    *("policy_changed", "policy_loaded", "policy_refused", "refusals_summed"),
+    *("input_required", "answered", "continued", "contradicted", "contents_dropped"),
+    *("effect_changed", "effect_unknown", "effect_marked"),
+    *("allowed", "limited", "counted", "refusals_summed", "frozen", "thawed"),
+    *("grant_created", "grant_hold_set", "grant_patience_learned", "grant_revoked"),
+    *("policy_loaded", "policy_changed", "policy_refused", "policy_not_saved"),
     *("policy_waiting", "policy_closed", "policy_confirmed", "server_confirmed"),
-    *("effect_marked", "reviewer_added", "reviewer_removed", "credentials_revoked"),
+    *("reviewer_added", "reviewer_removed", "link_issued", "link_used", "session_issued"),
+    *("token_issued", "credentials_revoked", "cli_decides_set"),
     *("tool_pinned", "tool_changed", "tool_accepted", "tool_classified", "tool_kept"),
-    "tool_pinned_without",
+    *("tool_pinned_without", "rows_signed", "history_accepted"),
 )
+"""What the filter offers: every event of the history, in the order of a life."""
 
 
 _RULED = ("allowed", "denied", "limited", "held")
