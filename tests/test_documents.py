@@ -128,7 +128,7 @@ def test_every_key_of_the_reference_is_a_key() -> None:
     text = (ROOT / "gateway/policy/README.md").read_text(encoding="utf-8")
     known = {key for name, one in vars(vocabulary).items() if name.isupper()
              and isinstance(one, tuple) for key in one}  # fmt: skip
-    firsts = re.findall(r"^\| ((?:`[^`]+`(?:, )?)+) \|", text, re.M)
+    firsts = re.findall(r"^\| ((?:`[^`]+`(?:, )?)+) \|", text, re.MULTILINE)
     named = {name.partition(":")[0] for cell in firsts for name in re.findall(r"`([^`]+)`", cell)}
     assert {name for name in named if name != "{}"} - known == set()
 
@@ -141,7 +141,7 @@ def test_every_event_of_the_history_stands_in_its_document_and_in_the_pages_filt
 
 
 def _written() -> set[str]:
-    """What product code writes as an `Event`, or moves an approval by, as far as it is a constant."""
+    """What product code writes as an `Event`, or moves an approval by, where it is a constant."""
     found: set[str] = set()
     for path in (path for room in PRODUCT for path in _tracked(f"{room}/*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
