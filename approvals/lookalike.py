@@ -49,6 +49,7 @@ SIGNS: Final = (MIXED, CODED, DECOMPOSED, TURNED, NAMED, TWINS)
 """Everything `signs` and `notes` may say of a call, in the order it is shown."""
 
 _MOST_LETTERS: Final = 6  # of one text that are spelled
+_MOST_QUOTED: Final = 80  # characters of the other name
 _MOST_POINTS: Final = 4  # code points of one letter with its marks that are spelled
 
 
@@ -101,17 +102,22 @@ def twins(value: Any) -> bool:
 
 
 def _notes(value: Any, at: Path, above: tuple[str, ...]) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """`above`: what there is to say of the names around it. Said once, of the first value inside: a
+    name above many would be told with each of them.
+    """
     if isinstance(value, dict) and value:
         pairs = _twins_among(value)
         for name, member in value.items():
             said = [f"name has {one}" for one in _odd(name, named=True)]
             if name in pairs:
-                said.append(f'name reads like "{visible(pairs[name])[:_LONGEST_NAME]}"')
+                said.append(f'name reads like "{visible(pairs[name][:_MOST_QUOTED])}"')
             yield from _notes(member, (*at, name), (*above, *said))
+            above = ()
         return
     if isinstance(value, list) and value:
         for index, item in enumerate(value):
             yield from _notes(item, (*at, index), above)
+            above = ()
         return
     said = [f"text has {one}" for one in _odd(value, named=False)] if isinstance(value, str) else []
     if above or said:

@@ -84,3 +84,9 @@ async def test_a_value_that_a_shell_would_take_apart_is_seen_on_the_card(
     held = scene.held("run", {"token": "x&/tmp/evil.sh"})
     page = await words(await door.signed_in("alice"), f"/approvals/{held.id}")
     assert "x&/tmp/evil.sh" in page
+
+
+async def test_a_name_above_many_values_is_told_once(scene: Scene) -> None:
+    view = await seen(scene, scene.held("set", {"é": {"ü": [1] * 500}}))
+    odd = [value.odd for value in view.arguments]
+    assert odd == [("name has é (U+00E9)", "name has ü (U+00FC)"), *[()] * 499]
