@@ -174,11 +174,14 @@ async def confirm_first(
     return await read_confirmed(database, policies.path)
 
 
+_DECIDE: Final = confirmed.hash_of("true")
+
+
 async def commands_decide(database: Database) -> bool:
     """Whether, by the record, the command line decides here."""
-    known = await database.read(partial(confirmed.confirmed, keys=database.keys))
-    said = known.get(confirmed.COMMANDS)
-    return said is None or said.text == "true"
+    # The history's word: it tells of a "no" also while no signed row counts.
+    known = await database.read(partial(confirmed.told, keys=database.keys))
+    return known.get(confirmed.COMMANDS, _DECIDE) == _DECIDE
 
 
 async def note_commands(database: Database, *, decide: bool, admin: bool = False) -> None:
