@@ -26,7 +26,7 @@ ABSENT: Final = Absent()
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Difference:
     """One field that differs; a side that lacks it holds ABSENT."""
 
     path: Path
@@ -34,10 +34,10 @@ class Change:
     after: Any
 
 
-def changes(before: Any, after: Any, at: Path = ()) -> tuple[Change, ...]:
+def changes(before: Any, after: Any, at: Path = ()) -> tuple[Difference, ...]:
     """Every field that differs, in the order people read them. 1, 1.0 and true are different."""
     if isinstance(before, dict) and isinstance(after, dict):
-        found: list[Change] = []
+        found: list[Difference] = []
         for key in sorted(before.keys() | after.keys()):
             found.extend(changes(before.get(key, ABSENT), after.get(key, ABSENT), (*at, key)))
         return tuple(found)
@@ -50,7 +50,7 @@ def changes(before: Any, after: Any, at: Path = ()) -> tuple[Change, ...]:
         return tuple(found)
     if type(before) is type(after) and before == after:
         return ()
-    return (Change(at, before, after),)
+    return (Difference(at, before, after),)
 
 
 def leaves(value: Any, at: Path = ()) -> Iterator[tuple[Path, Any]]:

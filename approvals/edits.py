@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Table, select
 from sqlmodel import SQLModel
 
-from approvals.differences import Change, changes
+from approvals.differences import Difference, changes
 from approvals.record.keys import Keys
 from approvals.record.tables import RevisionRow
 from approvals.rows import load
@@ -19,15 +19,15 @@ REVISION: Final[Table] = SQLModel.metadata.tables[str(RevisionRow.__tablename__)
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
+class AppliedEdit:
     """What became of the arguments. Decoded values, nothing masked: for the agent alone."""
 
     by: str  # who changed them last
     arguments: Any  # as they are now, and as they run
-    changes: tuple[Change, ...]  # from what was asked; () where that is no longer kept
+    changes: tuple[Difference, ...]  # from what was asked; () where that is no longer kept
 
 
-def edit_of(connection: Connection, approval_id: str, *, keys: Keys) -> Edit | None:
+def edit_of(connection: Connection, approval_id: str, *, keys: Keys) -> AppliedEdit | None:
     """The edit; None where the arguments are those that were asked, or are no longer kept.
 
     Raises:
@@ -44,12 +44,12 @@ def edit_of(connection: Connection, approval_id: str, *, keys: Keys) -> Edit | N
     now = json.loads(approval.call.arguments)
     by = str(earlier[-1].edited_by)
     if earlier[0].arguments_sealed is None:
-        return Edit(by, now, ())
+        return AppliedEdit(by, now, ())
     try:
         asked = unseal(
             keys.seal, earlier[0].arguments_sealed, approval_id=approval_id, kind="arguments"
         )
     except SealBroken:  # of what did not run: that it was changed is told all the same
-        return Edit(by, now, ())
+        return AppliedEdit(by, now, ())
     differing = changes(json.loads(asked), now)
-    return Edit(by, now, differing) if differing else None
+    return AppliedEdit(by, now, differing) if differing else None

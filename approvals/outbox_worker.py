@@ -42,7 +42,7 @@ _BATCH: Final = 32
 _RENEW: Final = outbox.LEASE / 3_000  # seconds after which what is in hand is leased anew
 
 
-class Retry(Exception):
+class DeliveryRetry(Exception):
     """It did not work now. `after`: seconds for which the other side wants to be left alone."""
 
     def __init__(self, why: str, *, after: float | None = None) -> None:
@@ -252,7 +252,7 @@ class Outbox:
         try:
             async with asyncio.timeout(SYNC_SECONDS):
                 await self._notifiers[name].sync(notice)
-        except Retry as retry:
+        except DeliveryRetry as retry:
             return _Failed(str(retry), retry.after)
         except NotYet as later:
             return _Failed(str(later), later.after, untried=True)

@@ -45,7 +45,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class ReviewerSession:
     """A browser that is signed in. `binding` says what proves a change made in it: the public key
     of its page, `HOST` or `READS`. `id` is no secret.
     """
@@ -206,7 +206,7 @@ def token_until(connection: Connection, reviewer_id: str, *, now: Millis) -> Mil
     return max((one["expires_at"] for one in held), default=None)
 
 
-def session_of(connection: Connection, secret: str, *, now: Millis) -> Session | None:
+def session_of(connection: Connection, secret: str, *, now: Millis) -> ReviewerSession | None:
     """The session this secret opens right now; None for any doubt."""
     found = _valid(connection, secret, "session", now=now)
     if found is None:
@@ -214,7 +214,7 @@ def session_of(connection: Connection, secret: str, *, now: Millis) -> Session |
     row, reviewer = found
     if not row["binding"]:  # of a release before there were any: they have ended
         return None
-    return Session(reviewer, session_id(secret), row["binding"], row["expires_at"])
+    return ReviewerSession(reviewer, session_id(secret), row["binding"], row["expires_at"])
 
 
 def session_id(secret: str) -> str:
@@ -390,7 +390,7 @@ class People:
             return None
         return await self._database.journal.write(lambda tx: redeem(tx, code, binding=binding))
 
-    async def session(self, secret: str) -> Session | None:
+    async def session(self, secret: str) -> ReviewerSession | None:
         """The session this secret opens, and who is signed in with it."""
         if not secret.startswith(_PREFIX["session"]):
             return None

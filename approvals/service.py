@@ -13,7 +13,7 @@ from typing import Protocol
 from sqlalchemy import ColumnElement, Connection, func, or_, select, true
 
 from approvals import effects, queue
-from approvals.edits import Edit, edit_of
+from approvals.edits import AppliedEdit, edit_of
 from approvals.effects import Mark
 from approvals.model import (
     Approval,
@@ -174,7 +174,7 @@ class Approvals:
 
         return await self.database.journal.write(act)
 
-    async def edit_of(self, approval_id: str) -> Edit | None:
+    async def edit_of(self, approval_id: str) -> AppliedEdit | None:
         """How the call differs from what its agent asked; see `approvals.edits.edit_of`."""
         return await self.database.read(
             lambda connection: edit_of(connection, approval_id, keys=self.keys)

@@ -18,7 +18,7 @@ from sqlmodel import SQLModel
 from approvals import processes
 from approvals.decide import UNFINISHED, fresh
 from approvals.digest import canonical, keepable
-from approvals.edits import Edit, edit_of
+from approvals.edits import AppliedEdit, edit_of
 from approvals.model import Approval, Execution, Millis, State
 from approvals.moves import Actor, change, move
 from approvals.record.keys import Keys
@@ -43,7 +43,7 @@ class Task:
     answers: dict[str, Any] = field(default_factory=dict)  # to the latest question, so far
     cancelled_at: Millis | None
     result: bytes | None
-    edit: Edit | None = None  # what a reviewer changed of it
+    edit: AppliedEdit | None = None  # what a reviewer changed of it
 
 
 def follow(tx: Transaction, approval: Approval, envelope: dict[str, Any]) -> Approval:

@@ -18,7 +18,7 @@ from approvals import effects, processes
 from approvals.able import unable
 from approvals.differences import (
     ROOT,
-    Change,
+    Difference,
     Path,
     Places,
     changes,
@@ -108,7 +108,7 @@ class Since:
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
+class EditSummary:
     """What reviewers made of the call that the agent asked for."""
 
     by: tuple[str, ...]  # in the order of their edits
@@ -151,7 +151,7 @@ class View:
     arguments: tuple[Value, ...]  # in canonical order, secrets masked
     metadata: tuple[Value, ...]  # the same for what is sent beside them
     flags: tuple[str, ...]  # "hidden characters", "masked", "new target", "outcome unknown", …
-    edit: Edit | None  # how reviewers changed what the agent asked
+    edit: EditSummary | None  # how reviewers changed what the agent asked
     since_approved: Since | None
     since_denied: Since | None
     similar: tuple[Earlier, ...]  # newest first
@@ -180,7 +180,7 @@ class _Past:
 
 
 @dataclass(slots=True)
-class Listing:
+class SharedFacts:
     """What the cards of one listing share, read once. For one connection and one moment: made for
     a listing and dropped with it.
     """
@@ -236,10 +236,10 @@ class Listing:
 def view_of(connection: Connection, approval_id: str, *, now: Millis) -> View | None:
     """The view of the approval with this full id; None if there is none."""
     approval = load(connection, approval_id)
-    return None if approval is None else view_in(Listing(connection), approval, now=now)
+    return None if approval is None else view_in(SharedFacts(connection), approval, now=now)
 
 
-def view_in(listing: Listing, approval: Approval, *, now: Millis) -> View:
+def view_in(listing: SharedFacts, approval: Approval, *, now: Millis) -> View:
     """The view of one of several approvals, as just read on the listing's connection."""
     shown = json.loads(approval.masked)
     arguments = tuple(_values(shown, Places.of(len(approval.masked))))
@@ -301,7 +301,7 @@ def view_in(listing: Listing, approval: Approval, *, now: Millis) -> View:
 
 
 def _unable(
-    listing: Listing, approval: Approval, owner: str, votes: tuple[Decision, ...], missing: int
+    listing: SharedFacts, approval: Approval, owner: str, votes: tuple[Decision, ...], missing: int
 ) -> str:
     if approval.state is not State.PENDING:
         return ""
@@ -359,7 +359,7 @@ def _digest(
     flags: tuple[str, ...],
     since: tuple[Since | None, ...],
     similar: tuple[Earlier, ...],
-    edit: Edit | None,
+    edit: EditSummary | None,
 ) -> str:
     call = approval.call
     shown = {
@@ -498,7 +498,7 @@ def _differing(before: Any, after: Any, size: int) -> tuple[FieldChange, ...]:
     )
 
 
-def _edit(connection: Connection, approval: Approval, shown: Any) -> Edit | None:
+def _edit(connection: Connection, approval: Approval, shown: Any) -> EditSummary | None:
     if approval.revision == 1:
         return None
     rows = connection.execute(
@@ -510,15 +510,15 @@ def _edit(connection: Connection, approval: Approval, shown: Any) -> Edit | None
         return None
     first = json.loads(rows[0].masked)
     by = tuple(dict.fromkeys(row.edited_by for row in rows))
-    return Edit(by, rows[-1].at, _differing(first, shown, len(rows[0].masked)))
+    return EditSummary(by, rows[-1].at, _differing(first, shown, len(rows[0].masked)))
 
 
-def field_change(change: Change) -> FieldChange:
+def field_change(change: Difference) -> FieldChange:
     """As `view_of` shows a difference, for one of them."""
     return _field_change(change, text(change.path))
 
 
-def _field_change(change: Change, place: str, whole: bool = True) -> FieldChange:  # noqa: FBT001, FBT002  # of a path's text
+def _field_change(change: Difference, place: str, whole: bool = True) -> FieldChange:  # noqa: FBT001, FBT002  # of a path's text
     """Both sides cut at the same place, so that what differs is seen, however far in it stands."""
     before, after = _written(change.before)[1], _written(change.after)[1]
     longest, same = max(len(before), len(after)), _same(before, after)

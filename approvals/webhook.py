@@ -22,7 +22,7 @@ from approvals.addresses import is_loopback, is_public
 from approvals.digest import canonical
 from approvals.model import Approval, Millis, State, short_id
 from approvals.outbox import Notice
-from approvals.outbox_worker import GiveUp, Notifier, Retry
+from approvals.outbox_worker import DeliveryRetry, GiveUp, Notifier
 from approvals.record.database import Clock, Database
 from approvals.reminders import KIND as REMINDER
 from approvals.rows import load
@@ -151,10 +151,10 @@ class Webhook:
                 status, wanted = answer.status, answer.headers.get("Retry-After")
         except aiohttp.ClientConnectorDNSError as error:
             if isinstance(error.os_error, PrivateAddress):
-                raise Retry("the name leads to a private address") from error
-            raise Retry("the name cannot be looked up") from error
+                raise DeliveryRetry("the name leads to a private address") from error
+            raise DeliveryRetry("the name cannot be looked up") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Retry(type(error).__name__) from error
+            raise DeliveryRetry(type(error).__name__) from error
         _judge(status, wanted, now=now)
 
 
@@ -217,7 +217,7 @@ def _judge(status: int, wanted: str | None, *, now: Millis) -> None:
     if status == _GONE:
         raise GiveUp("answered 410: gone")
     after = _seconds(wanted, now=now) if status in (_TOO_MANY, _BUSY) else None
-    raise Retry(f"answered {status}", after=after)
+    raise DeliveryRetry(f"answered {status}", after=after)
 
 
 def _seconds(wanted: str | None, *, now: Millis) -> float | None:

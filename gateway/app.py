@@ -25,9 +25,9 @@ from approvals.reviewers import People
 from approvals.service import Approvals, JudgeAgain
 from approvals.signing import secret_of
 from approvals.wakeup import Wakeup
-from gateway.admin.policy_editor import Rulebook
-from gateway.admin.reviewer_check import Staff, vouched
-from gateway.admin.service import Desk
+from gateway.admin.policy_editor import PolicyEditor
+from gateway.admin.reviewer_check import ReviewerCheck, vouched
+from gateway.admin.service import AdminService
 from gateway.enforcement.catalogue import Catalogue
 from gateway.enforcement.confirmations import (
     Confirmations,
@@ -40,13 +40,13 @@ from gateway.enforcement.confirmations import (
 from gateway.enforcement.freezes import Freezes
 from gateway.enforcement.grants import Grants
 from gateway.enforcement.guard import Guard
-from gateway.enforcement.policy_file import Policies
+from gateway.enforcement.policy_file import PolicyFile
 from gateway.operations.health import PATHS as HEALTH_PATHS
 from gateway.operations.health import Health
 from gateway.operations.housekeeping import Housekeeping
 from gateway.operations.process_name import claimed_name
 from gateway.operations.status import Status
-from gateway.policy.problems import PolicyInvalid, Problem
+from gateway.policy.problems import PolicyInvalid, PolicyProblem
 from gateway.record import open_record
 from gateway.relay.build import Core, open_relay
 from gateway.relay.endpoint import ALL, PREFIX
@@ -55,10 +55,10 @@ from gateway.servers import Servers, load_servers
 from gateway.settings import Settings
 from web.app import build as build_surface
 from web.border import Border
-from web.services import Deps
+from web.services import Services
 
 if TYPE_CHECKING:
-    from gateway.slack_setup import Chat
+    from gateway.slack_setup import SlackSetup
 
 log = structlog.get_logger()
 
@@ -73,7 +73,7 @@ class Gateway:
     people: People
     grants: Grants
     catalogue: Catalogue
-    policies: Policies
+    policies: PolicyFile
     confirmations: Confirmations
     is_first: bool  # the record's first start, which confirmed what it found
     servers: Servers
@@ -181,8 +181,8 @@ class _Foundation:
 
     core: Core
     people: People
-    staff: Staff
-    policies: Policies
+    staff: ReviewerCheck
+    policies: PolicyFile
     freezes: Freezes
     servers: Servers
     is_first: bool
@@ -199,7 +199,7 @@ async def _foundation(
     wakeup = Wakeup(database)
     stack.callback(wakeup.close)
     people = People(database, database.clock)
-    staff = Staff(people, lambda: policies.current, vouched=vouched(settings))
+    staff = ReviewerCheck(people, lambda: policies.current, vouched=vouched(settings))
     policies, confirmations, is_first = await _rules(
         settings, database, staff, servers, typed=given is not None
     )
@@ -243,10 +243,12 @@ async def _foundation(
     )
 
 
-def _surface(settings: Settings, found: _Foundation, status: Status, chat: Chat | None) -> ASGIApp:
+def _surface(
+    settings: Settings, found: _Foundation, status: Status, chat: SlackSetup | None
+) -> ASGIApp:
     """The page and its API, with what administrators do there."""
     core, judge_again = found.core, found.core.guard.judge_again
-    desk = Desk(
+    desk = AdminService(
         database=core.database,
         grants=core.grants,
         freezes=found.freezes,
@@ -255,7 +257,7 @@ def _surface(settings: Settings, found: _Foundation, status: Status, chat: Chat 
         servers=found.servers,
         confirmations=core.confirmations,
     )
-    rulebook = Rulebook(
+    rulebook = PolicyEditor(
         database=core.database,
         policies=found.policies,
         catalogue=core.catalogue,
@@ -264,7 +266,7 @@ def _surface(settings: Settings, found: _Foundation, status: Status, chat: Chat 
         confirmations=core.confirmations,
     )
     return build_surface(
-        Deps(
+        Services(
             approvals=core.approvals,
             people=found.people,
             database=core.database,
@@ -308,8 +310,8 @@ async def _left(database: Database, process: str) -> None:
 
 
 async def _rules(
-    settings: Settings, database: Database, staff: Staff, servers: Servers, *, typed: bool
-) -> tuple[Policies, Confirmations, bool]:
+    settings: Settings, database: Database, staff: ReviewerCheck, servers: Servers, *, typed: bool
+) -> tuple[PolicyFile, Confirmations, bool]:
     """The policy to start on, what is confirmed, and whether this is the record's first start.
 
     Raises:
@@ -321,7 +323,7 @@ async def _rules(
     known = None if trusting else await read_confirmed(database, path)
     text = None if trusting else starting_text(known, path)
     try:
-        policies = Policies(
+        policies = PolicyFile(
             path,
             database.clock,
             confirmed=text,
@@ -335,7 +337,7 @@ async def _rules(
         # Of a gateway that read them otherwise: the file is where they are put right.
         what = "These are the rules that were confirmed, which this gateway cannot use."
         write = f"Put {path.name} right, then: signoff policy confirm"
-        hint = Problem(pointer="", severity="warning", what=what, write=write)
+        hint = PolicyProblem(pointer="", severity="warning", what=what, write=write)
         raise PolicyInvalid((*invalid.problems, hint), path.name) from invalid
     unmet = staff.unmet(policies.current)
     if unmet:
@@ -360,16 +362,16 @@ async def _chat(
     approvals: Approvals,
     people: People,
     *,
-    policies: Policies,
+    policies: PolicyFile,
     judge_again: JudgeAgain,
-) -> Chat | None:
+) -> SlackSetup | None:
     """Slack, when it is set up. Brings slack_sdk with it, which others do not need."""
     config = settings.slack()
     if config is None:
         return None
-    from gateway.slack_setup import open_chat  # noqa: PLC0415 - see above
+    from gateway.slack_setup import open_slack  # noqa: PLC0415 - see above
 
-    return await open_chat(
+    return await open_slack(
         stack,
         config,
         approvals=approvals,
@@ -380,7 +382,7 @@ async def _chat(
 
 
 async def _notifiers(
-    stack: AsyncExitStack, database: Database, settings: Settings, chat: Chat | None
+    stack: AsyncExitStack, database: Database, settings: Settings, chat: SlackSetup | None
 ) -> dict[str, Notifier]:
     """Who is told what happened, by the name its outbox rows carry."""
     found: dict[str, Notifier] = {}
@@ -409,11 +411,11 @@ def _border(settings: Settings) -> Border:
     )
 
 
-def _waits(policies: Policies) -> tuple[Problem, ...]:
+def _waits(policies: PolicyFile) -> tuple[PolicyProblem, ...]:
     """What to say beside rules nobody can serve, when the file says something else by now."""
     if policies.unconfirmed is None:
         return ()
     name = policies.path.name
     what = f"These are the rules that were confirmed. {name} has changed since, and waits."
     write = "Look at the change and confirm: signoff policy confirm"
-    return (Problem(pointer="", severity="warning", what=what, write=write),)
+    return (PolicyProblem(pointer="", severity="warning", what=what, write=write),)

@@ -80,7 +80,7 @@ Server = CommandServer | UrlServer
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ServerProblem:
     """What is wrong and what to write instead. Never holds a value, only names and places."""
 
     server: str  # "" for the file as a whole
@@ -95,7 +95,7 @@ class Servers:
     """The usable servers by name, in the file's order; the others stand under `problems`."""
 
     servers: Mapping[str, Server]
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[ServerProblem, ...] = ()
     disabled: tuple[str, ...] = ()
 
     @property
@@ -121,14 +121,14 @@ def load_servers(
     try:
         entries = _entries(_decoded(text))
     except _Wrong as wrong:
-        return Servers(servers={}, problems=(Problem("", str(wrong)),))
+        return Servers(servers={}, problems=(ServerProblem("", str(wrong)),))
     values = dict(environ)
     known = {
         "userHome": environ.get("HOME") or environ.get("USERPROFILE"),
         "workspaceFolder": workspace or environ.get("PWD"),
     }
     servers: dict[str, Server] = {}
-    problems: list[Problem] = []
+    problems: list[ServerProblem] = []
     disabled: list[str] = []
     for name, entry in entries:
         if isinstance(entry, dict) and (entry.get("disabled") or entry.get("enabled") is False):
@@ -138,7 +138,7 @@ def load_servers(
         server = reader.server(name, entry)
         if name in servers:
             reader.wrong.append("stands in the file twice; give one of them another name")
-        problems.extend(Problem(name, text) for text in dict.fromkeys(reader.wrong))
+        problems.extend(ServerProblem(name, text) for text in dict.fromkeys(reader.wrong))
         if server is not None and not reader.wrong:
             servers[name] = server
     return Servers(

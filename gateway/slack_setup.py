@@ -15,7 +15,7 @@ from approvals.service import Approvals, JudgeAgain
 from approvals.slack.app import SlackApp, opened
 from approvals.slack.config import SlackConfig, SlackUnusable
 from gateway.enforcement.confirmations import Confirmations
-from gateway.enforcement.policy_file import Policies
+from gateway.enforcement.policy_file import PolicyFile
 from gateway.policy.rules import Policy
 from gateway.policy.staffing import named
 from web.slack import Door, router
@@ -25,14 +25,14 @@ _SLACK = ("slack:", "slack-group:")
 
 
 @dataclass(frozen=True, slots=True)
-class Chat:
+class SlackSetup:
     """Slack, while it is set up."""
 
     app: SlackApp
     routes: APIRouter | None  # its HTTP door; None: clicks come in over Socket Mode only
 
 
-def announce(chat: Chat, policies: Policies, confirmations: Confirmations) -> None:
+def announce(chat: SlackSetup, policies: PolicyFile, confirmations: Confirmations) -> None:
     """Tell Slack what waits for an administrator: what waits now, and rules that are changed later.
     Words of these files are foreign: an agent may have written them.
     """
@@ -57,7 +57,7 @@ def announce(chat: Chat, policies: Policies, confirmations: Confirmations) -> No
         chat.app.notices.tell("servers", "/servers/confirm", servers)
 
 
-async def open_chat(
+async def open_slack(
     stack: AsyncExitStack,
     config: SlackConfig,
     *,
@@ -65,7 +65,7 @@ async def open_chat(
     people: People,
     policy: Policy,
     judge_again: JudgeAgain,
-) -> Chat:
+) -> SlackSetup:
     """Listen to Slack until the stack is closed.
 
     Raises:
@@ -76,8 +76,8 @@ async def open_chat(
         opened(config, approvals=approvals, people=people, judge_again=judge_again)
     )
     if config.signing_secret is None:
-        return Chat(app, None)
-    return Chat(app, router(Door(config.signing_secret, app.inbound)))
+        return SlackSetup(app, None)
+    return SlackSetup(app, router(Door(config.signing_secret, app.inbound)))
 
 
 async def check_people(config: SlackConfig, people: People, policy: Policy) -> None:

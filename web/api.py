@@ -33,10 +33,10 @@ from approvals.model import (
 )
 from approvals.reveal import NothingMasked, Revealed
 from approvals.view import View, alone
-from web.context import Office
+from web.context import PageContext
 from web.cursor import cursor_of, written
 from web.pages.history import PAGE, NotATime, query_of
-from web.problems import Problem
+from web.problems import ApiProblem
 from web.session import NotFromOurForm, Viewer
 
 
@@ -115,7 +115,7 @@ class Asked(BaseModel):
         return {**given, **({} if at is None else {"before": str(at)})}
 
 
-def router(office: Office, *, describe: Callable[[], dict[str, Any]]) -> APIRouter:
+def router(office: PageContext, *, describe: Callable[[], dict[str, Any]]) -> APIRouter:
     # Asked of every route before its body is read: nothing here answers strangers.
     known = [Depends(office.sessions.of_api)]
     routes = APIRouter(prefix="/api/v1", tags=["reviewers"], dependencies=known)
@@ -168,7 +168,7 @@ def router(office: Office, *, describe: Callable[[], dict[str, Any]]) -> APIRout
     async def deny(request: Request, approval_id: str, press: Press) -> dict[str, Any]:
         """Deny it. The reason reaches the agent."""
         if not press.reason.strip():
-            raise Problem(422, "reason_needed", "A denial needs a reason: it reaches the agent.")
+            raise ApiProblem(422, "reason_needed", "A denial needs a reason: it reaches the agent.")
         return await _decide(office, request, approval_id, Choice.DENY, press)
 
     _add_changes(routes, office)
@@ -183,7 +183,7 @@ def router(office: Office, *, describe: Callable[[], dict[str, Any]]) -> APIRout
         try:
             query = query_of(asked.filters(), asked.limit)
         except NotATime:
-            raise Problem(422, "not_a_time", "since and until are ISO 8601 times.") from None
+            raise ApiProblem(422, "not_a_time", "since and until are ISO 8601 times.") from None
         found = await office.approvals.history(query)
         items = [item_of(row) for row in found.rows]
         total = await office.approvals.history_count(query)
@@ -203,7 +203,7 @@ def _last(cursor: str) -> str | None:
     return None if after is None else after[0]
 
 
-def _add_reveal(routes: APIRouter, office: Office) -> None:
+def _add_reveal(routes: APIRouter, office: PageContext) -> None:
     @routes.post("/approvals/{approval_id}/reveal")
     async def reveal(request: Request, approval_id: str) -> dict[str, Any]:
         """The arguments without the masks the caller may look behind. Put on record."""
@@ -220,15 +220,15 @@ def _add_reveal(routes: APIRouter, office: Office) -> None:
                     "arguments": arguments,
                 }
             case NotAllowed(why=why):
-                raise Problem(403, "not_allowed", why, reviewer=viewer.reviewer.id)
+                raise ApiProblem(403, "not_allowed", why, reviewer=viewer.reviewer.id)
             case NothingMasked(why=why):
-                raise Problem(409, "nothing_masked", why)
+                raise ApiProblem(409, "nothing_masked", why)
             case NotFound():
-                raise Problem(404, "not_found", "There is no such approval.")
+                raise ApiProblem(404, "not_found", "There is no such approval.")
         assert_never(found)
 
 
-def _add_changes(routes: APIRouter, office: Office) -> None:
+def _add_changes(routes: APIRouter, office: PageContext) -> None:
     @routes.post("/approvals/{approval_id}/edit")
     async def edit(request: Request, approval_id: str, body: Edit) -> dict[str, Any]:
         """Change arguments the rule lists as editable. Earlier approvals no longer count."""
@@ -236,13 +236,13 @@ def _add_changes(routes: APIRouter, office: Office) -> None:
         judge_again = office.deps.judge_again
         held = await office.approvals.get(approval_id)
         if held is None or judge_again is None:
-            raise Problem(404, "not_found", "There is no such approval.")
+            raise ApiProblem(404, "not_found", "There is no such approval.")
         fields = await office.fields(held)
         arguments = b""  # of what is decided already: the record says so
         if held.state is State.PENDING:
             found = changed(held.call.arguments, fields, body.changes)
             if isinstance(found, str):
-                raise Problem(422, "not_editable", found)
+                raise ApiProblem(422, "not_editable", found)
             arguments = found.arguments
         decided = await office.approvals.edit(
             held.id,
@@ -268,7 +268,7 @@ def _add_changes(routes: APIRouter, office: Office) -> None:
         """Say what became of an unknown outcome."""
         viewer = pressing(office, request)
         if not body.note.strip():
-            raise Problem(422, "note_needed", "Say what was found.")
+            raise ApiProblem(422, "note_needed", "Say what was found.")
         decided = await office.approvals.settle(
             approval_id,
             reviewer=viewer.reviewer,
@@ -279,13 +279,13 @@ def _add_changes(routes: APIRouter, office: Office) -> None:
         return _answer(decided, viewer)
 
 
-def pressing(office: Office, request: Request) -> Viewer:
+def pressing(office: PageContext, request: Request) -> Viewer:
     """Who presses, proven to mean it."""
     viewer: Viewer = request.state.viewer
     try:
         office.sessions.checked(request, viewer)
     except NotFromOurForm:
-        raise Problem(403, "csrf", "Send the session's token as X-CSRF-Token.") from None
+        raise ApiProblem(403, "csrf", "Send the session's token as X-CSRF-Token.") from None
     return viewer
 
 
@@ -293,16 +293,16 @@ def via_of(viewer: Viewer) -> Literal["api", "page"]:
     return "api" if viewer.via == "api" else "page"
 
 
-async def _full(office: Office, approval_id: str) -> bytes:
+async def _full(office: PageContext, approval_id: str) -> bytes:
     view = await office.approvals.view(approval_id)
     if view is None:
-        raise Problem(404, "not_found", "There is no such approval.")
+        raise ApiProblem(404, "not_found", "There is no such approval.")
     # Beside the event loop, and written by ourselves: a view may hold thousands of values.
     return await elsewhere(lambda: canonical({"schema": "signoff.approval/1", **full_of(view)}))
 
 
 async def _decide(
-    office: Office, request: Request, approval_id: str, choice: Choice, press: Press
+    office: PageContext, request: Request, approval_id: str, choice: Choice, press: Press
 ) -> dict[str, Any]:
     viewer = pressing(office, request)
     decided = await office.approvals.decide(
@@ -325,14 +325,14 @@ def _answer(decided: Decided, viewer: Viewer) -> dict[str, Any]:
             return {"outcome": "counted", "missing": missing, "approval": summary_of(approval)}
         case AlreadyDecided(approval=approval):
             title = f"It is already {approval.state}."
-            raise Problem(409, "already_decided", title, approval=summary_of(approval))
+            raise ApiProblem(409, "already_decided", title, approval=summary_of(approval))
         case Stale(approval=approval):
             title = "It was changed after it was looked at."
-            raise Problem(409, "stale_revision", title, approval=summary_of(approval))
+            raise ApiProblem(409, "stale_revision", title, approval=summary_of(approval))
         case NotAllowed(why=why):
-            raise Problem(403, "not_allowed", why, reviewer=viewer.reviewer.id)
+            raise ApiProblem(403, "not_allowed", why, reviewer=viewer.reviewer.id)
         case NotFound():
-            raise Problem(404, "not_found", "There is no such approval.")
+            raise ApiProblem(404, "not_found", "There is no such approval.")
     assert_never(decided)
 
 

@@ -16,11 +16,11 @@ from starlette.types import Scope
 
 from approvals.record.database import RecordUnavailable
 from web import api, effects, session
-from web.border import FRAGMENT, SCRIPT, SIGNATURE, Guard
-from web.context import Office
+from web.border import FRAGMENT, SCRIPT, SIGNATURE, BorderMiddleware
+from web.context import PageContext
 from web.pages import admin, history, queue
-from web.problems import Problem, answer
-from web.services import Deps
+from web.problems import ApiProblem, answer
+from web.services import Services
 from web.session import (
     AdminOnly,
     NotFromOurForm,
@@ -29,7 +29,7 @@ from web.session import (
     Unproven,
     own_path,
 )
-from web.stream import Stream, stream_router
+from web.stream import LiveFeed, stream_router
 from web.views.frame import bare
 from web.views.render import STATIC
 
@@ -44,7 +44,7 @@ class _Assets(StaticFiles):
         return response
 
 
-def build(deps: Deps) -> FastAPI:
+def build(deps: Services) -> FastAPI:
     """The whole surface; mount it at "/" behind everything more specific."""
     app = FastAPI(
         title="Signoff reviewers' API",
@@ -53,8 +53,8 @@ def build(deps: Deps) -> FastAPI:
         redoc_url=None,
         openapi_url=None,  # not for strangers: see `api.router`
     )
-    office = Office(deps)
-    stream = Stream(deps.database, deps.clock)
+    office = PageContext(deps)
+    stream = LiveFeed(deps.database, deps.clock)
     for routes in (
         session.router(deps, office.pages, office.sessions),
         api.router(office, describe=app.openapi),
@@ -69,11 +69,11 @@ def build(deps: Deps) -> FastAPI:
         app.include_router(deps.slack)
     app.mount("/static", _Assets(directory=STATIC), name="static")
     _answer_errors(app, office)
-    app.add_middleware(Guard, border=deps.border)
+    app.add_middleware(BorderMiddleware, border=deps.border)
     return app
 
 
-def _answer_errors(app: FastAPI, office: Office) -> None:
+def _answer_errors(app: FastAPI, office: PageContext) -> None:
     """Every refusal that is not a route's own answer, in fixed words."""
 
     async def unknown(request: Request, _: Exception) -> Response:
@@ -90,7 +90,7 @@ def _answer_errors(app: FastAPI, office: Office) -> None:
         why = error.why if isinstance(error, NotProven) else "bad_signature"
         status, sentence = _UNPROVEN[why]
         if _is_api(request):
-            return answer(Problem(status, why, f"Nothing was done. {sentence}"))
+            return answer(ApiProblem(status, why, f"Nothing was done. {sentence}"))
         if SCRIPT in request.headers or FRAGMENT in request.headers:
             return HTMLResponse(office.pages.render("refused.html", sentence=sentence), status)
         return await _said(request, office, status, "Nothing was done", sentence)
@@ -116,19 +116,23 @@ _UNPROVEN: Final[Mapping[Unproven, tuple[int, str]]] = {
 }
 
 
-def _answer_faults(app: FastAPI, office: Office) -> None:
+def _answer_faults(app: FastAPI, office: PageContext) -> None:
     async def problem(_: Request, error: Exception) -> Response:
-        found = error if isinstance(error, Problem) else Problem(500, "internal", "Internal error.")
+        found = (
+            error
+            if isinstance(error, ApiProblem)
+            else ApiProblem(500, "internal", "Internal error.")
+        )
         unknown = found.status == HTTPStatus.UNAUTHORIZED
         return answer(found, {"WWW-Authenticate": "Bearer"} if unknown else None)
 
     async def unavailable(_request: Request, _: Exception) -> Response:
         title = "The record cannot be read or written right now. Nothing was decided."
-        return answer(Problem(503, "record_unavailable", title), {"Retry-After": "2"})
+        return answer(ApiProblem(503, "record_unavailable", title), {"Retry-After": "2"})
 
     async def malformed(request: Request, _: Exception) -> Response:
         if _is_api(request):
-            return answer(Problem(422, "invalid_request", "The request is not valid."))
+            return answer(ApiProblem(422, "invalid_request", "The request is not valid."))
         sentence = "The form was incomplete. Go back, reload, and press again."
         return await _said(request, office, 422, "Nothing was done", sentence)
 
@@ -136,14 +140,14 @@ def _answer_faults(app: FastAPI, office: Office) -> None:
         status = error.status_code if isinstance(error, HTTPException) else 500
         words = HTTPStatus(status).phrase
         if _is_api(request):
-            response: Response = answer(Problem(status, "http", words))
+            response: Response = answer(ApiProblem(status, "http", words))
         else:
             response = await _said(request, office, status, words, "There is nothing to do here.")
         if isinstance(error, HTTPException):
             response.headers.update(error.headers or {})
         return response
 
-    app.add_exception_handler(Problem, problem)
+    app.add_exception_handler(ApiProblem, problem)
     app.add_exception_handler(RecordUnavailable, unavailable)
     app.add_exception_handler(RequestValidationError, malformed)
     app.add_exception_handler(HTTPException, plain)
@@ -153,7 +157,7 @@ def _is_api(request: Request) -> bool:
     return request.url.path.startswith("/api/")
 
 
-def _to_the_door(request: Request, office: Office) -> Response:
+def _to_the_door(request: Request, office: PageContext) -> Response:
     """Where somebody unknown is sent."""
     path = own_path(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
     sent = request.headers
@@ -172,9 +176,9 @@ def _quoted(path: str) -> str:
 
 
 async def _said(
-    request: Request, office: Office, status: int, heading: str, sentence: str
+    request: Request, office: PageContext, status: int, heading: str, sentence: str
 ) -> Response:
     viewer = await office.sessions.seen(request)
     if viewer is None:
-        return answer(Problem(status, "refused", f"{heading}. {sentence}"))
+        return answer(ApiProblem(status, "refused", f"{heading}. {sentence}"))
     return await office.message(request, viewer, status, heading, sentence)

@@ -129,7 +129,7 @@ def policy_of(nonce: str) -> str:
     )
 
 
-class Guard:
+class BorderMiddleware:
     """Wraps the surface: turns strangers away, bounds bodies, and puts the headers on."""
 
     def __init__(self, app: ASGIApp, border: Border) -> None:

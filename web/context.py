@@ -20,11 +20,11 @@ from approvals.record.tables import ApprovalRow, GrantRow, HistoryTable
 from approvals.redact import masked
 from approvals.rows import resolve
 from approvals.seal import SealBroken, unseal
-from approvals.view import Listing, view_in, view_of
+from approvals.view import SharedFacts, view_in, view_of
 from gateway.operations.status import Alert
-from web.services import Deps
-from web.session import Sessions, Viewer
-from web.views.answer import Answer, answer_of
+from web.services import Services
+from web.session import PageSessions, Viewer
+from web.views.answer import ServerAnswer, answer_of
 from web.views.card import Card, card_of
 from web.views.frame import Frame, Item
 from web.views.render import Pages
@@ -44,25 +44,25 @@ _NAV = (
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class PageHead:
     """Where the history ends and how many calls wait, read at one instant."""
 
     seq: int
     pending: int
 
 
-def read_head(connection: Connection, now: Millis) -> Head:
+def read_head(connection: Connection, now: Millis) -> PageHead:
     seq = connection.execute(select(func.max(_history.c.seq))).scalar() or 0
     waiting = connection.execute(
         select(func.count()).where(
             _approval.c.state == State.PENDING.value, _approval.c.expires_at > now
         )
     ).scalar()
-    return Head(int(seq), int(waiting or 0))
+    return PageHead(int(seq), int(waiting or 0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Empty:
+class EmptyQueue:
     """What an empty queue says: the next step, or when the last decision was."""
 
     heading: str
@@ -71,7 +71,7 @@ class Empty:
     line: str = ""
 
 
-def read_empty(connection: Connection, public_url: str) -> Empty:
+def read_empty(connection: Connection, public_url: str) -> EmptyQueue:
     """Why the queue is empty."""
     decided = connection.execute(
         select(func.max(_approval.c.decided_at)).where(
@@ -79,19 +79,21 @@ def read_empty(connection: Connection, public_url: str) -> Empty:
         )
     ).scalar()
     if decided:
-        return Empty(heading="Nothing is waiting", sentence="The last decision was", at=decided)
+        return EmptyQueue(
+            heading="Nothing is waiting", sentence="The last decision was", at=decided
+        )
     if connection.execute(select(_history.c.seq).limit(1)).first() is None or not _called(
         connection
     ):
         granted = connection.execute(select(_grant.c.id).limit(1)).first() is not None
         line = "" if granted else "signoff grant create my-agent"
         line = line or f"claude mcp add --transport http my-server {public_url}/mcp"
-        return Empty(
+        return EmptyQueue(
             heading="No agent has called yet",
             sentence="Connect one to this gateway" + ("." if granted else "; first make a grant."),
             line=line,
         )
-    return Empty(
+    return EmptyQueue(
         heading="Nothing is waiting",
         sentence="Calls pass or are refused by rule; none has needed a person yet.",
     )
@@ -103,7 +105,7 @@ def _called(connection: Connection) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class TimelineEntry:
     """One row of an approval's timeline."""
 
     seq: int
@@ -116,12 +118,12 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Dossier:
+class ApprovalDetail:
     """Everything about one approval: what is shown in full, and what became of it."""
 
     card: Card
-    timeline: tuple[Moment, ...]
-    result: Answer | None
+    timeline: tuple[TimelineEntry, ...]
+    result: ServerAnswer | None
     edits: tuple[Field, ...]  # what this person may change first
 
 
@@ -134,7 +136,7 @@ def read_card(
     return card_of(view, reviewer, now, full=full) if view else None
 
 
-def _moment(row: HistoryRow) -> Moment:
+def _moment(row: HistoryRow) -> TimelineEntry:
     event = row.event
     # Which of its processes the gateway was tells nobody anything.
     own = {"agent": "the agent", "gateway": ""}
@@ -145,7 +147,7 @@ def _moment(row: HistoryRow) -> Moment:
     # The rule's reason stands above already; below it would be said again with each step.
     reason = "" if event.event == "held" else event.reason
     changes = _edits(event.data) if event.event == "edited" else ()
-    return Moment(row.seq, row.at, event.event, actor, via, reason, changes)
+    return TimelineEntry(row.seq, row.at, event.event, actor, via, reason, changes)
 
 
 def _edits(data: str | None) -> tuple[ChangeRow, ...]:
@@ -166,17 +168,17 @@ def _plainly(change: Mapping[str, Any], side: str) -> str | None:
     return value if isinstance(value, str) else canonical(value).decode()
 
 
-class Office:
+class PageContext:
     """The surface's own composition: handed to every router."""
 
-    def __init__(self, deps: Deps) -> None:
+    def __init__(self, deps: Services) -> None:
         self.deps = deps
         self.approvals = deps.approvals
         self.clock = deps.clock
         self.pages = Pages()
-        self.sessions = Sessions(deps)
+        self.sessions = PageSessions(deps)
 
-    async def head(self) -> Head:
+    async def head(self) -> PageHead:
         now = self.clock.now()
         return await self.deps.database.read(lambda connection: read_head(connection, now))
 
@@ -186,7 +188,7 @@ class Office:
         waiting = await self.approvals.pending(limit=limit)
 
         def read(connection: Connection) -> list[Card]:
-            listing = Listing(connection)
+            listing = SharedFacts(connection)
             return [
                 card_of(view_in(listing, approval, now=now), viewer.reviewer, now)
                 for approval in waiting
@@ -203,7 +205,7 @@ class Office:
             lambda connection: read_card(connection, approval_id, viewer.reviewer, now)
         )
 
-    async def dossier(self, approval_id: str, viewer: Viewer) -> Dossier | None:
+    async def dossier(self, approval_id: str, viewer: Viewer) -> ApprovalDetail | None:
         """Everything about one approval, or None if there is none with this id."""
         now = self.clock.now()
         card = await self.deps.database.read(
@@ -215,7 +217,7 @@ class Office:
         timeline = tuple(_moment(row) for row in reversed(rows.rows))
         raw = await self._result(card.id)
         answer = None if raw is None else await aside(len(raw), lambda: answer_of(raw))
-        return Dossier(card, timeline, answer, await self._edits(card))
+        return ApprovalDetail(card, timeline, answer, await self._edits(card))
 
     async def _edits(self, card: Card) -> tuple[Field, ...]:
         if not card.editable or self.deps.judge_again is None:
@@ -271,7 +273,7 @@ class Office:
 
         return await self.deps.database.read(read)
 
-    async def empty(self) -> Empty:
+    async def empty(self) -> EmptyQueue:
         url = self.deps.public_url
         return await self.deps.database.read(lambda connection: read_empty(connection, url))
 

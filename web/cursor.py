@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from approvals.digest import all_keepable
-from web.problems import Problem
+from web.problems import ApiProblem
 
 
 def written(*values: int | str) -> str:
@@ -35,5 +35,5 @@ def cursor_of(text: str, *kinds: type[int | str]) -> tuple[Any, ...] | None:
         or not isinstance(values, list)
         or [type(one) for one in values] != list(kinds)
     ):
-        raise Problem(422, "not_a_cursor", "The cursor is none: give `next` of the page before.")
+        raise ApiProblem(422, "not_a_cursor", "The cursor is none: give `next` of the page before.")
     return tuple(values)

@@ -9,12 +9,12 @@ from fastapi import APIRouter, Depends, Query, Request
 from approvals.effects import Mark
 from approvals.model import EffectKnown, EffectSettled, NotAllowed, NotFound, Settlement
 from web.api import Settle, pressing, via_of
-from web.context import Office
+from web.context import PageContext
 from web.cursor import cursor_of, written
-from web.problems import Problem
+from web.problems import ApiProblem
 
 
-def router(office: Office) -> APIRouter:
+def router(office: PageContext) -> APIRouter:
     # Asked of every route before its body is read: nothing here answers strangers.
     known = [Depends(office.sessions.of_api)]
     routes = APIRouter(prefix="/api/v1", tags=["reviewers"], dependencies=known)
@@ -40,7 +40,7 @@ def router(office: Office) -> APIRouter:
         """Say whether a call ("call_…" or "apr_…") did what its key names."""
         viewer = pressing(office, request)
         if not body.note.strip():
-            raise Problem(422, "note_needed", "Say what was found.")
+            raise ApiProblem(422, "note_needed", "Say what was found.")
         settled = await office.approvals.settle_effect(
             holder,
             reviewer=viewer.reviewer,
@@ -52,11 +52,13 @@ def router(office: Office) -> APIRouter:
             case EffectSettled(holder=who, settlement=settlement):
                 return {"outcome": "settled", "holder": who, "settlement": settlement}
             case EffectKnown(state=state):
-                raise Problem(409, "already_known", f"There is nothing to settle: it is {state}.")
+                raise ApiProblem(
+                    409, "already_known", f"There is nothing to settle: it is {state}."
+                )
             case NotAllowed(why=why):
-                raise Problem(403, "not_allowed", why, reviewer=viewer.reviewer.id)
+                raise ApiProblem(403, "not_allowed", why, reviewer=viewer.reviewer.id)
             case NotFound():
-                raise Problem(404, "not_found", "No effect of this call is unknown.")
+                raise ApiProblem(404, "not_found", "No effect of this call is unknown.")
         assert_never(settled)
 
     return routes

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi.responses import JSONResponse
 
 
-class Problem(Exception):
+class ApiProblem(Exception):
     """A refusal of the API. `code` is for programs and never changes; `title` is for people."""
 
     def __init__(self, status: int, code: str, title: str, **more: Any) -> None:
@@ -18,7 +18,7 @@ class Problem(Exception):
         self.more = more
 
 
-def answer(problem: Problem, headers: dict[str, str] | None = None) -> JSONResponse:
+def answer(problem: ApiProblem, headers: dict[str, str] | None = None) -> JSONResponse:
     body = {
         "type": f"urn:signoff:problem:{problem.code}",
         "title": problem.title,

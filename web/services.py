@@ -19,14 +19,14 @@ from gateway.admin.models import (
     Draft,
     GrantLine,
     Outcome,
-    PolicyFile,
+    PolicyOnDisk,
     PolicyText,
     Saved,
     ServerLine,
     ToolLine,
     ToolRules,
-    Tried,
-    Unconfirmed,
+    Trial,
+    UnconfirmedPolicy,
     UnconfirmedServer,
 )
 from gateway.operations.status import Alert
@@ -86,7 +86,7 @@ class Desk(Protocol):
 class Rulebook(Protocol):
     """policy.json, read and changed by administrators. Saving writes its history row first."""
 
-    def read(self) -> PolicyFile: ...
+    def read(self) -> PolicyOnDisk: ...
 
     def rules(self, server: str, tool: str, place: str) -> ToolRules | None:
         """`place` is the server whose section says it, "" for the whole document."""
@@ -98,11 +98,11 @@ class Rulebook(Protocol):
 
     def draft(self, text: str, server: str, tool: str) -> Draft: ...
 
-    async def tried(self, text: str) -> Tried | None: ...
+    async def tried(self, text: str) -> Trial | None: ...
 
     async def save(self, text: str, revision: str, by: Reviewer) -> Saved: ...
 
-    async def unconfirmed(self) -> Unconfirmed | None:
+    async def unconfirmed(self) -> UnconfirmedPolicy | None:
         """The file, when it is not what was confirmed."""
         ...
 
@@ -116,7 +116,7 @@ async def _no_tools() -> Sequence[ToolLine]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deps:
+class Services:
     """Everything the surface is given. `status` says what everybody should know right now."""
 
     approvals: Approvals

@@ -15,13 +15,13 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from approvals.model import Reviewer
-from approvals.reviewers import HOST, READS, Session, session_id
+from approvals.reviewers import HOST, READS, ReviewerSession, session_id
 from gateway.throttle import Throttle
 from web import signature
 from web.border import SAFE, SCRIPT, SIGNATURE, Proof, csrf_token, proof_at, same_token
-from web.problems import Problem
+from web.problems import ApiProblem
 from web.problems import answer as problem_answer
-from web.services import Deps
+from web.services import Services
 from web.views.frame import bare
 from web.views.render import Pages
 
@@ -38,7 +38,7 @@ class Viewer:
     reviewer: Reviewer
     via: Literal["page", "api"]
     secret: str = ""
-    session: Session | None = None  # of a browser
+    session: ReviewerSession | None = None  # of a browser
 
     @property
     def csrf(self) -> str:
@@ -85,10 +85,10 @@ class AdminOnly(Exception):
     """Somebody without the role asked for a change only administrators make."""
 
 
-class Sessions:
+class PageSessions:
     """Tells who sent a request."""
 
-    def __init__(self, deps: Deps) -> None:
+    def __init__(self, deps: Services) -> None:
         self._people = deps.people
         self._border = deps.border
 
@@ -174,14 +174,14 @@ class Sessions:
             if len(given) == 1 and scheme.lower() == "bearer":
                 reviewer = await self._people.bearer(token.strip())
             if reviewer is None:
-                raise Problem(401, "unknown_token", "This token is not a reviewer's.")
+                raise ApiProblem(401, "unknown_token", "This token is not a reviewer's.")
             viewer = Viewer(reviewer, "api")
         else:
             try:
                 viewer = await self.of_page(request)
             except SignInNeeded:
                 title = "Sign in, or send a reviewer's token as a bearer."
-                raise Problem(401, "sign_in", title) from None
+                raise ApiProblem(401, "sign_in", title) from None
         request.state.viewer = viewer
         return viewer
 
@@ -256,7 +256,7 @@ def own_path(path: str) -> str:
 class _Door:
     """The page for people who are not signed in."""
 
-    sessions: Sessions
+    sessions: PageSessions
     pages: Pages
 
     async def show(
@@ -276,11 +276,11 @@ class _Door:
     async def refuse(self, request: Request, path: str, problem: str, status: int) -> Response:
         """The page again; for its script, which has the form still, the words alone."""
         if SCRIPT in request.headers:
-            return problem_answer(Problem(status, "not_signed_in", problem))
+            return problem_answer(ApiProblem(status, "not_signed_in", problem))
         return await self.show(request, path, problem, status)
 
 
-def router(deps: Deps, pages: Pages, sessions: Sessions) -> APIRouter:
+def router(deps: Services, pages: Pages, sessions: PageSessions) -> APIRouter:
     routes = APIRouter()
     throttle = Throttle()
     door = _Door(sessions, pages)
@@ -323,7 +323,7 @@ def router(deps: Deps, pages: Pages, sessions: Sessions) -> APIRouter:
     return routes
 
 
-def _add_leave(routes: APIRouter, deps: Deps, sessions: Sessions) -> None:
+def _add_leave(routes: APIRouter, deps: Services, sessions: PageSessions) -> None:
     @routes.post("/signout")
     async def leave(
         request: Request,

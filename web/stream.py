@@ -21,8 +21,8 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from approvals.record.clock import Clock
 from approvals.record.database import Database, RecordUnavailable
 from approvals.record.tables import RARE
-from web.context import Office
-from web.problems import Problem
+from web.context import PageContext
+from web.problems import ApiProblem
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ _ends = ("reviewer_removed", "reviewer_added", "credentials_revoked")
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class StreamChange:
     """One row of the history, as much of it as a stream may tell."""
 
     seq: int
@@ -61,7 +61,7 @@ class Span:
     """
 
     head: int
-    changes: tuple[Change, ...] | None
+    changes: tuple[StreamChange, ...] | None
     people: bool = False
 
 
@@ -83,18 +83,18 @@ def read_span(connection: Connection, after: int) -> Span:
     ).all()
     if len(rows) > REPLAY:
         return Span(head, None, people)
-    return Span(head, tuple(Change(row[0], row[1] or "", row[2]) for row in rows), people)
+    return Span(head, tuple(StreamChange(row[0], row[1] or "", row[2]) for row in rows), people)
 
 
-class Viewer:
+class Watcher:
     """One open stream's mailbox. Bounded; what does not fit becomes one `resync`."""
 
     def __init__(self) -> None:
-        self._changes: deque[Change] = deque()
+        self._changes: deque[StreamChange] = deque()
         self._lost = False
         self._ring = asyncio.Event()
 
-    def offer(self, changes: tuple[Change, ...] | None) -> None:
+    def offer(self, changes: tuple[StreamChange, ...] | None) -> None:
         if changes is None or len(self._changes) + len(changes) > BOUND:
             self._changes.clear()
             self._lost = True
@@ -102,7 +102,7 @@ class Viewer:
             self._changes.extend(changes)
         self._ring.set()
 
-    async def take(self, within: float) -> tuple[Change, ...] | None:
+    async def take(self, within: float) -> tuple[StreamChange, ...] | None:
         """What came in `within` seconds, perhaps nothing. None: look at everything anew."""
         with anyio.move_on_after(within):
             await self._ring.wait()
@@ -113,7 +113,7 @@ class Viewer:
         return None if lost else taken
 
 
-class Stream:
+class LiveFeed:
     """Everybody who looks on. Reads the history while at least one does."""
 
     def __init__(
@@ -123,7 +123,7 @@ class Stream:
         self._clock = clock
         self._poll = poll
         self._beat = beat
-        self._viewers: set[Viewer] = set()
+        self._viewers: set[Watcher] = set()
         self._head = 0
         self._people = 0  # how often somebody's right to look on may have changed
         self._readable = True
@@ -184,17 +184,17 @@ class Stream:
             return Span(head, None)
         return Span(head, tuple(change for change in span.changes if change.seq <= head))
 
-    async def _join(self) -> tuple[Viewer, int]:
+    async def _join(self) -> tuple[Watcher, int]:
         async with self._opening:
             if self._reader is None or self._reader.done():
                 span = await self._database.read(lambda connection: read_span(connection, 2**62))
                 self._head = span.head
                 self._reader = asyncio.create_task(self._read(), name="stream")
-        viewer = Viewer()
+        viewer = Watcher()
         self._viewers.add(viewer)
         return viewer, self._head
 
-    def _leave(self, viewer: Viewer) -> None:
+    def _leave(self, viewer: Watcher) -> None:
         self._viewers.discard(viewer)
 
     async def _read(self) -> None:
@@ -222,7 +222,7 @@ class Stream:
                 viewer.offer(span.changes)
 
 
-def _told(changes: tuple[Change, ...] | None, head: int) -> list[ServerSentEvent]:
+def _told(changes: tuple[StreamChange, ...] | None, head: int) -> list[ServerSentEvent]:
     if changes is None:
         return [ServerSentEvent(event="resync", id=str(head), data=json.dumps({"seq": head}))]
     return [
@@ -239,7 +239,7 @@ def _told(changes: tuple[Change, ...] | None, head: int) -> list[ServerSentEvent
     ]
 
 
-def stream_router(office: Office, stream: Stream) -> APIRouter:
+def stream_router(office: PageContext, stream: LiveFeed) -> APIRouter:
     routes = APIRouter()
 
     @routes.get("/events")
@@ -253,12 +253,12 @@ def stream_router(office: Office, stream: Stream) -> APIRouter:
             int(last) if last.isascii() and last.isdigit() and len(last) <= LONGEST_SEQ else after
         )
         if stream.viewers >= VIEWERS:
-            raise Problem(503, "too_many_viewers", "Too many pages are open.")
+            raise ApiProblem(503, "too_many_viewers", "Too many pages are open.")
 
         async def still() -> bool:
             try:
                 return await office.sessions.of_api(request) is not None
-            except (Problem, RecordUnavailable) as error:
+            except (ApiProblem, RecordUnavailable) as error:
                 return isinstance(error, RecordUnavailable)
 
         return stream.respond(cursor, still)

@@ -11,18 +11,18 @@ from approvals.reviewers import People
 from approvals.service import Approvals, JudgeAgain
 from approvals.slack import api as web_api
 from approvals.slack.card import card
-from approvals.slack.card_context import Look
+from approvals.slack.card_context import CardContext
 from approvals.slack.config import SlackConfig
 from approvals.slack.decisions import Deciding
 from approvals.slack.ephemeral import Whispers
-from approvals.slack.health import Health
+from approvals.slack.health import SlackHealth
 from approvals.slack.identity import Directory, Identities
 from approvals.slack.inbound import Inbound
 from approvals.slack.notices import Notices
-from approvals.slack.notifier import Slack
-from approvals.slack.pending_list import Queue
+from approvals.slack.notifier import SlackNotifier
+from approvals.slack.pending_list import PendingList
 from approvals.slack.socket import Socket
-from approvals.slack.workspace import Pin
+from approvals.slack.workspace import KnownWorkspace
 from approvals.view import View
 
 _PATIENCE = 5.0  # seconds a press may still take when the gateway stops
@@ -33,9 +33,9 @@ class SlackApp:
     """What runs. Closed with the block that opened it."""
 
     inbound: Inbound
-    notifier: Slack
-    health: Health
-    pin: Pin
+    notifier: SlackNotifier
+    health: SlackHealth
+    pin: KnownWorkspace
     notices: Notices
 
 
@@ -49,15 +49,15 @@ async def opened(
 ) -> AsyncIterator[SlackApp]:
     """Listen to Slack for the length of the block. Slack's troubles are in `health`, never here."""
     async with web_api.opened(config.bot_token, config.api_url) as api:
-        pin, health = Pin(config), Health()
+        pin, health = KnownWorkspace(config), SlackHealth()
         now = asyncio.get_running_loop().time
         directory = Directory(api, now)
         identities = Identities(config, people, approvals.database, directory)
 
-        def look() -> Look:
+        def look() -> CardContext:
             pinned = pin()
             team = pinned.team_id if pinned is not None else ""
-            return Look(config.page_url, show_arguments=config.show_arguments, team=team)
+            return CardContext(config.page_url, show_arguments=config.show_arguments, team=team)
 
         def shows_all(view: View) -> bool:
             return card(view, look(), now=approvals.clock.now()).approvable
@@ -66,14 +66,14 @@ async def opened(
             shown = card(view, look(), now=approvals.clock.now())
             return shown.text, list(shown.blocks)
 
-        notifier = Slack(
+        notifier = SlackNotifier(
             config, api, database=approvals.database, clock=approvals.clock, health=health
         )
         inbound = Inbound(
             config,
             api,
             deciding=Deciding(approvals, identities, judge_again=judge_again, shows_all=shows_all),
-            queue=Queue(config, api, approvals, identities, card=face, now=now),
+            queue=PendingList(config, api, approvals, identities, card=face, now=now),
             whispers=Whispers(config, api, now),
             pinned=pin,
             adopt=notifier.adopt,

@@ -11,7 +11,7 @@ from typing import Final
 
 from approvals.aside import LARGE
 from approvals.redact import visible as spelled
-from approvals.slack.card_context import Look
+from approvals.slack.card_context import CardContext
 from approvals.slack.text import lines
 from approvals.view import View
 
@@ -34,7 +34,7 @@ class Shown:
     note: str
 
 
-def arguments(view: View, look: Look) -> Shown:
+def arguments(view: View, look: CardContext) -> Shown:
     """What of the arguments the card shows."""
     masked, beside = view.approval.masked, view.approval.metadata_masked
     size = len(masked) + len(beside)

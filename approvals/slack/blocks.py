@@ -18,7 +18,7 @@ NOTHING: Final = "-"
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
+class MessageBody:
     """A message: `text` for notifications and screen readers, `blocks` for the eye."""
 
     text: str
@@ -26,9 +26,11 @@ class Face:
     approvable: bool = False  # it has an Approve button
 
 
-def face(text: str, blocks: Sequence[Json | None], *, approvable: bool = False) -> Face:
+def face(text: str, blocks: Sequence[Json | None], *, approvable: bool = False) -> MessageBody:
     """The message of those blocks that are there."""
-    return Face(fit(text, FALLBACK), tuple(one for one in blocks if one is not None), approvable)
+    return MessageBody(
+        fit(text, FALLBACK), tuple(one for one in blocks if one is not None), approvable
+    )
 
 
 def plain(*lines: str, most: int = TEXT) -> Json:

@@ -14,8 +14,8 @@ from approvals.model import Approval, Execution, Millis, Settlement, State, shor
 from approvals.slack import action_values
 from approvals.slack.arguments import Shown, arguments
 from approvals.slack.blocks import (
-    Face,
     Json,
+    MessageBody,
     actions,
     bullets,
     button,
@@ -32,9 +32,9 @@ from approvals.slack.blocks import (
     said,
     section,
 )
-from approvals.slack.card_context import Look, name_of, person
+from approvals.slack.card_context import CardContext, name_of, person
 from approvals.slack.text import escape, fit, harmless, quoted, utc, visible, when
-from approvals.view import Edit, FieldChange, Since, View, approvers
+from approvals.view import EditSummary, FieldChange, Since, View, approvers
 
 _NAMED: Final = 5  # of those who approved
 _CHANGES: Final = 5  # shown of one comparison
@@ -52,7 +52,7 @@ RISK_WORDS: Final = {
 }
 
 
-def card(view: View, look: Look, *, now: Millis, called: Sequence[str] = ()) -> Face:
+def card(view: View, look: CardContext, *, now: Millis, called: Sequence[str] = ()) -> MessageBody:
     """The message that shows the approval as it stands; `called` are mentions, for a message that
     is new: a change of one calls nobody.
     """
@@ -62,12 +62,12 @@ def card(view: View, look: Look, *, now: Millis, called: Sequence[str] = ()) -> 
     return _told(view, look, now=now)
 
 
-def shows_all(view: View, look: Look) -> bool:
+def shows_all(view: View, look: CardContext) -> bool:
     """Whether every byte of the call is on its card, so that it may be approved there."""
     return arguments(view, look).whole
 
 
-def bare(view: View, look: Look, *, now: Millis) -> Face:
+def bare(view: View, look: CardContext, *, now: Millis) -> MessageBody:
     """The least that can be said: for when Slack refuses the card itself. No Approve button."""
     approval = view.approval
     pending = approval.state is State.PENDING and approval.expires_at > now
@@ -116,7 +116,7 @@ _OUTCOMES: Final = {
 }
 
 
-def _asking(view: View, look: Look, called: Sequence[str]) -> Face:
+def _asking(view: View, look: CardContext, called: Sequence[str]) -> MessageBody:
     approval = view.approval
     shown = arguments(view, look)
     here = shown.whole and not approval.terms.web_only
@@ -140,7 +140,7 @@ def _asking(view: View, look: Look, called: Sequence[str]) -> Face:
     )
 
 
-def _told(view: View, look: Look, *, now: Millis) -> Face:
+def _told(view: View, look: CardContext, *, now: Millis) -> MessageBody:
     approval = view.approval
     word, sentence = outcome(approval, now)
     said_ = [sentence]
@@ -173,7 +173,7 @@ def _told(view: View, look: Look, *, now: Millis) -> Face:
     )
 
 
-def _ending(approval: Approval, look: Look) -> Json:
+def _ending(approval: Approval, look: CardContext) -> Json:
     """Who ended it, where, and when."""
     word = {State.APPROVED: "Approved"}.get(approval.state, str(approval.state).capitalize())
     via = f" via {approval.decided_via}" if approval.decided_via else ""
@@ -186,7 +186,7 @@ def _ending(approval: Approval, look: Look) -> Json:
     return plain(f"{word} by {approval.decided_by}{via} · {utc(at)}", most=300)
 
 
-def _alarms(view: View, look: Look) -> Iterator[str]:
+def _alarms(view: View, look: CardContext) -> Iterator[str]:
     if view.edit is not None:
         yield f"⚠ {edited(view.edit, look)}"
     yield from (f"⚠ {caution}" for caution in cautions(view))
@@ -210,7 +210,7 @@ def _letters(view: View) -> Iterator[str]:
         yield f"{len(odd) - _ODD:,} more values hold such letters: review them on the page."
 
 
-def edited(edit: Edit, look: Look) -> str:
+def edited(edit: EditSummary, look: CardContext) -> str:
     """Who changed what the agent asked for, from what to what, in one line."""
     people = " and ".join(visible(one) for one in edit.by)
     if not look.show_arguments or not edit.changes:
@@ -229,7 +229,7 @@ def _edit(one: FieldChange) -> str:
     return f"{fit(visible(one.path.removeprefix('args.')), 60)}: {sides[0]} → {sides[1]}"
 
 
-def _why(view: View, look: Look) -> Iterator[str]:
+def _why(view: View, look: CardContext) -> Iterator[str]:
     ruling = view.approval.ruling
     because = f": {ruling.matched}" if ruling.matched and look.show_arguments else ""
     yield f"Held by a rule{because}."
@@ -240,14 +240,14 @@ def _why(view: View, look: Look) -> Iterator[str]:
     yield from _about_what(view, look)
 
 
-def _about_what(view: View, look: Look) -> Iterator[str]:
+def _about_what(view: View, look: CardContext) -> Iterator[str]:
     """The argument that the call is mostly about, unless it is long or kept off Slack."""
     if view.target is not None and not view.target.cut and look.show_arguments:
         path = fit(visible(view.target.path.removeprefix("args.")), 60)
         yield f"About {path}: {quoted(view.target.text)}"
 
 
-def _facts(view: View, look: Look) -> Iterator[Json]:
+def _facts(view: View, look: CardContext) -> Iterator[Json]:
     approval = view.approval
     call, terms = approval.call, approval.terms
     yield _fact("Agent", call.grant_label or call.grant)
@@ -273,7 +273,7 @@ def _fact(label: str, value: str) -> Json:
     return plain(label, value, most=300)
 
 
-def _approvals(view: View, look: Look) -> Json:
+def _approvals(view: View, look: CardContext) -> Json:
     given = approvers(view)
     named = [person(one, look) for one in given[:_NAMED]]
     count = f"{len(given)} of {view.approval.terms.quorum}"
@@ -330,7 +330,7 @@ def _arguments(view: View, shown: Shown) -> Iterator[Json]:
         yield from (line(said(f"⚠ {one}")) for one in _letters(view))
 
 
-def _buttons(view: View, look: Look, *, here: bool) -> Iterator[Json]:
+def _buttons(view: View, look: CardContext, *, here: bool) -> Iterator[Json]:
     approval = view.approval
     value, name = action_values.value_of(approval), name_of(approval)
     page = look.link(approval)

@@ -18,7 +18,7 @@ _PERSON: Final = re.compile(r"slack:([TE][A-Z0-9]{1,63})/([UW][A-Z0-9]{1,63})")
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class CardContext:
     """What all cards of one gateway have in common."""
 
     url: str  # of the page, no slash at its end
@@ -34,7 +34,7 @@ def name_of(approval: Approval) -> str:
     return f"{visible(approval.call.tool)} on {visible(approval.call.server)}"
 
 
-def person(reviewer: str, look: Look) -> str:
+def person(reviewer: str, look: CardContext) -> str:
     """A reviewer in `mrkdwn`; "" when the name is not fit for it."""
     found = _PERSON.fullmatch(reviewer)
     if found is not None and found[1] == look.team:
@@ -42,7 +42,7 @@ def person(reviewer: str, look: Look) -> str:
     return reviewer if harmless(reviewer) else ""
 
 
-def mentions(view: View, look: Look, people: Iterable[Reviewer]) -> list[str]:
+def mentions(view: View, look: CardContext, people: Iterable[Reviewer]) -> list[str]:
     """Those who still have to decide and whom Slack knows, as mentions: the accounts and groups the
     rule names, and the accounts of the people on record whom it names, or whom it lets decide by
     naming nobody. Who has voted is left out.
@@ -67,7 +67,7 @@ def mentions(view: View, look: Look, people: Iterable[Reviewer]) -> list[str]:
     return list(found)[:_NAMES]
 
 
-def _accounts(names: Iterable[str], look: Look) -> Iterator[str]:
+def _accounts(names: Iterable[str], look: CardContext) -> Iterator[str]:
     for name in names:
         account = _PERSON.fullmatch(name)
         if account is not None and account[1] == look.team:

@@ -16,9 +16,9 @@ from slack_sdk.web.async_client import AsyncWebClient
 from approvals.model import Reviewer
 from approvals.slack.api import Denied, Limited, SlackApi, Unreachable, opened
 from approvals.slack.config import SlackConfig
-from approvals.slack.socket import Refused, address, introduce
+from approvals.slack.socket import SocketRefused, address, introduce
 from approvals.slack.testcard import TEXT, test_card
-from approvals.slack.workspace import Pin
+from approvals.slack.workspace import KnownWorkspace
 
 SECONDS: Final = 5.0
 _MOST: Final = 20  # accounts looked at
@@ -26,7 +26,7 @@ _TROUBLE = (Denied, Limited, Unreachable)
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class SlackFinding:
     """What one check found, and what to do about it."""
 
     name: str
@@ -42,24 +42,26 @@ async def checkup(
     *,
     post: bool,
     direct: bool = False,
-) -> AsyncIterator[Finding]:
+) -> AsyncIterator[SlackFinding]:
     """Every check, in the order in which one fault causes the next. `named`: whom rules name;
     `direct`: a rule announces its calls in direct messages.
     """
-    pin = Pin(config)
+    pin = KnownWorkspace(config)
     async with opened(config.bot_token, config.api_url, seconds=SECONDS) as api:
         try:
             await introduce(api, pin)
-        except Refused as refused:
-            yield Finding("slack", "broken", str(refused), "Reinstall the app, copy the token.")
+        except SocketRefused as refused:
+            yield SlackFinding(
+                "slack", "broken", str(refused), "Reinstall the app, copy the token."
+            )
             return
         except _TROUBLE as error:
             do = f"Let this machine reach {config.api_url}, then look again."
-            yield Finding("slack", "broken", f"does not answer: {error}", do)
+            yield SlackFinding("slack", "broken", f"does not answer: {error}", do)
             return
         pinned = pin()
         team = pinned.team_id if pinned is not None else ""
-        yield Finding("slack", "ok", f"workspace {team}")
+        yield SlackFinding("slack", "ok", f"workspace {team}")
         yield _scopes_judged(await _scopes(config), config, named)
         yield await _inbound(config)
         if config.signing_secret:
@@ -88,9 +90,9 @@ async def _scopes(config: SlackConfig) -> frozenset[str] | None:
 
 def _scopes_judged(
     scopes: frozenset[str] | None, config: SlackConfig, named: frozenset[str]
-) -> Finding:
+) -> SlackFinding:
     if scopes is None:
-        return Finding("scopes", "warning", "Slack does not say which the token has")
+        return SlackFinding("scopes", "warning", "Slack does not say which the token has")
     needed = {"chat:write": "post cards", "users:read": "know guests from members"}
     if any(name.startswith("slack-group:") for name in named):
         needed["usergroups:read"] = "read the user groups that rules name"
@@ -99,64 +101,64 @@ def _scopes_judged(
     missing = [f"{scope} (to {why})" for scope, why in needed.items() if scope not in scopes]
     if missing:
         do = "Add them under OAuth & Permissions, and reinstall the app."
-        return Finding("scopes", "broken", f"missing: {', '.join(missing)}", do)
+        return SlackFinding("scopes", "broken", f"missing: {', '.join(missing)}", do)
     if "commands" not in scopes:
-        return Finding("scopes", "warning", "no commands: /approvals does not work", "Add it.")
-    return Finding("scopes", "ok", ", ".join(sorted(scopes)))
+        return SlackFinding("scopes", "warning", "no commands: /approvals does not work", "Add it.")
+    return SlackFinding("scopes", "ok", ", ".join(sorted(scopes)))
 
 
-async def _inbound(config: SlackConfig) -> Finding:
+async def _inbound(config: SlackConfig) -> SlackFinding:
     if config.app_token is None:
-        return Finding("socket mode", "ok", "not used: clicks come in over HTTP")
+        return SlackFinding("socket mode", "ok", "not used: clicks come in over HTTP")
     try:
         async with opened(config.app_token, config.api_url, seconds=SECONDS) as app:
             await address(app, config)
-    except Refused as refused:
-        return Finding("socket mode", "broken", str(refused), "Make a new App-Level Token.")
+    except SocketRefused as refused:
+        return SlackFinding("socket mode", "broken", str(refused), "Make a new App-Level Token.")
     except _TROUBLE as error:
-        return Finding("socket mode", "broken", f"no connection: {error}", "Try again.")
-    return Finding("socket mode", "ok", "Slack opens connections")
+        return SlackFinding("socket mode", "broken", f"no connection: {error}", "Try again.")
+    return SlackFinding("socket mode", "ok", "Slack opens connections")
 
 
-def _door(config: SlackConfig) -> Finding:
+def _door(config: SlackConfig) -> SlackFinding:
     url = config.public_url.rstrip("/")
     where = f"{url}/slack/interactions, /slack/commands, /slack/events"
     reachable = urlsplit(url).scheme == "https" or config.local
     if config.app_token is None and not reachable:
         do = "Set SIGNOFF_PUBLIC_URL to the https address Slack reaches, or use Socket Mode."
-        return Finding("http door", "broken", f"Slack cannot reach {where}", do)
-    return Finding("http door", "ok", where)
+        return SlackFinding("http door", "broken", f"Slack cannot reach {where}", do)
+    return SlackFinding("http door", "ok", where)
 
 
-async def _channel(api: SlackApi, config: SlackConfig) -> Finding:
+async def _channel(api: SlackApi, config: SlackConfig) -> SlackFinding:
     channel = config.channel
     if channel is None:
         found = "no default: only rules with a channel, or people they name, are told"
-        return Finding("channel", "warning", found, "Set SIGNOFF_SLACK_CHANNEL.")
+        return SlackFinding("channel", "warning", found, "Set SIGNOFF_SLACK_CHANNEL.")
     try:
         told = (await api.read("conversations.info", {"channel": channel})).get("channel")
     except Denied as denied:
         if denied.code == "missing_scope":
             found = f"{channel}: not looked at (needs channels:read); the test card shows it"
-            return Finding("channel", "ok", found)
+            return SlackFinding("channel", "ok", found)
         do = "Copy its id from the channel's details, and /invite the app if it is private."
-        return Finding("channel", "broken", f"{channel}: {denied.code}", do)
+        return SlackFinding("channel", "broken", f"{channel}: {denied.code}", do)
     except (Limited, Unreachable) as error:
-        return Finding("channel", "warning", f"{channel}: {error}", "Try again.")
+        return SlackFinding("channel", "warning", f"{channel}: {error}", "Try again.")
     about = told if isinstance(told, dict) else {}
     if about.get("is_archived"):
-        return Finding("channel", "broken", f"{channel} is archived", "Choose another.")
+        return SlackFinding("channel", "broken", f"{channel} is archived", "Choose another.")
     if about.get("is_member") is False:
         found = f"{channel}: the app is no member; it posts only with chat:write.public"
-        return Finding("channel", "warning", found, "In the channel: /invite @signoff")
-    return Finding("channel", "ok", channel)
+        return SlackFinding("channel", "warning", found, "In the channel: /invite @signoff")
+    return SlackFinding("channel", "ok", channel)
 
 
-def _direct() -> Finding:
+def _direct() -> SlackFinding:
     """Slack tells nobody whether the tab is there: a message without it is not found again."""
     found = "rules write to people directly: that needs the app's Messages tab"
     do = "Under App Home, switch the Messages Tab on; users need not write there."
-    return Finding("direct messages", "warning", found, do)
+    return SlackFinding("direct messages", "warning", found, do)
 
 
 async def _people(
@@ -165,7 +167,7 @@ async def _people(
     people: Iterable[Reviewer],
     team: str,
     named: frozenset[str],
-) -> AsyncIterator[Finding]:
+) -> AsyncIterator[SlackFinding]:
     able = [one for one in people if one.role in ("approver", "admin")]
     prefix = f"slack:{team}/"
     accounts = {
@@ -187,14 +189,14 @@ async def _people(
     others = bool(config.email_domains) or any(name.startswith("slack-group:") for name in named)
     if not accounts and not others:
         do = "signoff reviewer add YOUR-NAME --slack U0123ABCD"
-        yield Finding("reviewers", "broken", "nobody could approve from Slack", do)
+        yield SlackFinding("reviewers", "broken", "nobody could approve from Slack", do)
         return
     for user, name in list(accounts.items())[:_MOST]:
         wrong = await _account(api, user)
         if wrong:
-            yield Finding("reviewer", "broken", f"{name} ({user}): {wrong}", "Correct the id.")
+            yield SlackFinding("reviewer", "broken", f"{name} ({user}): {wrong}", "Correct the id.")
         else:
-            yield Finding("reviewer", "ok", f"{name} is {user}")
+            yield SlackFinding("reviewer", "ok", f"{name} is {user}")
 
 
 async def _account(api: SlackApi, user: str) -> str:
@@ -215,16 +217,16 @@ async def _account(api: SlackApi, user: str) -> str:
     return ""
 
 
-async def _posted(api: SlackApi, config: SlackConfig) -> Finding:
+async def _posted(api: SlackApi, config: SlackConfig) -> SlackFinding:
     if config.channel is None:
-        return Finding("test card", "warning", "not posted: no channel", "See above.")
+        return SlackFinding("test card", "warning", "not posted: no channel", "See above.")
     params = {"channel": config.channel, "text": TEXT, "blocks": test_card(config.page_url)}
     try:
         await api.write("chat.postMessage", params)
     except Denied as denied:
         do = "In the channel: /invite @signoff"
-        return Finding("test card", "broken", f"{config.channel}: {denied}", do)
+        return SlackFinding("test card", "broken", f"{config.channel}: {denied}", do)
     except (Limited, Unreachable) as error:
-        return Finding("test card", "broken", f"{config.channel}: {error}", "Try again.")
+        return SlackFinding("test card", "broken", f"{config.channel}: {error}", "Try again.")
     do = "Press its button while the gateway runs: it answers."
-    return Finding("test card", "ok", f"posted to {config.channel}", do)
+    return SlackFinding("test card", "ok", f"posted to {config.channel}", do)

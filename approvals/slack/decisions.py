@@ -26,7 +26,7 @@ from approvals.slack.decision_messages import (
     said_of_effect,
     standing,
 )
-from approvals.slack.identity import Account, Identities, Refused
+from approvals.slack.identity import Account, Identities, UnprovenAccount
 from approvals.view import View
 
 
@@ -51,7 +51,7 @@ class Deciding:
 
     async def look(
         self, account: Account, pressed: Pressed
-    ) -> tuple[Approval, Reviewer] | Refused | str:
+    ) -> tuple[Approval, Reviewer] | UnprovenAccount | str:
         """The call and the person, if this person may press on it as it was shown; else why not.
 
         `Refused` is an answer to somebody who is no reviewer of it.
@@ -63,7 +63,7 @@ class Deciding:
         if approval is None or approval.id != pressed.approval_id:
             return GONE
         reviewer = await self._identities.decider(account, approval)
-        if isinstance(reviewer, Refused):
+        if isinstance(reviewer, UnprovenAccount):
             return reviewer
         if approval.state is not State.PENDING:
             return standing(approval, reviewer)
@@ -71,7 +71,7 @@ class Deciding:
             return EXPIRED
         return (approval, reviewer) if pressed.means(approval) else CHANGED
 
-    async def approve(self, account: Account, pressed: Pressed) -> Refused | str:
+    async def approve(self, account: Account, pressed: Pressed) -> UnprovenAccount | str:
         found = await self.look(account, pressed)
         if not isinstance(found, tuple):
             return found
@@ -95,7 +95,7 @@ class Deciding:
         )
         return said(decided, reviewer)
 
-    async def deny(self, account: Account, pressed: Pressed, reason: str) -> Refused | str:
+    async def deny(self, account: Account, pressed: Pressed, reason: str) -> UnprovenAccount | str:
         found = await self.look(account, pressed)
         if not isinstance(found, tuple):
             return found
@@ -112,7 +112,7 @@ class Deciding:
 
     async def settle_effect(
         self, account: Account, pressed: Pressed, settlement: Settlement, note: str
-    ) -> Refused | str:
+    ) -> UnprovenAccount | str:
         """Say whether the earlier call that the card names did what this one does."""
         found = await self.look(account, pressed)
         if not isinstance(found, tuple):
@@ -128,7 +128,9 @@ class Deciding:
         )
         return said_of_effect(settled)
 
-    async def edit(self, account: Account, pressed: Pressed, arguments: bytes) -> Refused | str:
+    async def edit(
+        self, account: Account, pressed: Pressed, arguments: bytes
+    ) -> UnprovenAccount | str:
         found = await self.look(account, pressed)
         if not isinstance(found, tuple):
             return found

@@ -29,7 +29,7 @@ _MOST: Final = 1_000  # people remembered
 
 
 @dataclass(frozen=True, slots=True)
-class Listener:
+class EphemeralListener:
     """One person, and the ways by which Slack lets us reach them about one press."""
 
     user: str
@@ -46,17 +46,17 @@ class Whispers:
         self._now = now  # seconds, monotonic
         self._told: OrderedDict[str, list[float]] = OrderedDict()
 
-    async def refuse(self, listener: Listener, words: str) -> None:
+    async def refuse(self, listener: EphemeralListener, words: str) -> None:
         """Told to somebody who may not decide: one in ten seconds."""
         if self._room(listener.user, most=1):
             await self._tell(listener, words)
 
-    async def answer(self, listener: Listener, words: str) -> None:
+    async def answer(self, listener: EphemeralListener, words: str) -> None:
         """Told to a reviewer."""
         if self._room(listener.user, most=_BURST):
             await self._tell(listener, words)
 
-    async def replace(self, listener: Listener, words: str) -> None:
+    async def replace(self, listener: EphemeralListener, words: str) -> None:
         """Put these words in place of a message that only this person sees."""
         if self._usable(listener.response_url):
             await self._respond(listener.response_url, sentence(words) | {"replace_original": True})
@@ -70,7 +70,7 @@ class Whispers:
             self._told.popitem(last=False)
         return room
 
-    async def _tell(self, listener: Listener, words: str) -> None:
+    async def _tell(self, listener: EphemeralListener, words: str) -> None:
         """To where the press was; a modal opened from App Home has no such place."""
         message = {
             name: value for name, value in sentence(words).items() if name != "response_type"

@@ -12,7 +12,7 @@ INBOUND: Final = "inbound"
 OUTBOUND: Final = "outbound"
 
 
-class Health:
+class SlackHealth:
     """What is wrong, by part. Texts are ours and fit for the public: no names, no secrets."""
 
     def __init__(self) -> None:

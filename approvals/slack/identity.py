@@ -53,15 +53,15 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class UnprovenAccount:
     """This account may not; `why` is for the person who pressed."""
 
     why: str
 
 
-UNSURE: Final = Refused("Your role could not be checked. Nothing was done; try again.")
-FOREIGN: Final = Refused("You are not a member of this workspace. Nothing was done.")
-STRANGER: Final = Refused("You are not a reviewer here. Nothing was done.")
+UNSURE: Final = UnprovenAccount("Your role could not be checked. Nothing was done; try again.")
+FOREIGN: Final = UnprovenAccount("You are not a member of this workspace. Nothing was done.")
+STRANGER: Final = UnprovenAccount("You are not a reviewer here. Nothing was done.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,14 +159,16 @@ class Identities:
         self._database = database
         self._directory = directory
 
-    async def decider(self, account: Account, approval: Approval) -> Reviewer | Refused:
+    async def decider(self, account: Account, approval: Approval) -> Reviewer | UnprovenAccount:
         """The reviewer who presses on this approval, everything read anew."""
         found = await self._who(account, approval.terms.reviewers, fresh=True)
         if not isinstance(found, Reviewer) or found.id != account.identity:
             return found
         return await self._not_hiding(found, approval)
 
-    async def reader(self, account: Account, approvals: Iterable[Approval]) -> Reviewer | Refused:
+    async def reader(
+        self, account: Account, approvals: Iterable[Approval]
+    ) -> Reviewer | UnprovenAccount:
         """The reviewer to whom a list of these is shown; a minute-old answer is good enough."""
         named = {name for one in approvals for name in one.terms.reviewers}
         return await self._who(account, sorted(named), fresh=False)
@@ -180,7 +182,7 @@ class Identities:
 
     async def _who(
         self, account: Account, named: Iterable[str], *, fresh: bool
-    ) -> Reviewer | Refused:
+    ) -> Reviewer | UnprovenAccount:
         if account.home != account.team:
             return FOREIGN
         try:
@@ -189,7 +191,7 @@ class Identities:
             if refused is not None:
                 return refused
             known = await self._known(account, member)
-            if isinstance(known, Refused):
+            if isinstance(known, UnprovenAccount):
                 return known
             groups = await self._groups(account, known, tuple(named), fresh=fresh)
         except Unsure as unsure:
@@ -201,7 +203,7 @@ class Identities:
             return STRANGER  # no role, only what a rule names: an open rule names nobody
         return found
 
-    async def _known(self, account: Account, member: Member) -> Reviewer | Refused:
+    async def _known(self, account: Account, member: Member) -> Reviewer | UnprovenAccount:
         """The one stored reviewer this account belongs to; without one, the account itself."""
         identity = account.identity
         everyone = await self._people.reviewers()
@@ -213,7 +215,9 @@ class Identities:
             written = {member.email, f"email:{member.email}", f"oidc:{member.email}"}
             found = [one for one in everyone if not written.isdisjoint(map(_lower, one.names()))]
         if len(found) > 1:
-            return Refused("Your Slack account belongs to several reviewers. Nothing was done.")
+            return UnprovenAccount(
+                "Your Slack account belongs to several reviewers. Nothing was done."
+            )
         if found:
             return found[0]
         if await self._people.was_removed(identity):
@@ -234,7 +238,7 @@ class Identities:
             if account.user in await self._directory.members(name.removeprefix(prefix), fresh=fresh)
         ]
 
-    async def _not_hiding(self, found: Reviewer, approval: Approval) -> Reviewer | Refused:
+    async def _not_hiding(self, found: Reviewer, approval: Approval) -> Reviewer | UnprovenAccount:
         """Somebody known by nothing but a Slack account may be the agent's owner by another name:
         where the owner may not approve, that is no proof.
         """
@@ -242,23 +246,23 @@ class Identities:
             return found
         owner = await self._database.read(partial(owner_of, grant=approval.call.grant))
         if owner and not owner.startswith("slack:"):
-            return Refused(
+            return UnprovenAccount(
                 "This rule wants somebody other than the agent's owner, and your Slack account is "
                 "linked to no reviewer: `signoff reviewer identify NAME --slack …`."
             )
         return found
 
 
-def _fault(member: Member, team: str) -> Refused | None:
+def _fault(member: Member, team: str) -> UnprovenAccount | None:
     if member.team and member.team != team:
         return FOREIGN
     match member.fault:
         case "":
             return None
         case "guest":
-            return Refused("Guests may not decide. Nothing was done.")
+            return UnprovenAccount("Guests may not decide. Nothing was done.")
         case "bot":
-            return Refused("Bots may not decide. Nothing was done.")
+            return UnprovenAccount("Bots may not decide. Nothing was done.")
         case _:
             return STRANGER
 

@@ -23,10 +23,10 @@ from approvals.slack.api import Denied, Limited, SlackApi, Unreachable
 from approvals.slack.config import SlackConfig
 from approvals.slack.decision_messages import FAILED, NOT_READY, RECORD_DOWN, TOO_LATE
 from approvals.slack.decisions import Deciding
-from approvals.slack.ephemeral import Listener, Whispers
-from approvals.slack.identity import UNSURE, Account, Refused
-from approvals.slack.payloads import Press, account_in, foreign, press_in
-from approvals.slack.pending_list import Queue
+from approvals.slack.ephemeral import EphemeralListener, Whispers
+from approvals.slack.identity import UNSURE, Account, UnprovenAccount
+from approvals.slack.payloads import SlackPress, account_in, foreign, press_in
+from approvals.slack.pending_list import PendingList
 from approvals.slack.testcard import TEST
 from approvals.slack.workspace import Pinned
 
@@ -64,7 +64,7 @@ class Inbound:
         api: SlackApi,
         *,
         deciding: Deciding,
-        queue: Queue,
+        queue: PendingList,
         whispers: Whispers,
         pinned: Callable[[], Pinned | None],
         adopt: Adopt,
@@ -143,7 +143,7 @@ class Inbound:
 
     # Buttons.
 
-    def _pressed(self, press: Press) -> Ack:
+    def _pressed(self, press: SlackPress) -> Ack:
         if press.action in (APPROVE, DENY, ASK, EDIT, DONE, NOT_DONE):
             return Ack(after=lambda: self._told(press.listener, self._act(press)))
         if press.action == TEST:
@@ -152,7 +152,7 @@ class Inbound:
             log.warning("slack.unknown_action", action=press.action[:40])
         return Ack()
 
-    async def _act(self, press: Press) -> Refused | str:
+    async def _act(self, press: SlackPress) -> UnprovenAccount | str:
         if press.pressed is None:
             log.warning("slack.malformed_value", action=press.action)
             return ""
@@ -162,20 +162,20 @@ class Inbound:
                 await self._receipt(press, "Approved.")
         else:
             words = await self._form(press)
-        if not isinstance(words, Refused) and press.origin.ts and not press.private:
+        if not isinstance(words, UnprovenAccount) and press.origin.ts and not press.private:
             # Slack may hold a card twice, when the gateway died between posting and noting it.
             origin = press.origin
             await self._adopt(press.pressed.approval_id, origin.channel, origin.ts)
         return words
 
-    async def _receipt(self, press: Press, words: str) -> None:
+    async def _receipt(self, press: SlackPress, words: str) -> None:
         """A card in a channel is brought up to date by the outbox; other places are ours."""
         if press.private:
             await self._whispers.replace(press.listener, words)
         if press.home:
             await self._queue.publish(press.account)
 
-    async def _form(self, press: Press) -> Refused | str:
+    async def _form(self, press: SlackPress) -> UnprovenAccount | str:
         """Open the modal at once: its trigger lives three seconds and works once."""
         pressed = press.pressed
         assert pressed is not None  # noqa: S101 - `_act` looked
@@ -197,7 +197,7 @@ class Inbound:
             return TOO_LATE
         return ""
 
-    async def _view(self, press: Press, approval: Approval) -> Json | None:
+    async def _view(self, press: SlackPress, approval: Approval) -> Json | None:
         if press.action == DENY:
             return modals.deny(approval, press.origin)
         if press.action == ASK:
@@ -210,7 +210,7 @@ class Inbound:
             else None
         )
 
-    async def _test(self, press: Press) -> None:
+    async def _test(self, press: SlackPress) -> None:
         """The button of `signoff doctor`'s card: says that presses arrive, and whose this is."""
         found = await self._queue.reader(press.account)
         if isinstance(found, Reviewer):
@@ -232,7 +232,7 @@ class Inbound:
         found = modals.submitted(view)
         if found is None:
             return _wrong(modals.REASON if callback != EDIT else modals.ARGUMENTS, FAILED)
-        listener = Listener(account.user, found.origin.channel)
+        listener = EphemeralListener(account.user, found.origin.channel)
         if callback == EDIT:
             return await self._edited(account, found, view, listener)
         reason = modals.reason_in(view)
@@ -254,7 +254,7 @@ class Inbound:
         self,
         account: Account,
         found: modals.Submitted,
-        listener: Listener,
+        listener: EphemeralListener,
         action: str,
         note: str,
     ) -> Ack:
@@ -268,7 +268,7 @@ class Inbound:
         )
 
     async def _edited(
-        self, account: Account, found: modals.Submitted, view: Json, listener: Listener
+        self, account: Account, found: modals.Submitted, view: Json, listener: EphemeralListener
     ) -> Ack:
         try:
             async with asyncio.timeout(PATIENCE):
@@ -284,7 +284,9 @@ class Inbound:
 
         return Ack(after=edit)
 
-    async def _then_home(self, account: Account, work: Awaitable[Refused | str]) -> Refused | str:
+    async def _then_home(
+        self, account: Account, work: Awaitable[UnprovenAccount | str]
+    ) -> UnprovenAccount | str:
         words = await work
         if words == "":
             await self._queue.refresh(account)
@@ -318,7 +320,9 @@ class Inbound:
             return Ack()
         return Ack(after=lambda: self._queue.publish(account))
 
-    async def _told(self, listener: Listener, work: Awaitable[Refused | str]) -> None:
+    async def _told(
+        self, listener: EphemeralListener, work: Awaitable[UnprovenAccount | str]
+    ) -> None:
         """Do the work, and tell the person what came of it when the card does not."""
         try:
             words = await work
@@ -327,7 +331,7 @@ class Inbound:
         except Exception:  # the person is told whatever happened
             log.exception("slack.press_failed")
             words = FAILED
-        if isinstance(words, Refused):
+        if isinstance(words, UnprovenAccount):
             log.info("slack.refused", user=listener.user)
             await self._whispers.refuse(listener, words.why)
         elif words:

@@ -169,8 +169,8 @@ def edit_in(view: Mapping[str, Any], arguments: bytes, fields: tuple[Field, ...]
         wanted = json.loads(
             _text_of(_state(view, ARGUMENTS).get("value")),
             object_pairs_hook=_once,
-            parse_int=_Number,
-            parse_float=_Number,
+            parse_int=_Amount,
+            parse_float=_Amount,
             parse_constant=_never,
         )
     except _Twice as twice:
@@ -195,7 +195,7 @@ def edit_in(view: Mapping[str, Any], arguments: bytes, fields: tuple[Field, ...]
     return found if found.rows else "Nothing was changed yet."
 
 
-class _Number(str):
+class _Amount(str):
     """A number as it was written: no digit of it is lost."""
 
     __slots__ = ()
@@ -221,11 +221,11 @@ def _never(constant: str) -> Any:
 def _as_form(field: Field, value: Any) -> str | None:
     """The value as a form would send it; None if it is of another kind."""
     match field.kind, value:
-        case "number", _Number():
+        case "number", _Amount():
             return str(value)
         case "yes or no", bool():
             return "true" if value else "false"
-        case "text", str() if not isinstance(value, _Number):
+        case "text", str() if not isinstance(value, _Amount):
             return value
     return None
 

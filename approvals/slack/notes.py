@@ -9,8 +9,8 @@ from typing import Final
 from approvals.model import RISKS, Approval, Choice, Millis, Settlement, State
 from approvals.slack import action_values
 from approvals.slack.blocks import (
-    Face,
     Json,
+    MessageBody,
     actions,
     bullets,
     button,
@@ -25,7 +25,7 @@ from approvals.slack.blocks import (
     section,
 )
 from approvals.slack.card import RISK_WORDS, edited, outcome
-from approvals.slack.card_context import Look
+from approvals.slack.card_context import CardContext
 from approvals.slack.text import fit, harmless, utc, visible, when
 from approvals.view import View
 
@@ -38,7 +38,7 @@ _OUTCOMES: Final = frozenset(
 )
 
 
-def note(kind: str, view: View, look: Look, *, at: Millis) -> Face | None:
+def note(kind: str, view: View, look: CardContext, *, at: Millis) -> MessageBody | None:
     """What the thread is told of a change at that time; None where the card says enough."""
     approval = view.approval
     if kind in _OUTCOMES:
@@ -63,7 +63,7 @@ def note(kind: str, view: View, look: Look, *, at: Millis) -> Face | None:
             return None
 
 
-def reminder(approval: Approval, number: int, mentions: Sequence[str] = ()) -> Face:
+def reminder(approval: Approval, number: int, mentions: Sequence[str] = ()) -> MessageBody:
     """That it still waits: in words of ours alone. The last one calls those who have to decide."""
     first = number <= 1
     called = "" if first else " ".join(mentions)
@@ -73,7 +73,7 @@ def reminder(approval: Approval, number: int, mentions: Sequence[str] = ()) -> F
     return face(short, [section("note", ours(f"{text} {called}".strip()))])
 
 
-def digest(approvals: Sequence[Approval], look: Look, *, now: Millis) -> Face:
+def digest(approvals: Sequence[Approval], look: CardContext, *, now: Millis) -> MessageBody:
     """One message for the calls of an agent that came too fast for a card each. Decides nothing."""
     waiting = [one for one in approvals if one.state is State.PENDING and one.expires_at > now]
     agent = approvals[0].call.grant_label or approvals[0].call.grant if approvals else ""
@@ -135,7 +135,7 @@ def _took(approval: Approval) -> str:
     return f" It took {seconds:.1f} s."
 
 
-def _note(text: str) -> Face:
+def _note(text: str) -> MessageBody:
     """A note whose words may hold a reviewer's name; the notification leaves that to the blocks."""
     shown = visible(text)
     short = shown if harmless(shown.rstrip(".")) else "There is news about this call."

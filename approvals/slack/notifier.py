@@ -18,17 +18,17 @@ from sqlalchemy import Connection
 
 from approvals.model import Approval, Execution, Reviewer, State
 from approvals.outbox import Notice
-from approvals.outbox_worker import GiveUp, NotYet, Retry
+from approvals.outbox_worker import DeliveryRetry, GiveUp, NotYet
 from approvals.record.database import Clock, Database
 from approvals.reminders import KIND as REMINDER
 from approvals.reviewers import everyone
 from approvals.slack import messages, notes
 from approvals.slack.api import Denied, Limited, SlackApi, Unreachable
-from approvals.slack.blocks import Face
+from approvals.slack.blocks import MessageBody
 from approvals.slack.card import bare, card
-from approvals.slack.card_context import Look, mentions
+from approvals.slack.card_context import CardContext, mentions
 from approvals.slack.config import SlackConfig
-from approvals.slack.health import OUTBOUND, Health
+from approvals.slack.health import OUTBOUND, SlackHealth
 from approvals.slack.messages import COLLAPSED, Sent
 from approvals.slack.pacing import Lanes
 from approvals.slack.sending import Closed, Sending, Wanted
@@ -57,7 +57,7 @@ class _Scene:
     people: tuple[Reviewer, ...]
 
 
-class Slack:
+class SlackNotifier:
     """The notifier of one workspace."""
 
     def __init__(
@@ -67,7 +67,7 @@ class Slack:
         *,
         database: Database,
         clock: Clock,
-        health: Health,
+        health: SlackHealth,
         lanes: Lanes | None = None,
     ) -> None:
         self._api = api
@@ -75,7 +75,9 @@ class Slack:
         self._database = database
         self._clock = clock
         self._channel = config.channel
-        self._look = Look(config.page_url.rstrip("/"), config.show_arguments, config.team_id or "")
+        self._look = CardContext(
+            config.page_url.rstrip("/"), config.show_arguments, config.team_id or ""
+        )
         self._sending = Sending(api, database, lanes or Lanes(clock))
 
     async def sync(self, delivery: Notice) -> None:
@@ -122,7 +124,7 @@ class Slack:
             if (sent.channel, sent.ts) == (channel, ts):
                 try:
                     await self._card(sent)
-                except (Retry, NotYet, Closed) as error:
+                except (DeliveryRetry, NotYet, Closed) as error:
                     log.info("slack.adopted_later", approval=approval_id, why=str(error))
 
     async def _scene(self, approval_id: str) -> _Scene | None:
@@ -271,7 +273,7 @@ class Slack:
             raise NotYet("the digest was changed just now", after=left / 1000)
         return await self._sending.show(sent, draw)
 
-    async def _note(self, note_id: str, top: Sent, approval: Approval, said: Face) -> None:
+    async def _note(self, note_id: str, top: Sent, approval: Approval, said: MessageBody) -> None:
         async def draw() -> Wanted:
             return Wanted(said, approval, wanted=True, thread=top.ts, once=True)
 
@@ -317,7 +319,7 @@ async def _all_of(works: Iterable[Awaitable[None]]) -> None:
     """Each channel by itself: one that fails holds up no other. The longest wait is raised."""
     done = await asyncio.gather(*works, return_exceptions=True)
     failed = [one for one in done if isinstance(one, BaseException)]
-    for kind in (Retry, NotYet):
+    for kind in (DeliveryRetry, NotYet):
         waits = [one for one in failed if isinstance(one, kind)]
         if waits:
             raise max(waits, key=lambda one: one.after or 0.0)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from approvals.slack.action_values import Pressed, is_our_block, parse_value
-from approvals.slack.ephemeral import Listener
+from approvals.slack.ephemeral import EphemeralListener
 from approvals.slack.identity import Account
 from approvals.slack.modals import Origin
 
@@ -19,13 +19,13 @@ Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Press:
+class SlackPress:
     """One button."""
 
     account: Account
     action: str
     pressed: Pressed | None
-    listener: Listener
+    listener: EphemeralListener
     origin: Origin
     trigger: str
     private: bool  # on a message that only this person sees
@@ -56,7 +56,7 @@ def account_in(payload: Json, team: str) -> Account | None:
     return Account(team, user, own or team) if user else None
 
 
-def press_in(payload: Json, team: str) -> Press | None:
+def press_in(payload: Json, team: str) -> SlackPress | None:
     """The one button that was pressed; None when there is not exactly one, or nobody pressed."""
     actions = payload.get("actions")
     account = account_in(payload, team)
@@ -68,12 +68,12 @@ def press_in(payload: Json, team: str) -> Press | None:
     ours = "block_id" not in action or is_our_block(action["block_id"])
     channel = _text(_at(payload, "channel", "id") or _at(payload, "container", "channel_id"))
     ts = _text(_at(payload, "container", "message_ts") or _at(payload, "message", "ts"))
-    return Press(
+    return SlackPress(
         account=account,
         # In a list the same button stands many times: what tells them apart comes after a colon.
         action=_text(action.get("action_id")).partition(":")[0],
         pressed=parse_value(action.get("value")) if ours else None,
-        listener=Listener(account.user, channel, _text(payload.get("response_url"))),
+        listener=EphemeralListener(account.user, channel, _text(payload.get("response_url"))),
         origin=Origin(channel, ts),
         trigger=_text(payload.get("trigger_id")),
         private=_at(payload, "container", "is_ephemeral") is True,

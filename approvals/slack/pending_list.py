@@ -16,7 +16,7 @@ from approvals.slack import home
 from approvals.slack.api import Denied, Limited, SlackApi, Unreachable
 from approvals.slack.config import SlackConfig
 from approvals.slack.decision_messages import GONE, standing
-from approvals.slack.identity import Account, Identities, Refused
+from approvals.slack.identity import Account, Identities, UnprovenAccount
 from approvals.view import View
 
 log = structlog.get_logger()
@@ -34,7 +34,7 @@ _ID: Final = re.compile(r"(apr_)?[A-Za-z0-9_-]{4,64}")
 _USAGE: Final = "Write /approvals, /approvals all, or /approvals and the id of a call."
 
 
-class Queue:
+class PendingList:
     """Lists for people in Slack."""
 
     def __init__(
@@ -55,7 +55,7 @@ class Queue:
         self._now = now  # seconds, monotonic
         self._homes: OrderedDict[str, float] = OrderedDict()
 
-    async def reader(self, account: Account) -> Reviewer | Refused:
+    async def reader(self, account: Account) -> Reviewer | UnprovenAccount:
         """Who this is to the gateway right now."""
         waiting = await self._approvals.pending(limit=_READ)
         return await self._identities.reader(account, waiting)
@@ -65,7 +65,7 @@ class Queue:
         wanted = text.strip()
         waiting = await self._approvals.pending(limit=_READ)
         reviewer = await self._identities.reader(account, waiting)
-        if isinstance(reviewer, Refused):
+        if isinstance(reviewer, UnprovenAccount):
             return home.sentence(reviewer.why)
         seen = [one for one in waiting if self._identities.may_see(reviewer, one)]
         if wanted.lower() == "all":
@@ -100,7 +100,7 @@ class Queue:
             self._homes.popitem(last=False)
         waiting = await self._approvals.pending(limit=_READ)
         found = await self._identities.reader(account, waiting)
-        if isinstance(found, Refused):
+        if isinstance(found, UnprovenAccount):
             view = home.home(None, (), page_url=self._config.page_url, why=found.why)
         else:
             mine = [

@@ -16,7 +16,7 @@ import structlog
 
 from approvals.digest import canonical, sha256
 from approvals.model import Approval, Millis
-from approvals.outbox_worker import NotYet, Retry
+from approvals.outbox_worker import DeliveryRetry, NotYet
 from approvals.record.database import Database
 from approvals.slack import messages
 from approvals.slack.action_values import EVENT
@@ -30,7 +30,7 @@ from approvals.slack.api import (
     SlackApi,
     Unreachable,
 )
-from approvals.slack.blocks import Face
+from approvals.slack.blocks import MessageBody
 from approvals.slack.limits import check
 from approvals.slack.messages import Sent
 from approvals.slack.pacing import UPDATES, Lanes
@@ -62,11 +62,13 @@ class Wanted:
     `bare` is sent instead when Slack refuses the face.
     """
 
-    face: Face
+    face: MessageBody
     approval: Approval
     wanted: bool
-    new: Face | None = None  # what is posted in its place: it calls people, which a change does not
-    bare: Callable[[], Face] | None = None
+    new: MessageBody | None = (
+        None  # what is posted in its place: it calls people, which a change does not
+    )
+    bare: Callable[[], MessageBody] | None = None
     thread: str = ""  # the message it is a reply to
     once: bool = False  # rather never than twice
     anyway: bool = False  # change it even if it shows this already: finds out whether it is there
@@ -261,11 +263,11 @@ class Sending:
             for lane in (UPDATES, _lane(claimed)) if claimed.ts else (_lane(claimed),):
                 self._lanes.close(lane, limited.after)
             await self._release(claimed)
-            raise Retry("ratelimited", after=limited.after) from limited
+            raise DeliveryRetry("ratelimited", after=limited.after) from limited
         except Unreachable as unreachable:
             self.troubles[""] = "Slack cannot be reached: new calls are announced once it can."
             await self._release(claimed, certain=not unreachable.acted)
-            raise Retry(str(unreachable)) from unreachable
+            raise DeliveryRetry(str(unreachable)) from unreachable
         except Denied as denied:
             await self._refused(claimed, denied)
 
@@ -275,7 +277,7 @@ class Sending:
         if code in TOKEN:
             self.troubles[""] = f"Slack refuses the bot token ({code})."
             await self._release(claimed)
-            raise Retry(code, after=TOKEN_PAUSE) from denied
+            raise DeliveryRetry(code, after=TOKEN_PAUSE) from denied
         if code in CHANNEL:
             self.troubles[claimed.target] = f"Slack refuses to post into a channel ({code})."
             await self._close(claimed, messages.FAILED, code)
@@ -284,7 +286,7 @@ class Sending:
             await self._close(claimed, messages.FAILED, code)
             return
         await self._release(claimed)
-        raise Retry(code) from denied
+        raise DeliveryRetry(code) from denied
 
     async def _shown(
         self, claimed: Sent, wanted: Wanted, channel: str, ts: str, *, new: bool
@@ -314,7 +316,9 @@ class Sending:
         )
 
 
-def _params(claimed: Sent, wanted: Wanted, face: Face, place: dict[str, str]) -> dict[str, Any]:
+def _params(
+    claimed: Sent, wanted: Wanted, face: MessageBody, place: dict[str, str]
+) -> dict[str, Any]:
     return {
         **place,
         "text": face.text,
@@ -357,7 +361,7 @@ def _lane(sent: Sent) -> str:
     return f"post {sent.channel or sent.target}"
 
 
-def _print(face: Face) -> str:
+def _print(face: MessageBody) -> str:
     """Equal for equal messages."""
     return sha256(canonical([face.text, list(face.blocks)]))[:32]
 

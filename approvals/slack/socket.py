@@ -28,9 +28,9 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from approvals.slack.api import Denied, Limited, SlackApi, Unreachable, opened
 from approvals.slack.config import SlackConfig
-from approvals.slack.health import INBOUND, Health
+from approvals.slack.health import INBOUND, SlackHealth
 from approvals.slack.inbound import SLASH, Ack, Inbound
-from approvals.slack.workspace import Pin
+from approvals.slack.workspace import KnownWorkspace
 
 log = structlog.get_logger()
 
@@ -54,7 +54,7 @@ _quiet = logging.getLogger("approvals.slack.socket_client")
 _quiet.setLevel(logging.CRITICAL + 1)  # we tell of it ourselves, without addresses and tokens
 
 
-class Refused(Exception):
+class SocketRefused(Exception):
     """Slack will not have it like this; the text is ours and for everybody."""
 
 
@@ -70,7 +70,7 @@ class _Client(SocketModeClient):
         self.lost.set()
 
 
-async def introduce(api: SlackApi, pin: Pin) -> None:
+async def introduce(api: SlackApi, pin: KnownWorkspace) -> None:
     """Ask Slack whose the bot token is.
 
     Raises:
@@ -80,11 +80,13 @@ async def introduce(api: SlackApi, pin: Pin) -> None:
     try:
         told = await api.read("auth.test")
     except Denied as denied:
-        raise Refused(
+        raise SocketRefused(
             f"Slack does not accept the bot token ({_code(denied)}): see SIGNOFF_SLACK_BOT_TOKEN."
         ) from denied
     if not pin.team(str(told.get("team_id") or ""), str(told.get("url") or "")):
-        raise Refused("The bot token belongs to another workspace than SIGNOFF_SLACK_TEAM_ID.")
+        raise SocketRefused(
+            "The bot token belongs to another workspace than SIGNOFF_SLACK_TEAM_ID."
+        )
 
 
 async def address(app: SlackApi, config: SlackConfig) -> str:
@@ -97,7 +99,7 @@ async def address(app: SlackApi, config: SlackConfig) -> str:
     try:
         url = (await app.read("apps.connections.open")).get("url")
     except Denied as denied:
-        raise Refused(
+        raise SocketRefused(
             f"Slack opens no connection ({_code(denied)}): see SIGNOFF_SLACK_APP_TOKEN, its scope "
             "connections:write, and Socket Mode in the app's settings."
         ) from denied
@@ -116,8 +118,8 @@ class Socket:
         api: SlackApi,
         inbound: Inbound,
         *,
-        health: Health,
-        pin: Pin,
+        health: SlackHealth,
+        pin: KnownWorkspace,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._config = config
@@ -200,7 +202,7 @@ class Socket:
         """None when it worked; else the seconds to wait, with the reason told."""
         try:
             await work
-        except Refused as refused:
+        except SocketRefused as refused:
             self._health.wrong(INBOUND, str(refused))
             return _REFUSED_PAUSE
         except Limited as limited:

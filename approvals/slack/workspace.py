@@ -20,7 +20,7 @@ class Pinned:
     team_url: str = ""  # "https://acme.slack.com/", for people
 
 
-class Pin:
+class KnownWorkspace:
     """What is known so far. A workspace from settings is known from the start."""
 
     def __init__(self, config: SlackConfig) -> None:

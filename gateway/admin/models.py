@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from approvals.model import Millis
-from gateway.policy.problems import Problem
+from gateway.policy.problems import PolicyProblem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +138,7 @@ Choice = Mapping[str, Any] | Literal["hide"] | None
 
 
 @dataclass(frozen=True, slots=True)
-class PolicyFile:
+class PolicyOnDisk:
     """policy.json as it is on disk, which may be newer than what is in force."""
 
     text: str
@@ -169,8 +169,8 @@ class Draft:
     text: str
     revision: str  # of the file it would replace
     valid: bool
-    problems: tuple[Problem, ...]  # all of them
-    news: tuple[Problem, ...]  # those the file does not have already
+    problems: tuple[PolicyProblem, ...]  # all of them
+    news: tuple[PolicyProblem, ...]  # those the file does not have already
     changes: tuple[str, ...]  # what is enforced otherwise, in words
     lines: tuple[tuple[str, str], ...]  # of the file: "+", "-", " " or "@", and the line
     before: tuple[str, str] | None  # of the tool: verdict and rule
@@ -178,7 +178,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class TriedRow:
+class TrialRow:
     """Calls of the history that a draft would judge otherwise."""
 
     server: str
@@ -191,7 +191,7 @@ class TriedRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
+class Trial:
     """A draft tried on the calls of the last days, against the policy in force. Limits are not
     replayed.
     """
@@ -205,7 +205,7 @@ class Tried:
     minutes_a_day: float  # of reviewers, at a minute for each approval
     days: int
     whole: bool  # False: there was more history than it could read in time
-    rows: tuple[TriedRow, ...]
+    rows: tuple[TrialRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +219,7 @@ class Saved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unconfirmed:
+class UnconfirmedPolicy:
     """policy.json where it is not what was confirmed."""
 
     revision: str  # of its bytes: what a confirmation names

@@ -21,15 +21,23 @@ from sqlalchemy import Connection
 from approvals.digest import canonical
 from approvals.model import Event, HistoryRow, Millis, Reviewer
 from approvals.record.database import Database
-from gateway.admin.models import Draft, PolicyFile, Saved, ToolRules, Tried, TriedRow, Unconfirmed
+from gateway.admin.models import (
+    Draft,
+    PolicyOnDisk,
+    Saved,
+    ToolRules,
+    Trial,
+    TrialRow,
+    UnconfirmedPolicy,
+)
 from gateway.admin.replay import Replay, labels, rows_since
 from gateway.enforcement.catalogue import Catalogue
 from gateway.enforcement.confirmations import By, Confirmations, Outcome
-from gateway.enforcement.policy_file import Policies, content
+from gateway.enforcement.policy_file import PolicyFile, content
 from gateway.policy import diff, drafting, linediff
-from gateway.policy.backtest import Moved, Past, backtest, said
+from gateway.policy.backtest import Past, Rejudged, backtest, said
 from gateway.policy.document import check
-from gateway.policy.effective import fate
+from gateway.policy.effective import effective_verdict
 from gateway.policy.judge import plan_of
 from gateway.policy.rules import Policy
 
@@ -43,14 +51,14 @@ _ROWS = 40  # kinds of calls a trial lists
 _SENTENCES = 200  # changes that are told in words
 
 
-class Rulebook:
+class PolicyEditor:
     """See `web.services.Rulebook`."""
 
     def __init__(
         self,
         *,
         database: Database,
-        policies: Policies,
+        policies: PolicyFile,
         catalogue: Catalogue,
         trusted: frozenset[str],
         changed: Callable[[], Awaitable[None]],
@@ -64,14 +72,14 @@ class Rulebook:
         self._changed = changed
         self._saving = asyncio.Lock()
 
-    def read(self) -> PolicyFile:
+    def read(self) -> PolicyOnDisk:
         """The file as it is on disk now.
 
         Raises:
             OSError: it cannot be read.
         """
         found = content(self._policies.path)
-        return PolicyFile(
+        return PolicyOnDisk(
             text=found.decode("utf-8", "replace").replace("\r\n", "\n"),
             revision=revision_of(found),
             usable=drafting.usable(found) is not None,
@@ -91,7 +99,7 @@ class Rulebook:
             for entry in plan.entries
             if entry.pointer != here and diff.summary(entry) != "allowed"
         ]
-        word, rule = fate(policy, server, tool)
+        word, rule = effective_verdict(policy, server, tool)
         known = self._catalogue.tool(server, tool)
         schema = known.definition.get("inputSchema") if known is not None else None
         return ToolRules(
@@ -134,11 +142,11 @@ class Rulebook:
             news=tuple(p for p in problems if (p.pointer, p.what) not in standing),
             changes=tuple(str(change) for change in changes),
             lines=tuple(_difference(before, text)),
-            before=fate(old, server, tool) if tool else None,
-            after=fate(new, server, tool) if tool and new is not None else None,
+            before=effective_verdict(old, server, tool) if tool else None,
+            after=effective_verdict(new, server, tool) if tool and new is not None else None,
         )
 
-    async def tried(self, text: str) -> Tried | None:
+    async def tried(self, text: str) -> Trial | None:
         """What the text would have said to the calls of the last days; None if it has errors."""
         policy = drafting.usable(text.encode())
         if policy is None:
@@ -147,7 +155,7 @@ class Rulebook:
         now = self._database.clock.now()
         return await self._database.read(lambda connection: self._try(connection, policy, now))
 
-    def _try(self, connection: Connection, policy: Policy, now: Millis) -> Tried:
+    def _try(self, connection: Connection, policy: Policy, now: Millis) -> Trial:
         names = labels(connection)
         replay = Replay(policy, self._catalogue, names, self._trusted)
         current = self._policies.current
@@ -171,7 +179,7 @@ class Rulebook:
         whole = not seen or time.monotonic() <= until
         covered = max(_DAY, (now if whole else seen[-1].at) - max(since, seen[0].at if seen else 0))
         moved = (*found.newly_denied, *found.newly_held, *found.newly_passed)
-        return Tried(
+        return Trial(
             calls=found.calls,
             newly_held=len(found.newly_held),
             newly_denied=len(found.newly_denied),
@@ -223,12 +231,12 @@ class Rulebook:
             await self._changed()
         return Saved("saved", new.hash)
 
-    async def unconfirmed(self) -> Unconfirmed | None:
+    async def unconfirmed(self) -> UnconfirmedPolicy | None:
         """The file as it waits to be confirmed; None when there is nothing to confirm."""
         await self._policies.reload_aside()
         return await asyncio.to_thread(self._unconfirmed)
 
-    def _unconfirmed(self) -> Unconfirmed | None:
+    def _unconfirmed(self) -> UnconfirmedPolicy | None:
         policies = self._policies
         found, old = policies.unconfirmed, policies.confirmed
         if found is None or old is None:
@@ -239,7 +247,7 @@ class Rulebook:
             changes = waiting.changes
         else:
             changes = tuple(str(change) for change in diff.diff(old, policies.current))
-        return Unconfirmed(
+        return UnconfirmedPolicy(
             revision=revision_of(found),
             in_force=waiting is None,
             since=waiting.since if waiting is not None else policies.loaded_at,
@@ -325,14 +333,14 @@ def _first(sentences: tuple[str, ...]) -> tuple[str, ...]:
     return sentences if left <= 0 else (*sentences[:_SENTENCES], f"and {left} more")
 
 
-def _grouped(moved: tuple[Moved, ...]) -> list[TriedRow]:
+def _grouped(moved: tuple[Rejudged, ...]) -> list[TrialRow]:
     groups: dict[tuple[str, str, str, str, str], list[int]] = {}
     for one in moved:
         call, ruling = one.past.call, one.now.ruling
         key = (call.server, call.tool, one.past.was, type(one.now).__name__.lower(), ruling.rule)
         groups.setdefault(key, []).append(one.past.seq)
     ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
-    return [TriedRow(*key, calls=len(rows), first=min(rows)) for key, rows in ordered]
+    return [TrialRow(*key, calls=len(rows), first=min(rows)) for key, rows in ordered]
 
 
 def _paths(schema: Any, at: str = "args", depth: int = 0) -> Iterator[str]:

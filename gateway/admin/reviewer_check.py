@@ -13,7 +13,7 @@ import structlog
 
 from approvals.model import Reviewer
 from approvals.reviewers import People
-from gateway.policy.problems import Problem
+from gateway.policy.problems import PolicyProblem
 from gateway.policy.rules import Policy
 from gateway.policy.staffing import deciding, unstaffed
 from gateway.settings import Settings
@@ -29,7 +29,7 @@ def vouched(settings: Settings) -> frozenset[str]:
     return frozenset({"slack"}) if settings.slack() is not None else frozenset()
 
 
-class Staff:
+class ReviewerCheck:
     """`problems` are as of the last `look`."""
 
     def __init__(
@@ -39,7 +39,7 @@ class Staff:
         self._policy = policy
         self._vouched = vouched
         self._present: tuple[Reviewer, ...] = (FIRST,)
-        self.problems: tuple[Problem, ...] = ()
+        self.problems: tuple[PolicyProblem, ...] = ()
 
     async def meet(self) -> None:
         """Read who is on record.
@@ -49,7 +49,7 @@ class Staff:
         """
         self._present = await self._people.reviewers() or (FIRST,)
 
-    def unmet(self, policy: Policy) -> tuple[Problem, ...]:
+    def unmet(self, policy: Policy) -> tuple[PolicyProblem, ...]:
         """What this policy asks for and the people who were last read cannot give."""
         return unstaffed(policy, self._present, vouched=self._vouched)
 

@@ -27,9 +27,9 @@ from gateway.enforcement.catalogue import Catalogue, Pin, Tool, pins_digest
 from gateway.enforcement.confirmations import By, Confirmations, Outcome
 from gateway.enforcement.freezes import Freezes
 from gateway.enforcement.grants import Grants
-from gateway.enforcement.policy_file import Policies
+from gateway.enforcement.policy_file import PolicyFile
 from gateway.enforcement.server_display import differences, digest, shown
-from gateway.policy.effective import fate
+from gateway.policy.effective import effective_verdict
 from gateway.policy.judge import plan_of
 from gateway.risk.assessment import Category, Signal
 from gateway.risk.attacks import attacks_for
@@ -38,7 +38,7 @@ from gateway.servers import CommandServer, Servers
 _DAY = 86_400_000
 
 
-class Desk:
+class AdminService:
     """See `web.services.Desk`."""
 
     def __init__(
@@ -48,7 +48,7 @@ class Desk:
         grants: Grants,
         freezes: Freezes,
         catalogue: Catalogue,
-        policies: Policies,
+        policies: PolicyFile,
         servers: Servers,
         confirmations: Confirmations,
     ) -> None:
@@ -233,7 +233,7 @@ class Desk:
     def _line(self, tool: Tool) -> ToolLine:
         policy = self._policies.current
         plan = plan_of(policy, tool.server, tool.name)
-        verdict, rule = fate(policy, tool.server, tool.name)
+        verdict, rule = effective_verdict(policy, tool.server, tool.name)
         description = tool.definition.get("description")
         return ToolLine(
             server=tool.server,

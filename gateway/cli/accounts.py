@@ -38,8 +38,8 @@ async def identities(settings: Settings, written: list[str]) -> tuple[str, ...]:
 
 async def _team(settings: Settings) -> str:
     from approvals.slack.api import Limited, Unreachable, opened
-    from approvals.slack.socket import Refused, introduce
-    from approvals.slack.workspace import Pin
+    from approvals.slack.socket import SocketRefused, introduce
+    from approvals.slack.workspace import KnownWorkspace
 
     config = settings.slack()
     if config is None:
@@ -48,11 +48,11 @@ async def _team(settings: Settings) -> str:
             "Of which workspace? Set SIGNOFF_SLACK_BOT_TOKEN and its neighbours first, or write "
             "the team too: T024BE7LD/U0123ABCD.",
         )
-    pin = Pin(config)
+    pin = KnownWorkspace(config)
     try:
         async with opened(config.bot_token, config.api_url, seconds=_SECONDS) as api:
             await introduce(api, pin)
-    except Refused as refused:
+    except SocketRefused as refused:
         raise Stop(Exit.INVALID, str(refused)) from refused
     except (Limited, Unreachable) as error:
         raise Stop(

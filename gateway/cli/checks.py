@@ -24,7 +24,7 @@ from gateway.settings import LOOPBACK, Settings
 
 if TYPE_CHECKING:
     from approvals.model import Reviewer
-    from gateway.policy.problems import Problem
+    from gateway.policy.problems import PolicyProblem
     from gateway.servers import Server
 
 _SECONDS = 10.0  # for one server to list its tools
@@ -176,7 +176,7 @@ async def _look(configured: Settings) -> list[Check]:
     return checks
 
 
-def _unmet(configured: Settings, people: tuple[Reviewer, ...]) -> Problem | None:
+def _unmet(configured: Settings, people: tuple[Reviewer, ...]) -> PolicyProblem | None:
     """The first demand of the policy that nobody on record can meet."""
     from gateway.admin.reviewer_check import vouched
     from gateway.policy.document import PolicyInvalid, load

@@ -11,7 +11,7 @@ EVERYTHING = "all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ClientTarget:
     """Where a program is to connect to, and as whom."""
 
     url: str  # the gateway's
@@ -39,22 +39,22 @@ class Program:
     """A program people use. `line` is what to type or paste."""
 
     title: str
-    line: Callable[[Place], str]
+    line: Callable[[ClientTarget], str]
     hold: int | None = None  # seconds its held calls may wait; None: the gateway's default
 
 
 def lines(url: str, server: str, token: str) -> list[tuple[str, str]]:
     """(program, what to type or paste) for each program people use."""
-    place = Place(url=url, server=server, token=token)
+    place = ClientTarget(url=url, server=server, token=token)
     return [(one.title, one.line(place)) for one in PROGRAMS.values()]
 
 
-def _claude_code(to: Place) -> str:
+def _claude_code(to: ClientTarget) -> str:
     header = f'--header "Authorization: Bearer {to.token}"'
     return f"claude mcp add --transport http {to.name} {to.address} {header}"
 
 
-def _claude_desktop(to: Place) -> str:
+def _claude_desktop(to: ClientTarget) -> str:
     entry = {
         "command": to.command,
         "args": ["connect", to.server],
@@ -63,15 +63,15 @@ def _claude_desktop(to: Place) -> str:
     return json.dumps({"mcpServers": {to.name: entry}}, indent=2)
 
 
-def _cursor(to: Place) -> str:
+def _cursor(to: ClientTarget) -> str:
     return json.dumps({"mcpServers": {to.name: to.entry}}, indent=2)
 
 
-def _vscode(to: Place) -> str:
+def _vscode(to: ClientTarget) -> str:
     return json.dumps({"servers": {to.name: {"type": "http", **to.entry}}}, indent=2)
 
 
-def _codex(to: Place) -> str:
+def _codex(to: ClientTarget) -> str:
     headers = f'{{ Authorization = "Bearer {to.token}" }}'
     return f'[mcp_servers.{to.name}]\nurl = "{to.address}"\nhttp_headers = {headers}'
 

@@ -17,7 +17,7 @@ from gateway.cli import files, show
 from gateway.cli.exits import Exit, Stop
 
 if TYPE_CHECKING:
-    from gateway.admin.reviewer_check import Staff
+    from gateway.admin.reviewer_check import ReviewerCheck
     from gateway.cli.record import Record
     from gateway.enforcement.confirmations import By
     from gateway.policy.rules import Policy
@@ -33,7 +33,7 @@ def confirm_policy(as_: str | None, *, yes: bool, wanted: str) -> None:
         Stop: there is nothing to confirm, or nobody did.
     """
     from approvals import confirmed
-    from gateway.admin.reviewer_check import Staff, vouched
+    from gateway.admin.reviewer_check import ReviewerCheck, vouched
     from gateway.cli.acting import administrator
     from gateway.cli.policy import load
     from gateway.cli.record import run, settings
@@ -45,8 +45,8 @@ def confirm_policy(as_: str | None, *, yes: bool, wanted: str) -> None:
     new = files.read(path)
     policy = load(path)
 
-    async def look(record: Record) -> tuple[By, bytes | None, bool, Staff]:
-        staff = Staff(record.people, lambda: policy, vouched=vouched(record.settings))
+    async def look(record: Record) -> tuple[By, bytes | None, bool, ReviewerCheck]:
+        staff = ReviewerCheck(record.people, lambda: policy, vouched=vouched(record.settings))
         await staff.meet()
         told = await record.database.read(partial(confirmed.told, keys=record.database.keys))
         old, who = await _confirmed_policy(record), await administrator(record, as_)
@@ -256,7 +256,7 @@ def _sure(question: str, digest: str, *, yes: bool) -> bool:
     return yes or show.asked(question)
 
 
-def _draw_policy(old: bytes | None, new: bytes, policy: Policy, staff: Staff) -> None:
+def _draw_policy(old: bytes | None, new: bytes, policy: Policy, staff: ReviewerCheck) -> None:
     """Print what is enforced otherwise, and the lines that differ."""
     from gateway.enforcement.policy_file import waits_for
     from gateway.policy.document import load

@@ -74,7 +74,7 @@ def url_of(configured: Settings) -> str:
 def _program(
     configured: Settings, name: str, server: str, *, token: str | None, hold: int | None
 ) -> None:
-    from gateway.cli.clients import PROGRAMS, Place
+    from gateway.cli.clients import PROGRAMS, ClientTarget
 
     program = PROGRAMS[name]
     _known(configured, server)
@@ -82,7 +82,7 @@ def _program(
         grant, token = _grant(name, server, program.hold if hold is None else hold)
         waits = grant.hold if grant.hold is not None else configured.hold
         show.note(f"{grant.id}  {grant.label}: a held call waits up to {waits} s in place.")
-    place = Place(url=url_of(configured), server=server, token=token, command=_ourselves())
+    place = ClientTarget(url=url_of(configured), server=server, token=token, command=_ourselves())
     print(f"# {program.title}\n{program.line(place)}")
 
 
@@ -136,7 +136,7 @@ def _speak(configured: Settings, name: str, *, hold: int | None) -> None:
     """
     import asyncio
 
-    from gateway.cli.clients import Place
+    from gateway.cli.clients import ClientTarget
     from gateway.connect.host import speak
     from gateway.hosting.logs import configure_logging
 
@@ -150,7 +150,7 @@ def _speak(configured: Settings, name: str, *, hold: int | None) -> None:
         )
     url = url_of(configured)
     token = token or _own(configured, url, name, hold=hold)
-    asyncio.run(speak(Place(url=url, server=name, token=token).address, token))
+    asyncio.run(speak(ClientTarget(url=url, server=name, token=token).address, token))
 
 
 def _own(configured: Settings, url: str, name: str, *, hold: int | None) -> str:

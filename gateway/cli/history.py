@@ -133,7 +133,7 @@ async def _lines(record: Record, page: HistoryPage) -> list[tuple[str, ...]]:
     return lines
 
 
-class Form(StrEnum):
+class ExportForm(StrEnum):
     """How an export is written."""
 
     JSONL = "jsonl"
@@ -143,7 +143,9 @@ class Form(StrEnum):
 @app.command()
 def export(  # noqa: PLR0913, PLR0917 - one option a filter
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write into.")],
-    form: Annotated[Form, typer.Option("--format", help="JSON lines or CSV.")] = Form.JSONL,
+    form: Annotated[
+        ExportForm, typer.Option("--format", help="JSON lines or CSV.")
+    ] = ExportForm.JSONL,
     grant: Grant = "",
     tool: Tool = "",
     server: Server = "",

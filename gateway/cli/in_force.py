@@ -14,35 +14,35 @@ from gateway.cli.exits import Exit, Stop
 if TYPE_CHECKING:
     from approvals.confirmed import Confirmed
     from gateway.cli.record import Record
-    from gateway.enforcement.policy_file import Policies
+    from gateway.enforcement.policy_file import PolicyFile
     from gateway.policy.rules import Policy
 
 
-async def policies(record: Record) -> tuple[Policies, Mapping[str, Confirmed] | None]:
+async def policies(record: Record) -> tuple[PolicyFile, Mapping[str, Confirmed] | None]:
     """The policy as a start would find it, and what is confirmed (None: the files are taken as they
     are, or nothing was ever confirmed).
 
     Raises:
         Stop: no gateway would start on it.
     """
-    from gateway.admin.reviewer_check import Staff, vouched
+    from gateway.admin.reviewer_check import ReviewerCheck, vouched
     from gateway.enforcement.confirmations import (
         Unconfirmed,
         closing_text,
         read_confirmed,
         starting_text,
     )
-    from gateway.enforcement.policy_file import Policies
+    from gateway.enforcement.policy_file import PolicyFile
     from gateway.hosting.logs import configure_logging
     from gateway.policy.document import PolicyInvalid
 
     configure_logging(record.settings.log, level="critical")  # what it finds is told by the command
     path, trusting = record.settings.policy, record.settings.policy_trust == "file"
-    staff = Staff(record.people, lambda: found.current, vouched=vouched(record.settings))
+    staff = ReviewerCheck(record.people, lambda: found.current, vouched=vouched(record.settings))
     await staff.meet()
     try:
         known = None if trusting else await read_confirmed(record.database, path)
-        found = Policies(
+        found = PolicyFile(
             path,
             record.database.clock,
             confirmed=None if trusting else starting_text(known, path),
@@ -75,7 +75,7 @@ def policy(given: Path | None) -> Policy:
     if not exists(where):
         return load(where.policy)
 
-    async def look(record: Record) -> Policies:
+    async def look(record: Record) -> PolicyFile:
         return (await policies(record))[0]
 
     try:
@@ -88,7 +88,7 @@ def policy(given: Path | None) -> Policy:
     return found.current
 
 
-def _tell(found: Policies, path: Path) -> None:
+def _tell(found: PolicyFile, path: Path) -> None:
     closing = " and what closes since" if found.closing is not None else ""
     if found.waiting is not None:
         show.note(

@@ -20,7 +20,7 @@ from gateway.cli.scan import as_text, rule_words
 
 if TYPE_CHECKING:
     from gateway.cli.foreign import Found
-    from gateway.cli.listing import Definition, Unlisted
+    from gateway.cli.listing import Definition, NotListed
     from gateway.servers import Servers
     from gateway.settings import Settings
 
@@ -45,7 +45,7 @@ def init(
     from gateway.cli.asking import chosen
     from gateway.cli.config import settings
     from gateway.cli.confirming import wrote_policy, wrote_servers
-    from gateway.cli.listing import Unlisted, tools_of_all
+    from gateway.cli.listing import NotListed, tools_of_all
     from gateway.servers import load_servers
 
     configured = settings()
@@ -60,8 +60,8 @@ def init(
     _can_ask(servers, yes=yes)
     agreed = chosen(servers.servers, yes=yes)
     wanted = {name: server for name, server in servers.servers.items() if name in agreed}
-    listed: dict[str, list[Definition] | Unlisted] = dict.fromkeys(
-        servers.servers, Unlisted("it was not started: nobody said yes")
+    listed: dict[str, list[Definition] | NotListed] = dict.fromkeys(
+        servers.servers, NotListed("it was not started: nobody said yes")
     )
     listed |= asyncio.run(tools_of_all(wanted, seconds=_SECONDS))
     policy = as_text(_policy(found, listed))
@@ -140,7 +140,7 @@ def _can_ask(servers: Servers, *, yes: bool) -> None:
     )
 
 
-def _policy(found: Found, listed: Mapping[str, list[Definition] | Unlisted]) -> dict[str, Any]:
+def _policy(found: Found, listed: Mapping[str, list[Definition] | NotListed]) -> dict[str, Any]:
     """Default deny, and for every server that answered the recommended rules.
 
     Raises:
@@ -184,7 +184,7 @@ def _told(path: Path, kept: Path | None) -> None:
 
 def _summary(
     found: Found,
-    listed: Mapping[str, list[Definition] | Unlisted],
+    listed: Mapping[str, list[Definition] | NotListed],
     problems: Mapping[str, str],
     disabled: tuple[str, ...],
 ) -> None:

@@ -27,7 +27,7 @@ _TOLD_LINES = 6  # of a failing server's stderr
 _AT_ONCE = 4
 
 
-class Unlisted(Exception):
+class NotListed(Exception):
     """The server did not list its tools; the text says why, without any configured value."""
 
 
@@ -44,21 +44,21 @@ async def tools_of(server: Server, *, seconds: float) -> list[Definition]:
             with anyio.fail_after(seconds):
                 return await _listed(server, errlog)
         except Exception as error:  # noqa: BLE001 - whatever a foreign server makes the SDK raise
-            raise Unlisted(f"{_why(error, seconds)}{_tail(errlog)}") from None
+            raise NotListed(f"{_why(error, seconds)}{_tail(errlog)}") from None
 
 
 async def tools_of_all(
     servers: Mapping[str, Server], *, seconds: float
-) -> dict[str, list[Definition] | Unlisted]:
+) -> dict[str, list[Definition] | NotListed]:
     """As `tools_of`, for several at once."""
-    found: dict[str, list[Definition] | Unlisted] = {}
+    found: dict[str, list[Definition] | NotListed] = {}
     limiter = anyio.CapacityLimiter(_AT_ONCE)
 
     async def ask(name: str, server: Server) -> None:
         async with limiter:
             try:
                 found[name] = await tools_of(server, seconds=seconds)
-            except Unlisted as unlisted:
+            except NotListed as unlisted:
                 found[name] = unlisted
 
     async with anyio.create_task_group() as tasks:

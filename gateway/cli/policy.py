@@ -14,13 +14,13 @@ from gateway.cli import files, show
 from gateway.cli.exits import Exit, Stop
 
 if TYPE_CHECKING:
-    from gateway.policy.problems import Problem
+    from gateway.policy.problems import PolicyProblem
     from gateway.policy.rules import Policy
 
 app = typer.Typer(help="The rules: check, show, explain, compare, try.", no_args_is_help=True)
 
 
-class Form(StrEnum):
+class ImportForm(StrEnum):
     """How problems are printed."""
 
     TEXT = "text"
@@ -36,7 +36,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command()
 def check(
     file: File = None,
-    form: Annotated[Form, typer.Option("--format", help="How to print.")] = Form.TEXT,
+    form: Annotated[ImportForm, typer.Option("--format", help="How to print.")] = ImportForm.TEXT,
     json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """List every error and warning. Exit code 3 when there are errors."""
@@ -46,7 +46,7 @@ def check(
     text = files.read(path)
     problems = (*check_text(text), *_unread(text))
     errors = sum(problem.severity == "error" for problem in problems)
-    if json or form is Form.JSON:
+    if json or form is ImportForm.JSON:
         items = [
             {
                 "severity": problem.severity,
@@ -57,7 +57,7 @@ def check(
             for problem in problems
         ]
         show.document("problems", file=str(path), valid=not errors, items=items)
-    elif form is Form.GITHUB:
+    elif form is ImportForm.GITHUB:
         for problem in problems:
             print(_annotation(path, problem))
     else:
@@ -70,7 +70,7 @@ def check(
         raise typer.Exit(Exit.INVALID)
 
 
-def _unread(text: bytes) -> list[Problem]:
+def _unread(text: bytes) -> list[PolicyProblem]:
     """What nothing reads, as far as servers.json and the record of this place tell."""
     from gateway.cli.config import settings
     from gateway.cli.record import Record, exists, run
@@ -83,7 +83,7 @@ def _unread(text: bytes) -> list[Problem]:
     except PolicyInvalid:
         return []
     configured = settings()
-    found: list[Problem] = []
+    found: list[PolicyProblem] = []
     if configured.servers.exists():
         found += unread_servers(policy, _servers(configured.servers))
     if not exists(configured):
@@ -116,7 +116,7 @@ def _servers(path: Path) -> set[str]:
     return {*found.servers, *(problem.server for problem in found.problems if problem.server)}
 
 
-def _annotation(path: Path, problem: Problem) -> str:
+def _annotation(path: Path, problem: PolicyProblem) -> str:
     """A GitHub Actions workflow command."""
 
     def data(text: str) -> str:

@@ -17,7 +17,7 @@ from gateway.cli.durations import moment
 from gateway.cli.policy import as_json
 from gateway.cli.record import Record, run
 from gateway.enforcement.catalogue import Catalogue
-from gateway.policy.backtest import Backtest, Moved, Otherwise, Past, otherwise
+from gateway.policy.backtest import Backtest, Otherwise, Past, Rejudged, otherwise
 from gateway.policy.backtest import backtest as judge_again
 from gateway.policy.earlier import as_before
 from gateway.policy.rules import Policy
@@ -27,7 +27,7 @@ _LISTED = 40  # groups of moved calls that a terminal shows
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class PrintedTrial:
     """The outcome and the time it covers."""
 
     outcome: Backtest
@@ -40,10 +40,10 @@ class Tried:
         return self.outcome.minutes / max(1.0, (self.until - self.since) / _DAY)
 
 
-def backtest(policy: Policy, since: str) -> Tried:
+def backtest(policy: Policy, since: str) -> PrintedTrial:
     """Judge every call since then again."""
 
-    async def work(record: Record) -> Tried:
+    async def work(record: Record) -> PrintedTrial:
         now = record.now()
         start = moment(since, now)
         catalogue = Catalogue(record.database)
@@ -55,7 +55,7 @@ def backtest(policy: Policy, since: str) -> Tried:
             past = (replay.past(row) for row in rows_since(connection, start))
             return judge_again(policy, (one for one in past if one is not None))
 
-        return Tried(await record.database.read(read), start, now)
+        return PrintedTrial(await record.database.read(read), start, now)
 
     return run(work)
 
@@ -123,7 +123,7 @@ def _trusted(record: Record) -> frozenset[str]:
     return load_servers(text, os.environ).trusted
 
 
-def draw(tried: Tried) -> None:
+def draw(tried: PrintedTrial) -> None:
     """Print the sums, then every kind of call that would be judged otherwise."""
     found = tried.outcome
     print(
@@ -153,7 +153,7 @@ def _draw_lost(lost: Sequence[Past]) -> None:
     )
 
 
-def _grouped(moved: Iterable[Moved]) -> list[tuple[str, ...]]:
+def _grouped(moved: Iterable[Rejudged]) -> list[tuple[str, ...]]:
     groups: dict[tuple[str, str, str, str], list[int]] = {}
     for one in moved:
         call = one.past.call
@@ -164,7 +164,7 @@ def _grouped(moved: Iterable[Moved]) -> list[tuple[str, ...]]:
     return [(str(len(rows)), *key, ", ".join(map(str, sorted(rows)[:3]))) for key, rows in ordered]
 
 
-def document(tried: Tried) -> dict[str, Any]:
+def document(tried: PrintedTrial) -> dict[str, Any]:
     """`signoff.backtest/1`."""
     found = tried.outcome
     return {
@@ -180,7 +180,7 @@ def document(tried: Tried) -> dict[str, Any]:
     }
 
 
-def _moved(calls: Iterable[Moved]) -> list[dict[str, Any]]:
+def _moved(calls: Iterable[Rejudged]) -> list[dict[str, Any]]:
     return [
         {
             "seq": one.past.seq,

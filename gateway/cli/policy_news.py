@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from gateway.cli import show
 
 if TYPE_CHECKING:
-    from gateway.enforcement.policy_file import Policies
+    from gateway.enforcement.policy_file import PolicyFile
 
 
-def teller(policies: Policies, command: str, say: Callable[[str], None]) -> Callable[[], None]:
+def teller(policies: PolicyFile, command: str, say: Callable[[str], None]) -> Callable[[], None]:
     """What to call now and at each change: it says what there is to do, and when that is done.
 
     Args:
@@ -37,7 +37,7 @@ def teller(policies: Policies, command: str, say: Callable[[str], None]) -> Call
     return tell
 
 
-def _lines(policies: Policies, command: str) -> list[str]:
+def _lines(policies: PolicyFile, command: str) -> list[str]:
     """What there is to do; []: nothing."""
     name = policies.path.name
     if policies.rejected is not None:

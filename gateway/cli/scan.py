@@ -42,7 +42,7 @@ def scan(
     """A server's tools: class, risk and recommended rule of each."""
     import asyncio
 
-    from gateway.cli.listing import Unlisted, tools_of
+    from gateway.cli.listing import NotListed, tools_of
 
     server = _server(what or [], url, name)
     if not url and "--" not in sys.argv:  # from the file, not typed here
@@ -51,7 +51,7 @@ def scan(
         raise Stop(Exit.USAGE, f"{output} exists already; --force writes it anew.")
     try:
         tools = asyncio.run(tools_of(server, seconds=timeout))
-    except Unlisted as unlisted:
+    except NotListed as unlisted:
         raise Stop(Exit.UNREACHABLE, f"{server.name}: {unlisted}") from unlisted
     if json:
         show.document("scan", server=server.name, items=[_item(*one) for one in _assessed(tools)])

@@ -427,7 +427,7 @@ def _written(value: Any) -> str:
 
 async def _lines(record: Record) -> tuple[list[ToolLine], list[Pin]]:
     """The page's own lines: catalogue and policy joined by the desk; and all that changed."""
-    from gateway.admin.service import Desk
+    from gateway.admin.service import AdminService
     from gateway.enforcement.catalogue import Catalogue
     from gateway.enforcement.confirmations import Confirmations
     from gateway.enforcement.freezes import Freezes
@@ -438,7 +438,7 @@ async def _lines(record: Record) -> tuple[list[ToolLine], list[Pin]]:
     await catalogue.load()
     servers = Servers(servers={})
     policies, known = await in_force.policies(record)
-    desk = Desk(
+    desk = AdminService(
         database=record.database,
         grants=Grants(record.database, record.database.clock),
         freezes=Freezes(record.database),

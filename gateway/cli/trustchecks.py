@@ -16,7 +16,7 @@ from gateway.cli.way_in import SOON
 
 if TYPE_CHECKING:
     from approvals.model import Millis
-    from gateway.admin.reviewer_check import Staff
+    from gateway.admin.reviewer_check import ReviewerCheck
     from gateway.policy.rules import Policy
     from gateway.servers import Server
     from gateway.settings import Settings
@@ -124,7 +124,7 @@ async def unconfirmed(configured: Settings, servers: Mapping[str, Server]) -> li
     from functools import partial
 
     from approvals import confirmed
-    from gateway.admin.reviewer_check import Staff, vouched
+    from gateway.admin.reviewer_check import ReviewerCheck, vouched
     from gateway.cli.record import opened
     from gateway.enforcement.server_display import differences, digest, shown
     from gateway.policy.document import PolicyInvalid, load
@@ -133,7 +133,7 @@ async def unconfirmed(configured: Settings, servers: Mapping[str, Server]) -> li
         return []
     async with opened(configured) as record:
         known = await record.database.read(partial(confirmed.confirmed, keys=record.database.keys))
-        staff = Staff(record.people, lambda: new, vouched=vouched(configured))
+        staff = ReviewerCheck(record.people, lambda: new, vouched=vouched(configured))
         await staff.meet()
     rules = known.get(confirmed.POLICY)
     if rules is None:
@@ -157,7 +157,7 @@ async def unconfirmed(configured: Settings, servers: Mapping[str, Server]) -> li
     return found
 
 
-def _state(old: Policy, new: Policy, staff: Staff) -> str:
+def _state(old: Policy, new: Policy, staff: ReviewerCheck) -> str:
     """How the rules in the file differ from the confirmed ones, and what that means."""
     from gateway.enforcement.policy_file import waits_for
     from gateway.policy.opened import told

@@ -22,7 +22,7 @@ from approvals import confirmed
 from approvals.digest import canonical, sha256
 from approvals.model import Event, Reviewer
 from approvals.record.database import Database, Transaction
-from gateway.enforcement.policy_file import Policies, content
+from gateway.enforcement.policy_file import PolicyFile, content
 from gateway.enforcement.server_display import digest
 from gateway.policy import diff
 from gateway.policy.document import PolicyInvalid, load
@@ -158,7 +158,7 @@ def starting_text(known: Mapping[str, confirmed.Confirmed] | None, policy: Path)
 
 
 async def confirm_first(
-    database: Database, policies: Policies, servers: Servers
+    database: Database, policies: PolicyFile, servers: Servers
 ) -> Mapping[str, confirmed.Confirmed] | None:
     """The first start of a record: the operator has just typed what it finds. What counts now."""
     text = policies.confirmed_text or b""
@@ -208,7 +208,7 @@ class Confirmations:
     def __init__(
         self,
         database: Database,
-        policies: Policies,
+        policies: PolicyFile,
         servers: Servers,
         known: Mapping[str, confirmed.Confirmed] | None,
         *,

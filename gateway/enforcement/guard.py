@@ -27,13 +27,13 @@ from gateway.enforcement import input_schema, limits, refusals
 from gateway.enforcement.catalogue import Catalogue
 from gateway.enforcement.freezes import Freezes
 from gateway.enforcement.grants import Grant
-from gateway.enforcement.policy_file import Policies, Waiting
+from gateway.enforcement.policy_file import PolicyFile, Waiting
 from gateway.enforcement.recording import (
     RETRY_PENDING,
     Admission,
     Allowed,
     Held,
-    Refused,
+    RefusedByPolicy,
     Retried,
     Spent,
     Unasked,
@@ -73,7 +73,7 @@ FROZEN = "(frozen)"
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class Claim:
     """The approved call is ours to send, once. `approval.call.arguments` are what to send."""
 
     approval: Approval
@@ -82,7 +82,7 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class ClaimLost:
     """The row moved on or another gateway has it: look at it again."""
 
 
@@ -93,7 +93,7 @@ class Guard:
         self,
         *,
         database: Database,
-        policies: Policies,
+        policies: PolicyFile,
         catalogue: Catalogue,
         freezes: Freezes,
         trusted: frozenset[str],
@@ -160,7 +160,7 @@ class Guard:
         follow: Mapping[str, Any] | None = None,
         retried: Retried | None = None,
         answers_alone: bool = False,
-    ) -> Allowed | Held | Refused | Spent | Unasked:
+    ) -> Allowed | Held | RefusedByPolicy | Spent | Unasked:
         """Judge a call and record the verdict; see the steps in the module's docstring.
 
         With `follow` a held call becomes a task: this envelope is kept with the row, in the same
@@ -204,13 +204,13 @@ class Guard:
             max_withdrawn=self._max_withdrawn,
             answers_alone=answers_alone,
         )
-        ruled: Allowed | Held | Refused | Spent | Unasked
+        ruled: Allowed | Held | RefusedByPolicy | Spent | Unasked
         match verdict:
             case Deny(ruling=ruling):
                 if admission.told:
                     ruled = await self._journal.write(partial(record_denial, admission, ruling))
                 else:  # told later, together with others
-                    ruled = Refused(refusals.denied(ruling))
+                    ruled = RefusedByPolicy(refusals.denied(ruling))
             case Allow(claim=None):
                 ruled = await self._journal.write(
                     partial(record_allowed, admission, verdict, policy)
@@ -219,9 +219,9 @@ class Guard:
                 ruled = await self._admit_once(admission, verdict, policy)
             case Hold():
                 ruled = await self._journal.write(partial(record_held, admission, verdict))
-        return self._refused(admission, ruled) if isinstance(ruled, Refused) else ruled
+        return self._refused(admission, ruled) if isinstance(ruled, RefusedByPolicy) else ruled
 
-    def _refused(self, admission: Admission, refused: Refused) -> Refused:
+    def _refused(self, admission: Admission, refused: RefusedByPolicy) -> RefusedByPolicy:
         """Count a refusal."""
         now = self._clock.now()
         rule = str(refused.refusal.meta.get("rule", ""))
@@ -237,7 +237,7 @@ class Guard:
 
     async def _admit_once(
         self, admission: Admission, verdict: Allow, policy: Policy
-    ) -> Allowed | Held | Refused | Spent | Unasked:
+    ) -> Allowed | Held | RefusedByPolicy | Spent | Unasked:
         """As `admit`, for a call with an effect: from before its key is taken until its end is told
         this process answers for the key. An agent that leaves in between gives it back unused.
         """
@@ -260,7 +260,9 @@ class Guard:
         return ruled
 
     def _never_sent(
-        self, call_id: str, write: asyncio.Future[Allowed | Held | Refused | Spent | Unasked]
+        self,
+        call_id: str,
+        write: asyncio.Future[Allowed | Held | RefusedByPolicy | Spent | Unasked],
     ) -> None:
         ruled = None if write.cancelled() or write.exception() else write.result()
         if not isinstance(ruled, Allowed):
@@ -353,7 +355,7 @@ class Guard:
 
     async def claim(
         self, approval_id: str, *, answering: int | None = None, answers: Any = None
-    ) -> Claimed | Lost | Refused:
+    ) -> Claim | ClaimLost | RefusedByPolicy:
         """Take an approved call for sending: at most one caller ever gets it. With `answering`,
         take it for sending the answers to the question of that round: at most one caller again.
 
@@ -371,11 +373,11 @@ class Guard:
                 answering=given,
             )
         )
-        if isinstance(claimed, Claimed):
+        if isinstance(claimed, Claim):
             self._owners.add(claimed.owner)
         return claimed
 
-    def let_go(self, claimed: Claimed) -> None:
+    def let_go(self, claimed: Claim) -> None:
         """This process sends this call no longer. If no end of it is on record by now none will
         be: its lease runs out, and its outcome is unknown.
         """
@@ -393,7 +395,7 @@ class Guard:
 
     async def finish(
         self,
-        claimed: Claimed,
+        claimed: Claim,
         execution: Execution,
         *,
         result: bytes | None,
@@ -527,8 +529,8 @@ class Guard:
 
     def _claim(
         self, tx: Transaction, approval_id: str, *, owner: str, answering: queue.Answers | None
-    ) -> Claimed | Lost | Refused:
-        over: list[Refused] = []
+    ) -> Claim | ClaimLost | RefusedByPolicy:
+        over: list[RefusedByPolicy] = []
         taken: tuple[Charge, ...] = ()
 
         def recheck(tx: Transaction, approval: Approval) -> str | queue.NotNow | EffectClaim | None:
@@ -536,7 +538,7 @@ class Guard:
             verdict = self._judge(self._policies.current, call, loads(call.arguments))
             if isinstance(verdict, Deny):
                 if verdict.ruling.rule == FROZEN:  # a pause, not a judgement: the approval stands
-                    over.append(Refused(refusals.denied(verdict.ruling)))
+                    over.append(RefusedByPolicy(refusals.denied(verdict.ruling)))
                     return queue.NotNow(verdict.ruling.reason, RETRY_PENDING)
                 return verdict.ruling.reason or "The policy denies it now."
             if self._pinned(call) != call.tool_hash:
@@ -551,7 +553,7 @@ class Guard:
             if full is None:
                 return verdict.claim
             ruled = refusals.limit_ruling(verdict.ruling, full.limit)
-            over.append(Refused(refusals.limited(ruled, full.limit, full.retry_after)))
+            over.append(RefusedByPolicy(refusals.limited(ruled, full.limit, full.retry_after)))
             return queue.NotNow("A limit is full.", full.retry_after)
 
         outcome = queue.claim(
@@ -563,15 +565,15 @@ class Guard:
             answering=answering,
         )
         if isinstance(outcome, queue.Claimed):
-            return Claimed(outcome.approval, owner, taken)
+            return Claim(outcome.approval, owner, taken)
         return over[-1] if over else _lost(outcome)
 
 
-def _lost(outcome: queue.Lost) -> Lost | Refused:
+def _lost(outcome: queue.Lost) -> ClaimLost | RefusedByPolicy:
     """What an agent is told whose approval cannot run now; or that it must look again."""
     if outcome.retry_after is None or outcome.approval is None:
-        return Lost()
-    return Refused(refusals.not_now(outcome.approval, outcome.why, outcome.retry_after))
+        return ClaimLost()
+    return RefusedByPolicy(refusals.not_now(outcome.approval, outcome.why, outcome.retry_after))
 
 
 def _other_effect(approval: Approval, claim: EffectClaim | None) -> str | None:
@@ -592,7 +594,7 @@ def _append(row: Event, tx: Transaction) -> None:
 
 
 def _finish(
-    claimed: Claimed,
+    claimed: Claim,
     execution: Execution,
     tx: Transaction,
     *,

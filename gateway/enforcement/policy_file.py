@@ -23,7 +23,7 @@ from approvals.record.clock import Clock
 from gateway.policy.closing import openings
 from gateway.policy.document import PolicyInvalid, load
 from gateway.policy.opened import told
-from gateway.policy.problems import Problem
+from gateway.policy.problems import PolicyProblem
 from gateway.policy.rules import Policy
 
 log = structlog.get_logger()
@@ -77,7 +77,7 @@ class Rejected:
     """Why the file as it stands now is not in force."""
 
     at: Millis
-    problems: tuple[Problem, ...]
+    problems: tuple[PolicyProblem, ...]
     text: str  # one line for logs, banners and readiness
 
 
@@ -102,10 +102,10 @@ class _Found:
     policy: Policy | None = None  # None: it is what is in force, or `bad`
     opens: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
-    bad: tuple[tuple[Problem, ...], str] | None = None
+    bad: tuple[tuple[PolicyProblem, ...], str] | None = None
 
 
-class Policies:
+class PolicyFile:
     """The policy in force. `rejected` says what is wrong with the file, if anything is; `waiting`
     that it waits to be confirmed.
     """
@@ -331,7 +331,7 @@ class Policies:
             if any(Path(path).name == name for _, path in changes) and await self.refresh_aside():
                 await changed()
 
-    def _reject(self, problems: tuple[Problem, ...], text: str) -> None:
+    def _reject(self, problems: tuple[PolicyProblem, ...], text: str) -> None:
         self.waiting = None
         self.rejected = Rejected(self._clock.now(), problems, text)
         log.error("policy.rejected", reason=text, kept=self.current.hash)

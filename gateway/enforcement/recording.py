@@ -92,7 +92,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedByPolicy:
     """The call will not run, and the agent is told this."""
 
     refusal: Refusal
@@ -160,24 +160,24 @@ def call_ids() -> Iterator[str]:
             yield f"call_{drawn[at : at + 2 * _ID_BYTES]}"
 
 
-def record_denial(admission: Admission, ruling: Ruling, tx: Transaction) -> Refused:
+def record_denial(admission: Admission, ruling: Ruling, tx: Transaction) -> RefusedByPolicy:
     """The policy says no."""
     tx.append(admission.refusal("denied", ruling, verdict="deny"))
-    return Refused(refusals.denied(ruling))
+    return RefusedByPolicy(refusals.denied(ruling))
 
 
 def _limited(
     admission: Admission, ruling: Ruling, full: limits.OverLimit, tx: Transaction
-) -> Refused:
+) -> RefusedByPolicy:
     ruled = refusals.limit_ruling(ruling, full.limit)
     if admission.told:
         tx.append(admission.refusal("limited", ruled, verdict="limited"))
-    return Refused(refusals.limited(ruled, full.limit, full.retry_after))
+    return RefusedByPolicy(refusals.limited(ruled, full.limit, full.retry_after))
 
 
 def record_allowed(
     admission: Admission, verdict: Allow, policy: Policy, tx: Transaction
-) -> Allowed | Held | Refused | Spent | Unasked:
+) -> Allowed | Held | RefusedByPolicy | Spent | Unasked:
     """It may pass, unless a limit is full or it has run already, or may have: then it is refused,
     or held where a person may let it run.
     """
@@ -252,7 +252,7 @@ def _again(verdict: Allow | Hold) -> bool:
 
 def _taken(
     admission: Admission, verdict: Allow | Hold, mark: Mark | None, tx: Transaction
-) -> Refused | None:
+) -> RefusedByPolicy | None:
     """The refusal of a call whose effect another call is causing, or has caused for good."""
     if mark is None or mark.state is EffectState.UNKNOWN:
         return None
@@ -267,8 +267,8 @@ def _taken(
         kept = loads(row.data) if row.data is not None else {}
         tx.append(row._replace(data=canonical({**kept, **told}).decode()))
     if taken:
-        return Refused(refusals.effect_taken(ruled, mark, queue.EFFECT_RETRY))
-    return Refused(refusals.effect_done(ruled, mark))
+        return RefusedByPolicy(refusals.effect_taken(ruled, mark, queue.EFFECT_RETRY))
+    return RefusedByPolicy(refusals.effect_done(ruled, mark))
 
 
 def _told(claim: EffectClaim | None, metadata: Metadata) -> str:
@@ -294,7 +294,9 @@ def _take(
     tell_held(tx, mark, EffectState.TAKEN)
 
 
-def record_held(admission: Admission, verdict: Hold, tx: Transaction) -> Held | Refused | Unasked:
+def record_held(
+    admission: Admission, verdict: Hold, tx: Transaction
+) -> Held | RefusedByPolicy | Unasked:
     """It waits for a person: its row is opened, or the one of the identical call attached to."""
     call, ruling = admission.call, verdict.ruling
     stated = verdict.terms.hold
@@ -308,7 +310,7 @@ def record_held(admission: Admission, verdict: Hold, tx: Transaction) -> Held | 
         return Held(_followed(admission, attached, tx), hold)
     denial = queue.remembered_denial(tx, admission.digest, tx.now, told=admission.told)
     if denial is not None:
-        return Refused(refusals.denied_by(denial))
+        return RefusedByPolicy(refusals.denied_by(denial))
     mark = _other(admission, verdict, tx)
     taken = _taken(admission, verdict, mark, tx)
     if taken is not None:
@@ -333,26 +335,28 @@ def record_held(admission: Admission, verdict: Hold, tx: Transaction) -> Held | 
     return Held(_followed(admission, approval, tx), hold)
 
 
-def _no_place(admission: Admission, ruling: Ruling, tx: Transaction) -> Refused | None:
+def _no_place(admission: Admission, ruling: Ruling, tx: Transaction) -> RefusedByPolicy | None:
     """Why this call is not put before a person; None if it is."""
     if admission.call.metadata.size > MOST:
         ruling = replace(ruling, reason=f"A held call may bring {MOST} bytes of _meta at most.")
         if admission.told:
             tx.append(admission.refusal("denied", ruling, verdict="deny"))
-        return Refused(refusals.denied(ruling))
+        return RefusedByPolicy(refusals.denied(ruling))
     if queue.count_open(tx, admission.call.grant) >= admission.max_pending:
         ruling = refusals.pending_ruling(ruling, admission.max_pending)
         if admission.told:
             row = admission.refusal("limited", ruling, verdict="limited", outcome="max_pending")
             tx.append(row)
-        return Refused(refusals.too_many_pending(ruling, admission.max_pending, RETRY_PENDING))
+        return RefusedByPolicy(
+            refusals.too_many_pending(ruling, admission.max_pending, RETRY_PENDING)
+        )
     again = _withdrew_too_much(admission, tx)
     if again is not None:
         ruling = refusals.withdrawn_ruling(ruling, admission.max_withdrawn)
         if admission.told:
             row = admission.refusal("limited", ruling, verdict="limited", outcome="max_withdrawn")
             tx.append(row)
-        return Refused(refusals.too_many_withdrawn(ruling, admission.max_withdrawn, again))
+        return RefusedByPolicy(refusals.too_many_withdrawn(ruling, admission.max_withdrawn, again))
     return None
 
 

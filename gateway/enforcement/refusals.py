@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from approvals.differences import ABSENT, text
-from approvals.edits import Edit
+from approvals.edits import AppliedEdit
 from approvals.effects import EffectState, Mark
 from approvals.model import Approval, Execution, Ruling
 from approvals.redact import visible
@@ -234,7 +234,7 @@ class Addition:
     meta: dict[str, Any]
 
 
-def edited(approval: Approval, edit: Edit) -> Addition:
+def edited(approval: Approval, edit: AppliedEdit) -> Addition:
     """The call ran with arguments a reviewer changed: the agent must not believe in its own."""
     differing = [
         (text(one.path).removeprefix("args."), _side(one.before), _side(one.after))

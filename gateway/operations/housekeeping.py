@@ -20,12 +20,12 @@ from approvals.record import signed
 from approvals.record.database import Database, RecordUnavailable, Transaction
 from approvals.reviewers import prune_nonces
 from approvals.tasks import prune_spent
-from gateway.admin.reviewer_check import Staff
+from gateway.admin.reviewer_check import ReviewerCheck
 from gateway.enforcement.catalogue import Catalogue
 from gateway.enforcement.confirmations import Confirmations
 from gateway.enforcement.freezes import Freezes
 from gateway.enforcement.guard import Guard
-from gateway.enforcement.policy_file import Policies
+from gateway.enforcement.policy_file import PolicyFile
 
 log = structlog.get_logger()
 
@@ -49,9 +49,9 @@ class Housekeeping:
         guard: Guard,
         freezes: Freezes,
         catalogue: Catalogue,
-        policies: Policies,
+        policies: PolicyFile,
         confirmations: Confirmations,
-        staff: Staff,
+        staff: ReviewerCheck,
         outbox: Outbox,
         retention_days: int,
         name: str,

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.admin.reviewer_check import Staff
+from gateway.admin.reviewer_check import ReviewerCheck
 from gateway.enforcement.confirmations import Confirmations
 from gateway.enforcement.freezes import Freezes
-from gateway.enforcement.policy_file import Policies
+from gateway.enforcement.policy_file import PolicyFile
 from gateway.servers import Servers
 
 Subject = Literal["page", "calls", "policy", "reviewers", "servers", "slack"]
@@ -31,11 +31,11 @@ class Alert:
 class Status:
     """What there is to ask. `slack` says what is wrong with it; None: it is not set up."""
 
-    policies: Policies
+    policies: PolicyFile
     confirmations: Confirmations
     servers: Servers
     freezes: Freezes
-    staff: Staff
+    staff: ReviewerCheck
     slack: Callable[[], Sequence[str]] | None = None
 
     def alerts(self) -> tuple[Alert, ...]:

@@ -32,7 +32,7 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moved:
+class Rejudged:
     """A call whose verdict would be another one."""
 
     past: Past
@@ -44,9 +44,9 @@ class Backtest:
     """The outcome. `minutes` estimates the reviewers' time of all holds under the new policy."""
 
     calls: int
-    newly_held: tuple[Moved, ...]
-    newly_denied: tuple[Moved, ...]
-    newly_passed: tuple[Moved, ...]
+    newly_held: tuple[Rejudged, ...]
+    newly_denied: tuple[Rejudged, ...]
+    newly_passed: tuple[Rejudged, ...]
     not_replayed: tuple[Past, ...]
     held: int
     minutes: float
@@ -54,7 +54,7 @@ class Backtest:
 
 def backtest(new: Policy, past: Iterable[Past], *, minutes_each: float = 1.0) -> Backtest:
     """Judges every call again. A call that needs its arguments and lost them is not replayed."""
-    moved: dict[str, list[Moved]] = {"allow": [], "deny": [], "hold": []}
+    moved: dict[str, list[Rejudged]] = {"allow": [], "deny": [], "hold": []}
     lost: list[Past] = []
     calls = 0
     approvals = held = 0
@@ -69,7 +69,7 @@ def backtest(new: Policy, past: Iterable[Past], *, minutes_each: float = 1.0) ->
             held += 1
             approvals += verdict.terms.quorum
         if now != one.was:
-            moved[now].append(Moved(past=one, now=verdict))
+            moved[now].append(Rejudged(past=one, now=verdict))
     return Backtest(
         calls=calls,
         newly_held=tuple(moved["hold"]),
@@ -86,13 +86,13 @@ class Otherwise:
     """Calls that two readings of the rules judge differently; `past.was` is what the one said."""
 
     calls: int
-    moved: tuple[Moved, ...]
+    moved: tuple[Rejudged, ...]
     not_replayed: tuple[Past, ...]
 
 
 def otherwise(one: Policy, other: Policy, past: Iterable[Past]) -> Otherwise:
     """Every call judged under both, whatever was said of it then."""
-    moved: list[Moved] = []
+    moved: list[Rejudged] = []
     lost: list[Past] = []
     calls = 0
     for call in past:
@@ -101,7 +101,7 @@ def otherwise(one: Policy, other: Policy, past: Iterable[Past]) -> Otherwise:
         if before is None or now is None:
             lost.append(call)
         elif _word(before) != _word(now):
-            moved.append(Moved(past=replace(call, was=_word(before)), now=now))
+            moved.append(Rejudged(past=replace(call, was=_word(before)), now=now))
     return Otherwise(calls=calls, moved=tuple(moved), not_replayed=tuple(lost))
 
 

@@ -10,11 +10,11 @@ from approvals.digest import canonical
 from gateway.policy import conditions, normal_form
 from gateway.policy.limit import Limit
 from gateway.policy.reading import brief
-from gateway.policy.rules import Effect, Entry, HoldRule, Policy, Rule, Section
+from gateway.policy.rules import EffectRule, Entry, HoldRule, Policy, Rule, Section
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class RuleChange:
     """One difference. `server` "" is the whole document, `tool` "" everything in that section."""
 
     server: str
@@ -26,7 +26,7 @@ class Change:
         return f"{place}: {self.words}" if place else self.words
 
 
-def diff(old: Policy, new: Policy) -> tuple[Change, ...]:
+def diff(old: Policy, new: Policy) -> tuple[RuleChange, ...]:
     """Every change from `old` to `new`; () when both enforce the same."""
     if old.hash == new.hash:
         return ()
@@ -48,10 +48,10 @@ def diff(old: Policy, new: Policy) -> tuple[Change, ...]:
     return tuple(changes)
 
 
-def _keys(key: str, old: Mapping[str, Any], new: Mapping[str, Any], what: str) -> list[Change]:
+def _keys(key: str, old: Mapping[str, Any], new: Mapping[str, Any], what: str) -> list[RuleChange]:
     before, after = old.get(key, {}), new.get(key, {})
     return [
-        Change(
+        RuleChange(
             server="",
             tool="",
             words=f"{what} {name}: {_from_to(before.get(name), after.get(name))}",
@@ -79,9 +79,9 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-def _section(server: str, old: Section, new: Section) -> list[Change]:
-    def change(words: str, tool: str = "") -> Change:
-        return Change(server=server, tool=tool, words=words)
+def _section(server: str, old: Section, new: Section) -> list[RuleChange]:
+    def change(words: str, tool: str = "") -> RuleChange:
+        return RuleChange(server=server, tool=tool, words=words)
 
     changes = []
     if old.default != new.default:
@@ -159,7 +159,7 @@ def _sentences(entry: Entry) -> list[str]:
     ]
 
 
-def _effect(effect: Effect) -> str:
+def _effect(effect: EffectRule) -> str:
     again = "then a person is asked" if effect.again else "then refused"
     return f"{effect.text} happens once in {brief(effect.keep)}, {again}"
 

@@ -17,11 +17,11 @@ from gateway.policy import lint, reading, reviewers, source, terms, vocabulary
 from gateway.policy.entries import Context, read_all_tools, read_entry, read_limits, read_paths
 from gateway.policy.normal_form import normal_form
 from gateway.policy.pattern import is_glob, specific_first
-from gateway.policy.problems import PolicyInvalid, Problem, Report, shown, step
+from gateway.policy.problems import PolicyInvalid, PolicyProblem, Report, shown, step
 from gateway.policy.rules import Default, Entry, Policy, Section
 from gateway.policy.unread import unread_groups
 
-__all__ = ["PolicyInvalid", "Problem", "check", "load"]
+__all__ = ["PolicyInvalid", "PolicyProblem", "check", "load"]
 
 
 def load(text: bytes, *, name: str = "policy.json") -> Policy:
@@ -37,7 +37,7 @@ def load(text: bytes, *, name: str = "policy.json") -> Policy:
     return policy
 
 
-def check(text: bytes) -> tuple[Problem, ...]:
+def check(text: bytes) -> tuple[PolicyProblem, ...]:
     """Everything that is wrong or suspicious, errors first; () for a good policy."""
     report = Report()
     _read(text, "policy.json", report)

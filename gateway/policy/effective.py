@@ -7,10 +7,10 @@ from typing import Literal
 from gateway.policy.judge import plan_of
 from gateway.policy.rules import Policy
 
-Fate = Literal["allow", "limited", "sometimes", "hold", "deny", "hidden"]
+EffectiveVerdict = Literal["allow", "limited", "sometimes", "hold", "deny", "hidden"]
 
 
-def fate(policy: Policy, server: str, tool: str) -> tuple[Fate, str]:
+def effective_verdict(policy: Policy, server: str, tool: str) -> tuple[EffectiveVerdict, str]:
     """The strictest thing that may happen to a call of this tool, and its JSON pointer.
 
     "sometimes": held where its arguments say so. "deny" only where every call is refused.

@@ -14,7 +14,7 @@ from gateway.policy.limit import Limit, Scope
 from gateway.policy.pattern import BadPattern, Pattern, compile_pattern
 from gateway.policy.problems import Report, shown, step
 from gateway.policy.reviewers import Groups
-from gateway.policy.rules import Effect, Entry, HoldRule, Rule
+from gateway.policy.rules import EffectRule, Entry, HoldRule, Rule
 
 _OPERATOR_WORDS = {
     "==": "eq",
@@ -359,7 +359,7 @@ def _maximum(raw: Any, pointer: str, report: Report) -> Decimal | None:
     return None
 
 
-def _effect(entry: Mapping[str, Any], pointer: str, report: Report) -> Effect | None:
+def _effect(entry: Mapping[str, Any], pointer: str, report: Report) -> EffectRule | None:
     """The entry's effect, how long it counts, and whether it may happen once more."""
     keep, again = EFFECT_KEPT, False
     for key in vocabulary.EFFECT[1:]:
@@ -385,7 +385,7 @@ def _effect(entry: Mapping[str, Any], pointer: str, report: Report) -> Effect | 
     return None if effect is None else replace(effect, keep=keep, again=again)
 
 
-def read_effect(raw: Any, pointer: str, report: Report) -> Effect | None:
+def read_effect(raw: Any, pointer: str, report: Report) -> EffectRule | None:
     """`refund:{args.payment_id}` cut at its braces."""
     text = reading.text(raw, pointer, report, what="`effect`")
     if text is None:
@@ -406,4 +406,4 @@ def read_effect(raw: Any, pointer: str, report: Report) -> Effect | None:
         parts.append(path)
     if not any(isinstance(part, paths.Path) for part in parts):
         report.warn(pointer, "Every call has the same effect key.", 'Write "refund:{args.id}".')
-    return Effect(pointer=pointer, text=text, parts=tuple(parts))
+    return EffectRule(pointer=pointer, text=text, parts=tuple(parts))

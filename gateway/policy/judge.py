@@ -23,7 +23,7 @@ from gateway.policy.limit import Charge, Limit
 from gateway.policy.masking import finding_text
 from gateway.policy.matching import fails, fires
 from gateway.policy.paths import Lack, Path, covers, find, text_of
-from gateway.policy.rules import Effect, HoldRule, Plan, Policy
+from gateway.policy.rules import EffectRule, HoldRule, Plan, Policy
 from gateway.policy.tool_plan import MAX_PLANS, make_plan
 from gateway.policy.verdict import Allow, Deny, Hold, Verdict
 
@@ -122,7 +122,7 @@ def charge(limit: Limit, args: Mapping[str, Any]) -> Charge | str:
 
 
 def effect_key(
-    effect: Effect, args: Mapping[str, Any], redact: tuple[Path, ...] = ()
+    effect: EffectRule, args: Mapping[str, Any], redact: tuple[Path, ...] = ()
 ) -> str | None:
     """The key of this call's effect; None when a part of it is missing or no plain value. Equal
     numbers make one key however they are written, and nothing of a value is left out. A key that

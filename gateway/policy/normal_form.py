@@ -16,7 +16,7 @@ from gateway.policy.limit import Limit
 from gateway.policy.paths import text_of
 from gateway.policy.reading import brief
 from gateway.policy.reviewers import Group, Groups
-from gateway.policy.rules import Effect, Entry, HoldRule, Rule, Section
+from gateway.policy.rules import EffectRule, Entry, HoldRule, Rule, Section
 from gateway.policy.vocabulary import WINDOWS
 
 
@@ -75,7 +75,7 @@ def entry(one: Entry) -> dict[str, Any]:
     return {key: value for key, value in parts.items() if value not in (None, [])}
 
 
-def effect(one: Effect) -> dict[str, Any]:
+def effect(one: EffectRule) -> dict[str, Any]:
     """What a call does in the world, and what differs from the defaults for it."""
     return {
         "effect": one.text,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from gateway.policy.diff import Change, diff
+from gateway.policy.diff import RuleChange, diff
 from gateway.policy.rules import Policy
 
 _WORDS: Final = {
@@ -37,7 +37,7 @@ def told(
     return tuple(opens), tuple(str(one) for one in changes if str(one) not in opens)
 
 
-def _about(place: str, changes: Sequence[Change]) -> list[Change]:
+def _about(place: str, changes: Sequence[RuleChange]) -> list[RuleChange]:
     """The sentences about a place: those about its key if there are such, else all of its tool."""
     if not place.startswith("/"):
         return []

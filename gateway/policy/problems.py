@@ -14,7 +14,7 @@ Severity = Literal["error", "warning"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class PolicyProblem:
     """One thing to change in policy.json."""
 
     pointer: str  # JSON pointer (RFC 6901); "" is the whole document
@@ -29,7 +29,7 @@ class Problem:
 class PolicyInvalid(ValueError):
     """The policy has errors and must not be used; `problems` lists them all, warnings too."""
 
-    def __init__(self, problems: tuple[Problem, ...], name: str) -> None:
+    def __init__(self, problems: tuple[PolicyProblem, ...], name: str) -> None:
         errors = [problem for problem in problems if problem.severity == "error"]
         super().__init__(f"{name}: {len(errors)} error(s); first: {errors[0] if errors else '?'}")
         self.problems = problems
@@ -39,13 +39,17 @@ class PolicyInvalid(ValueError):
 class Report:
     """Collects problems while a policy is read."""
 
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[PolicyProblem] = field(default_factory=list)
 
     def error(self, pointer: str, what: str, write: str) -> None:
-        self.problems.append(Problem(pointer=pointer, severity="error", what=what, write=write))
+        self.problems.append(
+            PolicyProblem(pointer=pointer, severity="error", what=what, write=write)
+        )
 
     def warn(self, pointer: str, what: str, write: str) -> None:
-        self.problems.append(Problem(pointer=pointer, severity="warning", what=what, write=write))
+        self.problems.append(
+            PolicyProblem(pointer=pointer, severity="warning", what=what, write=write)
+        )
 
     @property
     def failed(self) -> bool:

@@ -13,7 +13,7 @@ from approvals.model import EFFECT_KEPT, Detached, Risk, Terms
 from gateway.policy.conditions import Condition
 from gateway.policy.limit import Limit
 from gateway.policy.paths import Path
-from gateway.policy.problems import Problem
+from gateway.policy.problems import PolicyProblem
 from gateway.policy.reviewers import Groups
 from gateway.policy.verdict import Verdict
 
@@ -42,7 +42,7 @@ class HoldRule(Rule):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Effect:
+class EffectRule:
     """A template such as `refund:{args.payment_id}`, cut into texts and paths."""
 
     pointer: str
@@ -65,7 +65,7 @@ class Entry:
     approve_if: tuple[HoldRule, ...] = ()
     limits: tuple[Limit, ...] = ()
     redact: tuple[Path, ...] = ()
-    effect: Effect | None = None
+    effect: EffectRule | None = None
 
     @property
     def holds(self) -> tuple[HoldRule, ...]:
@@ -107,7 +107,7 @@ class Plan:
     require: tuple[Rule, ...]
     limits: tuple[Limit, ...]
     holds: tuple[HoldRule, ...]
-    effect: Effect | None
+    effect: EffectRule | None
     redact: tuple[Path, ...]
     constant: Verdict | None = None  # when neither arguments nor facts can change the verdict
 
@@ -123,7 +123,7 @@ class Policy:
     servers: Mapping[str, Section]
     reviewers: Groups  # by name, resolved
     terms: Terms  # the approval defaults
-    warnings: tuple[Problem, ...]
+    warnings: tuple[PolicyProblem, ...]
     plans: dict[tuple[str, str], Plan] = field(default_factory=dict, compare=False, repr=False)
     #: What applies to a tool, by server and name, kept once looked up; `judge` fills and bounds it.
 

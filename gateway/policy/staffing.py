@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from approvals.model import Reviewer, Terms
-from gateway.policy.problems import Problem, step
+from gateway.policy.problems import PolicyProblem, step
 from gateway.policy.reviewers import is_crowd
 from gateway.policy.rules import Policy, Section
 
@@ -18,14 +18,14 @@ _NAMED = 3  # names a message lists
 
 def unstaffed(
     policy: Policy, people: Iterable[Reviewer], *, vouched: frozenset[str] = frozenset()
-) -> tuple[Problem, ...]:
+) -> tuple[PolicyProblem, ...]:
     """An error for each demand that these people cannot meet; each kind of demand once.
 
     `vouched` are the kinds of identities ("slack") whose people another system proves to this
     gateway: they need not be on record.
     """
     able = [one for one in people if one.role in _DECIDE]
-    found: dict[tuple[tuple[str, ...], int], Problem] = {}
+    found: dict[tuple[tuple[str, ...], int], PolicyProblem] = {}
     for pointer, terms in _demands(policy):
         demand = (terms.reviewers, terms.quorum)
         if demand not in found and (problem := _problem(pointer, terms, able, vouched)) is not None:
@@ -61,7 +61,7 @@ def _demands(policy: Policy) -> Iterator[tuple[str, Terms]]:
 
 def _problem(
     pointer: str, terms: Terms, able: list[Reviewer], vouched: frozenset[str]
-) -> Problem | None:
+) -> PolicyProblem | None:
     named = frozenset(terms.reviewers)
     people = [one for one in able if not named or not named.isdisjoint(one.names())]
     known = {name for one in able for name in one.names()}
@@ -76,7 +76,7 @@ def _problem(
     else:
         who = f"{count} person" if count == 1 else f"{count} people"
         what = f"{terms.quorum} people must approve what this holds, and only {who} may."
-    return Problem(pointer=pointer, severity="error", what=what, write=_advice(missing))
+    return PolicyProblem(pointer=pointer, severity="error", what=what, write=_advice(missing))
 
 
 def _proves(name: str, vouched: frozenset[str]) -> bool:

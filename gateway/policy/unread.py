@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from gateway.policy.paths import Path
 from gateway.policy.pattern import is_glob, matches
-from gateway.policy.problems import Problem, choose, shown, step
+from gateway.policy.problems import PolicyProblem, choose, shown, step
 from gateway.policy.rules import Entry, Policy, Section
 
 Schemas = Mapping[str, Mapping[str, Any]]
@@ -22,7 +22,7 @@ _COMBINED: Final = ("$ref", "allOf", "anyOf", "oneOf", "if", "patternProperties"
 
 def unread_groups(
     groups: Collection[str], sections: tuple[Section, ...], defaults: Mapping[str, Any]
-) -> Iterator[Problem]:
+) -> Iterator[PolicyProblem]:
     """A warning for each group of reviewers that nothing names."""
     named = set(defaults.get("reviewers", ()))
     for section in sections:
@@ -35,7 +35,7 @@ def unread_groups(
             yield _warning(step("/reviewers", group), what, "Name it in `reviewers`, or remove it.")
 
 
-def unread_servers(policy: Policy, servers: Collection[str]) -> Iterator[Problem]:
+def unread_servers(policy: Policy, servers: Collection[str]) -> Iterator[PolicyProblem]:
     """A warning for each section of a server that servers.json does not have."""
     for name, section in policy.servers.items():
         if name not in servers:
@@ -43,7 +43,7 @@ def unread_servers(policy: Policy, servers: Collection[str]) -> Iterator[Problem
             yield _warning(section.pointer, what, choose(name, sorted(servers)))
 
 
-def unread_arguments(policy: Policy, schemas: Schemas) -> Iterator[Problem]:
+def unread_arguments(policy: Policy, schemas: Schemas) -> Iterator[PolicyProblem]:
     """A warning for each tool its server does not list, and each argument that the pinned
     definitions of the tools it is meant for do not have.
     """
@@ -72,8 +72,8 @@ def unread_arguments(policy: Policy, schemas: Schemas) -> Iterator[Problem]:
                     yield _warning(pointer, what, choose(head, sorted(names)))
 
 
-def _warning(pointer: str, what: str, write: str) -> Problem:
-    return Problem(pointer=pointer, severity="warning", what=what, write=write)
+def _warning(pointer: str, what: str, write: str) -> PolicyProblem:
+    return PolicyProblem(pointer=pointer, severity="warning", what=what, write=write)
 
 
 def _meant(entry: Entry, section: Section, tool: str) -> bool:

@@ -14,7 +14,7 @@ import pytest
 from approvals import outbox, outbox_worker
 from approvals.model import Choice, State
 from approvals.outbox import LEASE, Notice
-from approvals.outbox_worker import MOST_TRIES, OLDEST, GiveUp, Outbox, Retry
+from approvals.outbox_worker import MOST_TRIES, OLDEST, DeliveryRetry, GiveUp, Outbox
 from approvals.record.database import Database
 from tests.approvals.record import BOB, KEYS, Record
 from tests.harness import eventually
@@ -98,7 +98,7 @@ async def test_a_change_rings_the_worker_at_once(record: Record) -> None:
 async def test_a_failure_is_tried_again_later_and_later_under_the_same_key(
     record: Record,
 ) -> None:
-    memory = Memory(lambda one: Retry("busy") if one.tries < 4 else None)
+    memory = Memory(lambda one: DeliveryRetry("busy") if one.tries < 4 else None)
     made = await worker(record, memory=memory)
     record.hold()
     waited = []
@@ -124,7 +124,7 @@ async def test_what_follows_a_failure_of_the_same_approval_waits_and_others_do_n
     memory = Memory()
     made = await worker(record, memory=memory)
     blocked, other = record.approved({"n": 1}), record.hold({"n": 2})
-    memory.fails = lambda one: Retry("busy") if one.approval_id == blocked.id else None
+    memory.fails = lambda one: DeliveryRetry("busy") if one.approval_id == blocked.id else None
     assert await made.round("memory") == 0
     assert sorted((one.approval_id, one.kind) for one in memory.told) == sorted(
         [(blocked.id, "held"), (other.id, "held")]
@@ -137,7 +137,7 @@ async def test_what_follows_a_failure_of_the_same_approval_waits_and_others_do_n
 
 
 async def test_the_other_sides_wish_to_be_left_alone_is_granted(record: Record) -> None:
-    memory = Memory(lambda _: Retry("slow down", after=30.0))
+    memory = Memory(lambda _: DeliveryRetry("slow down", after=30.0))
     made = await worker(record, memory=memory)
     record.hold()
     assert await made.round("memory") == 30.0
@@ -166,7 +166,7 @@ async def test_what_will_never_work_is_kept_for_the_operator_and_not_tried_again
 
 @pytest.mark.parametrize(("step", "tries"), [(1_800, MOST_TRIES), (OLDEST // 1000, 2)])
 async def test_trying_ends_by_count_or_by_age(record: Record, step: int, tries: int) -> None:
-    memory = Memory(lambda _: Retry("down"))
+    memory = Memory(lambda _: DeliveryRetry("down"))
     made = await worker(record, memory=memory)
     record.hold()
     for _ in range(60):

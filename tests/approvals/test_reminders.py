@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from approvals import outbox, queue
 from approvals.model import Choice, Terms
 from approvals.outbox import LEASE, Notice
-from approvals.outbox_worker import Outbox, Retry
+from approvals.outbox_worker import DeliveryRetry, Outbox
 from approvals.record.database import Database
 from tests.approvals.receiver import receiver
 from tests.approvals.record import ALICE, BOB, KEYS, START, Record
@@ -110,7 +110,7 @@ async def test_a_worker_that_died_with_a_reminder_leaves_it_to_the_next(record: 
 
 
 async def test_of_reminders_that_piled_up_only_the_last_is_given(record: Record) -> None:
-    memory = Memory(lambda one: Retry("away") if one.kind == "reminder" else None)
+    memory = Memory(lambda one: DeliveryRetry("away") if one.kind == "reminder" else None)
     made = await worker(record, memory=memory)
     record.hold()
     await wait(record, made, seconds=HALF)

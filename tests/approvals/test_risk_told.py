@@ -10,7 +10,7 @@ from approvals.model import RISKS, Reviewer, Risk, State, Terms
 from approvals.outbox import Notice
 from approvals.record.history import HistoryQuery, search
 from approvals.slack.card import RISK_WORDS, card
-from approvals.slack.card_context import Look
+from approvals.slack.card_context import CardContext
 from approvals.slack.home import home
 from approvals.view import View, view_of
 from approvals.webhook import payload
@@ -63,7 +63,7 @@ def test_every_surface_tells_the_stored_risk(
     sent = json.loads(payload(notice, approval, url="http://127.0.0.1") or b"{}")["data"]
     assert (sent["risk"], sent["risk_lowered_from"]) == (wanted, lowered)
 
-    look = Look("https://gate.example", team="T1")
+    look = CardContext("https://gate.example", team="T1")
     face = json.dumps(card(view, look, now=now).blocks, ensure_ascii=False)
     assert RISK_WORDS[wanted] in face
     assert ("the rule sets it" in face) is (lowered is not None)

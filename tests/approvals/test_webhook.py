@@ -19,7 +19,7 @@ from approvals import webhook
 from approvals.addresses import is_public, url_problem
 from approvals.model import Approval, Choice
 from approvals.outbox import Notice
-from approvals.outbox_worker import GiveUp, Notifier, Outbox, Retry
+from approvals.outbox_worker import DeliveryRetry, GiveUp, Notifier, Outbox
 from approvals.record.clock import SystemClock
 from approvals.signing import SecretUnusable, secret_of
 from tests.approvals.receiver import Received, receiver
@@ -130,7 +130,7 @@ async def test_a_redirect_is_not_followed_and_counts_as_a_failure(
 ) -> None:
     async with receiver() as there, hook(record, there.url) as made:
         there.answers = [web.Response(status=status, headers={"Location": "/elsewhere"})]
-        with pytest.raises(Retry, match=f"answered {status}"):
+        with pytest.raises(DeliveryRetry, match=f"answered {status}"):
             await made.sync(notice(record.hold()))
     assert len(there.got) == 1
 
@@ -152,7 +152,7 @@ async def test_retry_after_is_honoured(
     async with receiver() as there, hook(record, there.url) as made:
         headers = {} if header is None else {"Retry-After": header}
         there.answers = [web.Response(status=status, headers=headers)]
-        with pytest.raises(Retry) as retry:
+        with pytest.raises(DeliveryRetry) as retry:
             await made.sync(notice(record.hold()))
     assert retry.value.after == seconds
 
@@ -163,7 +163,7 @@ async def test_retry_after_may_be_a_date(record: Record) -> None:
         there.answers = [
             web.Response(status=429, headers={"Retry-After": f"Fri, 01 Jan {year} 00:00:00 GMT"})
         ]
-        with pytest.raises(Retry) as retry:
+        with pytest.raises(DeliveryRetry) as retry:
             await made.sync(notice(record.hold()))
     assert retry.value.after is not None
     assert retry.value.after > 0
@@ -202,7 +202,7 @@ async def test_a_name_that_leads_inside_is_refused_when_sending(record: Record, 
     async with receiver() as there:
         url = there.url.replace("127.0.0.1", host)
         async with hook(record, url) as made:
-            with pytest.raises(Retry):
+            with pytest.raises(DeliveryRetry):
                 await made.sync(notice(record.hold({"n": 1})))
         assert there.got == []
 
@@ -211,7 +211,7 @@ async def test_a_name_that_leads_inside_is_served_when_that_is_allowed(record: R
     async with receiver() as there:
         url = there.url.replace("127.0.0.1", "0x7f000001")
         async with hook(record, url) as made:
-            with pytest.raises(Retry, match="private address"):
+            with pytest.raises(DeliveryRetry, match="private address"):
                 await made.sync(notice(record.hold({"n": 1})))
         async with hook(record, url, allow_private=True) as made:
             await made.sync(notice(record.hold({"n": 2})))

@@ -21,7 +21,7 @@ from gateway.enforcement.recording import (
     Admission,
     Allowed,
     Held,
-    Refused,
+    RefusedByPolicy,
     Retried,
     record_allowed,
     record_outcome,
@@ -112,7 +112,7 @@ def test_a_call_that_is_done_does_not_go_on_when_its_answer_is_forgotten(record:
     ends(record, asks(record), Execution.INPUT_REQUIRED)
     ends(record, asks(record, retried=answer(record, 1)), Execution.SUCCEEDED)
     forgotten(record)
-    assert isinstance(asks(record, retried=answer(record, 1)), Refused)
+    assert isinstance(asks(record, retried=answer(record, 1)), RefusedByPolicy)
 
 
 def test_an_answer_that_is_being_sent_is_not_sent_beside_itself(record: Record) -> None:
@@ -120,14 +120,14 @@ def test_an_answer_that_is_being_sent_is_not_sent_beside_itself(record: Record) 
     record.write(lambda tx: processes.renew(tx, "gw", name="gw", lease_ms=60_000))
     assert isinstance(asks(record, retried=answer(record, 1)), Allowed)
     forgotten(record)
-    assert isinstance(asks(record, retried=answer(record, 1)), Refused)
+    assert isinstance(asks(record, retried=answer(record, 1)), RefusedByPolicy)
 
 
 def test_an_earlier_questions_answer_is_not_sent_while_a_later_one_is_open(record: Record) -> None:
     ends(record, asks(record), Execution.INPUT_REQUIRED)
     ends(record, asks(record, retried=answer(record, 1)), Execution.INPUT_REQUIRED)
     forgotten(record)
-    assert isinstance(asks(record, retried=answer(record, 1)), Refused)
+    assert isinstance(asks(record, retried=answer(record, 1)), RefusedByPolicy)
     assert isinstance(asks(record, retried=answer(record, 2)), Allowed)
 
 
@@ -144,4 +144,4 @@ def test_a_call_goes_on_from_question_to_question(record: Record) -> None:
     for number in range(1, 4):
         ends(record, asks(record, retried=answer(record, number)), Execution.INPUT_REQUIRED)
     ends(record, asks(record, retried=answer(record, 4)), Execution.SUCCEEDED)
-    assert isinstance(asks(record, "call_2"), Refused)  # it is done
+    assert isinstance(asks(record, "call_2"), RefusedByPolicy)  # it is done

@@ -21,8 +21,8 @@ from gateway.enforcement.catalogue import Catalogue
 from gateway.enforcement.freezes import Freezes
 from gateway.enforcement.grants import Grant
 from gateway.enforcement.guard import Guard
-from gateway.enforcement.policy_file import Policies
-from gateway.enforcement.recording import Allowed, Held, Refused, Spent, Unasked
+from gateway.enforcement.policy_file import PolicyFile
+from gateway.enforcement.recording import Allowed, Held, RefusedByPolicy, Spent, Unasked
 from gateway.enforcement.refusal_tally import TOLD
 from tests.approvals.record import HandClock
 
@@ -45,7 +45,7 @@ def guard(database: Database, tmp_path: Path) -> Guard:
     file.write_text(json.dumps(POLICY), encoding="utf-8")
     return Guard(
         database=database,
-        policies=Policies(file, database.clock),
+        policies=PolicyFile(file, database.clock),
         catalogue=Catalogue(database),
         freezes=Freezes(database),
         trusted=frozenset(),
@@ -59,7 +59,7 @@ def guard(database: Database, tmp_path: Path) -> Guard:
 
 async def admitted(
     guard: Guard, tool: str, grant: str = "grt_a", **arguments: Any
-) -> Allowed | Held | Refused | Spent | Unasked:
+) -> Allowed | Held | RefusedByPolicy | Spent | Unasked:
     call = Call(
         grant=grant,
         grant_label=grant,
@@ -98,7 +98,7 @@ async def test_refusals_beyond_the_rate_are_one_row_a_minute(
     told = await rows(database)
     assert sum(row.event in ("denied", "limited") for row in told) == TOLD
     # Another agent's refusals are told, and so is what this one may do.
-    assert isinstance(await admitted(guard, "nothing", grant="grt_b"), Refused)
+    assert isinstance(await admitted(guard, "nothing", grant="grt_b"), RefusedByPolicy)
     assert isinstance(await admitted(guard, "free"), Allowed)
     told = await rows(database)
     assert [(row.event, row.grant) for row in told[-2:]] == [
@@ -134,7 +134,7 @@ async def test_repeats_of_a_denied_call_are_summed_up_too(guard: Guard, database
     )
     for _ in range(2 * TOLD):
         refused = await admitted(guard, "held")
-        assert isinstance(refused, Refused)
+        assert isinstance(refused, RefusedByPolicy)
     assert sum(row.event == "repeated" for row in await rows(database)) == TOLD
 
 
@@ -166,7 +166,7 @@ async def test_an_agent_that_takes_its_held_calls_back_has_to_wait(
 
     assert [await hold_and_cancel(n) for n in range(5)] == [True, True, True, False, False]
     refused = await admitted(guard, "held", number=9)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, RefusedByPolicy)
     assert refused.refusal.meta["retry_after_seconds"] == 600
     assert "took back 3 held calls" in refused.refusal.text
     assert isinstance(await admitted(guard, "held", grant="grt_b"), Held)

@@ -13,7 +13,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from gateway.enforcement.policy_file import MOST, Policies
+from gateway.enforcement.policy_file import MOST, PolicyFile
 from gateway.policy.document import PolicyInvalid, load
 from gateway.policy.rules import Policy
 from tests.approvals.record import HandClock
@@ -43,7 +43,7 @@ def text(**policy: object) -> bytes:
 
 
 @asynccontextmanager
-async def watched(policies: Policies) -> AsyncIterator[asyncio.Event]:
+async def watched(policies: PolicyFile) -> AsyncIterator[asyncio.Event]:
     """The file watched; the event is set on every change that counts."""
     changed, stop = asyncio.Event(), asyncio.Event()
 
@@ -64,19 +64,19 @@ async def test_a_bad_policy_refuses_to_start(tmp_path: Path, broken: bytes) -> N
     path = tmp_path / "policy.json"
     path.write_bytes(broken)
     with pytest.raises(PolicyInvalid):
-        Policies(path, HandClock())
+        PolicyFile(path, HandClock())
 
 
 async def test_a_missing_policy_refuses_to_start(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"policy\.json"):
-        Policies(tmp_path / "policy.json", HandClock())
+        PolicyFile(tmp_path / "policy.json", HandClock())
 
 
 @pytest.mark.parametrize("broken", BROKEN)
 async def test_a_bad_save_keeps_the_old_policy_and_says_so(tmp_path: Path, broken: bytes) -> None:
     path = tmp_path / "policy.json"
     path.write_bytes(text(tools={"a": {}}))
-    policies = Policies(path, HandClock())
+    policies = PolicyFile(path, HandClock())
     before = policies.current
     path.write_bytes(broken)
     assert not policies.reload()
@@ -88,7 +88,7 @@ async def test_a_bad_save_keeps_the_old_policy_and_says_so(tmp_path: Path, broke
 async def test_the_next_good_save_after_a_bad_one_is_picked_up(tmp_path: Path) -> None:
     path = tmp_path / "policy.json"
     path.write_bytes(text())
-    policies = Policies(path, HandClock())
+    policies = PolicyFile(path, HandClock())
     path.write_bytes(b"{")
     policies.reload()
     path.write_bytes(text(tools={"b": {}}))
@@ -100,7 +100,7 @@ async def test_the_next_good_save_after_a_bad_one_is_picked_up(tmp_path: Path) -
 async def test_a_deleted_file_keeps_the_old_policy(tmp_path: Path) -> None:
     path = tmp_path / "policy.json"
     path.write_bytes(text(tools={"a": {}}))
-    policies = Policies(path, HandClock())
+    policies = PolicyFile(path, HandClock())
     path.unlink()
     assert not policies.reload()
     assert "a" in policies.current.root.exact
@@ -110,7 +110,7 @@ async def test_a_deleted_file_keeps_the_old_policy(tmp_path: Path) -> None:
 async def test_a_save_is_in_force_and_is_announced(tmp_path: Path) -> None:
     path = tmp_path / "policy.json"
     path.write_bytes(text())
-    policies = Policies(path, HandClock())
+    policies = PolicyFile(path, HandClock())
     async with watched(policies) as changed:
         await asyncio.sleep(0)  # the watch begins
         with anyio.fail_after(PATIENCE):
@@ -123,7 +123,7 @@ async def test_a_save_is_in_force_and_is_announced(tmp_path: Path) -> None:
 async def test_an_editors_rename_over_the_file_counts(tmp_path: Path) -> None:
     path = tmp_path / "policy.json"
     path.write_bytes(text())
-    policies = Policies(path, HandClock())
+    policies = PolicyFile(path, HandClock())
     async with watched(policies):
         with anyio.fail_after(PATIENCE):
             while "d" not in policies.current.root.exact:
@@ -136,7 +136,7 @@ async def test_an_editors_rename_over_the_file_counts(tmp_path: Path) -> None:
 async def test_the_same_text_again_is_no_change(tmp_path: Path) -> None:
     path = tmp_path / "policy.json"
     path.write_bytes(text())
-    policies = Policies(path, HandClock())
+    policies = PolicyFile(path, HandClock())
     path.write_bytes(text())
     assert not policies.reload()
 
@@ -144,9 +144,9 @@ async def test_the_same_text_again_is_no_change(tmp_path: Path) -> None:
 HELD = {"tools": {"pay": {"require_approval": True}}}
 
 
-def confirming(path: Path, **rules: object) -> Policies:
+def confirming(path: Path, **rules: object) -> PolicyFile:
     path.write_bytes(text(**rules))
-    return Policies(path, HandClock(), confirmed=text(**rules))
+    return PolicyFile(path, HandClock(), confirmed=text(**rules))
 
 
 async def test_what_is_no_file_in_the_rules_place_stops_nothing(tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ async def test_reviewers_too_few_for_a_quorum_are_no_closing(tmp_path: Path) -> 
     def staffed(policy: Policy) -> bool:
         return "alice" in str(policy.normal)
 
-    policies = Policies(path, HandClock(), confirmed=text(tools=rules), staffed=staffed)
+    policies = PolicyFile(path, HandClock(), confirmed=text(tools=rules), staffed=staffed)
     path.write_bytes(text(tools={"pay": {"require_approval": {"reviewers": ["bob"]}}}))
     policies.reload()
     assert policies.waiting is not None  # bob alone is nobody here
@@ -248,7 +248,7 @@ async def test_an_account_that_is_nobody_on_record_is_given_no_decision_by_the_f
     """A Slack account decides under a rule that names it, and under no open one."""
     path = tmp_path / "policy.json"
     path.write_bytes(text(**HELD))
-    policies = Policies(
+    policies = PolicyFile(
         path, HandClock(), confirmed=text(**HELD), people=lambda: frozenset({"alice"})
     )
     for name in ("slack:T1/UEVIL", "slack-group:T1/S1", "mallory"):

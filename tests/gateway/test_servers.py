@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.servers import CommandServer, Problem, Servers, UrlServer, load_servers
+from gateway.servers import CommandServer, ServerProblem, Servers, UrlServer, load_servers
 
 ENVIRON = {"HOME": "/home/ann", "PWD": "/project", "TOKEN": "s3cret", "EMPTY": ""}
 
@@ -154,8 +154,8 @@ def test_an_unset_variable_costs_its_server_only_and_all_are_told() -> None:
     assert list(servers.servers) == ["good"]
     assert servers.disabled == ("off", "also-off")
     assert servers.problems == (
-        Problem("bad", '"args[0]" needs the environment variable ONE, which is not set'),
-        Problem("bad", '"env.K" needs the environment variable TWO, which is not set'),
+        ServerProblem("bad", '"args[0]" needs the environment variable ONE, which is not set'),
+        ServerProblem("bad", '"env.K" needs the environment variable TWO, which is not set'),
     )
     assert str(servers.problems[0]).startswith('bad: "args[0]"')
 

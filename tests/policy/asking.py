@@ -10,7 +10,7 @@ from gateway.policy.document import check, load
 from gateway.policy.explain import Trace, explain
 from gateway.policy.facts import GrantFacts, ToolFacts
 from gateway.policy.judge import judge
-from gateway.policy.problems import Problem
+from gateway.policy.problems import PolicyProblem
 from gateway.policy.rules import Policy
 from gateway.policy.verdict import Allow, Deny, Hold, Verdict
 
@@ -22,7 +22,7 @@ def policy(document: Document) -> Policy:
     return load(json.dumps({"version": "1", "default": "deny", **document}).encode())
 
 
-def problems(document: Document) -> tuple[Problem, ...]:
+def problems(document: Document) -> tuple[PolicyProblem, ...]:
     return check(json.dumps({"version": "1", "default": "deny", **document}).encode())
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.policy.problems import Problem
+from gateway.policy.problems import PolicyProblem
 from gateway.policy.unread import unread_arguments, unread_servers
 from tests.policy.asking import ask, found, one, policy, when, word
 
@@ -162,7 +162,7 @@ SCHEMAS = {
 
 
 def unread(document: Any) -> dict[str, str]:
-    listed: list[Problem] = list(unread_arguments(policy(document), SCHEMAS))
+    listed: list[PolicyProblem] = list(unread_arguments(policy(document), SCHEMAS))
     assert all(problem.severity == "warning" for problem in listed)
     return {problem.pointer: f"{problem.what} {problem.write}" for problem in listed}
 

@@ -26,14 +26,14 @@ from approvals.record.database import Transaction
 from approvals.reveal import reveal
 from approvals.slack.api import SlackApi
 from approvals.slack.config import SlackConfig
-from approvals.slack.health import Health
-from approvals.slack.notifier import Slack
+from approvals.slack.health import SlackHealth
+from approvals.slack.notifier import SlackNotifier
 from gateway.enforcement.grants import Grant
 from gateway.enforcement.recording import (
     Admission,
     Allowed,
     Held,
-    Refused,
+    RefusedByPolicy,
     Spent,
     Unasked,
     record_allowed,
@@ -220,7 +220,7 @@ def admitted(
     tool: str,
     session: str,
     args: Document,
-) -> Allowed | Held | Refused | Spent | Unasked | str:
+) -> Allowed | Held | RefusedByPolicy | Spent | Unasked | str:
     call = Call(
         grant=grant, grant_label="agent", server="s", tool=tool, arguments=canonical(args),
         tool_hash="t", client=Client("x", "1"), session=session,
@@ -251,7 +251,7 @@ def told(found: Any) -> Any:
     match found:
         case Held(approval, hold):
             return "held", hold, approval.ruling.reason, approval.attempts
-        case Refused(refusal_):
+        case RefusedByPolicy(refusal_):
             return "refused", refusal_.meta["verdict"], refusal_.meta.get("status")
         case Allowed():
             return "allowed"
@@ -308,5 +308,7 @@ def announced(record: Record, approval: Approval) -> tuple[str, ...]:
         bot_token="xoxb-1", app_token="xapp-1", channel="#usual", public_url="http://127.0.0.1:1"
     )
     nobody = cast("SlackApi", None)  # nothing is sent
-    notifier = Slack(config, nobody, database=record.database, clock=record.clock, health=Health())
+    notifier = SlackNotifier(
+        config, nobody, database=record.database, clock=record.clock, health=SlackHealth()
+    )
     return notifier._targets(approval, PEOPLE)  # noqa: SLF001 - the one place that says so

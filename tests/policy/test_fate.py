@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.policy.document import load
-from gateway.policy.effective import fate
+from gateway.policy.effective import effective_verdict
 
 WHEN = {
     "conditions": [
@@ -43,4 +43,4 @@ LIMIT = {"counter": "c", "window": "minute", "max": 1, "scope": "grant"}
 )  # fmt: skip
 def test_the_strictest_that_may_happen_is_said(rules: dict[str, Any], word: str, rule: str) -> None:
     policy = load(json.dumps({"version": "1", "default": "deny", **rules}).encode())
-    assert fate(policy, "s", "t") == (word, rule)
+    assert effective_verdict(policy, "s", "t") == (word, rule)

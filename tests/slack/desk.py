@@ -15,8 +15,8 @@ from approvals.outbox_worker import Outbox
 from approvals.record.database import Transaction
 from approvals.slack import api as web_api
 from approvals.slack.config import SlackConfig
-from approvals.slack.health import Health
-from approvals.slack.notifier import Slack
+from approvals.slack.health import SlackHealth
+from approvals.slack.notifier import SlackNotifier
 from approvals.slack.pacing import Lanes
 from tests.approvals.record import Record
 from tests.patience import PATIENCE
@@ -33,9 +33,9 @@ class Desk:
 
     record: Record
     slack: Workspace
-    notifier: Slack
+    notifier: SlackNotifier
     outbox: Outbox
-    health: Health
+    health: SlackHealth
     config: SlackConfig
 
     async def told(self, *, seconds: float = 7_200, step: float = 1.0) -> None:
@@ -126,9 +126,9 @@ async def opened(
         **config,
     }
     configured = SlackConfig(**made)
-    health = Health()
+    health = SlackHealth()
     async with web_api.opened(configured.bot_token, configured.api_url, seconds=seconds) as api:
-        notifier = Slack(
+        notifier = SlackNotifier(
             configured,
             api,
             database=record.database,

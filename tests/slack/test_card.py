@@ -18,9 +18,9 @@ from approvals.model import Approval, Choice, Client, Execution, Metadata, Terms
 from approvals.record.database import Database
 from approvals.slack import home, modals, notes
 from approvals.slack.action_values import APPROVE, parse_value
-from approvals.slack.blocks import Face
+from approvals.slack.blocks import MessageBody
 from approvals.slack.card import bare, card, shows_all
-from approvals.slack.card_context import Look
+from approvals.slack.card_context import CardContext
 from approvals.slack.limits import check
 from approvals.slack.modals import Origin
 from approvals.slack.text import harmless, lines
@@ -29,7 +29,7 @@ from tests.approvals.record import ALICE, BOB, KEYS, HandClock, Record
 from tests.slack.rules import wrong_blocks
 
 MARK = "zqx"
-LOOK = Look("https://gate.example", team="T1")
+LOOK = CardContext("https://gate.example", team="T1")
 SECRET = "[redacted, 7 chars, fp 0a1b2c3d]"
 HOSTILE = [
     "<!channel>", "<!here|x>", "<@U1>", "<https://evil.example|Approve>", "*Approved by security*",
@@ -73,7 +73,7 @@ def seen(record: Record, approval: Approval) -> View:
     return found
 
 
-def drawn(record: Record, approval: Approval, look: Look = LOOK) -> Face:
+def drawn(record: Record, approval: Approval, look: CardContext = LOOK) -> MessageBody:
     return card(seen(record, approval), look, now=record.clock.now())
 
 
@@ -89,11 +89,11 @@ def markdown(value: Any) -> Iterator[str]:
             yield from markdown(item)
 
 
-def buttons(face: Face) -> list[dict[str, Any]]:
+def buttons(face: MessageBody) -> list[dict[str, Any]]:
     return [one for block in face.blocks if block["type"] == "actions" for one in block["elements"]]
 
 
-def sound(face: Face) -> None:
+def sound(face: MessageBody) -> None:
     """Slack takes it, by both checkers, and nothing of the agent's is parsed."""
     assert check(face.text, face.blocks) == []
     assert wrong_blocks(list(face.blocks)) == []
@@ -229,7 +229,7 @@ def test_a_cut_card_shows_both_ends(shared: Record) -> None:
 
 
 def test_arguments_that_stay_off_slack_are_nowhere_on_the_card(shared: Record) -> None:
-    kept = Look("https://gate.example", show_arguments=False)
+    kept = CardContext("https://gate.example", show_arguments=False)
     grant = f"grt_{next(grants)}"
     shared.decide(shared.hold({"payment_id": "pay_secret_1"}, grant=grant))
     held = shared.hold({"payment_id": "pay_secret_2", "amount": 987_654}, grant=grant)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from approvals.model import Reviewer
-from approvals.slack.checkup import Finding, checkup
+from approvals.slack.checkup import SlackFinding, checkup
 from tests.slack.bench import bench, setting
 from tests.slack.message import Fault
 from tests.slack.payloads import click
@@ -34,7 +34,7 @@ async def found(
     post: bool = False,
     direct: bool = False,
     **config: Any,
-) -> dict[str, Finding]:
+) -> dict[str, SlackFinding]:
     findings = checkup(setting(slack, **config), people, named, post=post, direct=direct)
     return {one.name: one async for one in findings}
 

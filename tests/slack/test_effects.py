@@ -10,7 +10,7 @@ import pytest
 from approvals import effects
 from approvals.model import State
 from approvals.slack.card import card
-from approvals.slack.card_context import Look
+from approvals.slack.card_context import CardContext
 from approvals.slack.limits import check_view
 from approvals.view import view_of
 from tests.slack.bench import Bench, bench
@@ -36,7 +36,9 @@ async def test_a_person_says_whether_it_was_done(
     database, clock = there.scene.database, there.scene.approvals.clock
     view = database.read_now(lambda one: view_of(one, held.id, now=clock.now()))
     assert view is not None
-    face = card(view, Look("http://127.0.0.1:1", show_arguments=True, team="T1"), now=clock.now())
+    face = card(
+        view, CardContext("http://127.0.0.1:1", show_arguments=True, team="T1"), now=clock.now()
+    )
     assert wrong_blocks(list(face.blocks)) == []
     buttons = [one for block in face.blocks for one in block.get("elements", ())]
     assert {one.get("action_id") for one in buttons} >= {"effect.done", "effect.not_done"}

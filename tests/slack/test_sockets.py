@@ -11,8 +11,8 @@ import pytest
 from approvals.model import Choice, State
 from approvals.slack.api import opened as api_opened
 from approvals.slack.app import SlackApp, opened
-from approvals.slack.socket import Refused, address, introduce
-from approvals.slack.workspace import Pin
+from approvals.slack.socket import SocketRefused, address, introduce
+from approvals.slack.workspace import KnownWorkspace
 from tests.patience import PATIENCE
 from tests.slack.bench import Bench, bench, setting
 from tests.slack.message import Fault
@@ -203,9 +203,9 @@ async def test_preflight_raises_what_is_wrong_at_once(tmp_path: Path) -> None:
     async with slack.running():
         config = setting(slack)
         async with asyncio.timeout(5), api_opened("xoxb-wrong", slack.url) as api:
-            with pytest.raises(Refused, match="invalid_auth"):
-                await introduce(api, Pin(config))
-            with pytest.raises(Refused, match="APP_TOKEN"):
+            with pytest.raises(SocketRefused, match="invalid_auth"):
+                await introduce(api, KnownWorkspace(config))
+            with pytest.raises(SocketRefused, match="APP_TOKEN"):
                 await address(api, config)
 
 

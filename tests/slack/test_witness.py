@@ -18,8 +18,8 @@ from approvals.record.database import Database, Transaction
 from approvals.slack import api as web_api
 from approvals.slack import messages
 from approvals.slack.config import SlackConfig
-from approvals.slack.health import Health
-from approvals.slack.notifier import Slack
+from approvals.slack.health import SlackHealth
+from approvals.slack.notifier import SlackNotifier
 from approvals.slack.pacing import Lanes
 from tests.approvals.record import BOB, KEYS, HandClock, Record
 from tests.slack.rules import wrong_blocks
@@ -35,7 +35,7 @@ class Seen:
     record: Record
     api: web_api.SlackApi
     outbox: Outbox
-    health: Health
+    health: SlackHealth
 
     async def told(self) -> None:
         for _ in range(5):
@@ -62,9 +62,9 @@ async def seen(folder: Path, channel: str = CHANNEL) -> AsyncIterator[Seen]:
             public_url="https://gate.example",
             channel=channel,
         )
-        health = Health()
+        health = SlackHealth()
         async with web_api.opened(TOKEN, url) as api:
-            notifier = Slack(
+            notifier = SlackNotifier(
                 config,
                 api,
                 database=record.database,

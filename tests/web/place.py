@@ -10,14 +10,14 @@ from typing import Any
 
 from approvals.model import Event
 from approvals.record.database import Transaction
-from gateway.admin.policy_editor import Rulebook
-from gateway.admin.service import Desk
+from gateway.admin.policy_editor import PolicyEditor
+from gateway.admin.service import AdminService
 from gateway.enforcement.catalogue import Catalogue
 from gateway.enforcement.confirmations import Confirmations
 from gateway.enforcement.freezes import Freezes
 from gateway.enforcement.grants import Grants
 from gateway.enforcement.guard import Guard
-from gateway.enforcement.policy_file import Policies
+from gateway.enforcement.policy_file import PolicyFile
 from gateway.servers import load_servers
 from tests.web.scene import Scene
 
@@ -95,10 +95,10 @@ class Place:
 
     scene: Scene
     file: Path
-    policies: Policies
+    policies: PolicyFile
     catalogue: Catalogue
-    rulebook: Rulebook
-    desk: Desk
+    rulebook: PolicyEditor
+    desk: AdminService
     guard: Guard
     freezes: Freezes
 
@@ -118,7 +118,7 @@ class Place:
 async def open_place(scene: Scene, folder: Path, rules: str = RULES) -> Place:
     file = folder / "policy.json"
     file.write_text(rules, encoding="utf-8")
-    policies = Policies(file, scene.clock)
+    policies = PolicyFile(file, scene.clock)
     catalogue = Catalogue(scene.database)
     for server, definitions in DEFINITIONS.items():
         await catalogue.observe(server, definitions, complete=True)
@@ -137,7 +137,7 @@ async def open_place(scene: Scene, folder: Path, rules: str = RULES) -> Place:
     entries = {name: {"url": f"https://{name}.example/mcp"} for name in DEFINITIONS}
     servers = load_servers(json.dumps({"mcpServers": entries}).encode(), {}, workspace="/")
     confirmations = Confirmations(scene.database, policies, servers, None)
-    desk = Desk(
+    desk = AdminService(
         database=scene.database,
         grants=Grants(scene.database, scene.clock),
         freezes=freezes,
@@ -146,7 +146,7 @@ async def open_place(scene: Scene, folder: Path, rules: str = RULES) -> Place:
         servers=servers,
         confirmations=confirmations,
     )
-    rulebook = Rulebook(
+    rulebook = PolicyEditor(
         database=scene.database,
         policies=policies,
         catalogue=catalogue,

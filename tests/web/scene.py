@@ -33,7 +33,7 @@ from gateway.admin.models import (
 )
 from tests.support.scratch_record import lay_installation
 from web.border import Border
-from web.services import Deps
+from web.services import Services
 
 HOSTILE = {
     "customer_id": "cus_9s6XKzkNRiz8i3",
@@ -61,7 +61,7 @@ class Scene:
         """One call that waits for a person."""
         return self.database.journal.write_now(lambda tx: hold(tx, tool, arguments, **more))
 
-    def deps(self, **more: Any) -> Deps:
+    def deps(self, **more: Any) -> Services:
         given = {
             "approvals": self.approvals,
             "people": self.people,
@@ -70,7 +70,7 @@ class Scene:
             "border": Border(hosts=frozenset({"127.0.0.1", "localhost", "signoff.localhost"})),
             "public_url": "http://127.0.0.1:8788",
         }
-        return Deps(**{**given, **more})
+        return Services(**{**given, **more})
 
 
 def open_scene(folder: Path) -> Scene:

@@ -8,12 +8,12 @@ from pathlib import Path
 import httpx2
 
 from approvals.model import Reviewer
-from gateway.admin.service import Desk
+from gateway.admin.service import AdminService
 from gateway.enforcement.catalogue import Catalogue
 from gateway.enforcement.confirmations import Confirmations
 from gateway.enforcement.freezes import Freezes
 from gateway.enforcement.grants import Grants
-from gateway.enforcement.policy_file import Policies
+from gateway.enforcement.policy_file import PolicyFile
 from gateway.servers import Servers
 from tests.web.conftest import FROM_OUR_PAGE, Door, Visit
 from tests.web.scene import CHANGED, MemoryDesk, Scene
@@ -121,8 +121,8 @@ async def test_the_gateways_desk_compares_and_pins(scene: Scene, tmp_path: Path)
     later = {**first, "description": "Pays twice", "annotations": {"readOnlyHint": True}}
     for definition in (first, later):
         await catalogue.observe("bank", [definition], complete=True)
-    policies, servers = Policies(file, scene.clock), Servers(servers={})
-    desk = Desk(
+    policies, servers = PolicyFile(file, scene.clock), Servers(servers={})
+    desk = AdminService(
         database=scene.database,
         grants=Grants(scene.database, scene.clock),
         freezes=Freezes(scene.database),

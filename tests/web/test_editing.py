@@ -21,7 +21,7 @@ from gateway.enforcement.catalogue import Catalogue
 from gateway.enforcement.freezes import Freezes
 from gateway.enforcement.guard import Guard
 from gateway.enforcement.input_schema import fault
-from gateway.enforcement.policy_file import Policies
+from gateway.enforcement.policy_file import PolicyFile
 from gateway.policy import terms
 from tests.web.conftest import Door, Visit
 from tests.web.scene import HOSTILE, Scene
@@ -108,7 +108,7 @@ async def place(scene: Scene, tmp_path: Path) -> Place:
     await catalogue.observe("bank", [PAY], complete=True)
     guard = Guard(
         database=scene.database,
-        policies=Policies(file, scene.clock),
+        policies=PolicyFile(file, scene.clock),
         catalogue=catalogue,
         freezes=Freezes(scene.database),
         trusted=frozenset(),

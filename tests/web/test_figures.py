@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from approvals.model import Choice, Event
 from tests.web.scene import Scene
-from web.views.figures import NONE, Use, insights, use_of_tools
+from web.views.figures import NONE, ToolUse, insights, use_of_tools
 
 
 async def test_a_tools_use_counts_each_call_once(scene: Scene) -> None:
@@ -22,7 +22,7 @@ async def test_a_tools_use_counts_each_call_once(scene: Scene) -> None:
     )
     now = scene.clock.now()
     use = scene.database.read_now(lambda connection: use_of_tools(connection, now))
-    assert use == {("billing", "pay"): Use(calls=6, held=2, denied=2)}
+    assert use == {("billing", "pay"): ToolUse(calls=6, held=2, denied=2)}
 
 
 async def test_no_rate_stands_on_fewer_than_five_decisions(scene: Scene) -> None:

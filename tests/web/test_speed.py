@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, event
 
 from approvals.model import Choice
 from approvals.record import history
-from approvals.view import Listing, view_in, view_of
+from approvals.view import SharedFacts, view_in, view_of
 from tests.web.conftest import Door
 from tests.web.scene import Scene, charge, hold
 
@@ -81,7 +81,7 @@ async def test_a_card_among_many_shows_what_it_shows_alone(scene: Scene) -> None
     now = scene.clock.now()
 
     def compared(connection: Connection) -> list[bool]:
-        listing = Listing(connection)
+        listing = SharedFacts(connection)
         return [
             view_in(listing, one, now=now) == view_of(connection, one.id, now=now)
             for one in waiting[::10]

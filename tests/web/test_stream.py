@@ -13,7 +13,7 @@ from sse_starlette import ServerSentEvent
 from approvals.model import Choice, Event
 from tests.patience import PATIENCE
 from tests.web.scene import Scene
-from web.stream import BOUND, REPLAY, Change, Stream, Viewer, read_span
+from web.stream import BOUND, REPLAY, LiveFeed, StreamChange, Watcher, read_span
 
 
 async def always() -> bool:
@@ -22,7 +22,7 @@ async def always() -> bool:
 
 @asynccontextmanager
 async def watching(
-    stream: Stream, after: int | None = None
+    stream: LiveFeed, after: int | None = None
 ) -> AsyncIterator[AsyncIterator[ServerSentEvent]]:
     events = stream.events(after, always)
     try:
@@ -40,10 +40,10 @@ async def upcoming(events: AsyncIterator[ServerSentEvent], name: str) -> ServerS
     raise AssertionError(name)
 
 
-def told(event: ServerSentEvent) -> Change:
+def told(event: ServerSentEvent) -> StreamChange:
     data = json.loads(str(event.data))
     assert str(event.id) == str(data["seq"])
-    return Change(data["seq"], data["id"], data["kind"])
+    return StreamChange(data["seq"], data["id"], data["kind"])
 
 
 def head(scene: Scene) -> int:
@@ -51,7 +51,7 @@ def head(scene: Scene) -> int:
 
 
 async def test_a_change_is_told_to_who_watches(scene: Scene) -> None:
-    stream = Stream(scene.database, scene.clock)
+    stream = LiveFeed(scene.database, scene.clock)
     async with watching(stream) as events:
         await upcoming(events, "beat")
         held = scene.held("git_commit", {"message": "x"})
@@ -61,7 +61,7 @@ async def test_a_change_is_told_to_who_watches(scene: Scene) -> None:
 
 
 async def test_a_returning_viewer_is_told_what_it_missed_once(scene: Scene) -> None:
-    stream = Stream(scene.database, scene.clock)
+    stream = LiveFeed(scene.database, scene.clock)
     cursor = head(scene)
     alice = await scene.people.add("alice", role="approver")
     held = scene.held("git_commit", {"message": "x"})
@@ -77,7 +77,7 @@ async def test_a_returning_viewer_is_told_what_it_missed_once(scene: Scene) -> N
 
 @pytest.mark.parametrize("cursor", [10**9, 2**62])
 async def test_a_cursor_from_another_history_means_look_anew(scene: Scene, cursor: int) -> None:
-    stream = Stream(scene.database, scene.clock)
+    stream = LiveFeed(scene.database, scene.clock)
     async with watching(stream, cursor) as events:
         assert (await upcoming(events, "resync")).id == str(head(scene))
 
@@ -89,7 +89,7 @@ async def test_too_much_to_tell_means_look_anew(scene: Scene) -> None:
 
     cursor = head(scene)
     scene.database.journal.write_now(many)
-    stream = Stream(scene.database, scene.clock)
+    stream = LiveFeed(scene.database, scene.clock)
     async with watching(stream, cursor) as events:
         await upcoming(events, "resync")
 
@@ -106,17 +106,17 @@ async def test_calls_that_pass_by_themselves_are_nobodys_news(scene: Scene) -> N
 
 
 async def test_a_viewer_that_never_reads_keeps_a_bounded_box_and_is_told_to_look_anew() -> None:
-    viewer = Viewer()
+    viewer = Watcher()
     for number in range(10 * BOUND):
-        viewer.offer((Change(number, "apr_1", "held"),))
+        viewer.offer((StreamChange(number, "apr_1", "held"),))
     assert await viewer.take(0.01) is None
     assert await viewer.take(0.01) == ()
-    viewer.offer((Change(1, "apr_1", "held"),))
-    assert await viewer.take(0.01) == (Change(1, "apr_1", "held"),)
+    viewer.offer((StreamChange(1, "apr_1", "held"),))
+    assert await viewer.take(0.01) == (StreamChange(1, "apr_1", "held"),)
 
 
 async def test_a_thousand_viewers_hear_it_from_one_reader(scene: Scene) -> None:
-    stream = Stream(scene.database, scene.clock)
+    stream = LiveFeed(scene.database, scene.clock)
     heard = 0
 
     async def watch(ready: anyio.Event) -> None:
@@ -143,7 +143,7 @@ async def test_a_viewer_whose_session_ended_is_sent_away(scene: Scene) -> None:
     async def no_longer() -> bool:
         return False
 
-    stream = Stream(scene.database, scene.clock, beat=0.05)
+    stream = LiveFeed(scene.database, scene.clock, beat=0.05)
     events = stream.events(None, no_longer)
     with anyio.fail_after(PATIENCE):
         names = [event.event async for event in events]
@@ -152,7 +152,7 @@ async def test_a_viewer_whose_session_ended_is_sent_away(scene: Scene) -> None:
 
 async def test_somebody_removed_is_told_nothing_more_however_much_happens(scene: Scene) -> None:
     await scene.people.add("eve", role="viewer")
-    stream = Stream(scene.database, scene.clock, beat=3_600)
+    stream = LiveFeed(scene.database, scene.clock, beat=3_600)
 
     async def still() -> bool:
         return await scene.people.find("eve") is not None
@@ -169,7 +169,7 @@ async def test_somebody_removed_is_told_nothing_more_however_much_happens(scene:
 
 async def test_somebody_removed_is_sent_away_though_nothing_else_happens(scene: Scene) -> None:
     await scene.people.add("eve", role="viewer")
-    stream = Stream(scene.database, scene.clock, beat=3_600)
+    stream = LiveFeed(scene.database, scene.clock, beat=3_600)
 
     async def still() -> bool:
         return await scene.people.find("eve") is not None
@@ -182,7 +182,7 @@ async def test_somebody_removed_is_sent_away_though_nothing_else_happens(scene: 
 
 
 async def test_a_heartbeat_carries_the_servers_time(scene: Scene) -> None:
-    stream = Stream(scene.database, scene.clock, beat=0.05)
+    stream = LiveFeed(scene.database, scene.clock, beat=0.05)
     async with watching(stream) as events:
         await upcoming(events, "beat")
         data = json.loads(str((await upcoming(events, "beat")).data))
@@ -190,7 +190,7 @@ async def test_a_heartbeat_carries_the_servers_time(scene: Scene) -> None:
 
 
 async def test_no_text_of_an_agent_can_forge_an_event(scene: Scene) -> None:
-    stream = Stream(scene.database, scene.clock)
+    stream = LiveFeed(scene.database, scene.clock)
     evil = "x\r\nid: 999\nretry: 1\n\nevent: change\ndata: {}\u2028"
     async with watching(stream) as events:
         await upcoming(events, "beat")

@@ -12,20 +12,20 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from gateway.risk.assessment import Category
-from web.context import Office
+from web.context import PageContext
 from web.pages import confirm, definition, policy
 from web.services import Desk
 from web.session import Viewer
 from web.views.figures import insights, last_calls, use_of_tools
-from web.views.frame import Notice
+from web.views.frame import FormNotice
 from web.views.tool_table import grouped
 
 _Short = Annotated[str, Form(max_length=400)]
 _Asked = Annotated[str, Query(max_length=400)]
 
 _SETTLED: Final = {
-    "accept": Notice("Accepted: agents see it as the server says it now.", "good"),
-    "keep": Notice(
+    "accept": FormNotice("Accepted: agents see it as the server says it now.", "good"),
+    "keep": FormNotice(
         "Kept: agents see what was pinned. Should the server say otherwise again, it is refused.",
         "good",
     ),
@@ -60,7 +60,7 @@ def connect_lines(url: str, label: str, token: str) -> list[dict[str, str]]:
     ]
 
 
-def router(office: Office) -> APIRouter:
+def router(office: PageContext) -> APIRouter:
     routes = APIRouter(default_response_class=HTMLResponse)
     deps = office.deps
 
@@ -110,7 +110,7 @@ def router(office: Office) -> APIRouter:
     return routes
 
 
-def _add_desk(routes: APIRouter, office: Office, desk: Desk) -> None:
+def _add_desk(routes: APIRouter, office: PageContext, desk: Desk) -> None:
     @routes.post("/tools/class")
     async def class_(
         request: Request,
@@ -131,7 +131,7 @@ def _add_desk(routes: APIRouter, office: Office, desk: Desk) -> None:
             one.name == confirmed and one.state != "waiting" for one in await desk.servers()
         )
         text = f"Confirmed: {confirmed} is started or reached as you were shown."
-        notice = Notice(text, "good") if is_open else None
+        notice = FormNotice(text, "good") if is_open else None
         return await _agents(office, desk, request, viewer, notice=notice)
 
     @routes.post("/agents/new")
@@ -151,7 +151,7 @@ def _add_desk(routes: APIRouter, office: Office, desk: Desk) -> None:
         )
         known = {server.name for server in await desk.servers()}
         missing = ", ".join(name for name in names if name not in known and name != "*")
-        notice = Notice(f"No server is called {missing}: see servers.json.", "bad")
+        notice = FormNotice(f"No server is called {missing}: see servers.json.", "bad")
         # Answered in place and never stored: the token exists in this one response.
         return await _agents(
             office,
@@ -181,7 +181,7 @@ def _add_desk(routes: APIRouter, office: Office, desk: Desk) -> None:
         done = await desk.revoke(grant, by=viewer.reviewer)
         label = (await office.grant_names()).get(grant, grant)
         text = f"Revoked. The token of {label} opens nothing any more."
-        notice = Notice(text, "good") if done else Notice("It had ended before.")
+        notice = FormNotice(text, "good") if done else FormNotice("It had ended before.")
         return await _agents(office, desk, request, viewer, notice=notice)
 
     @routes.post("/agents/freeze")
@@ -196,7 +196,7 @@ def _add_desk(routes: APIRouter, office: Office, desk: Desk) -> None:
 
 
 async def _agents(
-    office: Office,
+    office: PageContext,
     desk: Desk,
     request: Request,
     viewer: Viewer,
@@ -204,7 +204,7 @@ async def _agents(
     made: str = "",
     token: str = "",
     own: bool = False,
-    notice: Notice | None = None,
+    notice: FormNotice | None = None,
 ) -> Response:
     return await office.page(
         request,

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from approvals.model import Choice
-from web.context import Office
+from web.context import PageContext
 from web.pages.decision_messages import BAD, said
 from web.session import Viewer
 from web.views.card import Card
@@ -31,7 +31,7 @@ class Picked:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class BulkLine:
     """What came of one of them."""
 
     id: str
@@ -40,7 +40,7 @@ class Line:
     good: bool
 
 
-def add(routes: APIRouter, office: Office) -> None:
+def add(routes: APIRouter, office: PageContext) -> None:
     @routes.post("/bulk")
     async def together(request: Request) -> Response:
         viewer = await office.sessions.of_page(request)
@@ -81,13 +81,13 @@ def _wrong(picked: list[Picked], choice: Choice | None, why: str) -> str:
 
 
 async def _decided(
-    office: Office, viewer: Viewer, picked: Picked, card: Card | None, choice: Choice, why: str
-) -> Line:
+    office: PageContext, viewer: Viewer, picked: Picked, card: Card | None, choice: Choice, why: str
+) -> BulkLine:
     if card is None:
-        return Line(picked.id, picked.id[:10], "There is no such call.", good=False)
+        return BulkLine(picked.id, picked.id[:10], "There is no such call.", good=False)
 
-    def left(words: str) -> Line:
-        return Line(card.id, card.short, words, good=False)
+    def left(words: str) -> BulkLine:
+        return BulkLine(card.id, card.short, words, good=False)
 
     if not card.open:
         by = f" by {card.decided_by}" if card.decided_by else ""
@@ -110,19 +110,24 @@ async def _decided(
     notice, status = said(decided, viewer)
     if status >= BAD:
         return left(notice.text)
-    return Line(card.id, card.short, _DONE[choice], good=True)
+    return BulkLine(card.id, card.short, _DONE[choice], good=True)
 
 
 _DONE: Final = {Choice.APPROVE: "Approved", Choice.DENY: "Denied"}
 
 
-def _heading(lines: list[Line], choice: Choice) -> str:
+def _heading(lines: list[BulkLine], choice: Choice) -> str:
     done = sum(line.good for line in lines)
     left = len(lines) - done
     return f"{done} {_DONE[choice].lower()}" + (f", {left} left out" if left else "")
 
 
 async def _shown(
-    office: Office, request: Request, viewer: Viewer, heading: str, lines: list[Line], status: int
+    office: PageContext,
+    request: Request,
+    viewer: Viewer,
+    heading: str,
+    lines: list[BulkLine],
+    status: int,
 ) -> Response:
     return await office.page(request, viewer, "bulk.html", status, heading=heading, lines=lines)

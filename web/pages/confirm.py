@@ -12,10 +12,10 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
-from web.context import Office
+from web.context import PageContext
 from web.services import Desk, Rulebook
 from web.session import Viewer
-from web.views.frame import Notice
+from web.views.frame import FormNotice
 
 _Short = Annotated[str, Form(max_length=400)]
 _Revision = Annotated[str, Form(min_length=64, max_length=64)]
@@ -25,7 +25,7 @@ _CHANGED = "Nothing was confirmed: it was changed again since you looked. This i
 _ONLY_ADMINS = "Only an administrator confirms."
 
 
-def add_policy(routes: APIRouter, office: Office, book: Rulebook) -> None:
+def add_policy(routes: APIRouter, office: PageContext, book: Rulebook) -> None:
     """The file of the rules."""
 
     @routes.get("/policy/confirm")
@@ -38,12 +38,12 @@ def add_policy(routes: APIRouter, office: Office, book: Rulebook) -> None:
         viewer = await office.sessions.admin(request, csrf)
         outcome = await book.confirm(revision, viewer.reviewer)
         if outcome == "changed":
-            notice = Notice(_CHANGED, "bad")
+            notice = FormNotice(_CHANGED, "bad")
             return await _policy(office, book, request, viewer, notice, 409)
         return RedirectResponse("/policy", 303)
 
 
-def add_servers(routes: APIRouter, office: Office, desk: Desk) -> None:
+def add_servers(routes: APIRouter, office: PageContext, desk: Desk) -> None:
     """The commands and URLs of servers."""
 
     @routes.get("/servers/confirm")
@@ -58,18 +58,18 @@ def add_servers(routes: APIRouter, office: Office, desk: Desk) -> None:
         viewer = await office.sessions.admin(request, csrf)
         outcome = await desk.confirm(server, revision, by=viewer.reviewer)
         if outcome == "changed":
-            notice = Notice(_CHANGED, "bad")
+            notice = FormNotice(_CHANGED, "bad")
             return await _server(office, desk, request, viewer, server, notice, 409)
         said = f"?confirmed={quote(server)}" if outcome == "confirmed" else ""
         return RedirectResponse(f"/agents{said}#servers", 303)
 
 
 async def _policy(
-    office: Office,
+    office: PageContext,
     book: Rulebook,
     request: Request,
     viewer: Viewer,
-    notice: Notice | None = None,
+    notice: FormNotice | None = None,
     status: int = 200,
 ) -> Response:
     found = await book.unconfirmed()
@@ -92,12 +92,12 @@ async def _policy(
 
 
 async def _server(
-    office: Office,
+    office: PageContext,
     desk: Desk,
     request: Request,
     viewer: Viewer,
     name: str,
-    notice: Notice | None = None,
+    notice: FormNotice | None = None,
     status: int = 200,
 ) -> Response:
     servers = [one for one in desk.unconfirmed() if name in ("", one.name)]

@@ -11,16 +11,16 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
-from web.context import Office
+from web.context import PageContext
 from web.services import Desk
 from web.session import Viewer
-from web.views.frame import Notice
+from web.views.frame import FormNotice
 
 _Name = Annotated[str, Form(max_length=400)]
 _Asked = Annotated[str, Query(max_length=400)]
 
 
-def add(routes: APIRouter, office: Office, desk: Desk) -> None:
+def add(routes: APIRouter, office: PageContext, desk: Desk) -> None:
     @routes.get("/tools/changed")
     async def changed(request: Request, server: _Asked, tool: _Asked = "") -> Response:
         viewer = await office.sessions.of_page(request)
@@ -38,12 +38,12 @@ def add(routes: APIRouter, office: Office, desk: Desk) -> None:
         viewer = await office.sessions.of_page(request)
         office.sessions.checked(request, viewer, csrf)
         if not _may(viewer):
-            notice = Notice("Your role may look, but not decide. Nothing was accepted.", "bad")
+            notice = FormNotice("Your role may look, but not decide. Nothing was accepted.", "bad")
             return await _difference(office, desk, request, viewer, server, tool, notice, 403)
         keep = choice == "keep"
         if await desk.settle(server, tool, seen, keep=keep, by=viewer.reviewer):
             return RedirectResponse(f"/tools?settled={choice}", 303)
-        notice = Notice(
+        notice = FormNotice(
             "Nothing was accepted: this is not what the server says now. Look at it again.", "bad"
         )
         return await _difference(office, desk, request, viewer, server, tool, notice, 409)
@@ -54,13 +54,13 @@ def _may(viewer: Viewer) -> bool:
 
 
 async def _difference(
-    office: Office,
+    office: PageContext,
     desk: Desk,
     request: Request,
     viewer: Viewer,
     server: str,
     tool: str,
-    notice: Notice | None = None,
+    notice: FormNotice | None = None,
     status: int = 200,
 ) -> Response:
     found = await desk.changes(server, tool)

@@ -14,13 +14,13 @@ from fastapi.responses import RedirectResponse, Response
 from approvals.editing import PREFIX, Edited, Field, edited
 from approvals.model import AlreadyDecided, Approval, Stale, State
 from approvals.service import JudgeAgain
-from web.context import Office
+from web.context import PageContext
 from web.pages.decision_messages import BAD, said
 from web.session import Viewer
-from web.views.frame import Notice
+from web.views.frame import FormNotice
 
 
-def add(routes: APIRouter, office: Office, judge_again: JudgeAgain) -> None:
+def add(routes: APIRouter, office: PageContext, judge_again: JudgeAgain) -> None:
     @routes.post("/approvals/{approval_id}/edit")
     async def edit(request: Request, approval_id: str) -> Response:
         viewer = await office.sessions.of_page(request)
@@ -30,16 +30,16 @@ def add(routes: APIRouter, office: Office, judge_again: JudgeAgain) -> None:
         held = await office.approvals.get(approval_id)
         if held is None:
             return await office.missing(request, viewer)
-        desk = _Bench(office, request, viewer, held, await office.fields(held))
+        desk = _EditForm(office, request, viewer, held, await office.fields(held))
         refused = _outdated(held, form.get("revision", ""))
         if refused is not None:
             notice, status = said(refused, viewer)
             return await desk.show(form, None, notice, status)
         found = edited(held.call.arguments, desk.fields, _given(form))
         if isinstance(found, str):
-            return await desk.show(form, None, Notice(found, "bad"), 422)
+            return await desk.show(form, None, FormNotice(found, "bad"), 422)
         if not found.rows:
-            return await desk.show(form, None, Notice("Nothing was changed yet."), 422)
+            return await desk.show(form, None, FormNotice("Nothing was changed yet."), 422)
         if not form.get("sure"):
             return await desk.show(form, found)
         decided = await office.approvals.edit(
@@ -66,12 +66,12 @@ def _outdated(held: Approval, revision: str) -> AlreadyDecided | Stale | None:
     return Stale(held) if revision != str(held.revision) else None
 
 
-class _Bench:
+class _EditForm:
     """The page on which one call is changed."""
 
     def __init__(
         self,
-        office: Office,
+        office: PageContext,
         request: Request,
         viewer: Viewer,
         held: Approval,
@@ -84,7 +84,7 @@ class _Bench:
         self,
         form: Mapping[str, str],
         found: Edited | None,
-        notice: Notice | None = None,
+        notice: FormNotice | None = None,
         status: int = 200,
     ) -> Response:
         """The form as it was filled; with `found`, the difference and the button that sends it."""

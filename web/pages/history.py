@@ -17,7 +17,7 @@ from fastapi.responses import HTMLResponse, Response, StreamingResponse
 from approvals.model import Event, HistoryRow, Millis
 from approvals.record.history import Broken, HistoryQuery, verify
 from approvals.telling import told_of
-from web.context import Office
+from web.context import PageContext
 from web.session import Viewer
 
 PAGE = 100
@@ -55,7 +55,7 @@ class NotATime(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class HistoryLine:
     """One row of the history as the page lists it."""
 
     seq: int
@@ -75,7 +75,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
+class ChainState:
     whole: bool
     text: str
 
@@ -147,10 +147,10 @@ def _head(event: Event) -> str:
     return f"{kept['head']} … {kept['characters']} characters" if isinstance(kept, dict) else ""
 
 
-def line_of(row: HistoryRow, names: Mapping[str, str], risk: str = "") -> Line:
+def line_of(row: HistoryRow, names: Mapping[str, str], risk: str = "") -> HistoryLine:
     """A row as the page lists it; `names` are what people call the grants."""
     event, told = row.event, told_of(row.event, names)
-    return Line(
+    return HistoryLine(
         seq=row.seq,
         at=row.at,
         event=event.event,
@@ -168,7 +168,7 @@ def line_of(row: HistoryRow, names: Mapping[str, str], risk: str = "") -> Line:
     )
 
 
-def router(office: Office) -> APIRouter:
+def router(office: PageContext) -> APIRouter:
     routes = APIRouter(default_response_class=HTMLResponse)
 
     @routes.get("/history")
@@ -183,10 +183,10 @@ def router(office: Office) -> APIRouter:
         keys = office.approvals.keys
         found = await office.deps.database.read(lambda connection: verify(connection, keys))
         if isinstance(found, Broken):
-            chain = Chain(whole=False, text=f"Broken at row {found.seq}: {found.why}")
+            chain = ChainState(whole=False, text=f"Broken at row {found.seq}: {found.why}")
         else:
             said = f"All {found.rows:,} rows are what and where they were written."
-            chain = Chain(whole=True, text=f"{said} Head: {found.head.hash}")
+            chain = ChainState(whole=True, text=f"{said} Head: {found.head.hash}")
         return await _page(office, request, viewer, chain)
 
     @routes.get("/history/export.jsonl")
@@ -204,7 +204,9 @@ def router(office: Office) -> APIRouter:
     return routes
 
 
-async def _page(office: Office, request: Request, viewer: Viewer, chain: Chain | None) -> Response:
+async def _page(
+    office: PageContext, request: Request, viewer: Viewer, chain: ChainState | None
+) -> Response:
     given = request.query_params
     problem, status = "", 200
     now = office.clock.now()
@@ -241,7 +243,7 @@ async def _page(office: Office, request: Request, viewer: Viewer, chain: Chain |
     )
 
 
-async def _rows(office: Office, query: HistoryQuery) -> AsyncIterator[tuple[HistoryRow, ...]]:
+async def _rows(office: PageContext, query: HistoryQuery) -> AsyncIterator[tuple[HistoryRow, ...]]:
     """Page after page until the end; memory stays flat however long the history is."""
     at: int | None = query.before
     while True:
@@ -252,7 +254,7 @@ async def _rows(office: Office, query: HistoryQuery) -> AsyncIterator[tuple[Hist
         at = found.next
 
 
-async def _json_lines(office: Office, query: HistoryQuery) -> AsyncIterator[str]:
+async def _json_lines(office: PageContext, query: HistoryQuery) -> AsyncIterator[str]:
     async for rows in _rows(office, query):
         yield "".join(
             json.dumps(
@@ -268,7 +270,7 @@ async def _json_lines(office: Office, query: HistoryQuery) -> AsyncIterator[str]
         )
 
 
-async def _csv_lines(office: Office, query: HistoryQuery) -> AsyncIterator[str]:
+async def _csv_lines(office: PageContext, query: HistoryQuery) -> AsyncIterator[str]:
     names = Event._fields
     yield ",".join(("seq", *names, "prev_hash", "hash")) + "\r\n"
     async for rows in _rows(office, query):

@@ -15,13 +15,13 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
-from gateway.admin.models import Draft, Saved, ToolLine, Tried
+from gateway.admin.models import Draft, Saved, ToolLine, Trial
 from gateway.policy.drafting import pointer_to
-from web.context import Office
+from web.context import PageContext
 from web.pages import confirm
 from web.services import Rulebook
 from web.session import Viewer
-from web.views.frame import Notice
+from web.views.frame import FormNotice
 from web.views.rule_form import KINDS, PATHS, WINDOW_NAMES, builder
 from web.views.rule_form_reader import choice_of
 from web.views.tool_table import fate_words, grouped
@@ -48,7 +48,7 @@ class Named:
     name: str
 
 
-def add(routes: APIRouter, office: Office) -> None:
+def add(routes: APIRouter, office: PageContext) -> None:
     """The routes; those that change something only with a rulebook."""
 
     @routes.get("/policy")
@@ -66,7 +66,7 @@ def add(routes: APIRouter, office: Office) -> None:
             named=_named(shown.text, lines) if shown else [],
             default=_default(shown.text) if shown else "",
             admin=viewer.reviewer.role == "admin" and office.deps.rulebook is not None,
-            notice=Notice("Saved, and in force.", "good") if done else None,
+            notice=FormNotice("Saved, and in force.", "good") if done else None,
         )
 
     if office.deps.rulebook is not None:
@@ -75,13 +75,13 @@ def add(routes: APIRouter, office: Office) -> None:
         confirm.add_policy(routes, office, office.deps.rulebook)
 
 
-def _add_tool(routes: APIRouter, office: Office, book: Rulebook) -> None:
+def _add_tool(routes: APIRouter, office: PageContext, book: Rulebook) -> None:
     @routes.get("/policy/tool")
     async def tool(
         request: Request, tool: _Asked, server: _Asked = "", place: _Asked | None = None
     ) -> Response:
         viewer = await office.sessions.admin(request)
-        bench = _Bench(office, book, request, viewer)
+        bench = _PolicyForms(office, book, request, viewer)
         at = place if place is not None else _place(book, server, tool)
         return await bench.form(server, tool, at)
 
@@ -89,30 +89,30 @@ def _add_tool(routes: APIRouter, office: Office, book: Rulebook) -> None:
     async def filled(request: Request) -> Response:
         form = await _sent(request)
         viewer = await office.sessions.admin(request, form.get("csrf", ""))
-        bench = _Bench(office, book, request, viewer)
+        bench = _PolicyForms(office, book, request, viewer)
         return await bench.filled(form)
 
     @routes.post("/policy/tool/save")
     async def save(request: Request) -> Response:
         form = await _sent(request)
         viewer = await office.sessions.admin(request, form.get("csrf", ""))
-        bench = _Bench(office, book, request, viewer)
+        bench = _PolicyForms(office, book, request, viewer)
         return await bench.saved(form)
 
 
-def _add_text(routes: APIRouter, office: Office, book: Rulebook) -> None:
+def _add_text(routes: APIRouter, office: PageContext, book: Rulebook) -> None:
     @routes.get("/policy/text")
     async def text(request: Request) -> Response:
         viewer = await office.sessions.admin(request)
         file = book.read()
-        bench = _Bench(office, book, request, viewer)
+        bench = _PolicyForms(office, book, request, viewer)
         return await bench.text(file.text, file.revision)
 
     @routes.post("/policy/text")
     async def filled(request: Request) -> Response:
         form = await _sent(request)
         viewer = await office.sessions.admin(request, form.get("csrf", ""))
-        bench = _Bench(office, book, request, viewer)
+        bench = _PolicyForms(office, book, request, viewer)
         written = form.get("text", "")
         if form.get("do") != "save":
             return await bench.text(written, form.get("revision", ""), looked=True)
@@ -122,10 +122,12 @@ def _add_text(routes: APIRouter, office: Office, book: Rulebook) -> None:
         return await bench.text(written, "", looked=True, saved=saved)
 
 
-class _Bench:
+class _PolicyForms:
     """The pages on which one administrator changes the policy."""
 
-    def __init__(self, office: Office, book: Rulebook, request: Request, viewer: Viewer) -> None:
+    def __init__(
+        self, office: PageContext, book: Rulebook, request: Request, viewer: Viewer
+    ) -> None:
         self._office = office
         self._book = book
         self._request = request
@@ -140,7 +142,7 @@ class _Bench:
         choice: Any = ...,
         kind: str = "",
         draft: Draft | None = None,
-        notice: Notice | None = None,
+        notice: FormNotice | None = None,
         status: int = 200,
     ) -> Response:
         """The form of one tool; `choice` is as it was filled, else as the file says."""
@@ -201,7 +203,7 @@ class _Bench:
             saved = await self._book.save(text, on, self._viewer.reviewer)
         if saved.outcome == "saved":
             return _done(saved)
-        notice = Notice(_SAID[saved.outcome], "bad")
+        notice = FormNotice(_SAID[saved.outcome], "bad")
         return await self._drafted(server, tool, place, choice, "", notice, 409)
 
     async def text(
@@ -209,12 +211,12 @@ class _Bench:
     ) -> Response:
         """The whole text as a form, and what it would change once it was looked at."""
         draft = self._book.draft(text, "", "") if looked else None
-        notice = Notice(_SAID[saved.outcome], "bad") if saved else None
+        notice = FormNotice(_SAID[saved.outcome], "bad") if saved else None
         if draft and not saved and draft.revision != revision:
             words = "Somebody changed the file since you opened it. The difference below is"
-            notice = Notice(f"{words} against the file as it is now.", "bad")
+            notice = FormNotice(f"{words} against the file as it is now.", "bad")
         if draft and not draft.lines and not notice:
-            notice = Notice("This is what the file says already.")
+            notice = FormNotice("This is what the file says already.")
         return await self._office.page(
             self._request,
             self._viewer,
@@ -235,21 +237,21 @@ class _Bench:
         place: str,
         choice: Any,
         kind: str,
-        notice: Notice | None = None,
+        notice: FormNotice | None = None,
         status: int = 200,
     ) -> Response:
         text, _ = self._book.drafted(tool, place, choice)
         draft = self._book.draft(text, server, tool)
         if not draft.valid:
-            notice = notice or Notice("Not ready to save: see what is marked.", "bad")
+            notice = notice or FormNotice("Not ready to save: see what is marked.", "bad")
             status = max(status, 422)
         elif not draft.lines and notice is None:
-            notice = Notice("This is what the file says already.")
+            notice = FormNotice("This is what the file says already.")
         return await self.form(
             server, tool, place, choice=choice, kind=kind, draft=draft, notice=notice, status=status
         )
 
-    async def _tried(self, draft: Draft | None) -> Tried | None:
+    async def _tried(self, draft: Draft | None) -> Trial | None:
         if draft is None or not draft.valid or not draft.lines:
             return None
         return await self._book.tried(draft.text)

@@ -15,12 +15,12 @@ from approvals.model import Choice, NotAllowed, NotFound, Settlement
 from approvals.phrases import ASKED, PRESETS
 from approvals.reveal import Revealed
 from web.border import FRAGMENT
-from web.context import Office
+from web.context import PageContext
 from web.pages import bulk, edit
 from web.pages.decision_messages import BAD, said, said_of_effect
 from web.session import Viewer
 from web.views.card import LONGER, Card, unmasked
-from web.views.frame import Notice
+from web.views.frame import FormNotice
 
 SHOWN = 40
 """Most cards of one page; the rest wait behind them in the same order and move up."""
@@ -32,7 +32,7 @@ _Text = Annotated[str, Form(max_length=2000)]
 _Short = Annotated[str, Form(max_length=256)]
 
 
-def router(office: Office) -> APIRouter:
+def router(office: PageContext) -> APIRouter:
     routes = APIRouter(default_response_class=HTMLResponse)
 
     @routes.get("/")
@@ -100,7 +100,7 @@ def router(office: Office) -> APIRouter:
             )
             notice, status = said(decided, viewer)
         else:
-            notice, status = Notice(problem, "bad"), 422
+            notice, status = FormNotice(problem, "bad"), 422
         return await _done(office, request, viewer, approval_id, origin, notice, status)
 
     _add_extend(routes, office)
@@ -113,7 +113,7 @@ def router(office: Office) -> APIRouter:
     return routes
 
 
-def _add_extend(routes: APIRouter, office: Office) -> None:
+def _add_extend(routes: APIRouter, office: PageContext) -> None:
     @routes.post("/approvals/{approval_id}/extend")
     async def extend(
         request: Request,
@@ -130,17 +130,17 @@ def _add_extend(routes: APIRouter, office: Office) -> None:
             )
             notice, status = said(decided, viewer)
         else:
-            notice, status = Notice("Choose one of the times offered.", "bad"), 422
+            notice, status = FormNotice("Choose one of the times offered.", "bad"), 422
         return await _done(office, request, viewer, approval_id, origin, notice, status)
 
 
 async def _done(
-    office: Office,
+    office: PageContext,
     request: Request,
     viewer: Viewer,
     approval_id: str,
     origin: str,
-    notice: Notice,
+    notice: FormNotice,
     status: int,
 ) -> Response:
     """The answer to a press: the card alone for a script, else the page it was pressed on."""
@@ -154,7 +154,7 @@ async def _done(
     return await _approval(office, request, viewer, approval_id, notice, status)
 
 
-def _add_reveal(routes: APIRouter, office: Office) -> None:
+def _add_reveal(routes: APIRouter, office: PageContext) -> None:
     @routes.post("/approvals/{approval_id}/reveal")
     async def reveal(request: Request, approval_id: str, csrf: _Short = "") -> Response:
         """The call once more, without the masks this person may look behind. Put on record."""
@@ -164,15 +164,18 @@ def _add_reveal(routes: APIRouter, office: Office) -> None:
         if isinstance(found, NotFound):
             return await office.missing(request, viewer)
         if not isinstance(found, Revealed):
-            notice, status = Notice(found.why, "bad"), 403 if isinstance(found, NotAllowed) else 409
+            notice, status = (
+                FormNotice(found.why, "bad"),
+                403 if isinstance(found, NotAllowed) else 409,
+            )
             return await _approval(office, request, viewer, approval_id, notice, status)
-        notice = Notice("Shown without its masks, to you alone. The history has your look.")
+        notice = FormNotice("Shown without its masks, to you alone. The history has your look.")
         return await _approval(
             office, request, viewer, approval_id, notice, arguments=found.arguments
         )
 
 
-def _add_settle(routes: APIRouter, office: Office) -> None:
+def _add_settle(routes: APIRouter, office: PageContext) -> None:
     @routes.post("/approvals/{approval_id}/settle")
     async def settle(
         request: Request, approval_id: str, settlement: _Short, note: _Text = "", csrf: _Short = ""
@@ -180,7 +183,7 @@ def _add_settle(routes: APIRouter, office: Office) -> None:
         viewer = await office.sessions.of_page(request)
         office.sessions.checked(request, viewer, csrf)
         if settlement not in tuple(Settlement) or not note.strip():
-            notice: Notice = Notice("Say what you found before settling it.", "bad")
+            notice: FormNotice = FormNotice("Say what you found before settling it.", "bad")
             return await _approval(office, request, viewer, approval_id, notice, 422)
         decided = await office.approvals.settle(
             approval_id,
@@ -195,7 +198,7 @@ def _add_settle(routes: APIRouter, office: Office) -> None:
         return await _approval(office, request, viewer, approval_id, notice, status)
 
 
-def _add_effect(routes: APIRouter, office: Office) -> None:
+def _add_effect(routes: APIRouter, office: PageContext) -> None:
     @routes.post("/effects/{holder}/settle")
     async def settle_effect(
         request: Request,
@@ -210,7 +213,7 @@ def _add_effect(routes: APIRouter, office: Office) -> None:
         viewer = await office.sessions.of_page(request)
         office.sessions.checked(request, viewer, csrf)
         if settlement not in tuple(Settlement) or not note.strip():
-            notice = Notice("Say what you found before settling it.", "bad")
+            notice = FormNotice("Say what you found before settling it.", "bad")
             return await _done(office, request, viewer, approval, origin, notice, 422)
         settled = await office.approvals.settle_effect(
             holder,
@@ -224,7 +227,7 @@ def _add_effect(routes: APIRouter, office: Office) -> None:
 
 
 async def _unready(
-    office: Office, viewer: Viewer, approval_id: str, choice: str, why: str, confirm: str
+    office: PageContext, viewer: Viewer, approval_id: str, choice: str, why: str, confirm: str
 ) -> str | None:
     """What a form lacks before the record is asked, or None."""
     if choice == CHANGE:
@@ -248,7 +251,7 @@ def _summary(cards: list[Card], total: int) -> str:
 
 
 async def _fragment(
-    office: Office, viewer: Viewer, card: Card | None, note: str = "", status: int = 200
+    office: PageContext, viewer: Viewer, card: Card | None, note: str = "", status: int = 200
 ) -> Response:
     if card is None:
         return HTMLResponse("", 404)
@@ -257,11 +260,11 @@ async def _fragment(
 
 
 async def _approval(
-    office: Office,
+    office: PageContext,
     request: Request,
     viewer: Viewer,
     approval_id: str,
-    notice: Notice | None = None,
+    notice: FormNotice | None = None,
     status: int = 200,
     *,
     arguments: str | None = None,

@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ServerAnswer:
     """`texts` are the answer's own words; `raw` is all of it, secrets masked."""
 
     texts: tuple[str, ...]
@@ -17,7 +17,7 @@ class Answer:
     raw: str
 
 
-def answer_of(raw: str) -> Answer:
+def answer_of(raw: str) -> ServerAnswer:
     """The answer of a tool call; anything else is shown as it came."""
     result = _result(raw)
     content = result.get("content")
@@ -28,7 +28,7 @@ def answer_of(raw: str) -> Answer:
         texts = (error,)
     others = len(blocks) - len(texts) if blocks else 0
     more = f"{others} {'part' if others == 1 else 'parts'} that are no text" if others > 0 else ""
-    return Answer(texts, bool(result.get("isError")) or "code" in result, more, raw)
+    return ServerAnswer(texts, bool(result.get("isError")) or "code" in result, more, raw)
 
 
 def _result(raw: str) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TableLine:
     name: str
     cells: tuple[str, ...]
 
@@ -54,7 +54,7 @@ class Sheet:
     name: str
     of: str
     heads: tuple[str, ...]
-    rows: tuple[Line, ...]
+    rows: tuple[TableLine, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ def _by(name: str, of: str, held: Held, key: Callable[[Any], str]) -> Sheet:
         groups[key(row)].append(row)
     largest = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))[:20]
     lines = tuple(
-        Line(
+        TableLine(
             label,
             (
                 f"{len(rows):,}",
@@ -186,7 +186,7 @@ def _by_reviewer(votes: Held) -> Sheet:
         hasty = sum(row.at - row.created_at < _HASTY for row in rows)
         enough = len(rows) >= ENOUGH
         lines.append(
-            Line(
+            TableLine(
                 reviewer,
                 (
                     f"{len(rows):,}",
@@ -209,7 +209,7 @@ def _streak(rows: Held) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class ToolUse:
     """How often a tool was called, held and denied."""
 
     calls: int = 0
@@ -217,7 +217,7 @@ class Use:
     denied: int = 0
 
 
-def use_of_tools(connection: Connection, now: Millis) -> dict[tuple[str, str], Use]:
+def use_of_tools(connection: Connection, now: Millis) -> dict[tuple[str, str], ToolUse]:
     """The last seven days of every tool, by (server, name). Looks at the newest rows only."""
     newest = connection.execute(select(func.max(_history.c.seq))).scalar() or 0
     # A reviewer's denial has an approval; a rule's has none and is a call of its own.
@@ -233,7 +233,7 @@ def use_of_tools(connection: Connection, now: Millis) -> dict[tuple[str, str], U
     for server, tool, event, count in rows:
         counts[(server, tool)][event] = count
     return {
-        key: Use(
+        key: ToolUse(
             events.get("allowed", 0)
             + events.get("limited", 0)
             + events.get("held", 0)

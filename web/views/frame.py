@@ -18,7 +18,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class FormNotice:
     """What came of the last press."""
 
     text: str

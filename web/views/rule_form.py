@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from gateway.policy.conditions import MATCHES, OPERATORS, TEXT_ALONE
-from gateway.policy.problems import Problem
+from gateway.policy.problems import PolicyProblem
 from gateway.policy.rules import DETACHED, REVEAL, RISKS
 from gateway.policy.vocabulary import AGAIN, RULES, SCOPES, TERMS, WINDOWS
 from web.views.rule_form_reader import typed
@@ -73,7 +73,7 @@ class Control:
     value: str
     hint: str = ""  # an example; of a choice: what stands for no choice
     options: tuple[str, ...] = ()
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[PolicyProblem, ...] = ()
     suggests: str = ""  # the id of a list of likely values
 
 
@@ -88,7 +88,7 @@ class RuleForm:
     conditions: tuple[tuple[Control, ...], ...] = ()  # each: what, compared, with, of a list
     controls: tuple[Control, ...] = ()
     more: tuple[Control, ...] = ()
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[PolicyProblem, ...] = ()
     spare: bool = False
 
     @property
@@ -110,7 +110,7 @@ class LimitForm:
     number: int
     keep: str
     controls: tuple[Control, ...]
-    problems: tuple[Problem, ...]
+    problems: tuple[PolicyProblem, ...]
     spare: bool
 
 
@@ -127,7 +127,7 @@ class Builder:
     redact: Control
     effect: Control
     once: tuple[Control, Control]  # how long the effect counts, and what then
-    problems: tuple[Problem, ...]  # those that belong to no field
+    problems: tuple[PolicyProblem, ...]  # those that belong to no field
 
     @property
     def opened(self) -> bool:
@@ -139,12 +139,12 @@ class Builder:
 class _Places:
     """Problems by their place in the entry; each is shown once."""
 
-    left: dict[str, list[Problem]] = field(default_factory=dict)
+    left: dict[str, list[PolicyProblem]] = field(default_factory=dict)
 
-    def take(self, at: str) -> tuple[Problem, ...]:
+    def take(self, at: str) -> tuple[PolicyProblem, ...]:
         return tuple(self.left.pop(at, ()))
 
-    def under(self, at: str) -> tuple[Problem, ...]:
+    def under(self, at: str) -> tuple[PolicyProblem, ...]:
         inside = [place for place in self.left if place == at or place.startswith(f"{at}/")]
         return tuple(one for place in inside for one in self.left.pop(place))
 
@@ -166,7 +166,7 @@ def kind_of(choice: Mapping[str, Any] | Literal["hide"] | None) -> Kind:
     return "deny" if always and len(rules) == 1 and not limits else "custom"
 
 
-def builder(choice: Any, problems: Iterable[Problem], base: str, kind: str = "") -> Builder:
+def builder(choice: Any, problems: Iterable[PolicyProblem], base: str, kind: str = "") -> Builder:
     """The form as it shows this choice. `base` is the JSON pointer of the tool's entry."""
     entry = choice if isinstance(choice, dict) else {}
     places = _Places()

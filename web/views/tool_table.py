@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Final
 
 from gateway.admin.models import ToolLine
-from web.views.figures import Use
+from web.views.figures import ToolUse
 
 _ORDER: Final = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 _WORDS: Final = {
@@ -35,7 +35,7 @@ class ToolRow:
     """One tool with what happens to its calls, in words."""
 
     line: ToolLine
-    use: Use
+    use: ToolUse
 
     @property
     def word(self) -> str:
@@ -56,12 +56,12 @@ class ToolGroup:
     tools: tuple[ToolRow, ...]
 
 
-def grouped(lines: Iterable[ToolLine], use: Mapping[tuple[str, str], Use]) -> list[ToolGroup]:
+def grouped(lines: Iterable[ToolLine], use: Mapping[tuple[str, str], ToolUse]) -> list[ToolGroup]:
     """Tools by server, the riskiest first."""
     ordered = sorted(lines, key=lambda line: (line.server, _ORDER.get(line.risk, 4), line.name))
     return [
         ToolGroup(
-            server, tuple(ToolRow(line, use.get((server, line.name), Use())) for line in found)
+            server, tuple(ToolRow(line, use.get((server, line.name), ToolUse())) for line in found)
         )
         for server, found in groupby(ordered, key=lambda line: line.server)
     ]

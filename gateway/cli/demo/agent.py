@@ -17,14 +17,14 @@ _LONGEST = 140
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class StoryEnded:
     """How the calls ended."""
 
     as_told: bool  # the free, limited, denied and hidden ones, as the demo's policy says
     committed: bool  # the held one was approved and ran
 
 
-async def run(url: str, token: str, repository: str, *, say: Say) -> Ended:
+async def run(url: str, token: str, repository: str, *, say: Say) -> StoryEnded:
     """Make the calls."""
     headers = {"Authorization": f"Bearer {token}"}
     patience = httpx2.Timeout(30, read=300)
@@ -35,7 +35,7 @@ async def run(url: str, token: str, repository: str, *, say: Say) -> Ended:
         return await _calls(client, repository, say)
 
 
-async def _calls(client: Client, repository: str, say: Say) -> Ended:
+async def _calls(client: Client, repository: str, say: Say) -> StoryEnded:
     listed = {tool.name for tool in (await client.list_tools()).tools}
     hidden = "git_checkout" not in listed
     say(f"lists     {len(listed)} tools; git_checkout is hidden: {_yes(hidden)}")
@@ -52,7 +52,7 @@ async def _calls(client: Client, repository: str, say: Say) -> Ended:
     say(f"outcome   git_commit    {_short(commit)}")
     passed = not status.is_error and not first.is_error
     refused = bool(second.is_error) and bool(reset.is_error)
-    return Ended(as_told=hidden and passed and refused, committed=not commit.is_error)
+    return StoryEnded(as_told=hidden and passed and refused, committed=not commit.is_error)
 
 
 async def _patient(

@@ -47,7 +47,7 @@ _TELLING: Final = 100  # characters of an answer that are printed
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
+class BusyAct:
     """One call, and how long the agent waits before it leaves; None waits for the end."""
 
     agent: int
@@ -56,7 +56,7 @@ class Act:
     leaves: float | None = None
 
 
-def acts(repository: str, dice: random.Random) -> Iterator[Act]:
+def acts(repository: str, dice: random.Random) -> Iterator[BusyAct]:
     """Call after call without end, all kinds in turn."""
     repo = {"repo_path": repository}
     messages = (
@@ -71,20 +71,20 @@ def acts(repository: str, dice: random.Random) -> Iterator[Act]:
     while True:
         number += 1
         message = dice.choice(messages)
-        yield Act(0, "git_status", repo)
+        yield BusyAct(0, "git_status", repo)
         for name in dice.sample(("README.md", "tax.py", "report.py", "notes.md"), 2):
-            yield Act(1, "git_add", {**repo, "files": [name], "note": number})
-        yield Act(0, "git_commit", {**repo, "message": f"{message} ({number})"})
-        yield Act(2, "git_log", {**repo, "max_count": 1})
+            yield BusyAct(1, "git_add", {**repo, "files": [name], "note": number})
+        yield BusyAct(0, "git_commit", {**repo, "message": f"{message} ({number})"})
+        yield BusyAct(2, "git_log", {**repo, "max_count": 1})
         base = dice.choice(("main", "HEAD"))
         branch = {**repo, "branch_name": f"report-{number}", "base_branch": base}
-        yield Act(2, "git_create_branch", branch)
-        yield Act(1, "git_reset", repo)
-        yield Act(1, "git_checkout", {**repo, "branch_name": "main"})
-        yield Act(0, "git_show", {**repo, "revision": "no-such-revision"})
-        yield Act(2, "git_branch", {**repo, "branch_type": "local"}, leaves=20)
-        yield Act(0, "git_commit", {**repo, "message": "Force it through"})
-        yield Act(1, "git_commit", {**repo, "message": f"Wip {number}"}, leaves=8)
+        yield BusyAct(2, "git_create_branch", branch)
+        yield BusyAct(1, "git_reset", repo)
+        yield BusyAct(1, "git_checkout", {**repo, "branch_name": "main"})
+        yield BusyAct(0, "git_show", {**repo, "revision": "no-such-revision"})
+        yield BusyAct(2, "git_branch", {**repo, "branch_type": "local"}, leaves=20)
+        yield BusyAct(0, "git_commit", {**repo, "message": "Force it through"})
+        yield BusyAct(1, "git_commit", {**repo, "message": f"Wip {number}"}, leaves=8)
 
 
 async def run(
@@ -110,7 +110,7 @@ async def _client(stack: AsyncExitStack, url: str, token: str) -> Client:
     return await stack.enter_async_context(Client(streamable_http_client(url, http_client=http)))
 
 
-async def _perform(client: Client, act: Act, room: asyncio.Semaphore, say: Say) -> None:
+async def _perform(client: Client, act: BusyAct, room: asyncio.Semaphore, say: Say) -> None:
     try:
         async with asyncio.timeout(act.leaves):
             answer = await _until_answered(client, act)
@@ -123,7 +123,7 @@ async def _perform(client: Client, act: Act, room: asyncio.Semaphore, say: Say) 
     say(f"{AGENTS[act.agent][:12]:13} {act.tool:18} {answer[:_TELLING]}")
 
 
-async def _until_answered(client: Client, act: Act) -> str:
+async def _until_answered(client: Client, act: BusyAct) -> str:
     while True:
         text = said(await client.call_tool(act.tool, act.arguments))
         if not pending(text):

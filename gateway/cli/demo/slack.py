@@ -54,7 +54,7 @@ async def story(folder: Path, port: int) -> int:
 
 async def _told(
     gateway: Gateway, scratch: Scratch, slack: Emulator, signing: str, who: tuple[str, str]
-) -> agent.Ended:
+) -> agent.StoryEnded:
     url = gateway.settings.url()
     _, token = await gateway.database.journal.write(
         lambda tx: grants.create(tx, label="demo-agent", servers=frozenset({SERVER}))

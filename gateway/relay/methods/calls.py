@@ -19,7 +19,7 @@ from approvals.model import Call, Execution
 from gateway.enforcement import refusals
 from gateway.enforcement.catalogue import Catalogue
 from gateway.enforcement.guard import Guard
-from gateway.enforcement.recording import Allowed, Held, Refused, Retried, Spent, Unasked
+from gateway.enforcement.recording import Allowed, Held, RefusedByPolicy, Retried, Spent, Unasked
 from gateway.enforcement.refusal_texts import AWAIT_TOOL
 from gateway.enforcement.refusals import Refusal
 from gateway.protocol.jsonrpc import ErrorCode, ToolCall, error_body, result_body, tool_call
@@ -159,7 +159,7 @@ class Calls:
             await self._not_listed(visit, error)
             return
         match ruled:
-            case Refused(refusal):
+            case RefusedByPolicy(refusal):
                 await refuse(visit, refusal)
             case Allowed():
                 await self._forward(visit, call, ruled)

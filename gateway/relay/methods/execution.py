@@ -18,8 +18,8 @@ from approvals.model import Approval, Execution
 from approvals.record.journal import RecordUnavailable
 from gateway.enforcement import refusals
 from gateway.enforcement.catalogue import Catalogue
-from gateway.enforcement.guard import Claimed, Guard, Lost
-from gateway.enforcement.recording import Refused
+from gateway.enforcement.guard import Claim, ClaimLost, Guard
+from gateway.enforcement.recording import RefusedByPolicy
 from gateway.enforcement.refusals import Refusal
 from gateway.protocol.jsonrpc import ToolCall, error_body
 from gateway.protocol.request_state import MOST_ROUNDS
@@ -112,19 +112,17 @@ class Executions:
             return refusals.server_unavailable(approval)
         given = call.input_responses
         match await self._guard.claim(approval.id, answering=call.answering, answers=given):
-            case Lost():
+            case ClaimLost():
                 return None
-            case Refused(refusal):
+            case RefusedByPolicy(refusal):
                 return refusal
-            case Claimed() as claim:
+            case Claim() as claim:
                 try:
                     return await self._send(visit, call, claim, progress)
                 finally:
                     self._guard.let_go(claim)
 
-    async def _send(
-        self, visit: Visit, call: ToolCall, claim: Claimed, progress: Progress
-    ) -> Ending:
+    async def _send(self, visit: Visit, call: ToolCall, claim: Claim, progress: Progress) -> Ending:
         claimed = claim.approval
         started = time.perf_counter()
         response: Response | None = None

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from approvals.aside import aside
-from approvals.edits import Edit
+from approvals.edits import AppliedEdit
 from approvals.model import Approval, Delivery, Execution, Millis, State
 from approvals.record.clock import Clock
 from approvals.record.journal import RecordUnavailable
@@ -313,7 +313,7 @@ class Holding:
             edit = await self._approvals.edit_of(approval.id)
         except (RecordUnavailable, SealBroken):  # it ran, and its answer must reach the agent
             arguments = approval.call.arguments
-            edit = Edit("", json.loads(arguments), ()) if arguments else None
+            edit = AppliedEdit("", json.loads(arguments), ()) if arguments else None
         if edit is None:
             return body
         addition = refusals.edited(approval, edit)
