@@ -156,4 +156,4 @@ async def test_a_revocation_of_our_own_while_somebody_asks_is_not_forgotten(
     async with asyncio.timeout(5):
         await early
         assert await book.find(token) is None
-    assert slow.looks == 2
+    assert slow.looks == 3  # whoever was on the way reads again: the snapshot is behind

@@ -271,7 +271,7 @@ async def test_looking_never_changes_anything(scene: Scene, door: Door) -> None:
     assert after == before
 
 
-@pytest.mark.parametrize("written", ["apr_nothing", "%2e%2e%2fsignin", "a" * 3000, "%00"])
+@pytest.mark.parametrize("written", ["apr_nothing", "%2e%2e%2fsignin", "a" * 3000])
 async def test_an_invented_id_finds_nothing(door: Door, written: str) -> None:
     visit = await door.signed_in("alice")
     for path in (f"/approvals/{written}", f"/approvals/{written}/card"):
