@@ -95,7 +95,7 @@ class Inbound:
         if foreign(payload, team=pinned.team_id, app=pinned.app_id):
             log.warning("slack.foreign", type=str(payload.get("type"))[:40])
             return Ack()
-        if not all_keepable(payload):  # Slack sends none: nothing of it could be put on record
+        if not all_keepable(_beside_typed(payload)):  # Slack sends none: no record could keep it
             log.warning("slack.unkeepable", type=str(payload.get("type"))[:40])
             return Ack()
         match payload.get("type"):
@@ -340,3 +340,11 @@ class Inbound:
 
 def _wrong(block_id: str, words: str) -> Ack:
     return Ack({"response_action": "errors", "errors": {block_id: words}})
+
+
+def _beside_typed(payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    """All of it but what a person typed into a form, of which `modals` keeps what is readable."""
+    view = payload.get("view")
+    if not isinstance(view, dict):
+        return payload
+    return {**payload, "view": {name: view[name] for name in view if name != "state"}}

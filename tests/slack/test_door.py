@@ -230,16 +230,19 @@ async def test_every_kind_of_message_comes_in(street: Street) -> None:
     slack, held = street.there.slack, street.there.held()
     answer = await street.post("interactions", interaction(click(slack, held, "approval.deny")))
     assert (answer.status_code, answer.content) == (200, b"")
+    await street.there.settled()
     view = slack.called("views.open")[-1].params["view"]
     empty = await street.post("interactions", interaction(submit(slack, view, {})))
     assert empty.json()["response_action"] == "errors"
     sent = await street.post("interactions", interaction(submit(slack, view, {"reason": "no"})))
     assert (sent.status_code, sent.content) == (200, b"")
+    await street.there.settled()
     assert await street.there.state(held) is State.DENIED
     listed = await street.post("commands", form(command(slack, "mine")))
     assert listed.json()["text"] == "Nothing is waiting for you"
     opened = await street.post("events", json.dumps(home_opened(slack)).encode())
     assert opened.status_code == 200
+    await street.there.settled()
     assert "U1" in slack.homes
 
 
