@@ -2,7 +2,7 @@
 accepted; and what it says otherwise, until a person settles that. Not pure.
 
 The first definition seen is pinned. One that differs puts the pin in quarantine and is kept beside
-it; going back to the pinned one ends nothing (06, T-60 and T-61). Functions of a `Transaction`.
+it; going back to the pinned one ends nothing (T-60 and T-61). Functions of a `Transaction`.
 """
 
 from __future__ import annotations

@@ -159,3 +159,12 @@ def _event_of(node: ast.Call) -> set[str]:
         return set()
     constants = [one.value for one in given if isinstance(one, ast.Constant)]
     return {value for value in constants if isinstance(value, str)}
+
+
+def test_every_threat_that_is_named_by_number_is_in_the_list() -> None:
+    listed = set(re.findall(r"T-\d{2}", (ROOT / ".github/SECURITY.md").read_text(encoding="utf-8")))
+    files = [path for path in _tracked("*.py") if path.name != Path(__file__).name]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    named = set(re.findall(r"\bT-\d{2}\b", text))
+    assert named - listed == set()
+    assert named

@@ -28,7 +28,7 @@ from web.border import BODY_LIMIT
 log = structlog.get_logger()
 
 WINDOW: Final = 300
-"""Seconds a request's timestamp may differ from this machine's clock (06, T-55)."""
+"""Seconds a request's timestamp may differ from this machine's clock (T-55)."""
 
 _REMEMBERED: Final = 600.0  # seconds; twice the window, as timestamps may lie in the future
 _MOST: Final = 10_000

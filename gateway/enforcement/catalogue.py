@@ -1,7 +1,7 @@
 """What servers say of their tools, prompts, templates and themselves: pinned, and shown as pinned.
 
 The first definition seen is pinned. A later one that differs quarantines the tool: it is not
-called again until a person has looked at the difference and settled it (06, T-60 and T-61), and
+called again until a person has looked at the difference and settled it (T-60 and T-61), and
 whatever the server says meanwhile, agents see what is pinned. `approvals.pins` holds the rules.
 """
 

@@ -1,4 +1,4 @@
-"""The ten steps of a call (02-architecture): the only place where their order matters.
+"""The ten steps of a call (gateway/README.md): the only place where their order matters.
 
     judge -> record the verdict, its counters and the row in one transaction -> only then act
 

@@ -9,7 +9,7 @@ import structlog
 
 
 def configure_logging(form: str, *, level: str = "info") -> None:
-    """One line an event on stderr; JSON escapes what could forge a line (06, T-54)."""
+    """One line an event on stderr; JSON escapes what could forge a line (T-54)."""
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if form == "json"

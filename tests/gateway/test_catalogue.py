@@ -1,4 +1,4 @@
-"""Pins of tool definitions (06, T-60 to T-62)."""
+"""Pins of tool definitions (T-60 to T-62)."""
 
 from __future__ import annotations
 

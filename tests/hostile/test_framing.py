@@ -1,4 +1,4 @@
-"""06, T-10 and around: where a message begins and ends, and how much of it is ever kept."""
+"""T-10 and around: where a message begins and ends, and how much of it is ever kept."""
 
 import pytest
 

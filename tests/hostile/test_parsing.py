@@ -1,4 +1,4 @@
-"""06, 1a: whatever cannot be read in exactly one way is refused, and nothing comes of it."""
+"""Whatever cannot be read in exactly one way is refused, and nothing comes of it."""
 
 import base64
 import json

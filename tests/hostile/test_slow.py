@@ -1,4 +1,4 @@
-"""06, T-80 to T-82: connections that only take up room are ended, and others do not notice."""
+"""T-80 to T-82: connections that only take up room are ended, and others do not notice."""
 
 from __future__ import annotations
 

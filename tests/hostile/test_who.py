@@ -1,4 +1,4 @@
-"""06, 1b and 1d: who may do what at the door, and what of an agent or a server goes further."""
+"""Who may do what at the door, and what of an agent or a server goes further."""
 
 from __future__ import annotations
 

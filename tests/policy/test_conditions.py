@@ -1,4 +1,4 @@
-"""03, "Conditions": paths, operators, three values, and what each kind of rule makes of them."""
+"""Conditions: paths, operators, three values, and what each kind of rule makes of them."""
 
 from __future__ import annotations
 

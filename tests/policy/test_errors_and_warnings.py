@@ -1,4 +1,4 @@
-"""03, "Errors": every one at once, with its place, what is wrong and what to write."""
+"""Every one at once, with its place, what is wrong and what to write."""
 
 from __future__ import annotations
 

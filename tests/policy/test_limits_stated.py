@@ -1,4 +1,4 @@
-"""03, "Limits": how a policy states them and what one call takes from them."""
+"""How a policy states them and what one call takes from them."""
 
 from __future__ import annotations
 

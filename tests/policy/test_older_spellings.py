@@ -1,4 +1,4 @@
-"""03, "Older spellings": every row, its normal form and its verdict."""
+"""Every row, its normal form and its verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""03, "Order of judgement": every sentence, and the close_session policy of 01 unchanged."""
+"""Every sentence, and the close_session policy of 01 unchanged."""
 
 from __future__ import annotations
 

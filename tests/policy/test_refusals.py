@@ -1,4 +1,4 @@
-"""03, "What the agent receives": the texts, word for word."""
+"""What the agent receives: the texts, word for word."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def _no_number(text: str) -> Any:
 def handed_down(status: int, body: bytes, rpc_id: str | int | None) -> tuple[int, bytes]:
     """Status and body an agent gets for an answer that is not 200: the server's JSON-RPC, if it is
     some, under the id of the agent's own request. Any other page may repeat what we sent, our
-    credential included (06, T-46), and any other message would be taken for another's.
+    credential included (T-46), and any other message would be taken for another's.
     """
     if status in _ABOUT_US:
         status = HTTPStatus.BAD_GATEWAY
