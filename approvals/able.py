@@ -18,10 +18,10 @@ _NAMED: Final = 3  # names a sentence lists
 def unable(
     terms: Terms, people: Iterable[Reviewer], *, owner: str, voted: frozenset[str], missing: int
 ) -> str:
-    """Why nobody, or too few, can give the approvals that are missing; "" when enough people can.
+    """Why no one, or too few, can give the approvals that are missing; "" when enough people can.
 
     `people` are all reviewers on record, `voted` those who have approved. Names that another system
-    proves (a Slack account, a group) may be somebody who is not on record: they count as able.
+    proves (a Slack account, a group) may be someone who is not on record: they count as able.
     """
     able = [one for one in people if one.role in ("approver", "admin")]
     known = {name for one in able for name in one.names()}
@@ -50,7 +50,7 @@ def unable(
         whom = f": {', '.join(gone[:_NAMED])}{more} {verb} on record"
     elif named:
         whom = f": the rule names {', '.join(sorted(named)[:_NAMED])}"
-    return f"Nobody can approve this{whom}. {_END}"
+    return f"No one can approve this{whom}. {_END}"
 
 
 _END: Final = "An administrator can deny it; else it expires."

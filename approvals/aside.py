@@ -1,4 +1,4 @@
-"""Work on foreign text beside the event loop: the large text of one keeps nobody else waiting."""
+"""Work on foreign text beside the event loop: the large text of one keeps no one else waiting."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def _of_effect(effect: EffectView) -> Iterator[str]:
         would = "would" if len(effect.beside) == 1 else "would all"
         yield (
             f"{_list(effect.beside)} {would} do the same. When one of them has run, the others "
-            "end, or a person is asked about them anew."
+            "end, or a person is asked about them again."
         )
 
 

@@ -35,7 +35,7 @@ POLICY: Final = f"{_PREFIX}policy"
 """The key of policy.json's text."""
 
 CLOSED: Final = f"{_PREFIX}closing"
-"""The key of a text that nobody confirmed and that counts all the same: it only closes. It is told
+"""The key of a text that no one confirmed and that counts all the same: it only closes. It is told
 of after the rules it closes: the next confirmation ends it.
 """
 

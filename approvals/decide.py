@@ -60,7 +60,7 @@ LONGEST_WAIT: Final = 30 * 86_400
 def fresh(tx: Transaction, approval: Approval) -> Approval:
     """The approval, expired first if its deadline has passed."""
     if approval.state is State.PENDING and approval.expires_at <= tx.now:
-        why = f"Nobody decided in {_spoken(approval.terms.expires)}."
+        why = f"No one decided in {_spoken(approval.terms.expires)}."
     elif (
         approval.state is State.APPROVED
         and approval.execution in UNFINISHED

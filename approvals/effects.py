@@ -1,4 +1,4 @@
-"""Effect keys: what a call does in the world is done once, whoever asks and however it is worded.
+"""Effect keys: what a call does in the world is done once, however asked and worded.
 
 A key of a server is free (no row), taken while a call does it, done for as long as its rule says,
 or unknown until a person settles it. Only the call that took a key changes it; a person may settle
@@ -50,7 +50,7 @@ _DONE: Final = ("has done this meanwhile.", "has already done this.")
 
 def done_by(mark: Mark, *, meanwhile: bool) -> str:
     """Why a held call cannot run that another one has done: of one that a person may let happen
-    again, that it must be asked for anew.
+    again, that it must be asked for again.
     """
     did = _DONE[0 if meanwhile else 1]
     return f"{mark.holder} {did}" + (" A second time needs a person." if mark.again else "")
@@ -68,7 +68,7 @@ class EffectState(StrEnum):
 
     TAKEN = "taken"  # a call is doing it
     DONE = "done"  # a call did it
-    UNKNOWN = "unknown"  # a call may have done it; nobody knows
+    UNKNOWN = "unknown"  # a call may have done it; no one knows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,7 @@ def held_by(connection: Connection, holder: str) -> Mark | None:
 
 
 def _lost(connection: Connection, server: str, key: str, *, now: Millis) -> Mark | None:
-    """A key whose row somebody took away or changed: by the history it is not free, so nobody
+    """A key whose row someone took away or changed: by the history it is not free, so no one
     knows whether it was done. It counts as long as any key does.
     """
     version = signed.version_of(connection, EFFECT, {"server": server, "key": key})
@@ -243,7 +243,7 @@ def _event(server: str, key: str, holder: str, state: str, number: int | None = 
 def orphaned(
     tx: Transaction, *, process: str, sending: Collection[str], limit: int = _BATCH
 ) -> tuple[str, ...]:
-    """Allowed calls whose end nobody will tell any more: of dead processes, of this one but not
+    """Allowed calls whose end no one will tell any more: of dead processes, of this one but not
     among those it is `sending`, or asked back and not answered in time.
     """
     alive = select(PROCESS.c.id).where(PROCESS.c.lease_until > tx.now)
@@ -278,7 +278,7 @@ def settled(settlement: Settlement) -> EffectState | None:
 def unknown(
     connection: Connection, *, after: tuple[Millis, str] | None = None, limit: int
 ) -> tuple[tuple[Mark, ...], int]:
-    """Keys nobody knows about, the oldest first, from behind `after`; and how many there are."""
+    """Keys no one knows about, the oldest first, from behind `after`; and how many there are."""
     where = EFFECT.c.state == str(EffectState.UNKNOWN)
     rows = signed.rows(connection, EFFECT, where, order=[EFFECT.c.taken_at, EFFECT.c.holder])
     later = [row for row in rows if after is None or (row["taken_at"], row["holder"]) > after]

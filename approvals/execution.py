@@ -1,6 +1,6 @@
 """The run of an approved call: claimed once, finished once, its answer handed over. Not pure.
 
-Nothing is sent here. Who wants to send claims first; whoever loses the claim must not.
+Nothing is sent here. Who wants to send claims first; anyone who loses the claim must not.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def claim(
         told=told,
     )
     if moved is None:
-        return Lost("Somebody else was first.", load(tx.connection, approval_id))
+        return Lost("Someone else was first.", load(tx.connection, approval_id))
     if effect is not None:
         mark = effects.take(tx, effect, moved.call, holder=moved.id, terms=moved.terms, owner=None)
         tell_held(tx, mark, EffectState.TAKEN)
@@ -221,7 +221,7 @@ def _effect_stop(tx: Transaction, approval: Approval, key: str) -> str | NotNow 
 
 def _told_after(tx: Transaction, approval_id: str) -> str | None:
     """Who had done the effect, or perhaps had, as the history says reviewers were shown last. The
-    row alone does not decide it: whoever may write the database could have changed that.
+    row alone does not decide it: anyone who may write the database could have changed that.
     """
     rows = tx.connection.execute(
         select(*HISTORY.c)
@@ -405,7 +405,7 @@ def recover_leases(
 def drop_contents(tx: Transaction, *, before: Millis, limit: int = _BATCH) -> int:
     """Drop arguments and results of what was over before then, at most `limit`; how many.
 
-    Digests, the masked form and the history stay. An answer nobody fetched is not kept longer.
+    Digests, the masked form and the history stay. An answer no one fetched is not kept longer.
     """
     over = (APPROVAL.c.state != str(State.PENDING)) & APPROVAL.c.execution.not_in(
         [str(Execution.EXECUTING)]

@@ -1,6 +1,6 @@
 """Exports of the history: JSON lines or CSV, what was asked for, and the script that proves it.
 
-Rows stream in order, oldest first, in flat memory. The folder is made for somebody who has no
+Rows stream in order, oldest first, in flat memory. The folder is made for someone who has no
 Signoff: history.jsonl or history.csv, export.json, verify.py. Not pure.
 """
 

@@ -67,7 +67,7 @@ def signs(texts: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
 
 def fold(name: str) -> str:
     """The name as a lenient reader may take it: case, width, form and look-alikes made equal, what
-    nobody sees left out. For names of at most a few hundred characters.
+    no one sees left out. For names of at most a few hundred characters.
     """
     if name.isascii():
         return name.lower()

@@ -29,7 +29,7 @@ class State(StrEnum):
     PENDING = "pending"  # waits for a person
     APPROVED = "approved"  # may run once, until `use_by`
     DENIED = "denied"  # a reviewer said no
-    EXPIRED = "expired"  # nobody decided, or nobody came back to run it, in time
+    EXPIRED = "expired"  # no one decided, or no one came back to run it, in time
     WITHDRAWN = "withdrawn"  # the agent no longer wants it
     SUPERSEDED = "superseded"  # policy, tool or server changed underneath it
 
@@ -374,7 +374,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class AlreadyDecided:
-    """Somebody or something was first: the approval says who, how and when."""
+    """Someone or something was first: the approval says who, how and when."""
 
     approval: Approval
 

@@ -94,14 +94,14 @@ def move(
         if moved.effect is not None and approval.execution is not moved.execution:
             _end_effect(tx, moved)
         elif moved.execution is Execution.INPUT_REQUIRED and moved.state is not State.APPROVED:
-            effect_ended(tx, moved.id, EffectState.UNKNOWN)  # it began, and nobody goes on with it
+            effect_ended(tx, moved.id, EffectState.UNKNOWN)  # it began, and no one goes on with it
     return moved
 
 
 def _end_effect(tx: Transaction, approval: Approval) -> None:
     """What the end of an approval's run says of the key it took."""
     match approval.execution:
-        case Execution.EXECUTING:  # whoever claims takes the key, and knows for how long
+        case Execution.EXECUTING:  # anyone who claims takes the key, and knows for how long
             pass
         case Execution.INPUT_REQUIRED:
             effects.ask_back(tx, approval.id, until=None)
@@ -149,7 +149,7 @@ def _doubted(tx: Transaction, held: Approval, mark: Mark, state: EffectState) ->
 
 
 def _relieved(tx: Transaction, held: Approval, mark: Mark, state: EffectState | None) -> None:
-    """Nothing stands against it any more, or (taken) not yet; whoever shows it looks again."""
+    """Nothing stands against it any more, or (taken) not yet; anyone who shows it looks again."""
     named = (held.effect_after or "").endswith(f":{mark.holder}")
     if state is None and named:
         told = {"data": {"effect": mark.key, "after": None}}

@@ -34,7 +34,7 @@ class Notice:
 
     kind "reminder": the approval still waits, and `reminder` says for the how many-eth time that is
     told (1: half its time is over; 2: four fifths, the last). It was pending when the notice was
-    taken and may be decided by now: read it, and remind nobody of what does not wait. `at` is when
+    taken and may be decided by now: read it, and remind no one of what does not wait. `at` is when
     it fell due. Of reminders that piled up (the notifier was away) only the last is given.
     """
 
@@ -57,7 +57,7 @@ def is_due(connection: Connection, notifier: str, now: Millis) -> bool:
 
 
 def lease(tx: Transaction, notifier: str, *, limit: int) -> tuple[Notice, ...]:
-    """Take what is due, oldest first; nobody else gets it while the lease lasts."""
+    """Take what is due, oldest first; no one else gets it while the lease lasts."""
     rows = (
         tx.connection.execute(
             select(OUTBOX)

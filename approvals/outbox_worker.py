@@ -1,7 +1,7 @@
 """The outbox worker: tells notifiers what happened, at least once, whatever happens meanwhile.
 
 Rows are leased in the record, sent outside any transaction, then dropped, put off or given up.
-A notifier that fails slows down itself and nobody else; nothing here can fail a decision.
+A notifier that fails slows down itself and no one else; nothing here can fail a decision.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _LONGEST_PAUSE: Final = 3_600.0
 _LONGEST_REST: Final = 60.0  # seconds a notifier rests when everything it was given failed
 _AT_ONCE: Final = 8
 _BATCH: Final = 32
-_RENEW: Final = outbox.LEASE / 3_000  # seconds after which what is in hand is leased anew
+_RENEW: Final = outbox.LEASE / 3_000  # seconds after which what is in hand is leased again
 
 
 class DeliveryRetry(Exception):
@@ -278,7 +278,7 @@ class Outbox:
 
 
 async def _rung(bell: asyncio.Event) -> None:
-    """Until somebody commits here, or the next look is due."""
+    """Until someone commits here, or the next look is due."""
     try:
         async with asyncio.timeout(POLL):
             await bell.wait()

@@ -34,7 +34,7 @@ def refusal(
 ) -> str | None:
     """Why this person may not review under these terms; None if they may.
 
-    `owner` is the reviewer whose agent asks, "" if nobody is linked, None if that cannot be told.
+    `owner` is the reviewer whose agent asks, "" if no one is linked, None if that cannot be told.
     The owner is kept from approving, not from denying; an administrator may always deny, whomever
     the rule names.
     """
@@ -44,13 +44,13 @@ def refusal(
         return None
     names = reviewer.names()
     if grant in names:
-        return "Whoever asked may not decide."
+        return "Anyone who asked may not decide."
     if terms.reviewers and names.isdisjoint(terms.reviewers):
         return "This rule names other reviewers."
     if approving and terms.not_owner and owner is None:
-        return "The agent's grant was changed by another hand: nobody can tell who owns it."
+        return "The agent's grant was changed by another hand: no one can tell who owns it."
     if approving and terms.not_owner and owner and owner in names:
-        return "This rule wants somebody other than the agent's owner."
+        return "This rule wants someone other than the agent's owner."
     return None
 
 
@@ -83,7 +83,7 @@ def may_review(
 
 def may_still_decide(connection: Connection, voter: str) -> bool:
     """Whether a vote of this person counts now. Who was proven by an identity that a rule names,
-    and is nobody on record, keeps the vote as long as nobody of that name was removed.
+    and is no one on record, keeps the vote as long as no one of that name was removed.
     """
     known = find(connection, voter)
     if known is not None:
@@ -95,7 +95,7 @@ def may_still_decide(connection: Connection, voter: str) -> bool:
 
 
 def owner_of(connection: Connection, *, grant: str) -> str | None:
-    """The reviewer whose agent holds this grant; "" if nobody is linked; None if its row is not
+    """The reviewer whose agent holds this grant; "" if no one is linked; None if its row is not
     the one the history tells of.
     """
     row = signed.row(connection, GRANT, GRANT.c.id == grant)

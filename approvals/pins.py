@@ -70,7 +70,7 @@ def note(
 
 
 def _pin(tx: Transaction, server: str, subject: Subject, definition: Mapping[str, Any]) -> None:
-    """Pin what is seen for the first time. What the record once knew, and somebody took out of it,
+    """Pin what is seen for the first time. What the record once knew, and someone took out of it,
     is not: of that only the name counts as pinned, and a person looks at the rest.
     """
     kind, name = subject
@@ -161,7 +161,7 @@ def accept(tx: Transaction, server: str, seen: Mapping[Subject, str], *, by: str
 
 def keep(tx: Transaction, server: str, seen: Mapping[Subject, str], *, by: str) -> bool:
     """Stay with what is pinned and end the quarantine, all or none as `accept`. Should the server
-    still say otherwise, its next listing begins it anew.
+    still say otherwise, its next listing begins it again.
     """
     rows = _in_quarantine(tx, server, seen)
     if rows is None:
@@ -183,7 +183,7 @@ def set_volatile(
 ) -> bool:
     """From now on these keys of the definition, and no others, may change freely. Agents go on
     seeing them as pinned. False: there is no such pin, or it has been seen otherwise than with the
-    hash `seen`: that may end a quarantine, and only what somebody saw ends one.
+    hash `seen`: that may end a quarantine, and only what someone saw ends one.
     """
     found = rows_of(tx.connection, server, [subject])
     if not found or found[0]["seen_hash"] != seen:
@@ -218,7 +218,7 @@ def states(connection: Connection, server: str | None = None) -> list[RowMapping
 
 
 def seen_digest(seen: Mapping[Subject, str]) -> str:
-    """One digest for all these changed definitions: what somebody accepts who saw them together."""
+    """One digest for all these changed definitions: what someone accepts who saw them together."""
     listed = sorted([kind, name, digest] for (kind, name), digest in seen.items())
     return sha256(canonical(listed))
 

@@ -30,7 +30,7 @@ def new_id() -> str:
 
 
 def enter(tx: Transaction, process: str, *, name: str, lease_ms: int) -> tuple[str, ...]:
-    """A process starts. Whoever had its name is dead, whatever lease is left: their ids."""
+    """A process starts. Anyone who had its name is dead, whatever lease is left: their ids."""
     gone = forget(tx, PROCESS.c.name == name)
     tx.connection.execute(
         insert(PROCESS).values(
@@ -41,7 +41,7 @@ def enter(tx: Transaction, process: str, *, name: str, lease_ms: int) -> tuple[s
 
 
 def renew(tx: Transaction, process: str, *, name: str, lease_ms: int) -> bool:
-    """It still lives; False if it was taken for dead meanwhile, and is entered anew."""
+    """It still lives; False if it was taken for dead meanwhile, and is entered again."""
     until = tx.now + lease_ms
     renewed = tx.connection.execute(
         update(PROCESS).where(PROCESS.c.id == process).values(lease_until=until)
@@ -55,7 +55,7 @@ def renew(tx: Transaction, process: str, *, name: str, lease_ms: int) -> bool:
 
 
 def leave(tx: Transaction, process: str) -> None:
-    """It ends: nobody waits at it any more."""
+    """It ends: no one waits at it any more."""
     forget(tx, PROCESS.c.id == process)
 
 
@@ -65,7 +65,7 @@ def bury(tx: Transaction) -> tuple[str, ...]:
 
 
 def forget(tx: Transaction, which: ColumnElement[bool]) -> tuple[str, ...]:
-    """Take these rows out, and tell whoever looks at a call that waited there."""
+    """Take these rows out, and tell anyone who looks at a call that waited there."""
     rows = tx.connection.execute(delete(PROCESS).where(which).returning(PROCESS.c.id))
     gone = tuple(rows.scalars())
     if gone:

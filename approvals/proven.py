@@ -93,7 +93,7 @@ def _execution(permit: Permit) -> Execution:
 
 
 def _is_last(tx: Transaction, approval_id: str, seq: int) -> bool:
-    """Whether no row of the approval stands behind this one: somebody may have taken one out, or
+    """Whether no row of the approval stands behind this one: someone may have taken one out, or
     made it another's. See `continuity`: rows are read once for all approvals.
 
     Raises:

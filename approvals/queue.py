@@ -124,10 +124,10 @@ def digest_of(call: Call) -> str:
 
 def find_open(tx: Transaction, digest: str, *, unattended: bool = False) -> Approval | None:
     """The approval an identical call attaches to: it waits for a decision, may still run, runs, or
-    has an answer nobody received. What is overdue is expired on the way.
+    has an answer no one received. What is overdue is expired on the way.
 
     With `unattended`, for rules under which two identical calls are two: only one at which no agent
-    waits. Whoever comes while the first is waited for means a second; whoever comes when nobody
+    waits. A call that comes while the first is waited for means a second; one when no one
     does is taken for the first, come back. Of several the oldest is found, what was decided first.
     """
     rows = tx.connection.execute(
@@ -375,7 +375,7 @@ def _attached(
 def withdraw(
     tx: Transaction, approval_id: str, *, grant: str, why: str, by: Actor | None = None
 ) -> Approval | None:
-    """The agent of this grant no longer wants the call, or somebody else ends it for the agent.
+    """The agent of this grant no longer wants the call, or someone else ends it for the agent.
     None: not its call, or no longer open.
     """
     approval = load(tx.connection, approval_id)
@@ -403,7 +403,7 @@ def supersede(tx: Transaction, approval_id: str, why: str) -> Approval | None:
 
 
 def expire_due(tx: Transaction, now: Millis, *, limit: int = _BATCH) -> tuple[Approval, ...]:
-    """Expire what nobody decided or ran in time, at most `limit`; call again while it is full."""
+    """Expire what no one decided or ran in time, at most `limit`; call again while it is full."""
     claimable = APPROVAL.c.execution.in_([str(one) for one in UNFINISHED])
     rows = tx.connection.execute(
         select(*LISTED)
@@ -442,7 +442,7 @@ def standing(tx: Transaction) -> tuple[Approval, ...]:
 def unsettled(
     tx: Transaction, digest: str, effect: str | None = None, server: str = ""
 ) -> Approval | None:
-    """An unknown outcome of this call, or of this effect on this server, that nobody settled.
+    """An unknown outcome of this call, or of this effect on this server, that no one settled.
 
     While there is one, the call never passes by itself. Cheap when there is none at all.
     """

@@ -45,7 +45,7 @@ _SECRET_TEXT: Final = re.compile(
 )
 """Each is one run of a token's own alphabet: what has other characters in it may be a command, and
 is shown. No two starts of a branch share what they read: searching is linear in the text. A JSON
-web token begins anew at each `eyJ` behind a hyphen, so it is found in two steps.
+web token begins again at each `eyJ` behind a hyphen, so it is found in two steps.
 """
 
 _SECRET_VALUE: Final = re.compile(r"[A-Za-z0-9._~+/=@%^:,-]+")
@@ -226,7 +226,7 @@ _MARK: Final = re.compile(r"\[redacted, (?:[0-9]{1,12} chars|[a-z ]{4,13}), fp [
 
 
 def fingerprint(content: bytes, *, key: bytes) -> str:
-    """Eight hex digits: equal for equal secrets, and nothing to whoever lacks the key."""
+    """Eight hex digits: equal for equal secrets, and nothing to anyone who lacks the key."""
     return hmac.new(key, content, hashlib.sha256).hexdigest()[:8]
 
 
@@ -237,7 +237,7 @@ _HIDDEN_OTHERS: Final = frozenset(
 )
 
 _SELECTORS: Final = (range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0), range(0x180B, 0x1810))
-"""Variation selectors: they carry text that nobody sees."""
+"""Variation selectors: they carry text that no one sees."""
 
 _BASIC_PLANE: Final = range(0x10000)
 
@@ -258,7 +258,7 @@ def _hides(character: str) -> bool:
 
 
 def _ordinary(text: str, at: int) -> bool:
-    """Whether a character nobody sees stands where writing needs it: it joins emoji or letters
+    """Whether a character no one sees stands where writing needs it: it joins emoji or letters
     that are joined, styles an emoji, or is a direction mark beside a right-to-left letter.
     """
     character = text[at]
@@ -287,7 +287,7 @@ def _is_emoji(character: str) -> bool:
 
 
 def runs(text: str) -> Iterator[tuple[str, bool]]:
-    """The text in runs: what a reader sees, and single characters that nobody would see (True)."""
+    """The text in runs: what a reader sees, and single characters that no one would see (True)."""
     start = 0
     for at, character in enumerate(text):
         if not character.isprintable() or not character.isascii():
@@ -304,7 +304,7 @@ def runs(text: str) -> Iterator[tuple[str, bool]]:
 def visible(text: str) -> str:
     r"""The text with every character a reader would not see written as \uXXXX or \UXXXXXXXX.
 
-    Line feed and tab are hidden too: whoever lays out text decides on those before asking.
+    Line feed and tab are hidden too: anyone who lays out text decides on those before asking.
     """
     if text.isascii() and text.isprintable():
         return text

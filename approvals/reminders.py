@@ -22,11 +22,11 @@ AT: Final = (0.5, 0.8)
 """Shares of the time from request to deadline. The first is 1 in `Notice.reminder`, the last 2."""
 
 SHORTEST: Final = 120_000
-"""Milliseconds: whoever must decide faster than this is looking already, and is not reminded."""
+"""Milliseconds: anyone who must decide faster than this is looking already, and is not reminded."""
 
 
 def due_at(created_at: Millis, expires_at: Millis) -> tuple[Millis, ...]:
-    """When reviewers are reminded, while nobody has decided; empty if never."""
+    """When reviewers are reminded, while no one has decided; empty if never."""
     whole = expires_at - created_at
     return tuple(created_at + int(whole * share) for share in AT) if whole >= SHORTEST else ()
 
@@ -42,7 +42,7 @@ def plan(tx: Transaction, approval: Approval) -> None:
 
 
 def cancel(tx: Transaction, approval: Approval) -> None:
-    """Nobody need be reminded any more. What a notifier is being told right now is not stopped."""
+    """No one need be reminded any more. What a notifier is being told right now is not stopped."""
     tx.connection.execute(
         delete(OUTBOX).where(OUTBOX.c.approval_id == approval.id, OUTBOX.c.kind == KIND)
     )

@@ -1,4 +1,4 @@
-"""Looking behind a mask: whoever may decide sees what the scanner hid, an administrator also what
+"""Looking behind a mask: who may decide sees what the scanner hid, an administrator also what
 the policy redacts where the rule says so. Each look is a row before anything is shown. Not pure.
 """
 

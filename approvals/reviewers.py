@@ -288,7 +288,7 @@ def _reviewer(row: RowMapping) -> Reviewer:
 
 
 def known_as(connection: Connection, identity: str, *, verified: str) -> Reviewer | None:
-    """The one person known by this name ("slack:T1/U1", "oidc:…"); None if nobody or several."""
+    """The one person known by this name ("slack:T1/U1", "oidc:…"); None if no one or several."""
     found = [one for one in everyone(connection) if identity in one.names()]
     if len(found) != 1:
         return None
@@ -297,7 +297,7 @@ def known_as(connection: Connection, identity: str, *, verified: str) -> Reviewe
 
 
 def was_removed(connection: Connection, identity: str) -> bool:
-    """Whether somebody known by this name was removed and nobody else goes by it."""
+    """Whether someone known by this name was removed and no one else goes by it."""
     rows = signed.rows(connection, REVIEWER, REVIEWER.c.removed_at.is_not(None))
     removed = any(identity in (row["id"], *json.loads(row["identities"])) for row in rows)
     return removed and all(identity not in one.names() for one in everyone(connection))
@@ -307,7 +307,7 @@ def link(tx: Transaction, reviewer_id: str, identity: str) -> Reviewer:
     """From now on the person is known by this name, too.
 
     Raises:
-        ReviewerRefused: nobody of that id, or the name is another's.
+        ReviewerRefused: no one of that id, or the name is another's.
     """
     known = next((one for one in everyone(tx.connection) if one.id == reviewer_id), None)
     if known is None:
@@ -349,20 +349,20 @@ class People:
         return await self._database.read(lambda connection: find(connection, reviewer_id))
 
     async def known_as(self, identity: str, *, verified: str) -> Reviewer | None:
-        """The one person known by this proven identity; None if nobody or several."""
+        """The one person known by this proven identity; None if no one or several."""
         return await self._database.read(
             lambda connection: known_as(connection, identity, verified=verified)
         )
 
     async def was_removed(self, identity: str) -> bool:
-        """Whether whoever went by this name was removed."""
+        """Whether anyone who went by this name was removed."""
         return await self._database.read(lambda connection: was_removed(connection, identity))
 
     async def link(self, reviewer_id: str, identity: str) -> Reviewer:
         """Have the person known by this name, too.
 
         Raises:
-            ReviewerRefused: nobody of that id, or the name is another's.
+            ReviewerRefused: no one of that id, or the name is another's.
         """
         return await self._database.journal.write(lambda tx: link(tx, reviewer_id, identity))
 
@@ -370,7 +370,7 @@ class People:
         """A sign-in link, good once and for ten minutes. With a role, a new person is added first.
 
         Raises:
-            ReviewerRefused: nobody of that name, and no role to add one with.
+            ReviewerRefused: no one of that name, and no role to add one with.
         """
 
         def act(tx: Transaction) -> str:
@@ -413,7 +413,7 @@ class People:
         """A fresh API token, shown once.
 
         Raises:
-            ReviewerRefused: nobody of that name.
+            ReviewerRefused: no one of that name.
         """
 
         def act(tx: Transaction) -> str:

@@ -143,7 +143,7 @@ def read_terms(stored: str) -> Terms:
 
 def load(connection: Connection, approval_id: str, *, keys: Keys | None = None) -> Approval | None:
     """The approval with exactly this id, or None; arguments only with keys."""
-    if not keepable(approval_id):  # anybody's text: no database can even look for it
+    if not keepable(approval_id):  # anyone's text: no database can even look for it
         return None
     columns = LISTED if keys is None else OPENED
     row = (
@@ -210,7 +210,7 @@ UNSETTLED: Final = (
     & (APPROVAL.c.execution == str(Execution.OUTCOME_UNKNOWN))
     & APPROVAL.c.settlement.is_(None)
 )
-"""An outcome that nobody knows and nobody has settled."""
+"""An outcome that no one knows and no one has settled."""
 
 _ANY_UNSETTLED: Final = (
     "SELECT 1 FROM approval WHERE state = ? AND execution = ? AND settlement IS NULL LIMIT 1"

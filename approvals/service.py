@@ -227,7 +227,7 @@ class Approvals:
     async def unknown_effects(
         self, *, after: tuple[Millis, str] | None = None, limit: int
     ) -> tuple[tuple[Mark, ...], int]:
-        """Keys of which nobody knows whether their call did it, and how many there are in all."""
+        """Keys of which no one knows whether their call did it, and how many there are in all."""
         return await self.database.read(
             lambda connection: effects.unknown(connection, after=after, limit=limit)
         )

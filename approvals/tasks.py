@@ -157,7 +157,7 @@ def cancelled(connection: Connection, ids: tuple[str, ...]) -> list[str]:
 
 def cancel(tx: Transaction, approval_id: str, *, why: str) -> None:
     """The agent no longer wants it: what does not run is withdrawn; of what runs it is noted, and
-    whoever runs it tells the server.
+    anyone who runs it tells the server.
     """
     found = load(tx.connection, approval_id)
     approval = fresh(tx, found) if found is not None else None
@@ -195,7 +195,7 @@ def answer(
         .where(TASK.c.approval_id == approval_id)
         .values(answers_sealed=sealed, answered=asked if whole else None)
     )
-    change(tx, approval, {})  # whoever waits looks again
+    change(tx, approval, {})  # anyone who waits looks again
 
 
 def spend(tx: Transaction, identifier: str, *, until: Millis) -> bool:

@@ -15,7 +15,7 @@ OPERATOR: Final = "an operator"
 GATEWAY: Final = "the gateway"
 
 _OWN: Final = frozenset({"link_used", "session_issued"})
-"""Of a person, done by that person; anything else about one is done by whoever runs the gateway."""
+"""Of a person, done by that person; anything else about one is the operator's doing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,12 +157,12 @@ class View:
     similar: tuple[Earlier, ...]  # newest first
     effect: EffectView | None
     twins: tuple[str, ...]  # other open approvals of the very same call
-    unknown_outcome: str | None  # the approval whose unknown outcome nobody settled yet
+    unknown_outcome: str | None  # the approval whose unknown outcome no one settled yet
     votes: tuple[Decision, ...]  # on this revision
     voided: tuple[Decision, ...]  # on earlier revisions
     missing: int  # distinct people still to approve
-    owner: str  # the reviewer whose agent asks; "" if nobody is linked
-    unable: str  # why nobody, or too few people, can approve it; "" when enough can, or it is over
+    owner: str  # the reviewer whose agent asks; "" if no one is linked
+    unable: str  # why no one, or too few people, can approve it; "" when enough can, or it is over
     waiting: bool  # the agent waits in place right now
     seconds_left: int
     at_zero: str  # what happens when the countdown ends
@@ -481,7 +481,7 @@ def _past(approval: Approval) -> _Past:
 
 def _since(shown: Any, earlier: list[_Past], states: tuple[State, ...]) -> Since | None:
     """The difference to the latest decision of that kind. Approved and then not used in time is
-    told apart from approved: nobody said no to it, but nothing says that it was right either.
+    told apart from approved: no one said no to it, but nothing says that it was right either.
     """
     for past in earlier:
         one = past.approval

@@ -1,7 +1,7 @@
-"""Wake-ups: whoever waits for an approval is told to look again. They make it fast, never right.
+"""Wake-ups: anyone who waits for an approval is told to look again. They make it fast, never right.
 
 Rings come from this process's commits at once, from other processes' through a watcher thread: it
-runs only while somebody waits, and reads what the history gained. Not pure.
+runs only while someone waits, and reads what the history gained. Not pure.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Wakeup:
 
 
 class Waiter:
-    """One place to wait. Rings that come while nobody looks are kept and merged."""
+    """One place to wait. Rings that come while no one looks are kept and merged."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -166,7 +166,7 @@ def _wake_all(waiters: list[Waiter], ids: frozenset[str]) -> None:
 
 
 class _Look:
-    """The watcher's own connection: what did anybody commit since the last look?"""
+    """The watcher's own connection: what did anyone commit since the last look?"""
 
     def __init__(self, database: Database) -> None:
         self._engine = writer_engine(database.url)
@@ -194,7 +194,7 @@ class _Look:
         self._guarded(listen)
 
     def changed(self) -> bool:
-        """Whether anybody may have committed. SQLite tells without reading a page."""
+        """Whether anyone may have committed. SQLite tells without reading a page."""
         if self._postgres:
             return True
         version = self._guarded(lambda: self._scalar("PRAGMA data_version"))

@@ -109,10 +109,10 @@ async def open_gateway(
     those of the settings' file.
 
     Raises:
-        PolicyInvalid: policy.json has errors, or asks for approvals that nobody on record can
+        PolicyInvalid: policy.json has errors, or asks for approvals that no one on record can
             give; nothing is opened on a bad policy.
         Unconfirmed: what was confirmed is gone from the record.
-        SlackUnusable: Slack is set up, and nobody could approve from it.
+        SlackUnusable: Slack is set up, and no one could approve from it.
     """
     async with AsyncExitStack() as stack:
         found = await _foundation(stack, settings, servers)
@@ -296,13 +296,13 @@ async def _entered(
 
 
 def _enter(tx: Transaction, *, process: str, name: str, lease_ms: int) -> None:
-    """This process begins, and knows that whoever had its name before is dead."""
+    """This process begins, and knows that anyone who had its name before is dead."""
     for gone in processes.enter(tx, process, name=name, lease_ms=lease_ms):
         queue.recover_leases(tx, tx.now, owner=gone)
 
 
 async def _left(database: Database, process: str) -> None:
-    """This process ends: whoever still waits at it waits no more."""
+    """This process ends: anyone who still waits at it waits no more."""
     try:
         await database.journal.write(partial(processes.leave, process=process))
     except RecordUnavailable:
@@ -315,7 +315,7 @@ async def _rules(
     """The policy to start on, what is confirmed, and whether this is the record's first start.
 
     Raises:
-        PolicyInvalid: it has errors, or asks for approvals that nobody on record can give.
+        PolicyInvalid: it has errors, or asks for approvals that no one on record can give.
         Unconfirmed: the confirmed rules are gone.
     """
     await staff.meet()
@@ -412,7 +412,7 @@ def _border(settings: Settings) -> Border:
 
 
 def _waits(policies: PolicyFile) -> tuple[PolicyProblem, ...]:
-    """What to say beside rules nobody can serve, when the file says something else by now."""
+    """What to say beside rules no one can serve, when the file says something else by now."""
     if policies.unconfirmed is None:
         return ()
     name = policies.path.name

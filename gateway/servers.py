@@ -1,7 +1,7 @@
 """servers.json: which MCP servers stand behind the gateway, in the ecosystem's own format.
 
 Reads `{"mcpServers": {...}}`, VS Code's `{"servers": {...}}` with comments, or the bare map, and
-puts environment variables in. Starts nothing and asks nobody. Pure: the environment is an argument.
+puts environment variables in. Starts nothing and asks no one. Pure: the environment is an argument.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class Settings(BaseSettings):
     servers: Path = Field(default=Path("servers.json"), description="The MCP servers behind.")
     policy_trust: Literal["confirmed", "file"] = Field(
         default="confirmed",
-        description="file: policy.json and servers.json count as they are, whoever writes them "
+        description="file: policy.json and servers.json count as they are, by any writer "
         "(containers, CI); else what opens waits until an administrator confirms it. From the "
         "environment only.",
     )
@@ -253,7 +253,7 @@ class Settings(BaseSettings):
     def page(self) -> str:
         """The base URL that people follow, without a trailing slash.
 
-        On this machine it is a name of the page's own: whoever serves something else at 127.0.0.1
+        On this machine it is a name of the page's own: who serves something else at 127.0.0.1
         is not sent its cookies, unless he is opened under that name, too.
         """
         if self.page_url:
@@ -313,7 +313,7 @@ class Settings(BaseSettings):
 
 class WithoutFile(Settings):
     """As Settings, for commands that a host starts wherever it happens to be: signoff.toml of that
-    folder is whoever's, and says nothing.
+    folder may be anyone's, and says nothing.
     """
 
     model_config = SettingsConfigDict(toml_file=None)

@@ -1,4 +1,4 @@
-"""Slack as a part of the gateway: whether anybody could decide from it, its door, its state.
+"""Slack as a part of the gateway: whether anyone could decide from it, its door, its state.
 
 Slack in trouble is told and otherwise ignored: calls stay pending, and the page works.
 """
@@ -69,7 +69,7 @@ async def open_slack(
     """Listen to Slack until the stack is closed.
 
     Raises:
-        SlackUnusable: nobody could approve from it.
+        SlackUnusable: no one could approve from it.
     """
     await check_people(config, people, policy)
     app = await stack.enter_async_context(
@@ -97,7 +97,7 @@ async def check_people(config: SlackConfig, people: People, policy: Policy) -> N
     ):
         return
     raise SlackUnusable(
-        "Slack is set up, but nobody could approve from it. Say who a reviewer is in Slack:\n"
+        "Slack is set up, but no one could approve from it. Say who a reviewer is in Slack:\n"
         "  signoff reviewer add YOUR-NAME --slack U0123ABCD\n"
         "(in Slack: profile, ⋮, Copy member ID), or set SIGNOFF_SLACK_REVIEWERS or "
         "SIGNOFF_SLACK_EMAIL_DOMAINS, or name slack:TEAM/USER in policy.json."

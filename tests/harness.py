@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 
 def free_port() -> int:
-    """A port nobody listens on at this moment."""
+    """A port no one listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

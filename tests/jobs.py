@@ -2,7 +2,7 @@
 tasks of their own. It remembers on disk, one fsynced line each, what came and what was done.
 
 JOBS_FILE=… uvicorn --app-dir tests jobs:app. Its tools are those the official suite's `tasks-*`
-scenarios name, and a few more. The file, not anybody's answer, says what ran.
+scenarios name, and a few more. The file, not anyone's answer, says what ran.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A real MCP server whose only job is to remember: one fsynced line per execution.
 
 WITNESS_FILE=… uvicorn --app-dir tests witness:app. Speaks every revision; tools take `key`.
-The file, not anybody's answer, says what ran.
+The file, not anyone's answer, says what ran.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ _NO_SIGNATURE: Final = (
 )
 _UNPROVEN: Final[Mapping[Unproven, tuple[int, str]]] = {
     "signature_needed": (403, _NO_SIGNATURE),
-    "signed_in_anew": (409, "You signed in anew: reload this page, then press again."),
+    "signed_in_anew": (409, "You signed in again: reload this page, then press again."),
     "bad_signature": (403, "The signature is not that of your sign-in. Reload, then press again."),
     "sent_twice": (409, "This very request was sent before. Reload, then press again."),
     "too_many": (403, "This sign-in has sent as many requests as one may. Sign in again."),
@@ -158,7 +158,7 @@ def _is_api(request: Request) -> bool:
 
 
 def _to_the_door(request: Request, office: PageContext) -> Response:
-    """Where somebody unknown is sent."""
+    """Where someone unknown is sent."""
     path = own_path(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
     sent = request.headers
     if request.method != "GET" or FRAGMENT in sent or SIGNATURE in sent:

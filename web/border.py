@@ -63,7 +63,7 @@ _NO_TEXT = Turned(400, "A value holds the character NUL, which no text here may.
 def proof_at(border: Border, host: str) -> Proof:
     """What proves a change at this Host. Pure.
 
-    Cookies know no ports: every server of a loopback name gets them, whoever wrote it. An https
+    Cookies know no ports: every server of a loopback name gets them. An https
     host of its own has no such neighbours. Over plain http elsewhere browsers make no keys.
     """
     if is_own_machine(_hostname(host)):
@@ -77,7 +77,7 @@ def holds_nul(sent: bytes, *, escaped: bool = True) -> bool:
 
 
 def inspect(border: Border, scheme: str, method: str, headers: Headers) -> Turned | None:
-    """What is wrong with this request before anybody looks at who sent it. Pure.
+    """What is wrong with this request before anyone looks at who sent it. Pure.
 
     A browser always tells where a POST comes from (Origin, Sec-Fetch-Site). Programs with a bearer
     token send neither; a request with a cookie and neither is refused.
@@ -143,7 +143,7 @@ class BorderMiddleware:
         nonce = secrets.token_urlsafe(16)
         scope.setdefault("state", {})["nonce"] = nonce
         headers = Headers(scope=scope)
-        # Over plain http elsewhere browsers have no use for it, and say so to whoever looks.
+        # Over plain http elsewhere browsers have no use for it, and say so to anyone who looks.
         alone = proof_at(self._border, headers.get("host", "")) != "nothing"
         dressed = _dressed(send, nonce, https=self._border.https, alone=alone, path=scope["path"])
         if SCRIPT in headers:
@@ -190,7 +190,7 @@ def _bounded(receive: Receive) -> Receive:
 
 
 async def _whole(receive: Receive) -> bytes | None:
-    """The whole body, before anybody parses it: what is signed is its bytes. None: it broke off."""
+    """The whole body, before anyone parses it: what is signed is its bytes. None: it broke off."""
     body = bytearray()
     while True:
         message = await receive()
@@ -202,7 +202,7 @@ async def _whole(receive: Receive) -> bytes | None:
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
-    """The body once more, for whoever parses it."""
+    """The body once more, for anyone who parses it."""
     told = False
 
     async def again() -> Message:

@@ -138,7 +138,7 @@ def read_card(
 
 def _moment(row: HistoryRow) -> TimelineEntry:
     event = row.event
-    # Which of its processes the gateway was tells nobody anything.
+    # Which of its processes the gateway was tells no one anything.
     own = {"agent": "the agent", "gateway": ""}
     actor = own.get(event.actor_kind, event.actor)
     if event.event in ("held", "attached"):  # the rule held it, and who else would come back
@@ -261,7 +261,7 @@ class PageContext:
         except (
             ValueError,
             RecursionError,
-        ):  # not the JSON it should be: shown to nobody rather than unmasked
+        ):  # not the JSON it should be: shown to no one rather than unmasked
             return "The stored answer cannot be shown."
 
     async def grant_names(self) -> dict[str, str]:
@@ -300,7 +300,7 @@ class PageContext:
         if not viewer.reads_only:
             return self.deps.status()
         text = (
-            "This page only shows here: over plain http on another machine nobody can tell who "
+            "This page only shows here: over plain http on another machine no one can tell who "
             "presses. Open it by https to decide."
         )
         return (Alert(subject="page", text=text, bad=False), *self.deps.status())

@@ -1,4 +1,4 @@
-"""Effect keys of which nobody knows whether their call did it, in the reviewers' JSON API."""
+"""Effect keys of which no one knows whether their call did it, in the reviewers' JSON API."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Desk(Protocol):
     async def create(
         self, *, label: str, servers: tuple[str, ...], owner: str, days: int | None, by: Reviewer
     ) -> str:
-        """Makes a grant and returns its token, which nobody can read again."""
+        """Makes a grant and returns its token, which no one can read again."""
         ...
 
     async def revoke(self, grant_id: str, *, by: Reviewer) -> bool: ...
@@ -129,6 +129,6 @@ class Services:
     tools: Callable[[], Awaitable[Sequence[ToolLine]]] = field(default=_no_tools)
     policy: Callable[[], PolicyText | None] = field(default=lambda: None)
     desk: Desk | None = None
-    judge_again: JudgeAgain | None = None  # None: nobody edits
+    judge_again: JudgeAgain | None = None  # None: no one edits
     rulebook: Rulebook | None = None  # None: the policy is only shown
     slack: APIRouter | None = None  # Slack's HTTP door; None: it has none

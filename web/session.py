@@ -60,7 +60,7 @@ class Viewer:
 
 
 class SignInNeeded(Exception):
-    """A page was asked for by nobody we know."""
+    """A page was asked for by no one we know."""
 
 
 Unproven = Literal[
@@ -82,7 +82,7 @@ class NotFromOurForm(Exception):
 
 
 class AdminOnly(Exception):
-    """Somebody without the role asked for a change only administrators make."""
+    """Someone without the role asked for a change only administrators make."""
 
 
 class PageSessions:
@@ -104,7 +104,7 @@ class PageSessions:
         if session is None or (session.binding == HOST and here != "cookie"):
             return None
         reviewer = session.reviewer
-        if session.binding == READS:  # shown and given what somebody who only looks is
+        if session.binding == READS:  # shown and given what someone who only looks is
             reviewer = replace(reviewer, role="viewer")
         return Viewer(reviewer, "page", secret, session)
 
@@ -113,7 +113,7 @@ class PageSessions:
         than the masked view.
 
         Raises:
-            SignInNeeded: nobody we know.
+            SignInNeeded: no one we know.
             NotProven: a cookie alone, where that proves nothing.
             RecordUnavailable: the signature is not known to be used up.
         """
@@ -128,7 +128,7 @@ class PageSessions:
         """Insists that this very request was made by the page of this session, once.
 
         Raises:
-            NotProven: it was not, or nobody can tell.
+            NotProven: it was not, or no one can tell.
             RecordUnavailable: the signature is not known to be used up.
         """
         session = viewer.session
@@ -195,10 +195,10 @@ class PageSessions:
         """The administrator behind a page; with a token, behind a form of our own page.
 
         Raises:
-            SignInNeeded: nobody we know.
+            SignInNeeded: no one we know.
             NotProven: a cookie alone, where that proves nothing.
             NotFromOurForm: the token is another session's.
-            AdminOnly: somebody else.
+            AdminOnly: someone else.
         """
         viewer = await self.of_page(request)
         if form_token is not None:
@@ -308,7 +308,7 @@ def router(deps: Services, pages: Pages, sessions: PageSessions) -> APIRouter:
             refused = await door.refuse(request, next, _SLOWER.format(wait), 429)
             refused.headers["Retry-After"] = str(wait)
             return refused
-        # A session that was there before is ended, not kept: its cookie may be somebody else's.
+        # A session that was there before is ended, not kept: its cookie may be someone else's.
         old = await sessions.seen(request)
         if old is not None:
             await deps.people.end(old.secret)

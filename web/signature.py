@@ -59,7 +59,7 @@ def statement(
 
 
 def holds(key: str, signature: bytes, said: bytes) -> bool:
-    """Whether whoever holds this key has signed this statement."""
+    """Whether anyone who holds this key has signed this statement."""
     public = _key(key)
     if public is None:
         return False

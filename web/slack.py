@@ -1,6 +1,6 @@
 """Slack's HTTP door: what Slack posts to this gateway when clicks do not come over Socket Mode.
 
-Nobody signs in here: the signature over the raw body is the whole proof, and nothing of a request
+No one signs in here: the signature over the raw body is the whole proof, and nothing of a request
 is looked at before it holds. Who may decide what is asked of the record, as everywhere.
 """
 

@@ -1,5 +1,5 @@
 """The live stream: what changed, as facts (sequence, id, kind), never as content. One reader of the
-history serves every viewer; a viewer that does not read overflows into `resync` and costs nobody.
+history serves every viewer; a viewer that does not read overflows into `resync` and costs no one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from web.problems import ApiProblem
 log = logging.getLogger(__name__)
 
 REPLAY = 500
-"""Most events a returning viewer is told one by one; with more behind it, it reads anew."""
+"""Most events a returning viewer is told one by one; with more behind it, it reads again."""
 BOUND = 256
 """Most events kept for a viewer that does not read."""
 LONGEST_SEQ = 18
@@ -42,7 +42,7 @@ _news = (
     *("policy_waiting", "policy_closed", "policy_confirmed"),
 )
 _ends = ("reviewer_removed", "reviewer_added", "credentials_revoked")
-"""After which somebody who looks on may have to stop: removed, of another role, signed out."""
+"""After which someone who looks on may have to stop: removed, of another role, signed out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class StreamChange:
 @dataclass(frozen=True, slots=True)
 class Span:
     """What lies between a cursor and the head. `changes` None: too much to tell one by one.
-    `people`: whether somebody's right to look on may have changed.
+    `people`: whether someone's right to look on may have changed.
     """
 
     head: int
@@ -103,7 +103,7 @@ class Watcher:
         self._ring.set()
 
     async def take(self, within: float) -> tuple[StreamChange, ...] | None:
-        """What came in `within` seconds, perhaps nothing. None: look at everything anew."""
+        """What came in `within` seconds, perhaps nothing. None: look at everything again."""
         with anyio.move_on_after(within):
             await self._ring.wait()
         self._ring.clear()
@@ -125,7 +125,7 @@ class LiveFeed:
         self._beat = beat
         self._viewers: set[Watcher] = set()
         self._head = 0
-        self._people = 0  # how often somebody's right to look on may have changed
+        self._people = 0  # how often someone's right to look on may have changed
         self._readable = True
         self._reader: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
@@ -154,8 +154,8 @@ class LiveFeed:
             while True:
                 changes = await viewer.take(self._beat)
                 if self._reader is None or self._reader.done():
-                    return  # nobody reads for this viewer: its browser comes back by itself
-                # However much happens: nobody is told more after being removed.
+                    return  # no one reads for this viewer: its browser comes back by itself
+                # However much happens: no one is told more after being removed.
                 if changes == () or asked != self._people or loop.time() - asked_at >= self._beat:
                     asked, asked_at = self._people, loop.time()
                     if not await still():
@@ -198,7 +198,7 @@ class LiveFeed:
         self._viewers.discard(viewer)
 
     async def _read(self) -> None:
-        """Tells every viewer what is new, until nobody looks on."""
+        """Tells every viewer what is new, until no one looks on."""
         idle = 0
         while True:
             await asyncio.sleep(self._poll)

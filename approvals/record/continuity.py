@@ -60,7 +60,7 @@ class Continuity:
         self._lock = threading.Lock()
         self._proven: Stretch | None = None
         self._own: Stretch | None = None
-        """What this process wrote without a gap, behind rows of others that nobody has read yet."""
+        """What this process wrote without a gap, behind rows of others that no one has read yet."""
 
     @property
     def anchored(self) -> bool:

@@ -43,7 +43,7 @@ __all__ = [
 T = TypeVar("T")
 
 _SNAPSHOTS: Final = 3
-"""So often a read is tried anew when a signed row changed under it."""
+"""So often a read is tried again when a signed row changed under it."""
 
 _NOTIFIERS: Final = text("SELECT value FROM setting WHERE key = 'notifiers'")
 """Who is told, as a JSON list: the command line writes outbox rows too, and has no notifiers."""
@@ -155,7 +155,7 @@ class Database:
 
 
 def _claim_key(engine: Engine, key: Keys, clock: Clock) -> None:
-    """The first to open a record marks it with its key; whoever comes with another is sent away:
+    """The first to open a record marks it with its key; anyone who comes with another is sent away:
     it could neither read the sealed calls nor go on with the history.
     """
     with engine.connect() as connection:

@@ -124,7 +124,7 @@ def _sqlite_writer(connection: Any, _record: object) -> None:
         "foreign_keys = ON",
         "temp_store = MEMORY",
         "cache_size = -8192",  # KiB: rows are appended, so few pages are hot
-        "wal_autocheckpoint = 4000",  # pages: fewer checkpoints inside somebody's COMMIT
+        "wal_autocheckpoint = 4000",  # pages: fewer checkpoints inside someone's COMMIT
         "journal_size_limit = 67108864",
     ):
         connection.execute(f"PRAGMA {pragma}")

@@ -34,7 +34,7 @@ _COUNTING: Final = 0.25  # seconds counting may take
 _STRIDE: Final = 2_000  # seqs looked through before the first look at the time
 _STEP: Final = 0.03  # seconds the next stride shall take
 _FASTER: Final = 4  # times longer than the last one that a stride may be
-_CHUNK: Final = 2_000  # rows held at once by whoever walks the history
+_CHUNK: Final = 2_000  # rows held at once by anyone who walks the history
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ class HistoryPage:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The last row of a history, as told to somebody outside: truncation shows against it."""
+    """The last row of a history, as told to someone outside: truncation shows against it."""
 
     seq: int
     hash: str
@@ -303,7 +303,7 @@ def hashed(row: tuple[Any, ...]) -> bytes:
     """What the row's hash is made over: its predecessor's hash, then its fields as a JSON list,
     the subject only where there is one.
 
-    The standard library's JSON, on purpose: whoever verifies has no other.
+    The standard library's JSON, on purpose: anyone who verifies has no other.
     """
     told = row[:-2] if row[-3] is not None else row[:-3]
     fields = json.dumps(list(told), ensure_ascii=False, separators=(",", ":"))

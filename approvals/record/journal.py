@@ -43,13 +43,13 @@ class RecordUnavailable(Exception):
 
 @dataclass(slots=True)
 class _Write:
-    """One function on its way through the journal, and who waits for it (nobody, for a post)."""
+    """One function on its way through the journal, and who waits for it (no one, for a post)."""
 
     fn: Callable[[Transaction], object]
     future: asyncio.Future[Any] | concurrent.futures.Future[Any] | None
     loop: asyncio.AbstractEventLoop | None
     patient: bool
-    """It may read the history at length in the writer's thread: nobody else can do so for it."""
+    """It may read the history at length in the writer's thread: no one else can do so for it."""
     result: object = None
     error: Exception | None = None
 

@@ -84,7 +84,7 @@ def _derived(material: bytes, purpose: str) -> bytes:
 
 
 def _create(path: Path) -> None:
-    """Write a whole file aside, then link it into place: nobody ever reads half a key."""
+    """Write a whole file aside, then link it into place: no one ever reads half a key."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

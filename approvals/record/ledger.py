@@ -22,7 +22,7 @@ from approvals.record.keys import Keys
 from approvals.record.tables import LEDGER
 from approvals.record.transaction import FIRST_HASH
 
-ANEW: Final = "history"
+RESTARTED: Final = "history"
 """The subject of the row an operator appends to go on after rows were lost: it follows none."""
 
 _OPTION: Final = "signoff_ledger"
@@ -81,10 +81,10 @@ class Ledger:
 
     def wrote(self, versions: Mapping[str, Version], after: str, last: Head) -> None:
         """This process told of these versions itself, in rows that go on from `after` and are on
-        disk: they count although somebody takes the rows away again before they are folded.
+        disk: they count although someone takes the rows away again before they are folded.
         """
         with self._lock:
-            if last.seq > self.seq and after == self.last and ANEW not in versions:
+            if last.seq > self.seq and after == self.last and RESTARTED not in versions:
                 self._versions.update(versions)
                 self.seq, self.last = last.seq, last.hash
 
@@ -113,7 +113,7 @@ class Ledger:
             self.trouble = self.trouble or f"Row {row[0]} of the history is not what was written."
             return
         told = json.loads(row[-4])
-        if row[-3] == ANEW:
+        if row[-3] == RESTARTED:
             self.trouble = None
         elif told["after"] != self.last:
             self.trouble = self.trouble or (
@@ -174,7 +174,7 @@ class Pending:
 
 
 def attach(engine: Engine, ledger: Ledger | Pending, keys: Keys) -> None:
-    """From now on whoever reads on this engine finds the ledger, and the key of the MACs."""
+    """From now on anyone who reads on this engine finds the ledger, and the key of the MACs."""
     engine.update_execution_options(**{_OPTION: (ledger, keys)})
 
 

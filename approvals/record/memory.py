@@ -1,6 +1,6 @@
 """What this installation has seen of a record: kept beside the key, out of the database's reach.
 
-That the record's rows were signed, so that one set back to an older schema is not signed anew; and
+That the record's rows were signed, so that one set back to an older schema is not signed again; and
 how far its history went, so that one set back to an earlier day is noticed, and one whose newest
 rows about people, agents or tools were cut out. Not pure.
 """

@@ -1,11 +1,11 @@
-"""What keeps each column from whoever may write the database but does not hold the key. Pure.
+"""What keeps each column from anyone who may write the database but does not hold the key. Pure.
 
 A test wants every column of every table in exactly one of three places:
 
 - `signed`: under the row's MAC. Written with `approvals.record.signed` and read with it, a row
   whose MAC is missing, wrong or not the newest is no row. For whatever permits something by being
   there: a person, a credential, a grant, a pin, a confirmed text, an enrolled key.
-- `told`: the history says it, and whoever acts on it asks the history.
+- `told`: the history says it, and anyone who acts on it asks the history.
 - `free`: may change without the key; the reason says what that can, and cannot, bring about.
 
 To join with a new table: give it `row_version` and `mac` as its neighbours in `tables` have them

@@ -2,7 +2,7 @@
 
 The MAC is over the key's id, the table, the primary key, the row's version and the columns that
 `proofs` lists as signed. Each write is told in the history with the version it makes, and only the
-newest version counts (see `ledger`): whoever may write the database but has no key can neither
+newest version counts (see `ledger`): anyone who may write the database but has no key can neither
 make such a row, nor change one, nor put an older one back. Taking one away closes, and never opens:
 readers of what forbids by being there (a freeze) ask `versions`. Not pure.
 """
@@ -46,7 +46,7 @@ from approvals.record.transaction import HeadMoved, Transaction
 
 _FAR: Final = 20_000  # rows
 _UNPROVEN: Final = "unproven"
-"""In place of the row that one follows: whoever folds it believes no signed row."""
+"""In place of the row that one follows: anyone who folds it believes no signed row."""
 _TRUTH: Final = {False: 0, True: 1}  # SQLite knows no other truth
 
 
@@ -100,7 +100,7 @@ def row(connection: Connection, table: Table, *where: ColumnElement[bool]) -> Ro
 
 
 def versions(connection: Connection, table: Table) -> dict[tuple[Any, ...], Version]:
-    """The rows that must be there by the history's word, by primary key: also those that somebody
+    """The rows that must be there by the history's word, by primary key: also those that someone
     took away. Of tables with a ledger.
     """
     view, _ = ledger_of(connection)
@@ -163,7 +163,7 @@ def drop(tx: Transaction, table: Table, key: Mapping[Any, Any], *, event: Event)
 
 
 def sign(tx: Transaction, table: Table, key: Mapping[Any, Any]) -> tuple[str, int, str]:
-    """Sign a row as it lies there, whoever wrote it: once in a record's life, when it is upgraded
+    """Sign a row as it lies there, by any writer: once in a record's life, when it is upgraded
     from a schema without MACs. What the ledger must be told of it.
     """
     found = tx.connection.execute(select(table).where(_is(table, key))).mappings().one()
@@ -181,7 +181,7 @@ def tell(tx: Transaction, changed: Sequence[tuple[str, int, str | None]], *, eve
 
 def keep_near(tx: Transaction) -> None:
     """Tell of nothing, where the newest row that tells of signed rows is far from the history's
-    end: whoever opens the record reads the rows behind it, for nobody may have cut it out.
+    end: anyone who opens the record reads the rows behind it, for no one may have cut it out.
     """
     view = _pending(tx)
     if tx.seq - view.head.seq >= _FAR:
@@ -197,7 +197,7 @@ def _pending(tx: Transaction) -> Pending:
 
 def _doubt(tx: Transaction, view: Pending) -> str | None:
     """Why the history up to here is not known to be whole: a row about signed rows proves to
-    whoever opens the record later that none is missing before it.
+    anyone who opens the record later that none is missing before it.
     """
     ledger, known, upto = view.ledger, view.continuity, Head(*tx.base)
     if ledger.halted is not None:
@@ -250,7 +250,7 @@ def _completed(
 
 
 def _defaults(table: Table) -> dict[str, Any]:
-    """What a column holds that nobody names."""
+    """What a column holds that no one names."""
     return {
         column.name: column.default.arg
         if isinstance(column.default, ScalarElementColumnDefault)

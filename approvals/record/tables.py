@@ -1,7 +1,7 @@
 """Every table: the whole schema on one screen. Times are epoch milliseconds, sealed means AES-GCM.
 
 The rows on the hot path (history, counter) are written with Core statements, never as objects.
-What keeps each column from whoever may write the database but has no key stands in `proofs`.
+What keeps each column from anyone who may write the database but has no key stands in `proofs`.
 """
 
 from __future__ import annotations
@@ -310,7 +310,7 @@ class CredentialRow(SQLModel, table=True):
 
 class NonceRow(SQLModel, table=True):
     """A signed request of a browser session that was made: the same is not good again. Kept until
-    the session is over. A row refuses and permits nothing; without it only a request that somebody
+    the session is over. A row refuses and permits nothing; without it only a request that someone
     had recorded on its way to the gateway could be sent twice.
     """
 
@@ -411,10 +411,10 @@ class SlackMessageRow(SQLModel, table=True):
     revision: int = 0
     version: int = 0  # of the approval, as last shown
     shown: str = ""  # digest of what was last shown
-    posts: int = 0  # how often it was posted: once more when somebody deleted it
+    posts: int = 0  # how often it was posted: once more when someone deleted it
     state: str = "open"  # "open", "gone" (deleted, not ours), "failed" (Slack refuses the channel)
     error: str = ""
-    busy_until: int | None = Field(default=None, sa_column=_big(nullable=True))  # somebody sends it
+    busy_until: int | None = Field(default=None, sa_column=_big(nullable=True))  # someone sends it
     doubt_at: int | None = Field(default=None, sa_column=_big(nullable=True))  # perhaps posted then
     at: int = Field(sa_column=_big())  # of the last send
 

@@ -46,7 +46,7 @@ class CounterState:
 @dataclass(frozen=True, slots=True)
 class Known:
     """What a batch knew when it was committed. True while the history's head is still the one it
-    left: whoever else changes a counter or a fact appends to the history.
+    left: anyone else who changes a counter or a fact appends to the history.
     """
 
     seq: int
@@ -56,7 +56,7 @@ class Known:
 
 
 class HeadMoved(Exception):
-    """Another process has written since: what the batch took for true may not be. Run it anew."""
+    """Another process has written since: what the batch took for true may not be. Run it again."""
 
 
 class NotBegun(Exception):
@@ -105,7 +105,7 @@ class Transaction:
         known: Known | None,
         begin: Callable[[], None] | None,
     ) -> None:
-        """`begin`: how to begin when somebody needs it; None: the batch has begun."""
+        """`begin`: how to begin when someone needs it; None: the batch has begun."""
         self._connection = connection
         self._begin = begin
         self.begun = begin is None
@@ -176,7 +176,7 @@ class Transaction:
         return [row for row in rows if row[column] == value]
 
     def ring(self, approval_id: str) -> None:
-        """Wake whoever waits for this row, once the batch is committed."""
+        """Wake anyone who waits for this row, once the batch is committed."""
         self._rung.add(approval_id)
 
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:

@@ -1,6 +1,6 @@
-"""The one time rows are signed that nobody signed: when a record comes from a schema without MACs.
+"""The one time rows are signed that no one signed: when a record comes from a schema without MACs.
 
-Whoever sets the schema back to have his own rows signed is refused: by the mark beside the key,
+Anyone who sets the schema back to have his own rows signed is refused: by the mark beside the key,
 and by the history, which must be whole and know of no signed row. Not pure.
 """
 

@@ -4,7 +4,7 @@ Usage: python verify.py [FOLDER or FILE] [--key FILE] [--head SEQ:HASH]
 
 It checks that no row was changed, removed, added, moved or cut off, and what the rows say:
 what ran is what was approved, by enough different people, once, and nothing ran without a verdict.
-Without the key it checks links and meaning, but whoever wrote the file could have made it up.
+Without the key it checks links and meaning, but anyone who wrote the file could have made it up.
 """
 
 from __future__ import annotations
@@ -262,7 +262,7 @@ class Meaning:
         if event in ("claimed", "continued"):
             return _claimed(row, approval, permit)
         if event == LOOKS and row["actor_kind"] != "reviewer":
-            return f"{approval}: whoever looked behind its masks is no reviewer"
+            return f"{approval}: anyone who looked behind its masks is no reviewer"
         return _changed(row, approval, permit)
 
 
@@ -314,7 +314,7 @@ def _voted(row: dict[str, Any], approval: str, permit: Permit) -> str | None:
     if row["revision"] != permit.revision or row["presented_digest"] != permit.digest:
         return f"{approval}: the vote is on another call than the one that waits"
     if row["actor_kind"] != "reviewer" or row["actor"] in ("", row["grant_id"]):
-        return f"{approval}: whoever asked, or nobody, approves"
+        return f"{approval}: anyone who asked, or no one, approves"
     if row["actor"] in permit.voters:
         return f"{approval}: {row['actor']} counts twice"
     permit.voters.add(row["actor"])

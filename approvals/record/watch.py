@@ -21,7 +21,7 @@ from approvals.record.ledger import Ledger, ledger_of
 from approvals.record.memory import Memory, Seen
 
 WAY_OUT: Final = (
-    "If you put an older copy back yourself, say so: signoff history accept. If not, somebody "
+    "If you put an older copy back yourself, say so: signoff history accept. If not, someone "
     "changed the database."
 )
 

@@ -58,8 +58,8 @@ class Writer:
         self._damaged: type[Exception] = dbapi.DatabaseError
 
     def begin(self) -> None:
-        """Start a batch. A connection that was lost while nothing was written on it is made anew
-        at once: a server that restarted, or a firewall that forgot it, costs nobody a write.
+        """Start a batch. A connection that was lost while nothing was written on it is made again
+        at once: a server that restarted, or a firewall that forgot it, costs no one a write.
 
         SQLite is not asked before a function needs it, if another batch went before.
         """

@@ -1,6 +1,6 @@
 """Slack's Web API through slack_sdk: one client that reads, one that writes, three kinds of error.
 
-Reads are repeated when the connection drops; a write never is, for Slack may have done it: whoever
+Reads are repeated when the connection drops; a write never is, for Slack may have done it: who
 writes decides what to do about that. Reads are POSTed, as Slack takes both and emulators do not.
 """
 

@@ -34,7 +34,7 @@ def face(text: str, blocks: Sequence[Json | None], *, approvable: bool = False) 
 
 
 def plain(*lines: str, most: int = TEXT) -> Json:
-    """Text of anybody's, in as many lines as are given: none of them holds another line."""
+    """Text of anyone's, in as many lines as are given: none of them holds another line."""
     shown = "\n".join(map(visible, lines))
     return {"type": "plain_text", "text": fit(shown, most).strip() or NOTHING, "emoji": False}
 
@@ -67,7 +67,7 @@ def rich(block_id: str, elements: Sequence[Json]) -> Json:
 
 
 def said(text: str, **style: bool) -> Json:
-    """A run of anybody's text inside rich text, already fit to be shown."""
+    """A run of anyone's text inside rich text, already fit to be shown."""
     return {"type": "text", "text": text or NOTHING, **({"style": style} if style else {})}
 
 

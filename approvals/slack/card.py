@@ -54,7 +54,7 @@ RISK_WORDS: Final = {
 
 def card(view: View, look: CardContext, *, now: Millis, called: Sequence[str] = ()) -> MessageBody:
     """The message that shows the approval as it stands; `called` are mentions, for a message that
-    is new: a change of one calls nobody.
+    is new: a change of one calls no one.
     """
     approval = view.approval
     if approval.state is State.PENDING and approval.expires_at > now:
@@ -89,7 +89,7 @@ def outcome(approval: Approval, now: Millis) -> tuple[str, str]:
     if approval.state is State.PENDING:
         if approval.expires_at > now:
             return "Waiting", "It waits for a person."
-        return "Expired", "Nobody decided in time, which counts as a denial. Nothing ran."
+        return "Expired", "No one decided in time, which counts as a denial. Nothing ran."
     if approval.state is State.APPROVED:
         return _OUTCOMES[approval.execution]
     return _ENDS[approval.state]
@@ -193,7 +193,7 @@ def _alarms(view: View, look: CardContext) -> Iterator[str]:
     if view.unknown_outcome:
         yield (
             f"⚠ A call like this ({short_id(view.unknown_outcome)}) may already have run: its "
-            "outcome is unknown and nobody has settled it. Approving may do it twice."
+            "outcome is unknown and no one has settled it. Approving may do it twice."
         )
     if view.voided:
         people = ", ".join(sorted({vote.reviewer for vote in view.voided}))

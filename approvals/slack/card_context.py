@@ -23,7 +23,7 @@ class CardContext:
 
     url: str  # of the page, no slash at its end
     show_arguments: bool = True
-    team: str = ""  # whose accounts may be mentioned; "" mentions nobody
+    team: str = ""  # whose accounts may be mentioned; "" mentions no one
 
     def link(self, approval: Approval) -> str:
         return f"{self.url}/approvals/{approval.id}"
@@ -45,7 +45,7 @@ def person(reviewer: str, look: CardContext) -> str:
 def mentions(view: View, look: CardContext, people: Iterable[Reviewer]) -> list[str]:
     """Those who still have to decide and whom Slack knows, as mentions: the accounts and groups the
     rule names, and the accounts of the people on record whom it names, or whom it lets decide by
-    naming nobody. Who has voted is left out.
+    naming no one. Who has voted is left out.
     """
     approval = view.approval
     voted = frozenset(vote.reviewer for vote in view.votes)

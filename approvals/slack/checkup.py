@@ -155,7 +155,7 @@ async def _channel(api: SlackApi, config: SlackConfig) -> SlackFinding:
 
 
 def _direct() -> SlackFinding:
-    """Slack tells nobody whether the tab is there: a message without it is not found again."""
+    """Slack tells no one whether the tab is there: a message without it is not found again."""
     found = "rules write to people directly: that needs the app's Messages tab"
     do = "Under App Home, switch the Messages Tab on; users need not write there."
     return SlackFinding("direct messages", "warning", found, do)
@@ -189,7 +189,7 @@ async def _people(
     others = bool(config.email_domains) or any(name.startswith("slack-group:") for name in named)
     if not accounts and not others:
         do = "signoff reviewer add YOUR-NAME --slack U0123ABCD"
-        yield SlackFinding("reviewers", "broken", "nobody could approve from Slack", do)
+        yield SlackFinding("reviewers", "broken", "no one could approve from Slack", do)
         return
     for user, name in list(accounts.items())[:_MOST]:
         wrong = await _account(api, user)

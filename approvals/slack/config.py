@@ -58,7 +58,7 @@ class SlackConfig:
             object.__setattr__(self, "api_url", f"{self.api_url}/")
         if not self.app_token and not self.signing_secret:
             raise SlackUnusable(
-                "slack_bot_token alone lets nobody answer: set slack_app_token (Socket Mode), or "
+                "slack_bot_token alone lets no one answer: set slack_app_token (Socket Mode), or "
                 "slack_signing_secret (Slack calls this gateway's public_url)"
             )
         self._check_tokens()

@@ -54,7 +54,7 @@ class Deciding:
     ) -> tuple[Approval, Reviewer] | UnprovenAccount | str:
         """The call and the person, if this person may press on it as it was shown; else why not.
 
-        `Refused` is an answer to somebody who is no reviewer of it.
+        `Refused` is an answer to someone who is no reviewer of it.
         """
         try:
             approval = await self._approvals.get(pressed.approval_id)

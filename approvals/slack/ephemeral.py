@@ -47,7 +47,7 @@ class Whispers:
         self._told: OrderedDict[str, list[float]] = OrderedDict()
 
     async def refuse(self, listener: EphemeralListener, words: str) -> None:
-        """Told to somebody who may not decide: one in ten seconds."""
+        """Told to someone who may not decide: one in ten seconds."""
         if self._room(listener.user, most=1):
             await self._tell(listener, words)
 

@@ -66,7 +66,7 @@ def listing(waiting: Sequence[Approval], *, page_url: str) -> Json:
 
 
 def sentence(words: str) -> Json:
-    """A message for the asker alone: one line of our words, whoever's names are in it."""
+    """A message for the asker alone: one line of our words, no matter whose names are in it."""
     words = visible(words)
     return {"response_type": "ephemeral", "text": words, "blocks": [_section("said", words)]}
 

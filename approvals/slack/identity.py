@@ -30,7 +30,7 @@ _GROUP: Final = "slack-group:"
 _NOBODY: Final = frozenset(
     ("user_not_found", "user_not_visible", "no_such_subteam", "subteam_disabled")
 )
-"""Slack's answers that there is no such account or group: certain, and nobody's proof."""
+"""Slack's answers that there is no such account or group: certain, and no one's proof."""
 
 _GUEST: Final = ("is_restricted", "is_ultra_restricted")
 
@@ -160,7 +160,7 @@ class Identities:
         self._directory = directory
 
     async def decider(self, account: Account, approval: Approval) -> Reviewer | UnprovenAccount:
-        """The reviewer who presses on this approval, everything read anew."""
+        """The reviewer who presses on this approval, everything read again."""
         found = await self._who(account, approval.terms.reviewers, fresh=True)
         if not isinstance(found, Reviewer) or found.id != account.identity:
             return found
@@ -174,7 +174,7 @@ class Identities:
         return await self._who(account, sorted(named), fresh=False)
 
     def may_see(self, reviewer: Reviewer, approval: Approval) -> bool:
-        """Whether to show this call to the person. Whoever is on record sees them all, as on the
+        """Whether to show this call to the person. Anyone who is on record sees them all, as on the
         page; an account that only rules name sees what names it.
         """
         linked = not reviewer.id.startswith("slack:")
@@ -200,7 +200,7 @@ class Identities:
         identities = dict.fromkeys((*known.identities, account.identity, *groups))
         found = replace(known, identities=tuple(identities), verified="slack")
         if found.id == account.identity and found.names().isdisjoint(named):
-            return STRANGER  # no role, only what a rule names: an open rule names nobody
+            return STRANGER  # no role, only what a rule names: an open rule names no one
         return found
 
     async def _known(self, account: Account, member: Member) -> Reviewer | UnprovenAccount:
@@ -239,7 +239,7 @@ class Identities:
         ]
 
     async def _not_hiding(self, found: Reviewer, approval: Approval) -> Reviewer | UnprovenAccount:
-        """Somebody known by nothing but a Slack account may be the agent's owner by another name:
+        """Someone known by nothing but a Slack account may be the agent's owner by another name:
         where the owner may not approve, that is no proof.
         """
         if not approval.terms.not_owner:
@@ -247,7 +247,7 @@ class Identities:
         owner = await self._database.read(partial(owner_of, grant=approval.call.grant))
         if owner and not owner.startswith("slack:"):
             return UnprovenAccount(
-                "This rule wants somebody other than the agent's owner, and your Slack account is "
+                "This rule wants someone other than the agent's owner, and your Slack account is "
                 "linked to no reviewer: `signoff reviewer identify NAME --slack …`."
             )
         return found

@@ -1,7 +1,7 @@
 """The messages in Slack, as the record knows them: written before they are sent. Not pure.
 
-A message is claimed by whoever sends it, so no two replicas do; one that may have been posted
-without our learning of it stays in doubt until somebody has looked. Plain functions.
+A message is claimed by anyone who sends it, so no two replicas do; one that may have been posted
+without our learning of it stays in doubt until someone has looked. Plain functions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CARD, COLLAPSED, DIGEST, NOTE = "card", "collapsed", "digest", "note"
 OPEN, GONE, FAILED = "open", "gone", "failed"
 
 BUSY: Final = 20_000
-"""Milliseconds after which a message that somebody was sending is anybody's again: more than a try
+"""Milliseconds after which a message that someone was sending is anyone's again: more than a try
 of the outbox may take.
 """
 
@@ -119,12 +119,12 @@ def adopt(tx: Transaction, approval_id: str, channel: str, ts: str) -> bool:
         return True
     message_id = f"{approval_id}/{CARD}/{channel}/{ts}"
     _put(tx, message_id, approval_id, CARD, channel, channel=channel, ts=ts)
-    _set(tx, message_id, posts=MOST_POSTS)  # whoever deletes it is right: there is another
+    _set(tx, message_id, posts=MOST_POSTS)  # anyone who deletes it is right: there is another
     return True
 
 
 def claim(tx: Transaction, message_id: str) -> Sent | None:
-    """Take the message in order to send it, as it was before; None while somebody else does.
+    """Take the message in order to send it, as it was before; None while someone else does.
     Until it is known to be posted it is in doubt from now on.
     """
     found = find(tx.connection, message_id)
@@ -180,7 +180,7 @@ def is_shown(
 
 
 def lost(tx: Transaction, claimed: Sent) -> None:
-    """Somebody deleted it, and it is being posted anew. Stays claimed, and is in doubt."""
+    """Someone deleted it, and it is being posted again. Stays claimed, and is in doubt."""
     _set(tx, claimed.id, ts="", shown="", doubt_at=tx.now)
 
 
@@ -190,7 +190,7 @@ def close(tx: Transaction, claimed: Sent, state: str, error: str) -> None:
 
 
 def reopen(tx: Transaction, approval_id: str) -> None:
-    """Try again where Slack refused the channel: somebody may have put it right."""
+    """Try again where Slack refused the channel: someone may have put it right."""
     tx.connection.execute(
         update(MESSAGE)
         .where(

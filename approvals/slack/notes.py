@@ -47,7 +47,7 @@ def note(kind: str, view: View, look: CardContext, *, at: Millis) -> MessageBody
     match kind:
         case "voted":
             given = [one for one in view.votes if one.at <= at and one.choice is Choice.APPROVE]
-            who = given[-1].reviewer if given else "Somebody"
+            who = given[-1].reviewer if given else "Someone"
             return _note(f"{who} approved: {len(given)} of {approval.terms.quorum}.")
         case "edited":
             told = edited(view.edit, look) if view.edit else "The arguments were changed."

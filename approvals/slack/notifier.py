@@ -42,7 +42,7 @@ DIRECT: Final = "direct"
 DIGEST_MS: Final = 3_000
 """Milliseconds between two changes of a digest."""
 
-NOWHERE: Final = "No channel is set, and a rule names nobody in Slack: its calls are not announced."
+NOWHERE: Final = "No channel is set, and a rule names no one in Slack: its calls are not announced."
 
 _MOST_DIRECT: Final = 10
 _PERSON: Final = re.compile(r"slack:([TE][A-Z0-9]{1,63})/([UW][A-Z0-9]{1,63})")
@@ -290,7 +290,7 @@ class SlackNotifier:
         return approval.state is State.PENDING and approval.expires_at > self._clock.now()
 
     def _matters(self, approval: Approval) -> bool:
-        """Whether somebody has to do something about it: only then is it worth a new message."""
+        """Whether someone has to do something about it: only then is it worth a new message."""
         unknown = approval.execution is Execution.OUTCOME_UNKNOWN and approval.settlement is None
         return self._waits(approval) or unknown
 

@@ -1,4 +1,4 @@
-"""What Slack sends when somebody presses, submits, asks or looks: read into values. Pure.
+"""What Slack sends when someone presses, submits, asks or looks: read into values. Pure.
 
 Only ids are taken from a payload. Its texts, its message and its names prove nothing; what is
 missing without need (channel, message, response_url) may be missing.
@@ -57,7 +57,7 @@ def account_in(payload: Json, team: str) -> Account | None:
 
 
 def press_in(payload: Json, team: str) -> SlackPress | None:
-    """The one button that was pressed; None when there is not exactly one, or nobody pressed."""
+    """The one button that was pressed; None when there is not exactly one, or no one pressed."""
     actions = payload.get("actions")
     account = account_in(payload, team)
     if account is None or not isinstance(actions, list) or len(actions) != 1:

@@ -26,7 +26,7 @@ Card = Callable[[View], tuple[str, list[Json]]]
 """A call's card: text and blocks."""
 
 OPEN_SECONDS: Final = 900.0
-"""How long after somebody looked at App Home it is kept up to date."""
+"""How long after someone looked at App Home it is kept up to date."""
 
 _READ: Final = 500
 _MOST: Final = 1_000  # people remembered
@@ -113,7 +113,7 @@ class PendingList:
             log.warning("slack.no_home", why=str(error))
 
     async def refresh(self, account: Account) -> None:
-        """As `publish`, for whoever looked at App Home lately."""
+        """As `publish`, for anyone who looked at App Home lately."""
         if self._now() - self._homes.get(account.user, -OPEN_SECONDS) < OPEN_SECONDS:
             await self.publish(account)
 

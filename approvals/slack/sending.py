@@ -43,7 +43,7 @@ UNSEEN: Final = 60_000
 TOKEN_PAUSE: Final = 60.0
 """Seconds between tries while Slack refuses the token."""
 
-_WAIT: Final = 2.0  # seconds until a message that somebody else sends is looked at again
+_WAIT: Final = 2.0  # seconds until a message that someone else sends is looked at again
 _SKEW: Final = 600  # seconds our clock and Slack's may differ
 _PAGES: Final = 5  # of two hundred messages each, searched for one in doubt
 
@@ -102,7 +102,7 @@ class Sending:
         await self._lanes.turn(UPDATES if sent.ts else _lane(sent))
         claimed = await self._database.journal.write(partial(messages.claim, message_id=sent.id))
         if claimed is None:
-            raise NotYet("somebody else sends it", after=_WAIT)
+            raise NotYet("someone else sends it", after=_WAIT)
         async with self._settled(claimed):
             wanted = await draw()
             if not self._has_work(claimed, wanted):
@@ -341,7 +341,7 @@ def _params(
 
 
 def _key(message: dict[str, Any]) -> str:
-    """Which of our messages this is; "" for anybody else's."""
+    """Which of our messages this is; "" for anyone else's."""
     metadata = message.get("metadata")
     if not isinstance(metadata, dict) or metadata.get("event_type") != EVENT:
         return ""

@@ -42,7 +42,7 @@ _CONNECTING: Final = 8.0
 _RETIRED: Final = 3.0  # seconds an old connection stays for the acknowledgements under way
 _CLOSING: Final = 2.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
-_REFUSED_PAUSE: Final = 60.0  # until somebody may have put a token or the app right
+_REFUSED_PAUSE: Final = 60.0  # until someone may have put a token or the app right
 _CROWDED_PAUSE: Final = 10.0
 _REMEMBERED: Final = 2_000
 _CODE: Final = re.compile(r"[a-z_]{1,60}")
@@ -59,7 +59,7 @@ class SocketRefused(Exception):
 
 
 class _Client(SocketModeClient):
-    """slack_sdk's client that, instead of connecting anew by itself, says that it is lost."""
+    """slack_sdk's client that, instead of connecting again by itself, says that it is lost."""
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
@@ -180,7 +180,7 @@ class Socket:
                 await asyncio.sleep(pause)
 
     async def _lasted(self, client: _Client) -> float | None:
-        """Seconds to wait once this connection has ended; None: connect anew before closing it."""
+        """Seconds to wait once this connection has ended; None: connect again before closing it."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         await client.lost.wait()
@@ -195,7 +195,7 @@ class Socket:
         if client.reason == _CROWDED:
             self._health.wrong(INBOUND, "Too many connections of this app: Slack takes ten.")
             return _CROWDED_PAUSE * (1 + self._jitter())
-        self._health.wrong(INBOUND, "The connection to Slack is lost; connecting anew.")
+        self._health.wrong(INBOUND, "The connection to Slack is lost; connecting again.")
         return self._next_pause()
 
     async def _tried(self, work: Any) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 TEST: Final = "approval.test"
-"""Action id of its button; the gateway answers whoever presses it."""
+"""Action id of its button; the gateway answers anyone who presses it."""
 
 TEXT: Final = "Signoff can post here."
 

@@ -40,7 +40,7 @@ def visible(text: str) -> str:
 
 
 def quoted(text: str, most: int = 80) -> str:
-    """Somebody else's words inside a sentence of ours: one line, cut, in quotes they cannot end."""
+    """Someone else's words inside a sentence of ours: one line, cut, in quotes they cannot end."""
     return f"“{fit(visible(text).translate(_QUOTES), most)}”"
 
 

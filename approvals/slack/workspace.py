@@ -16,7 +16,7 @@ class Pinned:
     """From settings, or as Slack said first; nothing of another is listened to afterwards."""
 
     team_id: str
-    app_id: str = ""  # "" while nobody has said
+    app_id: str = ""  # "" while no one has said
     team_url: str = ""  # "https://acme.slack.com/", for people
 
 

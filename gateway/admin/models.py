@@ -22,7 +22,7 @@ class ToolLine:
     verdict: str  # "allow", "limited", "sometimes", "hold", "deny", "hidden"
     rule: str
     changed: bool = False  # its definition differs from the pinned one
-    new: bool = False  # listed nowhere in the policy, and nobody has looked at it yet
+    new: bool = False  # listed nowhere in the policy, and no one has looked at it yet
     seen_hash: str = ""  # of the definition as the server states it now
     why: str = ""  # the class's rationale, in our own words
     attacks: tuple[str, ...] = ()  # names of the attack patterns its class lends itself to
@@ -32,7 +32,7 @@ class ToolLine:
 
     @property
     def refused(self) -> bool:
-        """Whether its calls are refused, whatever the policy says of it, until somebody settles
+        """Whether its calls are refused, whatever the policy says of it, until someone settles
         what its server changed.
         """
         return self.changed and self.verdict not in ("deny", "hidden")
@@ -92,7 +92,7 @@ class Changes:
 
     server: str
     pins: tuple[ChangedPin, ...]
-    digest: str  # of all the new definitions: what somebody who saw them names
+    digest: str  # of all the new definitions: what someone who saw them names
 
 
 @dataclass(frozen=True, slots=True)

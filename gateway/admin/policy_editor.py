@@ -207,7 +207,7 @@ class PolicyEditor:
             ends = "\r\n" if b"\r\n" in on_disk else "\n"
             await self._policies.reload_aside()
             if self._policies.waiting is not None:
-                # Saving on top would confirm what somebody else wrote there, unseen.
+                # Saving on top would confirm what someone else wrote there, unseen.
                 return Saved("waiting")
             wanted = text.replace("\r\n", "\n").replace("\n", ends).encode()
             if wanted == on_disk:
@@ -226,7 +226,7 @@ class PolicyEditor:
                 # What is confirmed is what the file can say.
                 await self._confirmations.save(lambda tx: tx.append(failed), before or on_disk, who)
                 return Saved("unwritable")
-        # The watcher would find it within a second; whoever saved it need not wait for that.
+        # The watcher would find it within a second; anyone who saved it need not wait for that.
         if self._confirmations.took(wanted) or await self._policies.refresh_aside():
             await self._changed()
         return Saved("saved", new.hash)

@@ -1,6 +1,6 @@
-"""Whether somebody can give the approvals the policy in force asks for, as people come and go.
+"""Whether someone can give the approvals the policy in force asks for, as people come and go.
 
-A gateway does not start on a policy nobody can approve. Later, when a policy is saved or a reviewer
+A gateway does not start on a policy no one can approve. Later, when a policy is saved or a reviewer
 is removed, it is told loudly instead: what was held would only expire.
 """
 

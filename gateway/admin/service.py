@@ -82,7 +82,7 @@ class AdminService:
     async def create(
         self, *, label: str, servers: tuple[str, ...], owner: str, days: int | None, by: Reviewer
     ) -> str:
-        """Make a grant; its token, which nobody can read again."""
+        """Make a grant; its token, which no one can read again."""
         _, token = await self._database.journal.write(
             lambda tx: tokens.create(
                 tx,

@@ -13,7 +13,7 @@ _SECONDS = 5.0
 
 
 async def identities(settings: Settings, written: list[str]) -> tuple[str, ...]:
-    """The accounts as reviewers are known by them. Slack is asked for the team nobody named.
+    """The accounts as reviewers are known by them. Slack is asked for the team no one named.
 
     Raises:
         Stop: not an account, or its team cannot be learned.

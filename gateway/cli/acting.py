@@ -1,8 +1,8 @@
 """Who acts at this terminal: the reviewer named with --as or SIGNOFF_REVIEWER, or the only one.
 
-Whoever may read the record's key could write any row, so the name is taken at its word; the
+Anyone who may read the record's key could write any row, so the name is taken at its word; the
 history says that it came from the command line. Where the gateway was started with
-SIGNOFF_CLI_DECIDES=false, or this command is, nobody acts here but by a reviewer's token.
+SIGNOFF_CLI_DECIDES=false, or this command is, no one acts here but by a reviewer's token.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ async def administrating(record: Record, *, on_page: bool = True) -> Reviewer | 
 
 
 async def administrator(record: Record, name: str | None) -> By:
-    """Who confirms rules and commands: an administrator, or on a record that knows none yet whoever
+    """Who confirms rules and commands: an administrator, or on a record that knows none yet who
     sits here.
 
     Raises:
@@ -83,7 +83,7 @@ async def administrator(record: Record, name: str | None) -> By:
     meant = [one for one in able if wanted in ("", one.id, *one.identities)]
     if len(meant) == 1:
         return By.reviewer(replace(meant[0], verified="cli"), "cli")
-    names = ", ".join(one.id for one in able) or "nobody yet"
+    names = ", ".join(one.id for one in able) or "no one yet"
     raise Stop(
         Exit.DENIED if wanted else Exit.USAGE,
         f"This takes an administrator ({names}): say who you are with --as NAME.",
@@ -101,10 +101,10 @@ async def reviewer(
     record: Record, name: str | None, *, admin: bool = False, on_page: bool = True
 ) -> Reviewer:
     """The reviewer who decides. `admin`: only administrators may, so only they are meant when
-    nobody is named; whoever is named or holds the token may still be another.
+    no one is named; anyone who is named or holds the token may still be another.
 
     Raises:
-        Stop: nobody of that name, or several could be meant.
+        Stop: no one of that name, or several could be meant.
     """
     proven = await permitted(record, admin=admin, on_page=on_page)
     if proven is not None:
@@ -120,7 +120,7 @@ async def reviewer(
         return replace(able[0], verified="cli")
     if not able:
         add = "signoff reviewer add YOUR-NAME" + (" --role admin" if admin else "")
-        raise Stop(Exit.DENIED, f"Nobody may decide yet. Add a reviewer: {add}")
+        raise Stop(Exit.DENIED, f"No one may decide yet. Add a reviewer: {add}")
     names = ", ".join(one.id for one in able)
     raise Stop(
         Exit.USAGE,
@@ -132,12 +132,12 @@ def _known(everyone: tuple[Reviewer, ...], wanted: str) -> Reviewer:
     """The reviewer of this name.
 
     Raises:
-        Stop: nobody has it.
+        Stop: no one has it.
     """
     for one in everyone:
         if one.id == wanted or wanted in one.identities:
             return replace(one, verified="cli")
-    known = ", ".join(one.id for one in everyone) or "nobody yet"
+    known = ", ".join(one.id for one in everyone) or "no one yet"
     raise Stop(
         Exit.DENIED,
         f"There is no reviewer {wanted} (known: {known}). Add one: signoff reviewer add NAME",
@@ -148,7 +148,7 @@ async def operator(record: Record, name: str | None) -> str:
     """The name to record for what needs no reviewer (freeze): never refused for want of one.
 
     Raises:
-        Stop: a name was given, and nobody has it.
+        Stop: a name was given, and no one has it.
     """
     if os.environ.get(TOKEN, "").strip() and (proven := await permitted(record)) is not None:
         return proven.id

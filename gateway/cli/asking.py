@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def chosen(servers: Mapping[str, Server], *, yes: bool, sure: Iterable[str] = ()) -> set[str]:
-    """The names of those that may be started or reached now: all of them once somebody says so,
+    """The names of those that may be started or reached now: all of them once someone says so,
     else `sure`. All others are shown first.
     """
     from gateway.enforcement.server_display import shown
@@ -32,7 +32,7 @@ def chosen(servers: Mapping[str, Server], *, yes: bool, sure: Iterable[str] = ()
     if yes:
         return set(servers)
     if not show.interactive():
-        show.note("Nobody can be asked here, so none of these is started: --yes does.")
+        show.note("No one can be asked here, so none of these is started: --yes does.")
         return known
     return set(servers) if show.asked("Start or reach these, to ask for their tools?") else known
 
@@ -51,7 +51,7 @@ def already_confirmed(configured: Settings, servers: Mapping[str, Server]) -> se
 
 
 def waiting(configured: Settings, servers: Mapping[str, Server]) -> set[str]:
-    """The servers that no gateway of this record starts before somebody confirms them."""
+    """The servers that no gateway of this record starts before someone confirms them."""
     from approvals import confirmed
 
     if configured.policy_trust == "file" or confirmed.POLICY not in _known(configured):
@@ -79,4 +79,4 @@ def _known(configured: Settings) -> Mapping[str, confirmed.Confirmed]:
     try:
         return asyncio.run(look())
     except Stop:
-        return {}  # whoever needs the record says what is wrong with it
+        return {}  # anyone who needs the record says what is wrong with it

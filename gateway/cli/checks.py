@@ -163,7 +163,7 @@ async def _look(configured: Settings) -> list[Check]:
         checks.append(Check("reviewers", "ok", ", ".join(able)))
     else:
         do = "signoff reviewer add YOUR-NAME"
-        checks.append(Check("reviewers", "broken", "nobody may decide", do))
+        checks.append(Check("reviewers", "broken", "no one may decide", do))
     usable = sum(one.usable(now) for one in agents)
     if usable:
         checks.append(Check("grants", "ok", f"{usable} usable"))
@@ -177,7 +177,7 @@ async def _look(configured: Settings) -> list[Check]:
 
 
 def _unmet(configured: Settings, people: tuple[Reviewer, ...]) -> PolicyProblem | None:
-    """The first demand of the policy that nobody on record can meet."""
+    """The first demand of the policy that no one on record can meet."""
     from gateway.admin.reviewer_check import vouched
     from gateway.policy.document import PolicyInvalid, load
     from gateway.policy.staffing import unstaffed
@@ -257,13 +257,13 @@ def _addresses(configured: Settings) -> Iterator[Check]:
     page, agents = urlsplit(where), urlsplit(address(configured))
     if page.scheme == "http" and not is_own_machine(page.hostname or ""):
         found = f"{where} only shows: browsers make no keys over plain http"
-        do = "Use https: set SIGNOFF_PAGE_URL to an https address, else nobody decides there."
+        do = "Use https: set SIGNOFF_PAGE_URL to an https address, else no one decides there."
         yield Check("page", "warning", found, do)
     else:
         yield Check("page", "ok", where)
     if agents.scheme == "http" and configured.host not in LOOPBACK:
         found = f"{configured.host} takes connections of other machines, and {address(configured)} "
-        found += "keeps tokens and arguments secret from nobody on the way"
+        found += "keeps tokens and arguments secret from no one on the way"
         do = "Use https: a TLS proxy before it and SIGNOFF_PUBLIC_URL=https://…, or listen on "
         yield Check("network", "warning", found, do + "127.0.0.1.")
 

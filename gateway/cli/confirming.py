@@ -1,6 +1,6 @@
 """Confirming what stands in policy.json and servers.json, at a terminal.
 
-Nobody confirms unseen: the difference is printed first, and a script has to name the digest of the
+No one confirms unseen: the difference is printed first, and a script has to name the digest of the
 text it means. A running gateway notices within a second.
 """
 
@@ -30,7 +30,7 @@ def confirm_policy(as_: str | None, *, yes: bool, wanted: str) -> None:
     """`signoff policy confirm`.
 
     Raises:
-        Stop: there is nothing to confirm, or nobody did.
+        Stop: there is nothing to confirm, or no one did.
     """
     from approvals import confirmed
     from gateway.admin.reviewer_check import ReviewerCheck, vouched
@@ -75,7 +75,7 @@ def confirm_servers(names: list[str], as_: str | None, *, yes: bool, wanted: str
     """`signoff server confirm`.
 
     Raises:
-        Stop: there is nothing to confirm, or nobody did.
+        Stop: there is nothing to confirm, or no one did.
     """
     from gateway.cli.acting import administrator
     from gateway.cli.record import run
@@ -171,7 +171,7 @@ async def stated(record: Record) -> Mapping[str, str]:
 
 
 async def unconfirmed(record: Record, servers: Iterable[Server]) -> list[Server]:
-    """Those servers whose command or URL nobody has confirmed as it stands."""
+    """Those servers whose command or URL no one has confirmed as it stands."""
     known = await stated(record)
     return [server for server in servers if known.get(server.name) != server.stated]
 
@@ -242,17 +242,17 @@ def _check_hash(*, yes: bool, wanted: str) -> None:
     if wanted and not _HASH(wanted):
         raise Stop(Exit.USAGE, "--hash takes 12 to 64 hexadecimal digits of the sha256.")
     if yes and not wanted:
-        raise Stop(Exit.USAGE, "--yes goes only with --hash: what nobody saw is not confirmed.")
+        raise Stop(Exit.USAGE, "--yes goes only with --hash: what no one saw is not confirmed.")
 
 
 def _sure(question: str, digest: str, *, yes: bool) -> bool:
     """Whether what was just shown is meant: said beforehand, or now.
 
     Raises:
-        Stop: nobody can be asked.
+        Stop: no one can be asked.
     """
     if not yes and not show.interactive():
-        raise Stop(Exit.USAGE, f"Nobody can be asked here: write --yes --hash {digest}")
+        raise Stop(Exit.USAGE, f"No one can be asked here: write --yes --hash {digest}")
     return yes or show.asked(question)
 
 

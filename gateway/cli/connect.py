@@ -49,7 +49,7 @@ def connect(
     started = name not in PROGRAMS and token is None and not sys.stdin.isatty()
     configured = settings(file=not started)
     if not started and (made := said_by_file()):
-        # Whoever wrote this folder may have written that: the address below is theirs.
+        # Anyone who wrote this folder may have written that: the address below is theirs.
         show.note(f"{FILE.absolute()} sets {', '.join(made)}; the address is made with it.")
     if name in PROGRAMS:
         _program(configured, name, server, token=token, hold=hold)

@@ -1,6 +1,6 @@
 """A token of this machine's own, for hosts that start `signoff connect` and know none.
 
-Whoever may read the record's key owns the record; such a person is given a grant here, once, and
+Anyone who may read the record's key owns the record; such a person is given a grant here, once, and
 its token is kept beside the key, readable by the owner alone.
 """
 

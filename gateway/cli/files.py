@@ -40,7 +40,7 @@ def write(path: Path, text: str, *, force: bool, private: bool = False) -> Path 
         Stop: something is there and `force` is not given, or it cannot be written.
     """
     if path.exists() and not force:
-        raise Stop(Exit.USAGE, f"{path} exists already; --force writes it anew, the old one kept.")
+        raise Stop(Exit.USAGE, f"{path} exists already; --force writes it again, the old one kept.")
     draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     kept = None
     try:

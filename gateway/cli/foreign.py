@@ -126,7 +126,7 @@ def _leads_here(entry: Any, own: str) -> bool:
 
 
 def _usable(written: str, taken: Mapping[str, Any]) -> str:
-    """The name, or the nearest one that a server may have and nobody has."""
+    """The name, or the nearest one that a server may have and no one has."""
     name = written
     if not _NAME.fullmatch(name):
         name = re.sub(r"[^A-Za-z0-9_-]+", "-", written).strip("-")[:60] or "server"

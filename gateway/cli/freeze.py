@@ -1,4 +1,4 @@
-"""`signoff freeze` and `signoff thaw`: the kill switch. It needs nobody's leave and no gateway."""
+"""`signoff freeze` and `signoff thaw`: the kill switch. It needs no one's leave and no gateway."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _change(what: What, name: str | None, as_: str | None, *, on: bool) -> tuple
         raise Stop(Exit.USAGE, "Write: grant ID, server NAME, or everything.")
 
     async def work(record: Record) -> tuple[bool, str]:
-        if not on:  # stopping needs nobody's leave
+        if not on:  # stopping needs no one's leave
             await administrating(record)
         by = await operator(record, as_)
         subject = await _subject(record, what, name or "", on=on)

@@ -1,4 +1,4 @@
-"""`signoff history`: read the record, export it, and prove that nobody changed it."""
+"""`signoff history`: read the record, export it, and prove that no one changed it."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def export(  # noqa: PLR0913, PLR0917 - one option a filter
     except OSError as error:
         raise Stop(Exit.INVALID, f"{output} cannot be written: {error.strerror}") from error
     print(f"{done.rows} rows in {done.folder}. Head {_written(done.head)}")
-    show.note(f"Anybody proves them with: python {done.folder / 'verify.py'} {done.folder}")
+    show.note(f"Anyone proves them with: python {done.folder / 'verify.py'} {done.folder}")
 
 
 @app.command()
@@ -259,7 +259,7 @@ def accept(
     from approvals.model import Event
     from approvals.record.history import Broken
     from approvals.record.history import verify as verify_rows
-    from approvals.record.ledger import ANEW
+    from approvals.record.ledger import RESTARTED
     from approvals.record.signed import tell
     from gateway.cli.acting import administrating, operator
     from gateway.cli.record import run
@@ -279,7 +279,7 @@ def accept(
         event = Event(event="history_accepted", actor_kind="operator", reason=trouble)
         by = await operator(record, None)
         await database.journal.write(
-            lambda tx: tell(tx, [(ANEW, tx.seq + 1, None)], event=event._replace(actor=by))
+            lambda tx: tell(tx, [(RESTARTED, tx.seq + 1, None)], event=event._replace(actor=by))
         )
         return await database.read(database.watch.accept)
 

@@ -61,7 +61,7 @@ def init(
     agreed = chosen(servers.servers, yes=yes)
     wanted = {name: server for name, server in servers.servers.items() if name in agreed}
     listed: dict[str, list[Definition] | NotListed] = dict.fromkeys(
-        servers.servers, NotListed("it was not started: nobody said yes")
+        servers.servers, NotListed("it was not started: no one said yes")
     )
     listed |= asyncio.run(tools_of_all(wanted, seconds=_SECONDS))
     policy = as_text(_policy(found, listed))
@@ -114,18 +114,18 @@ def _free(configured: Settings, *, in_place: bool, force: bool) -> None:
     there = [str(path) for path in wanted if path.exists()]
     if there and not force:
         said = (
-            "exists already; --force writes it anew, the old one kept."
+            "exists already; --force writes it again, the old one kept."
             if len(there) == 1
-            else "exist already; --force writes them anew, the old ones kept."
+            else "exist already; --force writes them again, the old ones kept."
         )
         raise Stop(Exit.USAGE, f"{' and '.join(there)} {said}")
 
 
 def _can_ask(servers: Servers, *, yes: bool) -> None:
-    """Refuse before anything is written where nobody can say yes: what came out would deny all.
+    """Refuse before anything is written where no one can say yes: what came out would deny all.
 
     Raises:
-        Stop: nobody can.
+        Stop: no one can.
     """
     from gateway.enforcement.server_display import shown
 
@@ -135,7 +135,7 @@ def _can_ask(servers: Servers, *, yes: bool) -> None:
         show.note(f"  {name}: {show.line(shown(server))}")
     raise Stop(
         Exit.USAGE,
-        "Nothing was written: nobody can be asked here whether these may be started or reached, "
+        "Nothing was written: no one can be asked here whether these may be started or reached, "
         "to learn their tools. If they may: signoff init --yes",
     )
 

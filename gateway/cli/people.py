@@ -111,7 +111,7 @@ def list_(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = Fa
         show.document("reviewers", items=items)
         return
     if not everyone:
-        show.note("Nobody yet: signoff reviewer add NAME")
+        show.note("No one yet: signoff reviewer add NAME")
     rows = [(one.id, one.role, ", ".join(one.identities)) for one in everyone]
     show.table(("NAME", "ROLE", "ALSO KNOWN AS"), rows)
 

@@ -1,6 +1,6 @@
 """`signoff pending | show | approve | deny | extend | settle`: deciding at a terminal.
 
-Nobody approves unseen: the arguments and their digest are printed first, and a script has to name
+No one approves unseen: the arguments and their digest are printed first, and a script has to name
 the digest it means.
 """
 
@@ -58,7 +58,7 @@ def pending(
         out.document("pending", items=items, total=total, next=last)
         return
     if doubts:
-        out.note(f"{doubts} effects may have been caused, and nobody knows: signoff effects")
+        out.note(f"{doubts} effects may have been caused, and no one knows: signoff effects")
     if not found:
         out.note("Nothing is waiting.")
         return
@@ -84,7 +84,7 @@ def effects(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 200,
     json: Json = False,
 ) -> None:
-    """What calls may have done and nobody knows.
+    """What calls may have done and no one knows.
 
     `signoff settle` says whether they did.
     """
@@ -160,11 +160,11 @@ def approve(
     if wanted and not _HASH.fullmatch(wanted):
         raise Stop(Exit.USAGE, "--hash takes 12 to 64 hexadecimal digits: see `signoff show ID`.")
     if yes and not wanted:
-        raise Stop(Exit.USAGE, "--yes goes only with --hash: what nobody saw is not approved.")
+        raise Stop(Exit.USAGE, "--yes goes only with --hash: what no one saw is not approved.")
     if not yes and not out.interactive():
         raise Stop(
             Exit.USAGE,
-            "Nobody can be asked here. A script writes --yes --hash DIGEST, with the sha256 that "
+            "No one can be asked here. A script writes --yes --hash DIGEST, with the sha256 that "
             "`signoff show ID` printed.",
         )
 
@@ -257,7 +257,7 @@ def settle(
         who = await reviewer(record, as_)
         if view.approval.execution != "outcome_unknown":
             said = Settlement(outcome.replace("-", "_"))
-            if view.approval.effect is not None:  # it asked back, and nobody went on with it
+            if view.approval.effect is not None:  # it asked back, and no one went on with it
                 return await _settle_effect(record, view.approval.id, who, said, note.strip())
             raise Stop(Exit.NOT_FOUND, f"There is nothing to settle: {_standing(view)}.")
         decided = await record.approvals.settle(

@@ -132,5 +132,5 @@ def _confirm(used: Settings) -> str:
 
 
 def _say(text: str) -> None:
-    """A line for whoever reads the host's log of this server."""
+    """A line for anyone who reads the host's log of this server."""
     print(f"signoff: {text}", file=sys.stderr, flush=True)

@@ -48,7 +48,7 @@ def scan(
     if not url and "--" not in sys.argv:  # from the file, not typed here
         _ask(server, yes=yes)
     if output is not None and output.exists() and not force:
-        raise Stop(Exit.USAGE, f"{output} exists already; --force writes it anew.")
+        raise Stop(Exit.USAGE, f"{output} exists already; --force writes it again.")
     try:
         tools = asyncio.run(tools_of(server, seconds=timeout))
     except NotListed as unlisted:
@@ -91,10 +91,10 @@ def _server(what: Sequence[str], url: str, name: str) -> Server:
 
 
 def _ask(server: Server, *, yes: bool) -> None:
-    """Have somebody agree to what the file says, unless that was confirmed.
+    """Have someone agree to what the file says, unless that was confirmed.
 
     Raises:
-        Stop: nobody did.
+        Stop: no one did.
     """
     from gateway.cli.asking import already_confirmed, chosen
     from gateway.cli.config import settings
@@ -102,7 +102,7 @@ def _ask(server: Server, *, yes: bool) -> None:
     servers = {server.name: server}
     sure = already_confirmed(settings(), servers)
     if not chosen(servers, yes=yes, sure=sure):
-        raise Stop(Exit.DENIED, f"{server.name} was not started: nobody said yes.")
+        raise Stop(Exit.DENIED, f"{server.name} was not started: no one said yes.")
 
 
 def _configured(name: str) -> Server:

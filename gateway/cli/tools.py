@@ -233,7 +233,7 @@ def _settle(
 
 def _check_hash(*, yes: bool, wanted: str) -> None:
     if yes and not _HASH.fullmatch(wanted.lower()):
-        raise Stop(Exit.USAGE, "--yes goes only with --hash: what nobody saw is not accepted.")
+        raise Stop(Exit.USAGE, "--yes goes only with --hash: what no one saw is not accepted.")
 
 
 def _can_ask(digest: str, *, yes: bool) -> None:
@@ -243,7 +243,7 @@ def _can_ask(digest: str, *, yes: bool) -> None:
         Stop: neither.
     """
     if not yes and not show.interactive():
-        raise Stop(Exit.USAGE, f"Nobody can be asked here: write --yes --hash {digest}")
+        raise Stop(Exit.USAGE, f"No one can be asked here: write --yes --hash {digest}")
 
 
 async def _administrator(record: Record, name: str | None) -> Reviewer:

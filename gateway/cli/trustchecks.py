@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _ROOM = 1_000  # characters of what a check says of a server
 REMAINS = (
-    "Whoever runs as the gateway's user owns the gateway: its key, its record, its files. "
+    "Anyone who runs as the gateway's user owns the gateway: its key, its record, its files. "
     "For more, run it as another user than your agents."
 )
 

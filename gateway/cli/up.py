@@ -79,7 +79,7 @@ async def _tell_way_in(gateway: Gateway) -> None:
     """Print how people come in; from then on commands decide no more, if the settings say so.
 
     Raises:
-        Stop: nobody could come in.
+        Stop: no one could come in.
     """
     from gateway.admin.reviewer_check import FIRST
     from gateway.cli.way_in import administrators, close_commands, last_token, said_of
@@ -87,8 +87,8 @@ async def _tell_way_in(gateway: Gateway) -> None:
 
     people, page = gateway.people, gateway.settings.page()
     beside = gateway.settings.page_beside()
-    nobody = not await people.reviewers()
-    if nobody:
+    is_first = not await people.reviewers()
+    if is_first:
         link = await people.invite(FIRST.id, role=FIRST.role, url=page)
         print(f"Sign in   {link}   (once, within 10 minutes)")
         if beside is not None:
@@ -103,7 +103,7 @@ async def _tell_way_in(gateway: Gateway) -> None:
     sys.stdout.flush()
     if not gateway.settings.cli_decides:
         await note_commands(gateway.database, decide=False)
-    if nobody:
+    if is_first:
         print("Connect   signoff connect claude-code   (or cursor, vscode, codex, …)")
         return
     names = await administrators(people)
@@ -111,7 +111,9 @@ async def _tell_way_in(gateway: Gateway) -> None:
     closed = not await commands_decide(gateway.database)
     print("   (with an administrator's token in SIGNOFF_REVIEWER_TOKEN)" if closed else "")
     if closed and await last_token(people, names) is None:
-        print("          ! no administrator holds one: whoever is signed in makes it on the page,")
+        print(
+            "          ! no administrator holds one: anyone who is signed in makes it on the page,"
+        )
         print("          under Agents. Who is neither cannot come in any more.")
 
 

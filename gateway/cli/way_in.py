@@ -1,7 +1,7 @@
-"""The ways into a gateway that its start prints: a sign-in link while nobody is on record, and an
+"""The ways into a gateway that its start prints: a sign-in link while no one is on record, and an
 administrator's token where commands decide no more.
 
-The token is made by the start that closes the commands, before it does: until then whoever starts
+The token is made by the start that closes the commands, before it does: until then who starts
 the gateway could have made one. No later start gives one away.
 """
 
@@ -37,7 +37,7 @@ async def close_commands(gateway: Gateway) -> Token | None:
     administrator's token, if none holds one. Call `note_commands` once it is printed.
 
     Raises:
-        Stop: nobody on record is an administrator.
+        Stop: no one on record is an administrator.
     """
     from gateway.enforcement.confirmations import commands_decide
 
@@ -47,7 +47,7 @@ async def close_commands(gateway: Gateway) -> Token | None:
     if not names:
         raise Stop(
             Exit.INVALID,
-            "SIGNOFF_CLI_DECIDES=false would lock everybody out: nobody on record is an "
+            "SIGNOFF_CLI_DECIDES=false would lock everybody out: no one on record is an "
             "administrator. Without it: signoff reviewer add NAME --role admin",
         )
     if await last_token(gateway.people, names) is not None:

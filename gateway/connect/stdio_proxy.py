@@ -303,7 +303,7 @@ class StdioProxy:
             finally:
                 await answer.aclose()
             if json.dumps(said.id) in self._cancelled:
-                return  # nobody waits for it
+                return  # no one waits for it
             if not last or not self._session:
                 raise OutcomeUnknown("the stream ended without a response")
             await asyncio.sleep(retry / 1000)
@@ -359,7 +359,7 @@ class StdioProxy:
 
 
 async def _whole(answer: Answer) -> bytes:
-    """A body that is not a stream, or that is read for nobody."""
+    """A body that is not a stream, or that is read for no one."""
     try:
         return b"".join([chunk async for chunk in answer.body()])
     finally:

@@ -61,7 +61,7 @@ def confirm_policy(tx: Transaction, old: bytes | None, new: bytes, by: By) -> No
 
 
 def close_policy(tx: Transaction, old: bytes, new: bytes) -> None:
-    """Put on record that this text is in force, though nobody confirmed it: it closes more than
+    """Put on record that this text is in force, though no one confirmed it: it closes more than
     `old`. `old` itself: nothing closes more any longer.
     """
     event = _policy_event(old, new, _ITSELF)._replace(event=confirmed.CLOSED_EVENT)
@@ -131,7 +131,7 @@ async def read_confirmed(
         )
     if confirmed.POLICY in known:
         return known
-    # Somebody took the text away. The file will do if it is the one that was confirmed.
+    # Someone took the text away. The file will do if it is the one that was confirmed.
     text = await asyncio.to_thread(_content, policy)
     if sha256(text) != told.get(confirmed.POLICY):
         raise Unconfirmed(
@@ -185,7 +185,7 @@ async def commands_decide(database: Database) -> bool:
 
 
 async def note_commands(database: Database, *, decide: bool, admin: bool = False) -> None:
-    """Keep on record whether the command line decides here: whoever can change the environment of a
+    """Keep on record whether the command line decides here: who can change the environment of a
     command must find no way round it. So only an administrator (`admin`) takes a "no" back.
     """
     if await commands_decide(database) == decide or (decide and not admin):
@@ -284,7 +284,7 @@ class Confirmations:
         def write(tx: Transaction) -> bool:
             stamp = confirmed.stamps(tx.connection).get(confirmed.POLICY)
             if stamp != self._stamps.get(confirmed.POLICY):
-                return False  # somebody has confirmed meanwhile: `look` takes that over first
+                return False  # someone has confirmed meanwhile: `look` takes that over first
             close_policy(tx, old, new)
             return True
 

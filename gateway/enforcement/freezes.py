@@ -41,7 +41,7 @@ def thaw(tx: Transaction, kind: Kind, name: str, *, by: str) -> bool:
 
 def frozen_now(connection: Connection) -> dict[str, Millis]:
     """The keys of everything that is frozen by the history's word, and since when: a freeze whose
-    row somebody took away still stands.
+    row someone took away still stands.
     """
     return {
         key: version.at

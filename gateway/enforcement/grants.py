@@ -104,8 +104,8 @@ def create(
 
 
 def revoke(tx: Transaction, grant_id: str, *, by: str = "") -> bool:
-    """End a grant, and withdraw its calls that wait or may still run: nobody shall decide on what
-    nobody can collect. False: there is none, or it had ended before.
+    """End a grant, and withdraw its calls that wait or may still run: no one shall decide on what
+    no one can collect. False: there is none, or it had ended before.
     """
     found = by_id(tx.connection, grant_id)
     if found is None or found.revoked_at is not None:
@@ -182,7 +182,7 @@ class Grants:
         if known is not None and now - known[0] < FRESH_MS:
             grant: Grant | None = known[1]
         elif token.startswith(PREFIX):
-            # Callers who come together ask the database once. One who leaves takes nobody along.
+            # Callers who come together ask the database once. One who leaves takes no one along.
             asking = self._asking.get(digest)
             if asking is None:
                 asking = self._asking[digest] = asyncio.create_task(self._ask(digest, now))
@@ -200,7 +200,7 @@ class Grants:
                 del self._asking[digest]
         if not current:  # told to forget meanwhile
             return grant
-        if grant is None:  # not remembered: whoever guesses pushes out no grant that is used
+        if grant is None:  # not remembered: anyone who guesses pushes out no grant that is used
             self._known.pop(digest, None)
             return None
         if len(self._known) >= _CACHED:

@@ -142,7 +142,7 @@ class Guard:
         return refusals.stopped(ruling)
 
     def changed_prompt(self) -> Refusal:
-        """What an agent is told of a prompt whose change nobody has accepted."""
+        """What an agent is told of a prompt whose change no one has accepted."""
         reason = "The definition of this prompt has changed; a reviewer must accept it first."
         policy = self._policies.current
         return refusals.stopped(Ruling(rule=QUARANTINED, reason=reason, policy_hash=policy.hash))
@@ -172,7 +172,7 @@ class Guard:
         """
         tool = self._catalogue.tool(call.server, call.tool)
         if tool is not None and tool.quarantined:
-            # Rare, and worth a look: somebody may have settled it by the command line.
+            # Rare, and worth a look: someone may have settled it by the command line.
             await self._catalogue.settled_elsewhere(call.server, call.tool)
             tool = self._catalogue.tool(call.server, call.tool)
         if retried is not None:
@@ -281,8 +281,8 @@ class Guard:
         self._policy_told = policy.hash
 
     async def started(self) -> None:
-        """The rules may have changed while nobody was here, or what they mean: what waits is judged
-        anew, as after any change.
+        """The rules may have changed while no one was here, or what they mean: what waits is judged
+        again, as after any change.
         """
         await self._journal.write(self._judge_standing)
 

@@ -2,7 +2,7 @@
 
 What agents send is their server's to check, but for one thing: a name that a closed object does
 not know is refused, since a lenient server may read it as one that the rules judge. What a reviewer
-writes is checked in full, so that nobody approves a call that cannot run. Nothing is fetched, and
+writes is checked in full, so that no one approves a call that cannot run. Nothing is fetched, and
 patterns match in linear time.
 """
 

@@ -38,7 +38,7 @@ _TURN_MS = 5_000  # each turn costs some milliseconds; a stop is seen within a s
 
 
 def content(path: Path) -> bytes:
-    """The file's bytes. Agents may be able to put something else in its place: a pipe that nobody
+    """The file's bytes. Agents may be able to put something else in its place: a pipe that no one
     writes, a device that never ends.
 
     Raises:
@@ -61,7 +61,7 @@ def waits_for(
     people: frozenset[str],
     staffed: Callable[[Policy], bool],
 ) -> tuple[str, ...]:
-    """Why a policy may not count without somebody's word: as `closing.openings`, or that the people
+    """Why a policy may not count without someone's word: as `closing.openings`, or that the people
     who are left cannot give every approval it asks for. () when it may.
     """
     if policy.hash == confirmed.hash:
@@ -83,7 +83,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A file that may open something and that nobody with the right to has confirmed."""
+    """A file that may open something and that no one with the right to has confirmed."""
 
     since: Millis
     content: bytes
@@ -121,7 +121,7 @@ class PolicyFile:
         people: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
         """Read for the first time: what was confirmed, and then the file. Without `confirmed` the
-        file is taken as it is, whoever writes it.
+        file is taken as it is, no matter who writes it.
 
         Args:
             path: the file.
@@ -204,7 +204,7 @@ class PolicyFile:
                 listener()
 
     def confirm(self, text: bytes) -> bool:
-        """From now on this text is the confirmed one: somebody put it on record. True: another
+        """From now on this text is the confirmed one: someone put it on record. True: another
         policy is in force now.
 
         Raises:
@@ -226,7 +226,7 @@ class PolicyFile:
         return self._settle(self._look())
 
     async def reload_aside(self) -> bool:
-        """As `reload`, reading in a thread: whoever wrote the file chose its size."""
+        """As `reload`, reading in a thread: who wrote the file chose its size."""
         while True:
             found = await asyncio.to_thread(self._look)
             if found.against is self._confirmed:

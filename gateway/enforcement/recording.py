@@ -80,7 +80,7 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Unasked:
-    """It brings answers to a question that nobody asked."""
+    """It brings answers to a question that no one asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def call_ids() -> Iterator[str]:
     """Ids for allowed calls: 96 random bits each. Never ends; for one thread.
 
     Many are drawn at a time: asking the kernel for each would let go of the interpreter's lock,
-    and whoever did that waited for it behind the other thread.
+    and anyone who did that waited for it behind the other thread.
     """
     while True:
         drawn = secrets.token_hex(_ID_BYTES * _IDS_AT_ONCE)
@@ -222,7 +222,7 @@ def record_allowed(
 
 
 def _doubt(admission: Admission, verdict: Allow, mark: Mark | None, tx: Transaction) -> str | None:
-    """Why a person is asked about a call that the rules let pass; None if nobody need be."""
+    """Why a person is asked about a call that the rules let pass; None if no one need be."""
     if mark is not None and mark.state is EffectState.UNKNOWN:
         return f"The outcome of {mark.holder} is unknown: this may already have been done."
     if mark is not None and mark.state is EffectState.DONE and _again(verdict):
@@ -432,7 +432,7 @@ def record_outcome(
 
 
 def record_orphans(tx: Transaction, *, process: str, sending: Collection[str]) -> None:
-    """Effects of allowed calls whose end nobody will tell are unknown from now on."""
+    """Effects of allowed calls whose end no one will tell are unknown from now on."""
     for holder in effects.orphaned(tx, process=process, sending=sending):
         mark = effect_ended(tx, holder, EffectState.UNKNOWN)
         if mark is None:

@@ -83,16 +83,16 @@ def denied_by(reviewer: str, reason: str, *, attempts: int = 1) -> str:
 
 def expired(seconds: int) -> str:
     """`seconds` is how long the approval was open."""
-    return f"Approval expired: nobody decided in {spelled(seconds)}."
+    return f"Approval expired: no one decided in {spelled(seconds)}."
 
 
 def permit_expired(seconds: int) -> str:
-    """Approved, but nobody came back within `use_within`."""
+    """Approved, but no one came back within `use_within`."""
     return f"Approval expired: it was approved but not used within {spelled(seconds)}."
 
 
 def question_expired(seconds: int) -> str:
-    """The server asked back, and nobody answered within `use_within`."""
+    """The server asked back, and no one answered within `use_within`."""
     return f"Approval expired: the server's question was not answered within {spelled(seconds)}."
 
 
@@ -141,7 +141,7 @@ def not_sent() -> str:
 
 
 def unconfirmed() -> str:
-    """The server is new or changed in servers.json, and nobody may use it yet."""
+    """The server is new or changed in servers.json, and no one may use it yet."""
     return (
         "An administrator must first confirm how this server is started or reached. "
         "Nothing was sent."
@@ -209,7 +209,7 @@ def refusal(text: str, meta: dict[str, Any]) -> dict[str, Any]:
 
 
 def clock(at: Millis) -> str:
-    """`18:00Z`: the minute, rounded down, so that nobody comes too late."""
+    """`18:00Z`: the minute, rounded down, so that no one comes too late."""
     return datetime.fromtimestamp(at // 1000, UTC).strftime("%H:%MZ")
 
 

@@ -96,7 +96,7 @@ def effect_taken(ruling: Ruling, mark: Mark, retry_after: int) -> Refusal:
 
 
 def effect_done(ruling: Ruling, mark: Mark) -> Refusal:
-    """Another call has done the same, and nobody is asked about a second time. The ruling is
+    """Another call has done the same, and no one is asked about a second time. The ruling is
     `effect_ruling`'s.
     """
     meta = decision_meta(verdict="deny", ruling=ruling, status="effect_done")
@@ -117,7 +117,7 @@ def too_many_withdrawn(ruling: Ruling, withdrawn: int, retry_after: int) -> Refu
 
 
 def pending(approval: Approval, *, url: str) -> Refusal:
-    """Nobody has decided yet, and the agent must be let go."""
+    """No one has decided yet, and the agent must be let go."""
     text = refusal_texts.text_for_pending(approval.id, approval.ruling.reason, approval.expires_at)
     return Refusal(text, _about(approval, "hold", url=url, retry_after=RETRY_SECONDS))
 
@@ -135,7 +135,7 @@ def denied_by(approval: Approval) -> Refusal:
 
 
 def expired(approval: Approval) -> Refusal:
-    """Time ran out: before a decision, or before anybody came back to run it."""
+    """Time ran out: before a decision, or before anyone came back to run it."""
     if approval.execution is Execution.INPUT_REQUIRED:
         text = refusal_texts.question_expired(approval.terms.use_within)
     elif approval.use_by is not None:
@@ -166,7 +166,7 @@ def too_large(approval: Approval | None = None) -> Refusal:
 
 
 def unreadable(approval: Approval | None = None) -> Refusal:
-    """It ran, and its answer is nested deeper than anybody reads."""
+    """It ran, and its answer is nested deeper than anyone reads."""
     return _outcome(refusal_texts.unreadable(), "outcome_unknown", approval)
 
 
@@ -205,7 +205,7 @@ def runs_later(approval: Approval, refusal: Refusal, *, url: str) -> Refusal:
 
 
 def untold(approval: Approval, *, url: str) -> Refusal:
-    """The record cannot be read, so nobody can say here what has become of a held call."""
+    """The record cannot be read, so no one can say here what has become of a held call."""
     meta = _about(approval, "hold", url=url, retry_after=RETRY_SECONDS)
     return Refusal(refusal_texts.untold(approval.id), {**meta, "status": "unavailable"})
 

@@ -61,7 +61,7 @@ def settle(
 
 
 def drop(tx: Transaction, server: str, name: str, pinned: str) -> None:
-    """The tool is pinned anew: what was said of its earlier definition is said no more."""
+    """The tool is pinned again: what was said of its earlier definition is said no more."""
     event = _event(server, name, pinned, None, kind="gateway", by="")
     signed.drop(tx, _TABLE, {"server": server, "name": name}, event=event)
 

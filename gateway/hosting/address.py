@@ -48,7 +48,7 @@ def page_address(settings: Settings) -> str:
 
 def _is_ours(key: Path) -> bool:
     """Whether a record of this user's own lies there: a folder that came from elsewhere may hold an
-    address, and whoever wrote it would be sent our tokens.
+    address, and anyone who wrote it would be sent our tokens.
     """
     there = key.stat()
     shared = there.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
@@ -57,7 +57,7 @@ def _is_ours(key: Path) -> bool:
 
 def _is_here(url: str) -> bool:
     """Whether the address is of this machine. A gateway that others reach says so in the settings:
-    then nobody asks here.
+    then no one asks here.
     """
     parts = urlsplit(url)
     return parts.scheme == "http" and parts.hostname in LOOPBACK

@@ -41,7 +41,7 @@ class Health:
     def readiness(self) -> tuple[bool, dict[str, object]]:
         """Whether calls are served, and what is degraded.
 
-        A policy file that is rejected or waits, a rule nobody can approve, a server that cannot be
+        A policy file that is rejected or waits, a rule no one can approve, a server that cannot be
         started or a Slack that does not answer degrades; only a record that cannot be written makes
         the gateway unready, for then nothing may pass.
         """

@@ -183,7 +183,7 @@ class Housekeeping:
 
     def _round(self, tx: Transaction, *, renew: bool) -> None:
         # Our own first: when the record was down for longer than a lease, what we are sending has
-        # only a lease that nobody could renew.
+        # only a lease that no one could renew.
         if renew:
             process, lease = self._guard.process, self._guard.lease_ms
             processes.renew(tx, process, name=self._name, lease_ms=lease)

@@ -1,8 +1,8 @@
 """The name of a gateway process: the same after a restart in the same data folder, and never that
 of another process that lives.
 
-A file in the folder holds the name; whoever has the file locked, has the name. The system lets go
-of the lock when the process dies, so whoever gets it knows that its predecessor is dead. Not pure.
+A file in the folder holds the name; the process that has it locked has the name. The system lets go
+of the lock when a process dies, so the next one knows that its predecessor is dead. Not pure.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LONGEST: Final = 64
 @contextmanager
 def claimed_name(data: Path) -> Iterator[str]:
     """This process's name for the length of the block. Where the folder takes no locks, one that
-    nobody had before: then what a predecessor left is found when its lease ends.
+    no one had before: then what a predecessor left is found when its lease ends.
     """
     for number in range(1, _MOST + 1):
         try:

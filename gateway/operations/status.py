@@ -21,7 +21,7 @@ class Alert:
 
     subject: Subject
     text: str  # for people who are signed in: names and places
-    public: str = ""  # for anybody: neither; "" where /readyz says nothing of it
+    public: str = ""  # for anyone: neither; "" where /readyz says nothing of it
     bad: bool = True
     path: str = ""  # where something can be done about it, and what the link there says
     words: str = ""
@@ -47,7 +47,7 @@ class Status:
         if halted is not None:
             yield Alert(subject="calls", text=f"Nothing runs. {halted}")
         for what in self.freezes.frozen():
-            text = f"Frozen: {what}. Its calls are refused until somebody thaws it."
+            text = f"Frozen: {what}. Its calls are refused until someone thaws it."
             yield Alert(subject="calls", text=text)
 
     def _policy(self) -> Iterator[Alert]:
@@ -80,7 +80,7 @@ class Status:
             yield Alert(
                 subject="reviewers",
                 text=f"{problem.pointer}: {problem.what} {problem.write}",
-                public="some rules nobody can approve",
+                public="some rules no one can approve",
             )
 
     def _servers(self) -> Iterator[Alert]:

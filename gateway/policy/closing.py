@@ -1,11 +1,11 @@
 """Whether a policy closes for sure, compared with another. Pure.
 
-A file that closes may be in force at once, whoever wrote it: no call passes that did not pass, and
+A file that closes may be in force at once, by any writer: no call passes that did not pass, and
 none is asked of fewer people. Whatever is not known to close counts as opening: a key that this
 module does not name, a reordering of rules that it cannot match, a text that is merely reworded.
 
 Lists of rules are not enough to go by. An entry added to `tools` lists its tool, and so takes it
-out of `default`; a rule that holds brings terms of its own, and may name somebody who decides by
+out of `default`; a rule that holds brings terms of its own, and may name someone who decides by
 that name alone. All this is looked at in what it means. What is written is compared as canonical
 bytes: for Python, 1 is True and 1e23 is an integer, for a condition they are not.
 """
@@ -56,8 +56,8 @@ def openings(old: Policy, new: Policy, *, people: frozenset[str] = frozenset()) 
     """Where `new` might let through, or ask of fewer people, what `old` did not: JSON pointers into
     the normal form. () when it closes for sure, or enforces the same.
 
-    `people` are the names of everybody on record who may decide. A rule that names nobody leaves
-    the decision to them; one that names somebody else would give it to a stranger.
+    `people` are the names of everybody on record who may decide. A rule that names no one leaves
+    the decision to them; one that names someone else would give it to a stranger.
     """
     if old.hash == new.hash:
         return ()
@@ -136,7 +136,7 @@ def _entry(at: str, old: Entry, new: Entry, whole: _After) -> Iterator[str]:
 def _unlike(
     old: Mapping[str, Any], new: Mapping[str, Any], at: str, looked_at: frozenset[str]
 ) -> Iterator[str]:
-    """Keys that differ and that nobody here looks at more closely."""
+    """Keys that differ and that no one here looks at more closely."""
     for key in (*old, *(key for key in new if key not in old)):
         if key not in looked_at and not _same(old.get(key), new.get(key)):
             yield step(at, key)
@@ -198,7 +198,7 @@ def _narrower(old: Terms, new: Terms, people: frozenset[str]) -> bool:
     """Whether the terms differ by nothing but reviewers who are gone."""
     if replace(old, reviewers=()) != replace(new, reviewers=()):
         return False
-    if not old.reviewers:  # everybody on record with the role, and nobody else
+    if not old.reviewers:  # everybody on record with the role, and no one else
         return people.issuperset(new.reviewers)
     return bool(new.reviewers) and set(new.reviewers) <= set(old.reviewers)
 
@@ -229,7 +229,7 @@ def _contains(whole: Sequence[Any], part: Sequence[Any]) -> bool:
 def _effects(policy: Policy) -> bool:
     """Whether something else than a rule may hold a call: an `effect` that was done already. Then
     it is asked of whom the rules of that tool name, or `approval` where there is none: an added
-    rule can make that laxer, if it is laxer than `approval`, or shares nobody with another rule.
+    rule can make that laxer, if it is laxer than `approval`, or shares no one with another rule.
     """
     parts = (policy.root, *policy.servers.values())
     return any(entry.effect is not None for part in parts for entry in part.entries)
@@ -241,7 +241,7 @@ def _other_channels(policy: Policy) -> bool:
 
 
 def _shared(policy: Policy) -> bool:
-    """Whether somebody is a reviewer in all rules together."""
+    """Whether someone is a reviewer in all rules together."""
     return strictest([policy.terms, *(rule.terms for rule in _holds(policy))]) is not None
 
 

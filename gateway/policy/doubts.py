@@ -37,7 +37,7 @@ _TOP_LEVEL: Final = frozenset(
 _CHOSEN: Final = {
     "client.name": ("what the agent's program calls itself", "Ask for grant.label instead."),
     "session.calls": (
-        "counted anew in every session the agent opens",
+        "counted again in every session the agent opens",
         'Write `limits` with "scope": "grant".',
     ),
 }

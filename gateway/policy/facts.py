@@ -19,7 +19,7 @@ class ToolFacts:
     annotations: Mapping[str, Any] = field(default_factory=dict)  # the server's claims
     risk: Risk | None = None  # the catalogue's class
     trust_annotations: bool = False  # of the server: its claims may loosen rules, too
-    quarantined: bool = False  # the definition changed and nobody accepted it yet
+    quarantined: bool = False  # the definition changed and no one accepted it yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

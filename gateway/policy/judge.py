@@ -1,4 +1,4 @@
-"""The judge: one policy, one call, one verdict. Pure; counts nothing and waits for nobody.
+"""The judge: one policy, one call, one verdict. Pure; counts nothing and waits for no one.
 
     judge(policy, call, tool=ToolFacts(...), grant=GrantFacts(...), args={...})
         -> Allow(ruling, charges, claim) | Deny(ruling) | Hold(ruling, terms, charges, claim)
@@ -184,8 +184,8 @@ def _constant(policy: Policy, plan: Plan) -> Verdict | None:
     )
     if asks and not decided:
         return None
-    nobody = Call(grant="", grant_label="", server="", tool="", arguments=b"{}", tool_hash="")
-    return _judge(policy, plan, nobody, ToolFacts(), GrantFacts(), {})
+    unknown = Call(grant="", grant_label="", server="", tool="", arguments=b"{}", tool_hash="")
+    return _judge(policy, plan, unknown, ToolFacts(), GrantFacts(), {})
 
 
 def _deny(policy: Policy, rule: str, reason: str, matched: str = "") -> Deny:

@@ -14,7 +14,7 @@ MOST: Final = 2_000
 
 _CLOSELY: Final = 400
 """Changed lines of either side up to which single lines are matched: what that costs grows with
-their product, and whoever wrote the text chose them.
+their product, and anyone who wrote the text chose them.
 """
 
 

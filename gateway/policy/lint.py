@@ -53,7 +53,7 @@ def _entry(entry: Entry, report: Report) -> None:
         if _PROMISE.search(rule.reason):
             report.warn(
                 rule.pointer,
-                f"The text says {shown(rule.reason)}, but this rule denies: nobody is asked.",
+                f"The text says {shown(rule.reason)}, but this rule denies: no one is asked.",
                 'Write "require_approval": true (or approve_if) instead.',
             )
     _unreachable(entry, report)

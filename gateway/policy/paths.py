@@ -145,7 +145,7 @@ def find(value: Any, steps: tuple[Step, ...]) -> Any | Lack:
 def find_each(value: Any, steps: tuple[Step, ...]) -> Iterator[Any | Lack]:
     """Every value the steps lead to; a Lack.EMPTY for each list on the way without elements.
 
-    After MAX_ELEMENTS values comes a Lack.WRONG and the end: nobody may buy time with a long list.
+    After MAX_ELEMENTS values comes a Lack.WRONG and the end: no one may buy time with a long list.
     """
     for count, found in enumerate(_each(value, steps)):
         if count == MAX_ELEMENTS:

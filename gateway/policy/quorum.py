@@ -1,4 +1,4 @@
-"""Whether somebody can give every approval a policy asks for. Pure.
+"""Whether someone can give every approval a policy asks for. Pure.
 
 A call may fall under several rules at once; then only reviewers of all of them may decide. What
 cannot be seen here (a glob clash beyond the budget) the judge refuses at the call.
@@ -22,7 +22,7 @@ Placed = tuple[str, HoldRule]
 
 
 def look(root: Section, servers: Mapping[str, Section], defaults: Terms, report: Report) -> None:
-    """Reports rules nobody can satisfy, alone or together."""
+    """Reports rules no one can satisfy, alone or together."""
     sections = (root, *servers.values())
     alone = [rule for section in sections for _, rule in _rules(section)]
     for rule in alone:

@@ -108,7 +108,7 @@ def names_in(raw: Any, pointer: str, report: Report) -> list[tuple[str, str]]:
         else:
             report.error(place, f"A reviewer must be a name, not {shown(name)}.", _ADVICE)
     if isinstance(raw, list) and not raw:
-        report.error(pointer, "Nobody is listed, so nobody could decide.", _ADVICE)
+        report.error(pointer, "No one is listed, so no one could decide.", _ADVICE)
     return found
 
 

@@ -223,7 +223,7 @@ def _terms() -> Schema:
             "maximum": most,
             "description": "How many different people must approve.",
         },
-        "expires": _duration("How long somebody may decide."),
+        "expires": _duration("How long someone may decide."),
         "hold": _duration("How long the call itself waits before the agent gets a handle."),
         "use_within": _duration("How long an approval may be used."),
         "when_detached": {

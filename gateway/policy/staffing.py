@@ -39,7 +39,7 @@ def named(policy: Policy) -> frozenset[str]:
 
 
 def deciding(people: Iterable[Reviewer]) -> frozenset[str]:
-    """Every name of the people who may decide where a rule names nobody."""
+    """Every name of the people who may decide where a rule names no one."""
     return frozenset(name for one in people if one.role in _DECIDE for name in one.names())
 
 
@@ -72,7 +72,7 @@ def _problem(
     missing = [name for name in terms.reviewers if name not in known and not _proves(name, vouched)]
     if count == 0:
         whom = f" ({_listed(missing)} on record)" if missing else ""
-        what = f"Nobody can approve what this holds{whom}."
+        what = f"No one can approve what this holds{whom}."
     else:
         who = f"{count} person" if count == 1 else f"{count} people"
         what = f"{terms.quorum} people must approve what this holds, and only {who} may."

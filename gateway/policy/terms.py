@@ -171,7 +171,7 @@ def _asked(terms: Terms) -> tuple[object, ...]:
 
 
 def meet(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Who is in both; an empty list means everybody with the role. None: nobody is."""
+    """Who is in both; an empty list means everybody with the role. None: no one is."""
     if not one or not other:
         return one or other
     shared = tuple(name for name in one if name in other)

@@ -56,7 +56,7 @@ class Message:
     """One well-formed message. Its values are decoded once and must not be changed."""
 
     kind: Literal["request", "notification", "response"]
-    id: RequestId | None  # None: a notification, or an error about a request nobody could read
+    id: RequestId | None  # None: a notification, or an error about a request no one could read
     method: str  # "" for a response
     params: dict[str, Any] | None
     raw: dict[str, Any] | None = None  # the whole decoded response; None for anything else

@@ -14,7 +14,7 @@ PREFIX: Final = "dev.signoff/"
 _WORD: Final = b"dev.signoff"
 _ESCAPE: Final = b"\\u00"
 _ESCAPED: Final = re.compile(rb"\\u00(?:6[4-9a-fA-F]|7[36]|2[eE])").search
-"""A letter of the word written as an escape, as nobody has reason to."""
+"""A letter of the word written as an escape, as no one has reason to."""
 
 
 def may_hold(data: bytes) -> bool:

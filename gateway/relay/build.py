@@ -182,7 +182,7 @@ async def open_relay(stack: AsyncExitStack, core: Core, settings: Settings) -> R
 async def _runners(
     stack: AsyncExitStack, core: Core, executions: Executions, backends: Mapping[str, Backend]
 ) -> TaskRunner:
-    """What runs approved calls that nobody waits for in place."""
+    """What runs approved calls that no one waits for in place."""
     runner = TaskRunner(
         database=core.database,
         wakeup=core.wakeup,

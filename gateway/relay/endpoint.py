@@ -239,7 +239,7 @@ class Endpoint:
     def _backend(self, scope: Scope) -> Backend | None:
         path = scope["path"]
         name = path[len(PREFIX) :]
-        # Spelled plainly: whoever guards paths in front of us must read the same name.
+        # Spelled plainly: anyone who guards paths in front of us must read the same name.
         if not _SERVER(name) or scope.get("raw_path", path.encode()) != path.encode():
             return None
         return self._backends.get(name)

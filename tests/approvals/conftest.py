@@ -76,7 +76,7 @@ def record(url: str) -> Iterator[Record]:
 
 @pytest.fixture
 def intruder(url: str) -> Iterator[Intruder]:
-    """Somebody else who may write the record's database."""
+    """Someone else who may write the record's database."""
     found = Intruder(url)
     yield found
     found.leaves()

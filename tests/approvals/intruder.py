@@ -1,4 +1,4 @@
-"""Somebody with an account of the database, its owner's even, and no key. Not a test."""
+"""Someone with an account of the database, its owner's even, and no key. Not a test."""
 
 from __future__ import annotations
 

@@ -40,18 +40,18 @@ def test_who_may_only_look_denies_nothing(record: Record) -> None:
             Terms(reviewers=("bob",)),
             ("alice",),
             1,
-            f"Nobody can approve this: bob is no approver on record. {END}",
+            f"No one can approve this: bob is no approver on record. {END}",
         ),
         (Terms(reviewers=("slack:T1/U1",)), (), 1, ""),
         (Terms(reviewers=("slack-group:T1/S1",), quorum=3), (), 3, ""),
         (Terms(quorum=2), ("alice",), 2, (f"2 more people must approve this, and only one person "
          f"can. {END}")),
-        (Terms(not_owner=True), ("olga",), 1, f"Nobody can approve this. {END}"),
+        (Terms(not_owner=True), ("olga",), 1, f"No one can approve this. {END}"),
         (
             Terms(not_owner=True, reviewers=("olga",)),
             ("olga", "alice"),
             1,
-            f"Nobody can approve this: the rule names olga. {END}",
+            f"No one can approve this: the rule names olga. {END}",
         ),
     ],
 )  # fmt: skip
@@ -81,4 +81,4 @@ def test_a_removal_shows_on_what_is_held_already(record: Record) -> None:
 
     assert seen() == ""
     record.write(lambda tx: remove(tx, "bob"))
-    assert seen() == f"Nobody can approve this: bob is no approver on record. {END}"
+    assert seen() == f"No one can approve this: bob is no approver on record. {END}"

@@ -1,4 +1,4 @@
-"""Counters: exactly `max` pass in a window, whoever asks, over restarts and wrong clocks."""
+"""Counters: exactly `max` pass in a window, no matter who asks, over restarts and wrong clocks."""
 
 from __future__ import annotations
 

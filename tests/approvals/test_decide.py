@@ -95,21 +95,21 @@ def test_who_approved_may_still_deny_while_the_quorum_is_open(record: Record) ->
     [
         (Terms(), Reviewer(id="v", role="viewer"), "Your role may look, but not decide."),
         (Terms(reviewers=("bob",)), ALICE, "This rule names other reviewers."),
-        (Terms(), Reviewer(id="grt_1", role="admin"), "Whoever asked may not decide."),
+        (Terms(), Reviewer(id="grt_1", role="admin"), "Anyone who asked may not decide."),
         (
             Terms(),
             Reviewer(id="x", role="admin", identities=("grt_1",)),
-            "Whoever asked may not decide.",
+            "Anyone who asked may not decide.",
         ),
         (
             Terms(not_owner=True),
             Reviewer(id="olga", role="admin"),
-            "This rule wants somebody other than the agent's owner.",
+            "This rule wants someone other than the agent's owner.",
         ),
         (
             Terms(not_owner=True),
             Reviewer(id="z", role="admin", identities=("olga",)),
-            "This rule wants somebody other than the agent's owner.",
+            "This rule wants someone other than the agent's owner.",
         ),
     ],
 )

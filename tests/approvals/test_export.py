@@ -121,7 +121,7 @@ LIES = {
     "something ran without a verdict": [Event(event="succeeded", call_id="call_9")],
     "apr_1: approved by 1 of 2 people": [TWO, APPROVED],
     "apr_1: a counts twice": [TWO, said("voted", "a"), APPROVED],
-    "apr_1: whoever asked, or nobody, approves": [ONE, said("approved", "grt_1")],
+    "apr_1: anyone who asked, or no one, approves": [ONE, said("approved", "grt_1")],
     "apr_1 runs while it is pending": [ONE, CLAIMED],
     "apr_1 runs while it is expired": [ONE, APPROVED, said("expired"), CLAIMED],
     "apr_1 is approved after it was denied": [ONE, said("denied", "b"), APPROVED],
@@ -179,7 +179,7 @@ def free(event: str) -> Event:
         ([free("allowed"), free("continued"), free("input_required"), free("succeeded")], ""),
         ([free("allowed"), free("input_required"), free("succeeded")], "without a verdict"),
         ([free("continued")], "something goes on that was never allowed"),
-        # Told twice, as after an outage in which nobody knew whether it had been written:
+        # Told twice, as after an outage in which no one knew whether it had been written:
         ([free("allowed"), free("succeeded"), free("succeeded")], ""),
         (
             [free("allowed"), free("succeeded"), free("succeeded")._replace(result_digest="r")],

@@ -66,7 +66,7 @@ def test_the_database_refuses_to_change_or_delete_a_row(record: Record, verb: st
 
 
 def tamper(record: Record, *statements: str) -> None:
-    """Change the history as somebody with the file and without the key would."""
+    """Change the history as someone with the file and without the key would."""
 
     def act(tx: Transaction) -> None:
         run = tx.connection.exec_driver_sql

@@ -95,7 +95,7 @@ def test_what_a_batch_appends_and_counts_is_one_statement_to_sqlite(sqlite_url: 
     database.journal.write_now(listen)
     said.clear()
     database.journal.write_now(count)
-    statements = {words.partition(" VALUES")[0] for words in said}  # told anew for each trigger
+    statements = {words.partition(" VALUES")[0] for words in said}  # told again for each trigger
     kept = database.journal.write_now(lambda tx: tx.counter("calls"))
     database.close_now()
 

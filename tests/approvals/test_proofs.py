@@ -44,7 +44,7 @@ def test_what_a_held_row_binds_is_told_of_an_approval() -> None:
 
 
 def test_a_column_of_nowhere_is_found() -> None:
-    """The first test can fail: a table with a column that nobody placed."""
+    """The first test can fail: a table with a column that no one placed."""
     table = SQLModel.metadata.tables["grant"]
     short = Proof(signed=("id",), free={})
     named = {*short.signed, *short.told, *short.free}

@@ -80,7 +80,7 @@ def test_a_call_nobody_decided_expires_when_anyone_looks(record: Record) -> None
     record.clock.pass_(seconds=60)
     assert record.write(lambda tx: queue.find_open(tx, held.asked)) is None
     found = record.now_is(held.id)
-    assert (found.state, found.reason) == (State.EXPIRED, "Nobody decided in 1 minute.")
+    assert (found.state, found.reason) == (State.EXPIRED, "No one decided in 1 minute.")
     assert record.events() == ["held", "expired"]
 
 

@@ -12,7 +12,7 @@ from approvals.model import Event
 from approvals.record import signed
 from approvals.record.database import Database, RecordUnavailable, Transaction
 from approvals.record.history import HISTORY, Intact, verify
-from approvals.record.ledger import ANEW
+from approvals.record.ledger import RESTARTED
 from approvals.reviewers import REVIEWER
 from tests.approvals.intruder import Intruder
 from tests.approvals.record import KEYS, HandClock, Record
@@ -177,7 +177,7 @@ def test_an_operator_may_go_on_after_rows_were_lost(record: Record, intruder: In
     assert people(other) == []
     other.write(
         lambda tx: signed.tell(
-            tx, [(ANEW, 1, None)], event=Event(event="history_accepted", actor_kind="operator")
+            tx, [(RESTARTED, 1, None)], event=Event(event="history_accepted", actor_kind="operator")
         )
     )
     assert [row["id"] for row in people(other)] == ["ann", "cid"]  # bob's own row is the lost one

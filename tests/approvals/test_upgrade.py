@@ -1,6 +1,6 @@
 """A record made by the first schema goes on under the newest, on both databases.
 
-`first_schema.json` holds its rows, written by the code of that time; it is never made anew.
+`first_schema.json` holds its rows, written by the code of that time; it is never made again.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from approvals.record import signed
 from approvals.record.database import Database
 from approvals.record.history import HISTORY, Broken, verify
 from approvals.record.keys import Keys
-from approvals.record.ledger import ANEW
+from approvals.record.ledger import RESTARTED
 from approvals.record.upgrade import RecordSetBack
 from gateway.enforcement.freezes import Freezes
 from tests.approvals.intruder import Intruder
@@ -92,7 +92,7 @@ def test_a_history_cut_short_while_nobody_looked_stops_executions(
     assert "ends before row 3" in (again.database.watch.trouble or "")
     lost = again.claim(approved)
     assert isinstance(lost, queue.Lost)
-    assert lost.retry_after is not None  # it stands, until somebody has looked
+    assert lost.retry_after is not None  # it stands, until someone has looked
     again.database.close_now()
 
 
@@ -129,7 +129,7 @@ def test_an_operator_goes_on_with_an_older_copy(url: str, keys: Keys, intruder: 
     cut(intruder, after=2)
     again = opened(url, keys)
     event = Event(event="history_accepted", actor_kind="operator")
-    again.write(lambda tx: signed.tell(tx, [(ANEW, 1, None)], event=event))
+    again.write(lambda tx: signed.tell(tx, [(RESTARTED, 1, None)], event=event))
     again.read(again.database.watch.accept)
     assert isinstance(again.claim(approved), queue.Claimed)
     again.database.close_now()

@@ -1,4 +1,4 @@
-"""A database account without the key file, its owner's even, approves nothing, makes nobody, and
+"""A database account without the key file, its owner's even, approves nothing, makes no one, and
 runs nothing twice. On SQLite and PostgreSQL; also against a gateway that starts afterwards.
 
 It may read and write every row and drop every trigger. It may stop work, for it could drop the
@@ -26,7 +26,7 @@ from approvals.record import signed
 from approvals.record.database import Database, RecordUnavailable
 from approvals.record.history import HISTORY
 from approvals.record.keys import Keys
-from approvals.record.ledger import ANEW
+from approvals.record.ledger import RESTARTED
 from approvals.reviewers import CREDENTIAL, REVIEWER
 from approvals.rows import APPROVAL, DECISION
 from gateway.enforcement import freezes, grants
@@ -57,7 +57,7 @@ def runs(way: Callable[[Record, Intruder], Approval]) -> Callable[[Record, Intru
 
 
 def makes(way: Callable[[Record, Intruder], Check]) -> Callable[[Record, Intruder], Check]:
-    """A way to be somebody, or to thaw: what it returns tells whether a process is taken in."""
+    """A way to be someone, or to thaw: what it returns tells whether a process is taken in."""
     PEOPLE.append(way)
     return way
 
@@ -732,7 +732,7 @@ def test_an_operator_goes_on_with_a_record_of_which_rows_were_cut_out(
     halted = afterwards()
     assert halted.database.watch.trouble is not None
     event = Event(event="history_accepted", actor_kind="operator")
-    halted.write(lambda tx: signed.tell(tx, [(ANEW, 1, None)], event=event))
+    halted.write(lambda tx: signed.tell(tx, [(RESTARTED, 1, None)], event=event))
     halted.read(halted.database.watch.accept)
     later = afterwards()
     assert later.database.watch.trouble is None
@@ -745,7 +745,7 @@ def test_they_are_more_than_twenty() -> None:
 
 
 def test_what_may_run_does_and_who_is_somebody_stays(record: Record) -> None:
-    """The other half of each claim: with nobody at work behind it, it all goes through."""
+    """The other half of each claim: with no one at work behind it, it all goes through."""
     record.write(lambda tx: reviewers.add(tx, "alice", role="admin"))
     token = record.write(lambda tx: reviewers.issue(tx, "alice", "token", lasts=9_999_999))
     _, agent = record.write(lambda tx: grants.create(tx, label="a", servers=frozenset({"*"})))

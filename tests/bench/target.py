@@ -19,7 +19,7 @@ class Target:
     url: str
     pid: int
     token: str = ""
-    peer: bool = False  # somebody else's, and slower by far
+    peer: bool = False  # someone else's, and slower by far
 
     @property
     def share(self) -> int:

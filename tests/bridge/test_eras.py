@@ -1,5 +1,5 @@
 """What a server speaks is asked once, and again when it contradicts; where eras agree, nothing is
-touched and nobody is asked.
+touched and no one is asked.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Nothing moves under a reviewer's hand, nothing blinks who asked for rest, nobody is startled."""
+"""Nothing moves under a reviewer's hand, nothing blinks who asked for rest, no one is startled."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_a_notification_is_asked_for_by_a_button_and_names_no_argument(
     visitor = visitors.new()
     page = opened(visitor, init=NOTED)
     hide(page, hidden=True)
-    site.scene.held("git_commit", {"message": "before anybody asked"})
+    site.scene.held("git_commit", {"message": "before anyone asked"})
     page.locator(".card").first.wait_for(state="attached")
     page.locator(".menu > summary").click()
     page.get_by_role("button", name="Notify me on this computer").click()
@@ -161,7 +161,7 @@ def test_a_notification_is_asked_for_by_a_button_and_names_no_argument(
     settled(page)
     page.evaluate("Notification.permission = 'granted'")
     hide(page, hidden=True)
-    site.scene.held("transfer", {"secret": "of nobody's lock screen"})
+    site.scene.held("transfer", {"secret": "of no one's lock screen"})
     eventually(lambda: page.evaluate("window.notes.length"))
     assert page.evaluate("window.notes") == [
         ["A call waits for your decision", '{"tag":"signoff"}']

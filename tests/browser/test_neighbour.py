@@ -58,7 +58,7 @@ class Neighbour(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.cookies: list[str] = []
-        self.plants = ""  # a cookie it sets in the browser of whoever looks
+        self.plants = ""  # a cookie it sets in the browser of anyone who looks
         self.bait = ""
 
     @property
@@ -181,7 +181,7 @@ def test_with_the_cookie_a_neighbour_decides_exports_and_unmasks_nothing(
     visit(page, neighbour, name)
     neighbour.plants = ""
     page.goto(full.link("root", "admin"))
-    page.get_by_role("button", name="Sign in").click()  # it asks: somebody seems to be signed in
+    page.get_by_role("button", name="Sign in").click()  # it asks: someone seems to be signed in
     page.wait_for_url(full.url + "/")
     settled(page)
 

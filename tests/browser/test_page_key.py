@@ -104,10 +104,10 @@ def test_a_page_of_an_older_sign_in_says_reload(site: Site, visitors: Visitors) 
     newer.get_by_role("button", name="Sign in").click()
     newer.wait_for_url(site.url + "/")
     older.get_by_role("button", name="Check the chain").click()
-    said = "Nothing was sent. You signed in anew: reload this page"
+    said = "Nothing was sent. You signed in again: reload this page"
     expect(older.locator("[data-mention]")).to_contain_text(said)
-    older.evaluate("dispatchEvent(new Event('focus'))")  # somebody comes back to this tab
-    alert = older.get_by_role("alert").filter(has_text="signed in anew")
+    older.evaluate("dispatchEvent(new Event('focus'))")  # someone comes back to this tab
+    alert = older.get_by_role("alert").filter(has_text="signed in again")
     expect(alert).to_be_visible()
     alert.get_by_role("link", name="Reload").click()
     older.get_by_role("button", name="Check the chain").click()
@@ -126,7 +126,7 @@ def test_a_page_whose_session_was_replaced_goes_on_with_the_new_one(
     newer.get_by_role("button", name="Sign in").click()
     newer.wait_for_url(site.url + "/")
     session = newer.locator("body").get_attribute("data-session")
-    # The stream ends with its session: the page is told, and loaded anew.
+    # The stream ends with its session: the page is told, and loaded again.
     site.scene.held("git_commit", {"message": "y"})
     expect(older.locator("body")).to_have_attribute("data-session", str(session))
     settled(older)

@@ -62,7 +62,7 @@ def test_a_file_changed_meanwhile_is_never_overwritten(full: Site, visitors: Vis
     preview(page)
     full.place.file.write_text(RULES.replace("30m", "10m"))
     page.get_by_role("button", name="Save this to policy.json").click()
-    expect(page.get_by_role("alert")).to_contain_text("somebody changed the file meanwhile")
+    expect(page.get_by_role("alert")).to_contain_text("someone changed the file meanwhile")
     assert "10m" in full.place.file.read_text()
     page.get_by_role("button", name="Save this to policy.json").click()
     expect(page.get_by_text("Saved, and in force.")).to_be_visible()

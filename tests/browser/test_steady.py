@@ -40,7 +40,7 @@ def card_of(page: Page, held: Approval) -> Locator:
 
 
 def elsewhere(site: Site, held: Approval, choice: Choice = Choice.DENY) -> None:
-    """Somebody else decides it."""
+    """Someone else decides it."""
     bob = site.do(site.scene.people.add("bob", role="approver"))
     site.do(
         site.scene.approvals.decide(
@@ -300,7 +300,7 @@ def test_what_is_typed_on_arriving_at_a_change_is_no_key(full: Site, visitors: V
     settled(page)
     page.keyboard.press("j")
     page.keyboard.press("e")
-    expect(card_of(page, fixed)).to_contain_text("Its rule lets nobody change it first.")
+    expect(card_of(page, fixed)).to_contain_text("Its rule lets no one change it first.")
 
 
 def test_times_are_typed_in_the_viewers_zone_and_sent_in_utc(

@@ -133,7 +133,7 @@ class Folder:
         return found.state, found.execution, found.decided_by, found.decided_via
 
     def unknown(self) -> Approval:
-        """An approved call whose outcome nobody knows."""
+        """An approved call whose outcome no one knows."""
         [approval] = self.write(lambda tx: self.hold(tx, "refund"))
 
         def approve(tx: Transaction) -> object:

@@ -1,4 +1,4 @@
-"""SIGNOFF_CLI_DECIDES=false: nobody decides at the command line without a reviewer's token."""
+"""SIGNOFF_CLI_DECIDES=false: no one decides at the command line without a reviewer's token."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def ready(folder: Folder) -> dict[str, Any]:
 def test_every_deciding_command_is_refused(
     signoff: Command, folder: Folder, ready: dict[str, Any]
 ) -> None:
-    assert signoff("freeze", "everything", **CLOSED).code == 0  # stopping needs nobody's leave
+    assert signoff("freeze", "everything", **CLOSED).code == 0  # stopping needs no one's leave
     for argv in ready["commands"]:
         done = signoff(*argv, **CLOSED)
         assert (done.code, "Commands do not decide here" in done.err) == (4, True), (argv, done)

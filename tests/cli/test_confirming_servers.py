@@ -1,4 +1,4 @@
-"""Confirmed of servers.json is what somebody was shown, and nothing that came into it later."""
+"""Confirmed of servers.json is what someone was shown, and nothing that came into it later."""
 
 from __future__ import annotations
 

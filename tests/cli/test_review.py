@@ -297,7 +297,7 @@ def test_an_administrator_denies_what_others_were_named_for(
     folder.people(root="admin", alice="approver")
     held = folder.held(reviewers=("bob",))
     shown = signoff("show", held.id).out
-    assert "Nobody can approve this: bob is no approver on record." in shown
+    assert "No one can approve this: bob is no approver on record." in shown
     press = ("approve", held.id, "--yes", "--hash", held.digest, "--as", "root")
     assert signoff(*press).code == 4
     assert signoff("deny", held.id, "--reason", "no", "--as", "alice").code == 4

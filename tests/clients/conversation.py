@@ -2,7 +2,7 @@
 
 Orders: {"id": 1, "op": "list"}, {"id": 2, "op": "call", "name": …, "arguments": {…},
 "timeout": seconds?, "progress": true?, "reset": true?} and {"op": "cancel", "call": 2}; `reset`, a
-time-out that begins anew with every progress note, is for the TypeScript SDKs alone. Runs in either
+time-out that starts again with every progress note, is for TypeScript SDKs alone. Runs in either
 Python SDK's environment, so it imports neither.
 """
 

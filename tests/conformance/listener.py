@@ -26,7 +26,7 @@ def granting(port: int, *, to: int, token: str) -> Iterator[None]:
 
     async def serve() -> None:
         async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            # A client may leave at any moment; what it left unread is nobody's failure.
+            # A client may leave at any moment; what it left unread is no one's failure.
             try:
                 with suppress(OSError, asyncio.IncompleteReadError):
                     await _one_exchange(reader, writer, to, token)

@@ -95,7 +95,7 @@ def gateway(folder: Path, server: dict[str, Any], **policy: Any) -> Iterator[Fro
 
 @contextmanager
 def approving(site: Site) -> Iterator[Desk]:
-    """Somebody who approves whatever waits, at once, and reads the history."""
+    """Someone who approves whatever waits, at once, and reads the history."""
     desk, stop = Desk(site.url, site.reviewer()), threading.Event()
 
     def approve() -> None:

@@ -2,7 +2,7 @@
 
 What cannot be found across the bridge is named here with its reason; all else is found as alone.
 (1) Questions of 2025-11-25 have no names, and the scenario wants its server's own: `user_name`.
-(2) They bring answers to a question nobody asked, without a state: the gateway refuses them.
+(2) They bring answers to a question no one asked, without a state: the gateway refuses them.
 (3) The suite listens for 600 ms. What a client declares here is new, so a process is started for
     it, and that may take longer.
 (4) A stateless server has no streams to come back to (SEP-1699), and answers lists in one piece.

@@ -73,8 +73,8 @@ UNASKED: Final[Mapping[str, Mapping[str, list[Check]]]] = {
         )
     },
 }
-"""Both bring answers to a question that nobody asked yet: a server may take them (SEP-2322 says
-SHOULD); the gateway refuses them, for nobody has judged them and no card shows them.
+"""Both bring answers to a question that no one asked yet: a server may take them (SEP-2322 says
+SHOULD); the gateway refuses them, for no one has judged them and no card shows them.
 """
 
 

@@ -1,5 +1,5 @@
 """The official suite's scenarios of the tasks extension, in front of a server without a runtime for
-tasks: the gateway holds its calls, somebody approves them after 50 ms, and the gateway runs them.
+tasks: the gateway holds its calls, someone approves them after 50 ms, and the gateway runs them.
 
 `greet` is allowed, as the suite wants a call that is no task; so is `test_tool_with_task`, whose
 task is the server's own and passes through.

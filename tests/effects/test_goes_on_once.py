@@ -1,5 +1,5 @@
 """An allowed call with an effect goes on only while its question is open, whatever the list of
-spent answers says: whoever may write the database can empty that.
+spent answers says: anyone who may write the database can empty that.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def test_a_call_of_which_nobody_knows_goes_on_by_a_person_only(record: Record) -
 
 
 def test_a_call_goes_on_from_question_to_question(record: Record) -> None:
-    """The other half: with nobody at work behind it, each answer is let through, once."""
+    """The other half: with no one at work behind it, each answer is let through, once."""
     ends(record, asks(record), Execution.INPUT_REQUIRED)
     for number in range(1, 4):
         ends(record, asks(record, retried=answer(record, number)), Execution.INPUT_REQUIRED)

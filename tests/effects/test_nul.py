@@ -1,4 +1,4 @@
-"""NUL is a character of JSON and none of PostgreSQL's texts: whoever sends one, agent or reviewer,
+"""NUL is a character of JSON and none of PostgreSQL's texts: who sends one, agent or reviewer,
 gets an answer, the same on every database, and nothing of the record breaks.
 """
 

@@ -1,4 +1,4 @@
-"""One effect key is done once: whoever asks, however it is worded, however many ask at once, on
+"""One effect key is done once: anyone who asks, however it is worded, however many ask at once, on
 whatever database, at whatever gateway, and after a gateway died in the middle.
 """
 
@@ -89,7 +89,7 @@ def test_what_an_allowed_call_did_no_approval_does_again(grounds: Grounds) -> No
         assert text_of(gateway.call(agent, "free", key="a", amount=50)[1]) == "free a"
         held = gateway.call(agent, "free", key="a", amount=500)[1]
         assert decision_of(held)["status"] == "effect_done"
-        assert gateway.pending() == []  # nobody is asked about what may not run
+        assert gateway.pending() == []  # no one is asked about what may not run
 
         with ThreadPoolExecutor() as pool:
             waits = pool.submit(gateway.call, agent, "free", key="b", amount=500)
@@ -237,7 +237,7 @@ def test_kill_9_in_the_middle_leaves_the_key_unknown_and_a_person_settles_it(
                 assert gateway.ask("POST", path, agent, body)[0] == 401
                 if settlement == "not_done":
                     assert gateway.ask("POST", path, ground.reviewer, body)[0] == 200
-                else:  # as whoever sits at the terminal
+                else:  # as anyone who sits at the terminal
                     assert holder in ground.site.run("effects").stdout
                     said = ("settle", holder, "done", "--note", "Seen.", "--as", "alice")
                     assert "is settled as done" in ground.site.run(*said).stdout

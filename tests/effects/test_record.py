@@ -104,7 +104,7 @@ def test_a_row_that_says_reviewers_knew_is_not_believed_without_the_history(
     first = record.approved(effect=KEY)
     record.claim(first)
     record.finish(first, Execution.SUCCEEDED if done_by == "done" else Execution.OUTCOME_UNKNOWN)
-    second = record.approved({"n": 2}, effect=KEY)  # nobody was shown what the first did
+    second = record.approved({"n": 2}, effect=KEY)  # no one was shown what the first did
     forged = text("UPDATE approval SET effect_after = :after WHERE id = :id")
     given = {"after": f"{done_by}:{first.id}", "id": second.id}
     record.write(lambda tx: tx.connection.execute(forged, given))

@@ -133,7 +133,7 @@ class Agent:
         **arguments: Any,
     ) -> Call:
         """Make a call and do not wait. `timeout`: the client's own, in seconds; `reset`: it begins
-        anew with every progress note.
+        again with every progress note.
         """
         order = {"op": "call", "name": tool, "arguments": arguments, "progress": progress}
         return self._order({**order, "timeout": timeout, "reset": reset})

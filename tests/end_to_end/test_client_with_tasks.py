@@ -76,7 +76,7 @@ def test_a_client_that_crashed_finds_its_task_when_it_is_back(scene: Scene, key:
         task = task_of(agent)
         agent.kill()
     scene.desk.approve(row["id"])
-    eventually(lambda: scene.ran(key) == 1)  # with nobody connected
+    eventually(lambda: scene.ran(key) == 1)  # with no one connected
     found = Bare(f"{scene.site.url}/mcp/witness", token).ended(task)
     assert found["result"]["content"][0]["text"] == f"held {key}"
 

@@ -1,4 +1,4 @@
-"""SIGNOFF_CLI_DECIDES=false locks nobody out: its first start says who still may."""
+"""SIGNOFF_CLI_DECIDES=false locks no one out: its first start says who still may."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_start_says_when_no_administrator_holds_a_token_any_more(site: Site) -
         asyncio.run(People(database, database.clock).end(token))
     site.stop()
     start(site)
-    warned = "no administrator holds one: whoever is signed in makes it on the page"
+    warned = "no administrator holds one: anyone who is signed in makes it on the page"
     eventually(lambda: any(warned in line for line in site.said))
     assert tokens(site) == [token]
 

@@ -1,4 +1,4 @@
-"""What agents can write into policy.json and servers.json opens nothing until somebody confirms."""
+"""What agents can write into policy.json and servers.json opens nothing until someone confirms."""
 
 from __future__ import annotations
 
@@ -278,7 +278,7 @@ def test_show_and_explain_speak_of_the_rules_in_force_while_a_file_waits(ground:
 def test_the_terminal_says_that_a_file_waits_for_want_of_people_as_the_gateway_does(
     ground: Scene,
 ) -> None:
-    """It names nobody else, and too few."""
+    """It names no one else, and too few."""
     site = ground.site
     pair: dict[str, Any] = {"reviewers": ["root", "carol"]}
     site.stop()

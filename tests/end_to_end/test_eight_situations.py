@@ -1,8 +1,8 @@
 """Eight situations in which a gateway may lose a held call, run it twice, or run another one; and
-the swap. Anybody can run them: `.venv/bin/pytest tests/end_to_end/test_eight_situations.py`.
+the swap. Anyone can run them: `.venv/bin/pytest tests/end_to_end/test_eight_situations.py`.
 
 Everything is real: `signoff up` on SQLite, an MCP client of the official SDK, and a server that
-writes one fsynced line per execution. That file, not anybody's answer, says what ran.
+writes one fsynced line per execution. That file, not anyone's answer, says what ran.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ SWAPS = {
     ),
     "the tool": "UPDATE approval SET tool = 'slow' WHERE id = :id",
 }
-"""What somebody who can write the database, and has no key, makes of a held call."""
+"""What someone who can write the database, and has no key, makes of a held call."""
 
 
 @pytest.mark.parametrize("swap", SWAPS)
@@ -222,7 +222,7 @@ def test_bytes_of_a_held_call_that_are_edited_while_the_gateway_is_down_never_ru
     _press(scene, evil["id"], "deny")
     with scene.agent(CLIENT, token=token) as caller:
         again = caller.begin("held", key=held, amount=5)
-        # Answered, or asked anew: whichever, it has been dealt with.
+        # Answered, or asked again: whichever, it has been dealt with.
         eventually(lambda: again.done or scene.desk.everything())
     ran = list(zip(scene.witness.ran(), scene.witness.arguments(), strict=True))
     assert ran in ([], [(("held", held), {"key": held, "amount": 5})])

@@ -103,7 +103,7 @@ def test_an_approval_after_the_agent_was_let_go_is_picked_up_by_repeating_the_ca
     assert let_go.text.startswith(f"Not executed yet: approval {let_go.decision['approval_id']} ")
     assert let_go.decision["status"] == "pending"
     scene.desk.approve(let_go.decision["approval_id"])
-    assert scene.ran(key) == 0  # nothing runs with nobody to receive the answer
+    assert scene.ran(key) == 0  # nothing runs with no one to receive the answer
     answer = agent.call("held", key=key, kind="brief")
     assert (answer.text, answer.refused) == (f"held {key}", False)
     assert (scene.ran(key), scene.desk.opened(key)) == (1, 1)
@@ -161,5 +161,5 @@ def test_an_approval_that_nobody_decides_expires_under_the_waiting_agent(
 ) -> None:
     answer = agent.call("held", key=key, kind="fleeting")
     assert answer.refused
-    assert answer.text == "Approval expired: nobody decided in 1 second."
+    assert answer.text == "Approval expired: no one decided in 1 second."
     assert scene.ran(key) == 0

@@ -1,4 +1,4 @@
-"""How long a held call waits in place, and what becomes of it when nobody waits any more."""
+"""How long a held call waits in place, and what becomes of it when no one waits any more."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def known(scene: Scene, label: str) -> Grant:
 
 
 def held_for(agent: Agent, tool: str, key: str) -> float:
-    """Seconds until a call nobody decides on is let go."""
+    """Seconds until a call no one decides on is let go."""
     began = time.monotonic()
     assert agent.call(tool, key=key).text.startswith("Not executed yet")
     return time.monotonic() - began

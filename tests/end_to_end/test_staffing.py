@@ -1,4 +1,4 @@
-"""A gateway does not start on rules nobody can approve, and says so when that comes later."""
+"""A gateway does not start on rules no one can approve, and says so when that comes later."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A gateway of the first edition is stopped, and today's started on its record: whatever waited is
-decided and runs, whoever might do something still may, and nothing is quarantined anew.
+decided and runs, no matter who might do something still may, and nothing is quarantined again.
 
 `first_edition.json` is the record that one left after real use, its key, and the tokens it gave;
-it is never made anew. The clock of today's gateway stands a minute after the last of its rows.
+it is never made again. The clock of today's gateway stands a minute after the last of its rows.
 """
 
 from __future__ import annotations

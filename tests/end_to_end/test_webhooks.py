@@ -1,4 +1,4 @@
-"""Webhooks of a real gateway: told through its death, and whoever decides."""
+"""Webhooks of a real gateway: told through its death, and anyone who decides."""
 
 from __future__ import annotations
 

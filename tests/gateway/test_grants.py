@@ -105,7 +105,7 @@ async def test_a_grant_reaches_its_servers_only(database: Database) -> None:
 
 
 class Slow:
-    """Makes whoever looks a grant up wait until told to go on, and counts the looks."""
+    """Makes anyone who looks a grant up wait until told to go on, and counts the looks."""
 
     def __init__(self) -> None:
         self.looks = 0
@@ -134,7 +134,7 @@ async def test_callers_who_come_together_ask_the_record_once(
     book = Grants(database, clock)
     finding = [asyncio.create_task(book.find(token)) for _ in range(20)]
     await asyncio.to_thread(slow.reached.wait, PATIENCE)
-    finding[0].cancel()  # takes nobody along
+    finding[0].cancel()  # takes no one along
     slow.go_on.set()
     async with asyncio.timeout(5):
         found = await asyncio.gather(*finding, return_exceptions=True)
@@ -156,4 +156,4 @@ async def test_a_revocation_of_our_own_while_somebody_asks_is_not_forgotten(
     async with asyncio.timeout(5):
         await early
         assert await book.find(token) is None
-    assert slow.looks == 3  # whoever was on the way reads again: the snapshot is behind
+    assert slow.looks == 3  # anyone who was on the way reads again: the snapshot is behind

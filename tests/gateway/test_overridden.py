@@ -1,6 +1,6 @@
 """What we override of libraries without their promise is there as we know it.
 
-Their minor versions are capped in pyproject.toml; whoever raises a cap sees here what to look at.
+Their minor versions are capped in pyproject.toml; who raises a cap sees here what to look at.
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ async def test_what_is_no_file_in_the_rules_place_stops_nothing(tmp_path: Path) 
     path = tmp_path / "policy.json"
     policies = confirming(path, **HELD)
     path.unlink()
-    os.mkfifo(path)  # whoever opens it waits for a writer
+    os.mkfifo(path)  # anyone who opens it waits for a writer
     assert not await policies.refresh_aside() or policies.rejected is not None
     assert policies.rejected is not None
     assert "no file" in policies.rejected.text
@@ -237,7 +237,7 @@ async def test_reviewers_too_few_for_a_quorum_are_no_closing(tmp_path: Path) -> 
     policies = PolicyFile(path, HandClock(), confirmed=text(tools=rules), staffed=staffed)
     path.write_bytes(text(tools={"pay": {"require_approval": {"reviewers": ["bob"]}}}))
     policies.reload()
-    assert policies.waiting is not None  # bob alone is nobody here
+    assert policies.waiting is not None  # bob alone is no one here
     path.write_bytes(text(tools={"pay": {"require_approval": {"reviewers": ["alice"]}}}))
     assert policies.reload()
 

@@ -149,7 +149,7 @@ def test_slack_is_off_until_a_bot_token_and_a_way_in_are_set_and_secrets_are_not
     ("fields", "problem"),
     [
         ({"slack_bot_token": None}, "slack_bot_token is missing"),
-        ({"slack_app_token": None}, "lets nobody answer"),
+        ({"slack_app_token": None}, "lets no one answer"),
         ({"slack_bot_token": "xoxp-tok3n"}, "must begin with xoxb-"),
         ({"slack_app_token": "xoxb-tok3n"}, "must begin with xapp-"),
         ({"slack_api_url": "http://slack.example/api/"}, "https://"),

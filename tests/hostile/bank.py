@@ -1,4 +1,4 @@
-"""An honest server that thinks for as long as a test wants: it tells nobody anything but its own
+"""An honest server that thinks for as long as a test wants: it tells no one anything but its own
 answer. Runs in threads of the test process.
 """
 

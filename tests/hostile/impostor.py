@@ -156,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:  # http.server's name
         message = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if "id" not in message or "method" not in message:
-            # Also what asks for nothing is answered: with a response to somebody's request.
+            # Also what asks for nothing is answered: with a response to someone's request.
             self._send(200, json.dumps(_forged(2)).encode(), "application/json")
             return
         said = answers(message, modern=self.modern)

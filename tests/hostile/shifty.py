@@ -1,7 +1,7 @@
 """A server that says what a file tells it to: python tests/hostile/shifty.py FILE is it on pipes,
 `shifty` the same over HTTP.
 
-FILE is JSON: `tools`, `prompts`, `templates`, `instructions`; under `poison` what whoever is not
+FILE is JSON: `tools`, `prompts`, `templates`, `instructions`; under `poison` what anyone who is not
 the gateway itself is told instead (told by its request ids, as a two-faced server would); `hang`,
 how long lists take for the client named `hang_for` ("": over HTTP all); `pages`, tools on a page.
 """

@@ -252,7 +252,7 @@ def test_more_than_4_kb_of_it_is_not_held(ground: Ground) -> None:
     assert ground.desk.pending(key) == []
     raw.meta = {"vendor/note": "x" * 3_000}
     approval = decision(call(raw, "held", key))["approval_id"]
-    raw.meta = {"vendor/note": "y" * 5_000}  # whoever attaches brings nothing
+    raw.meta = {"vendor/note": "y" * 5_000}  # anyone who attaches brings nothing
     assert decision(call(raw, "held", key))["approval_id"] == approval
 
 

@@ -153,7 +153,7 @@ def test_a_server_that_claims_every_resource_gets_nothing_of_anothers(
     said = read(raw.post("resources/read", {"uri": "bank://statement/7"}, 1))[-1]
     assert said["result"]["contents"][0]["text"] == "the bank's own"
     said = read(raw.post("resources/read", {"uri": "free://7"}, 2))[-1]
-    assert said["result"]["contents"][0]["text"] == "its own"  # that one nobody else speaks of
+    assert said["result"]["contents"][0]["text"] == "its own"  # that one no one else speaks of
     said = read(raw.post("resources/read", {"uri": "tie://7"}, 3))[-1]
     assert "several servers" in said["error"]["message"]
 

@@ -134,7 +134,7 @@ NASTY = (
 
 
 def test_one_call_stops_nobody(door: Door) -> None:
-    """A broken product was busy with it for half an hour, and answered nobody meanwhile."""
+    """A broken product was busy with it for half an hour, and answered no one meanwhile."""
     hostile = call("nothing", {"x": "eyJ-" * 250_000})
     with ThreadPoolExecutor(2) as pool:
         answers = [pool.submit(door.send, hostile) for _ in range(2)]

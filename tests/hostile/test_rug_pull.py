@@ -1,4 +1,4 @@
-"""A definition that changes reaches no agent, and nobody but a person ends its quarantine: over
+"""A definition that changes reaches no agent, and no one but a person ends its quarantine: over
 HTTP and on pipes, at a server's own URL and at that of all (T-60, T-61, T-63).
 """
 

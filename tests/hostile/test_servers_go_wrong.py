@@ -1,4 +1,4 @@
-"""Servers that hang, die, babble or never end: one send each, a true word to the agent, nobody else
+"""Servers that hang, die, babble or never end: one send each, a true word to the agent, no one else
 waits, and the gateway stays as it was.
 """
 
@@ -160,7 +160,7 @@ def test_a_server_whose_list_hangs_is_sent_no_call_and_keeps_nobody_waiting(
 
 
 def _begun(ground: Ground, tool: str, *, modern: bool = True) -> socket.socket:
-    """A connection on which a call was sent and whose answer nobody reads."""
+    """A connection on which a call was sent and whose answer no one reads."""
     asked = ground.request(tool, modern=modern, server="f" if modern else "old")
     body = json.dumps(asked["json"]).encode()
     fields = {"Host": f"127.0.0.1:{ground.site.port}", "Content-Length": str(len(body))}

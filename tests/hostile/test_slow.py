@@ -53,7 +53,7 @@ SLOW = {
     "half a head": HEAD,
     "half a body": HEAD + JSON + "content-length: 99\r\n\r\n{",
     "half a chunked body": HEAD + JSON + "transfer-encoding: chunked\r\n\r\n1\r\n{\r\n",
-    "a body nobody waits for": HEAD.replace("{token}", "x") + "content-length: 99\r\n\r\n{",
+    "a body no one waits for": HEAD.replace("{token}", "x") + "content-length: 99\r\n\r\n{",
     "empty lines": "\r\n\r\n",
 }
 
@@ -67,7 +67,7 @@ def test_a_request_that_does_not_arrive_is_ended(door: Door) -> None:
             for name, text in SLOW.items()
         }
         for name, connection in waiting.items():
-            if name == "a body nobody waits for":
+            if name == "a body no one waits for":
                 refused = read_answer(connection)
                 assert refused is not None
                 assert refused.status == 401

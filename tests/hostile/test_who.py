@@ -345,7 +345,7 @@ def test_a_lost_answer_is_unknown_and_not_asked_for_again(door: Door) -> None:
 
 @pytest.mark.parametrize("tool", ["mumbles", "abyss"])
 def test_noise_around_an_approved_answer_neither_loses_it_nor_hangs(door: Door, tool: str) -> None:
-    """Nor does an answer that nobody can read: it is none, for the agent and for the page."""
+    """Nor does an answer that no one can read: it is none, for the agent and for the page."""
     held = door.send(call(tool), path="/mcp/e")
     approval = held.json["result"]["_meta"]["dev.signoff/decision"]["approval_id"]
     assert (

@@ -1,4 +1,4 @@
-"""I6: a cap of 20 lets exactly 20 calls run, whoever asks, however many, through restarts too."""
+"""I6: a cap of 20 lets exactly 20 calls run, however many ask, through restarts too."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ def test_two_gateways_never_both_run_one_approval(site: Ground) -> None:
             told = [pool.submit(repeat, gateway) for gateway in (first, second) * 3]
             (item,) = eventually(lambda: [one for one in first.pending() if one["attempts"] == 6])
             first.decide(item["id"])
-            # Whoever waits beside the one that runs it gets its answer too.
+            # Anyone who waits beside the one that runs it gets its answer too.
             assert [one.result(PATIENCE) for one in told] == [f"held k{n}"] * 6
     assert sorted(site.witness.ran()) == [("held", f"k{n}") for n in range(4)]
 

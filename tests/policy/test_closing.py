@@ -193,7 +193,7 @@ def test_a_rule_laxer_than_the_defaults_opens_where_an_effect_is_asked_again() -
 
 
 def test_rules_of_strangers_leave_a_repeated_effect_to_nobody_in_particular() -> None:
-    """`terms_for` takes the strictest of all rules, and there is none when they share nobody."""
+    """`terms_for` takes the strictest of all rules, and there is none when they share no one."""
     old: Document = {"tools": {"pay": {"effect": "p:{args.id}", "approve_if": [
         {"conditions": BIG, "reviewers": ["alice", "carol"], "quorum": 2}]}}}  # fmt: skip
     new = copy.deepcopy(old)
@@ -266,7 +266,7 @@ def test_a_stranger_whom_a_rule_names_is_an_opening(document: Document) -> None:
     )
     on_record = frozenset({"alice", "bob", "slack:T1/UBOB"})
     assert openings(old, policy(known), people=on_record) == ()
-    assert openings(old, policy(known)) != ()  # nobody is on record
+    assert openings(old, policy(known)) != ()  # no one is on record
 
 
 def test_rules_of_several_channels_stay_in_their_order() -> None:

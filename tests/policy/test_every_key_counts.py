@@ -1,4 +1,4 @@
-"""Every key of policy.json is read by somebody: with it, some call goes otherwise.
+"""Every key of policy.json is read by someone: with it, some call goes otherwise.
 
 The keys are taken from the schema that `signoff policy schema` prints, so a new one fails here
 until it has an experiment; and an experiment fails when nothing reads its key. It compares what is
@@ -259,7 +259,7 @@ def told(found: Any) -> Any:
 
 
 def decided(record: Record, found: Held) -> Iterator[Any]:
-    """What reviewers may do with a held call, and what comes of it. Nobody waits for it then."""
+    """What reviewers may do with a held call, and what comes of it. No one waits for it then."""
     record.write(lambda tx: queue.detach(tx, found.approval.id))
     one, now = record.now_is(found.approval.id), record.clock.now()
     yield one.expires_at - now, one.risk, announced(record, one)

@@ -44,7 +44,7 @@ def test_the_ends_of_an_approval_have_their_texts() -> None:
         refusal_texts.denied_by("alice", "wrong environment")
         == "Denied by alice: wrong environment."
     )
-    assert refusal_texts.expired(1800) == "Approval expired: nobody decided in 30 minutes."
+    assert refusal_texts.expired(1800) == "Approval expired: no one decided in 30 minutes."
     assert refusal_texts.outcome_unknown() == (
         "Outcome unknown: the server did not answer. It was not sent again."
     )

@@ -36,7 +36,7 @@ def test_named_people_who_are_not_there_cannot_approve() -> None:
     assert found([ANN], tools=held(reviewers=["carol"])) == [
         (
             "/tools/pay/approve_if/0",
-            "Nobody can approve what this holds (carol is no approver on record).",
+            "No one can approve what this holds (carol is no approver on record).",
             "Add people: signoff reviewer add carol",
         )
     ]

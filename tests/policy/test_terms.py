@@ -1,4 +1,4 @@
-"""Approval terms: defaults, the strictest of several, and policies nobody could satisfy."""
+"""Approval terms: defaults, the strictest of several, and policies no one could satisfy."""
 
 from __future__ import annotations
 

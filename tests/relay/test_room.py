@@ -33,15 +33,15 @@ def places(**owners: str) -> dict[str, Place]:
 @pytest.mark.parametrize(
     ("taken", "asking", "gone"),
     [
-        # Nobody is above two of eight: the idle one that was used least, as ever.
+        # No one is above two of eight: the idle one that was used least, as ever.
         ({"a": "x/IDLE/2", "b": "y/IDLE/1", "c": "z/LISTENING/0"}, "new", "b"),
-        # Above it: idle before listening before busy, and nobody else's idle one.
+        # Above it: idle before listening before busy, and no one else's idle one.
         ({"a": "x/BUSY/1", "b": "x/LISTENING/9", "c": "x/BUSY/0", "d": "y/IDLE/0"}, "new", "b"),
         ({"a": "x/BUSY/1", "b": "x/BUSY/0", "c": "x/BUSY/2", "d": "y/IDLE/0"}, "new", "b"),
         # Who has a quarter takes nothing from others.
         ({"a": "x/BUSY/1", "b": "x/BUSY/0", "c": "y/IDLE/0"}, "x", None),
         ({"a": "x/BUSY/1", "b": "x/IDLE/0", "c": "y/IDLE/0"}, "x", "b"),
-        # All in use, and nobody has more than others: there is no place.
+        # All in use, and no one has more than others: there is no place.
         ({"a": "x/BUSY/1", "b": "y/LISTENING/0"}, "new", None),
     ],
 )
@@ -80,7 +80,7 @@ async def test_an_agent_that_holds_every_process_gives_one_up_to_another() -> No
                 for session in held:
                     readers.start_soon(read, await listening(server, session, "greedy"))
                 await anyio.wait_all_tasks_blocked()
-                # The bystander's idle session is nobody's to take.
+                # The bystander's idle session is no one's to take.
                 assert await opened(server, "greedy") == ""
                 assert b"pid" in await text(server, call("echo", session=mine, grant="bystander"))
                 # A third agent gets a place of the greedy one's.

@@ -1,4 +1,4 @@
-"""A command-started server that says that its tools changed is heard, whoever listens."""
+"""A command-started server that says that its tools changed is heard, no matter who listens."""
 
 from __future__ import annotations
 

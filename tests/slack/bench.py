@@ -30,7 +30,7 @@ class Bench:
     config: SlackConfig
 
     def held(self, amount: int = 120_000, **terms: Any) -> Approval:
-        """A call that waits. Reviewers: whoever has the role, unless the terms name some."""
+        """A call that waits. Reviewers: anyone who has the role, unless the terms name some."""
         given = {"risk": "medium", "expires": MINUTES, **terms}
         arguments = {"amount": amount, "customer": "cus_1"}
         return self.scene.held("create_charge", arguments, terms=Terms(**given))

@@ -125,7 +125,7 @@ def command(slack: Workspace, text: str = "", user: str = "U1") -> dict[str, str
 
 
 def home_opened(slack: Workspace, user: str = "U1", tab: str = "home") -> Json:
-    """Somebody looks at App Home."""
+    """Someone looks at App Home."""
     return {
         "type": "event_callback",
         "token": "deprecated",

@@ -24,7 +24,7 @@ MOST = 10
 
 
 class NotAcknowledged(Exception):
-    """Nobody was connected, or no acknowledgement came in three seconds."""
+    """No one was connected, or no acknowledgement came in three seconds."""
 
 
 @dataclass
@@ -78,11 +78,11 @@ class Sockets:
         """What the app answers in its acknowledgement; None when it only says "received".
 
         Raises:
-            NotAcknowledged: too late, or nobody there.
+            NotAcknowledged: too late, or no one there.
         """
         envelope = envelope or f"env{next(self._serial)}"
         if not self.connections:
-            raise NotAcknowledged("nobody is connected")
+            raise NotAcknowledged("no one is connected")
         serial = next(self._serial)
         connection = self.connections[serial % len(self.connections) if to is None else to]
         answer = self._waiting[envelope] = asyncio.get_running_loop().create_future()

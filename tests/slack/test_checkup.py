@@ -118,7 +118,7 @@ async def test_reviewers_who_could_not_decide_are_named(
 
 async def test_nobody_to_approve_is_said(slack: Workspace) -> None:
     told = await found(slack, people=(Reviewer(id="alice", role="approver"),))
-    assert "nobody could approve" in told["reviewers"].found
+    assert "no one could approve" in told["reviewers"].found
 
 
 async def test_slack_out_of_reach_is_said(slack: Workspace) -> None:

@@ -1,4 +1,4 @@
-"""An effect nobody knows about, in Slack: the card has both answers, and each wants to know how."""
+"""An effect no one knows about, in Slack: the card has both answers, and each wants to know how."""
 
 from __future__ import annotations
 

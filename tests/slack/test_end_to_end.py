@@ -85,7 +85,7 @@ class Town:
         return eventually(posted)
 
     def told(self, words: str) -> bool:
-        """Wait until somebody is told so alone."""
+        """Wait until someone is told so alone."""
 
         def found() -> bool:
             return any(words in one["text"] for one in self.slack.ephemerals[self.heard :])
@@ -321,7 +321,7 @@ def test_pending_survives_a_restart_and_its_old_button_works(apart: Town) -> Non
         site.stop()
 
 
-HANGS = 600.0  # seconds: far longer than anybody waits
+HANGS = 600.0  # seconds: far longer than anyone waits
 HISTORY = frozenset(("channels:history", "groups:history"))
 
 
@@ -459,7 +459,7 @@ def test_a_gateway_nobody_could_approve_on_from_slack_does_not_start(apart: Town
     site.write(partial(reviewers.add, reviewer_id="carol", role="approver"))
     done = site.run("up", check=False)
     assert done.returncode == 3
-    assert "nobody could approve from it" in done.stderr
+    assert "no one could approve from it" in done.stderr
     assert "signoff reviewer add YOUR-NAME --slack" in done.stderr
     named = site.run("reviewer", "identify", "carol", "--slack", "U3")
     assert named.stdout == "carol is also slack:T1/U3\n"

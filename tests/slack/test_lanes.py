@@ -1,4 +1,4 @@
-"""Whoever waits for a turn has not failed: it costs no try, no rest, and nobody else's time."""
+"""Anyone who waits for a turn has not failed: it costs no try, no rest, and no one else's time."""
 
 from __future__ import annotations
 

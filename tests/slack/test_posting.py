@@ -1,4 +1,4 @@
-"""Cards are posted, kept up to date and commented, whoever decides and wherever."""
+"""Cards are posted, kept up to date and commented, no matter who decides and wherever."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ async def test_approve_moves_the_row_and_names_the_reviewer(there: Bench) -> Non
 
 @dataclass(frozen=True)
 class Who:
-    """Somebody who presses. `makes` changes the payload, `fault` what Slack answers about them."""
+    """Someone who presses. `makes` changes the payload, `fault` what Slack answers about them."""
 
     name: str
     user: str
@@ -143,7 +143,7 @@ async def test_of_all_people_and_states_one_cell_approves(there: Bench) -> None:
             assert after is not None
             if after.state is State.APPROVED and before.state is not State.APPROVED:
                 approved.append((who.name, state))
-            elif state != "expired":  # whoever looks expires it
+            elif state != "expired":  # anyone who looks expires it
                 assert after == before, (who.name, state)
     assert approved == [("reviewer", "pending")]
 
@@ -298,7 +298,7 @@ async def test_the_owner_of_the_agent_may_not_approve_where_the_rule_says_so(the
     held = _held_by(there, grant.id, not_owner=True)
     await there.press(click(there.slack, held, "approval.approve", "U1"))
     assert await there.state(held) is State.PENDING
-    assert "somebody other than the agent's owner" in there.whispered()[0]
+    assert "someone other than the agent's owner" in there.whispered()[0]
     await there.press(click(there.slack, held, "approval.approve", "U2"))
     assert await there.state(held) is State.APPROVED
 

@@ -80,7 +80,7 @@ class Workspace:
         self._faults[method].extend(faults)
 
     def shown(self, channel: str | None = None, *, thread: bool = False) -> list[Message]:
-        """Messages nobody deleted, oldest first; with `thread` only the replies."""
+        """Messages no one deleted, oldest first; with `thread` only the replies."""
         return [
             one
             for one in self.messages

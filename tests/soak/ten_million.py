@@ -28,7 +28,7 @@ STEP: Final[Millis] = 3_000
 """Milliseconds from one row to the next: ten million fill a year."""
 
 SELDOM: Final = (0.05, 0.5, 0.9)
-"""Where in the history the agent, the tool and the person nobody else uses appear, as shares."""
+"""Where in the history the agent, the tool and the person no one else uses appear, as shares."""
 
 _AT_ONCE = 20_000
 _DIGESTS = tuple(hashlib.sha256(bytes([n])).hexdigest() for n in range(256))

@@ -23,20 +23,20 @@ from tests.approvals.record import KEYS, HandClock
 
 
 def lay_sqlite(path: Path) -> str:
-    """A record of `KEYS` in this file that nobody has used yet; its URL."""
+    """A record of `KEYS` in this file that no one has used yet; its URL."""
     shutil.copyfile(_file(), path)
     return f"sqlite:///{path}"
 
 
 def lay_installation(folder: Path) -> tuple[str, Keys]:
-    """A record nobody has used yet and its key, as an installation has them in its folder."""
+    """A record no one has used yet and its key, as an installation has them in its folder."""
     shutil.copytree(_installation(), folder, dirs_exist_ok=True)
     return f"sqlite:///{folder / 'signoff.db'}", Keys.open(folder / "key")
 
 
 @contextmanager
 def postgres(admin_url: str, server_url: str) -> Iterator[str]:
-    """A database of its own with a record of `KEYS` that nobody has used yet; its URL.
+    """A database of its own with a record of `KEYS` that no one has used yet; its URL.
 
     `admin_url` is where databases are made, as psycopg reads it; `server_url` the same for
     SQLAlchemy.

@@ -39,7 +39,7 @@ def desk(site: Site) -> Iterator[Desk]:
 
 
 def approved(agent: Agent, desk: Desk, tool: str) -> str:
-    """A task that somebody has approved."""
+    """A task that someone has approved."""
     task = agent.begin(tool)
     row = eventually(lambda: next(iter(desk.everything()), None))
     desk.approve(row["id"])

@@ -65,7 +65,7 @@ def test_what_was_approved_while_no_gateway_ran_runs_by_itself(own: Scene, key: 
     approve_beside(own, row["id"])
     assert own.happened("came", key) == 0
     own.site.start()
-    eventually(lambda: own.happened("done", key))  # nobody asked
+    eventually(lambda: own.happened("done", key))  # no one asked
     assert own.happened("came", key) == 1
 
 

@@ -37,7 +37,7 @@ def test_an_approved_task_runs_once_without_anybody_waiting(scene: Scene, key: s
     agent = scene.agent()
     task = agent.begin("slow_compute", key=key)
     scene.approve(key)
-    eventually(lambda: scene.happened("done", key))  # nobody has asked
+    eventually(lambda: scene.happened("done", key))  # no one has asked
     done = agent.ended(task)
     assert done["status"] == "completed"
     assert done["result"]["content"] == [{"type": "text", "text": f"computed {key}"}]
@@ -222,7 +222,7 @@ def test_a_task_of_a_grant_that_was_revoked_never_runs(scene: Scene, key: str) -
     scene.agent(token=token).begin("slow_compute", key=key)
     row = scene.pending(key)
     scene.site.run("grant", "revoke", "revoked")
-    ended = scene.desk.approval(row["id"])  # withdrawn with the grant: nobody is asked in vain
+    ended = scene.desk.approval(row["id"])  # withdrawn with the grant: no one is asked in vain
     assert (ended["state"], ended["execution"]) == ("withdrawn", "none")
     with pytest.raises(httpx2.HTTPStatusError, match="409"):
         scene.desk.approve(row["id"])

@@ -131,7 +131,7 @@ async def test_an_administrator_denies_what_names_others_and_the_view_says_who_c
     token = await scene.people.token("root")
     headers = {"Authorization": f"Bearer {token}"}
     shown = await office.stranger().http.get(f"/api/v1/approvals/{held.id}", headers=headers)
-    assert shown.json()["view"]["unable"].startswith("Nobody can approve this: bob is no approver")
+    assert shown.json()["view"]["unable"].startswith("No one can approve this: bob is no approver")
     approve = await send(office, f"{held.id}/approve", {"revision": 1}, "root")
     assert (approve.status_code, approve.json()["title"]) == (
         403,

@@ -116,7 +116,7 @@ async def test_a_verdict_tells_what_was_decided_and_what_came_of_it(
     late = scene.held("git_commit", {"message": "late"}, terms=Terms(risk="low", expires=0))
     scene.database.journal.write_now(lambda tx: queue.expire_due(tx, tx.now))
     said = await words(visit, f"/approvals/{late.id}")
-    assert "Expired Nobody decided in" in said
+    assert "Expired No one decided in" in said
     assert "“Nobody" not in said
 
 

@@ -125,7 +125,7 @@ async def test_the_loser_of_a_race_is_told_who_won(scene: Scene, door: Door) -> 
     assert sorted(statuses.values()) == [303, 409, 409, 409]
     winner = next(name for name, status in statuses.items() if status == 303)
     for name in visits.keys() - {winner}:
-        assert f"Somebody was first: denied by {winner} via page." in bodies[name]
+        assert f"Someone was first: denied by {winner} via page." in bodies[name]
 
 
 async def test_pressing_twice_is_harmless(scene: Scene, door: Door) -> None:

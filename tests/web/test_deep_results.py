@@ -1,4 +1,4 @@
-"""A stored answer nested deeper than anybody reads costs nobody the page: releases before this one
+"""A stored answer nested deeper than anyone reads costs no one the page: releases before this one
 took such answers.
 """
 

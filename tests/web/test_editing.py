@@ -237,7 +237,7 @@ def test_hidden_characters_secrets_and_nesting_are_not_offered() -> None:
     arguments = {**HOSTILE, "card": {"pin": 1234, "holder": "A"}, "list": [1, {"x": None}], "e": {}}
     shown = masked(canonical(arguments), (), key=b"k" * 32)
     labels = [field.label for field in fields_of(canonical(arguments), shown, ("args",))]
-    assert "note" not in labels  # it holds characters nobody would see
+    assert "note" not in labels  # it holds characters no one would see
     assert not {"card.pin", "list[1].x", "e"} & set(labels)
     assert {"card.holder", "list[0]", "reason", "purge_related"} <= set(labels)
 

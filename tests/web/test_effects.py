@@ -1,4 +1,4 @@
-"""An effect nobody knows about, on the page: the card of the next call asks, and a person says."""
+"""An effect no one knows about, on the page: the card of the next call asks, and a person says."""
 
 from __future__ import annotations
 

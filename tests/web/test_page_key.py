@@ -213,7 +213,7 @@ async def test_a_page_of_an_older_session_is_told_to_reload(scene: Scene, door: 
     sent = {**FROM_OUR_PAGE, **FROM_SCRIPT}
     answer = await browser.http.post(path, data=form, headers=sent, auth=older)
     assert answer.status_code == 409
-    assert "You signed in anew: reload this page" in answer.text
+    assert "You signed in again: reload this page" in answer.text
 
 
 @pytest.mark.parametrize("key", ["", "A" * 87, "x", "A" * 86, "BA" + "A" * 85])

@@ -1,4 +1,4 @@
-"""Changing policy.json on the page: shown first, saved whole, over nobody's work, on record."""
+"""Changing policy.json on the page: shown first, saved whole, over no one's work, on record."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ async def test_a_change_on_a_file_that_moved_on_is_shown_again_and_loses_nothing
     place.file.write_text(theirs)
     refused = await visit.post("/policy/tool/save", fields)
     assert refused.status_code == 409
-    assert "somebody changed the file meanwhile" in refused.text
+    assert "someone changed the file meanwhile" in refused.text
     assert place.file.read_text() == theirs
     again = await visit.post("/policy/tool/save", hidden(refused.text))
     assert again.status_code == 303

@@ -1,4 +1,4 @@
-"""The page and the API show what the scanner masked to whoever may decide, and it is recorded."""
+"""The page and the API show what the scanner masked to who may decide, and record it."""
 
 from __future__ import annotations
 

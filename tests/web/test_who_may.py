@@ -11,7 +11,7 @@ from tests.web.scene import Scene
 from tests.web.test_card_words import words
 
 GRANT = "grt_7d1f0a22c3b94e58"
-OWNER = "This rule wants somebody other than the agent's owner."
+OWNER = "This rule wants someone other than the agent's owner."
 
 
 def owned_by(scene: Scene, name: str) -> None:
@@ -43,7 +43,7 @@ async def test_an_administrator_sees_deny_alone_where_others_are_named(
     visit = await door.signed_in("root", "admin")
     said = await words(visit, f"/approvals/{held.id}")
     assert "This rule names other reviewers." in said
-    assert "Nobody can approve this: bob is no approver on record." in said
+    assert "No one can approve this: bob is no approver on record." in said
     page = (await visit.get(f"/approvals/{held.id}")).text
     assert 'data-key="approve"' not in page
     form = await visit.form(held.id)

@@ -35,7 +35,7 @@ def said_of_effect(settled: SettledEffect) -> tuple[FormNotice, int]:
         case NotAllowed(why=why):
             return FormNotice(why, "bad"), 403
         case NotFound():
-            return FormNotice("Somebody was first: nothing of it is unknown any more.", "bad"), 409
+            return FormNotice("Someone was first: nothing of it is unknown any more.", "bad"), 409
     assert_never(settled)
 
 
@@ -51,7 +51,7 @@ def said(decided: Decided, viewer: Viewer) -> tuple[FormNotice, int]:
             who = approval.decided_by or "the gateway"
             who = "you" if who == viewer.reviewer.id else who
             via = f" via {approval.decided_via}" if approval.decided_via else ""
-            return FormNotice(f"Somebody was first: {approval.state} by {who}{via}.", "bad"), 409
+            return FormNotice(f"Someone was first: {approval.state} by {who}{via}.", "bad"), 409
         case Stale():
             text = "The call was edited after this was shown. Look again; nothing was recorded."
             return FormNotice(text, "bad"), 409

@@ -1,6 +1,6 @@
 """Changing a held call before it is approved: a form, the difference, and only then the record.
 
-The record decides whether the change stands; whoever made it still has to approve it, separately.
+The record decides whether the change stands; who made it still has to approve it, separately.
 """
 
 from __future__ import annotations

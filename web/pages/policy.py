@@ -31,9 +31,9 @@ _Asked = Annotated[str, Query(max_length=200)]
 _SAID = {
     "same": "Nothing was saved: this is what the file says already.",
     "invalid": "Nothing was saved: it has errors.",
-    "changed": "Nothing was saved: somebody changed the file meanwhile. This is your change on top "
+    "changed": "Nothing was saved: someone changed the file meanwhile. This is your change on top "
     "of the file as it is now. Look at it again, then save.",
-    "waiting": "Nothing was saved: somebody changed the file, and that waits to be confirmed. Look "
+    "waiting": "Nothing was saved: someone changed the file, and that waits to be confirmed. Look "
     "at it first: saving on top would confirm it with yours.",
     "unwritable": "Nothing was saved: the gateway may not write this file. Copy the text and put "
     "it there yourself.",
@@ -213,7 +213,7 @@ class _PolicyForms:
         draft = self._book.draft(text, "", "") if looked else None
         notice = FormNotice(_SAID[saved.outcome], "bad") if saved else None
         if draft and not saved and draft.revision != revision:
-            words = "Somebody changed the file since you opened it. The difference below is"
+            words = "Someone changed the file since you opened it. The difference below is"
             notice = FormNotice(f"{words} against the file as it is now.", "bad")
         if draft and not draft.lines and not notice:
             notice = FormNotice("This is what the file says already.")

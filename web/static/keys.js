@@ -43,7 +43,7 @@
     } else {
       const button = card.querySelector(`[data-key="${name}"]`);
       if (button && !button.disabled) button.focus();
-      else if (!button && name === "edit") card.dispatchEvent(new CustomEvent("signoff-note", { bubbles: true, detail: "Its rule lets nobody change it first." }));
+      else if (!button && name === "edit") card.dispatchEvent(new CustomEvent("signoff-note", { bubbles: true, detail: "Its rule lets no one change it first." }));
     }
   }
   document.addEventListener("focusin", (event) => {

@@ -24,13 +24,13 @@
 
   // ---- cards
   const live = () => [...cards.querySelectorAll(".card[data-open]")];
-  // Would a card put before this one move what somebody sees?
+  // Would a card put before this one move what someone sees?
   function inSight(card) {
     if (!card || document.hidden) return false;
     return card.getBoundingClientRect().top < innerHeight;
   }
 
-  // ---- what somebody looks at stays where it is, whatever becomes of the cards around it
+  // ---- what someone looks at stays where it is, whatever becomes of the cards around it
   const head = document.querySelector(".top");
   function sight(card) {
     const box = card.getBoundingClientRect();
@@ -142,7 +142,7 @@
     if (old) {
       if (old.dataset.version !== fresh.dataset.version) replace(old, fresh, own);
     } else if (!fresh.hasAttribute("data-open")) {
-      // One of those behind, which nobody counts here: ask how many are left.
+      // One of those behind, which no one counts here: ask how many are left.
       if (!waiting.delete(fresh.id) && Number(cards.dataset.more)) { clearTimeout(recounting); recounting = setTimeout(counted, 300); }
     } else {
       const known = waiting.has(fresh.id);
@@ -589,7 +589,7 @@
     } catch (error) { mention(link.parentElement, unanswered(error, "Nothing was exported.")); }
     link.removeAttribute("aria-busy");
   });
-  // A key that is not there, or of an older sign-in: said before somebody presses.
+  // A key that is not there, or of an older sign-in: said before someone presses.
   async function keyed() {
     const wrong = await signoff.trouble();
     const note = document.getElementById("keyless");
@@ -599,8 +599,8 @@
     if (wrong) {
       const link = note.querySelector("a");
       note.querySelector("span").textContent = signoff.words[wrong];
-      link.textContent = wrong === "anew" ? "Reload" : "Sign in";
-      link.href = wrong === "anew" ? location.href : "/signin?next=" + encodeURIComponent(location.pathname + location.search);
+      link.textContent = wrong === "again" ? "Reload" : "Sign in";
+      link.href = wrong === "again" ? location.href : "/signin?next=" + encodeURIComponent(location.pathname + location.search);
     }
     guard();
   }

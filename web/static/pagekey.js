@@ -40,18 +40,18 @@
     };
   }
 
-  // Whether this page can sign: "" if it can (or need not), "anew" if the browser was signed in anew
+  // Whether this page can sign: "" if it can (or need not), "again" if the browser was signed in again
   // since, "gone" if its key is not there.
   async function trouble() {
     if (!session) return "";
     try {
       const all = await keys("readonly", (store) => wait(store.getAllKeys()));
       if (all.includes(session)) return "";
-      return all.some((one) => one !== "new") ? "anew" : "gone";
+      return all.some((one) => one !== "new") ? "again" : "gone";
     } catch { return "gone"; }
   }
   const words = {
-    anew: "You signed in anew: reload this page, then press again.",
+    again: "You signed in again: reload this page, then press again.",
     gone: "This browser no longer has the key of your sign-in, so this page only shows. Sign in again with a new link.",
   };
 

@@ -1,5 +1,5 @@
 // A sign-in link carries its secret behind '#', which no server, proxy or log ever sees. Take it out
-// of the address bar, put it into the form and send it; somebody already signed in is asked first.
+// of the address bar, put it into the form and send it; someone already signed in is asked first.
 "use strict";
 (() => {
   const form = document.getElementById("signin");
@@ -43,5 +43,5 @@
     delete form.dataset.busy;
   });
   use();
-  addEventListener("hashchange", use); // opened where this page already stands: nothing is loaded anew
+  addEventListener("hashchange", use); // opened where this page already stands: nothing is loaded again
 })();

@@ -260,7 +260,7 @@ def _alarms(view: View) -> Iterator[str]:
     if view.unknown_outcome:
         yield (
             f"An identical call ({view.unknown_outcome[:10]}) may already have run: its outcome is "
-            "unknown and nobody has settled it. Approving may do it twice."
+            "unknown and no one has settled it. Approving may do it twice."
         )
     yield from cautions(view)
     if approval.execution is Execution.OUTCOME_UNKNOWN and approval.settlement is None:

@@ -39,5 +39,5 @@ class Frame:
 
 
 def bare(request: Request) -> Frame:
-    """The frame of a page for somebody unknown."""
+    """The frame of a page for someone unknown."""
     return Frame(nonce=request.state.nonce)

@@ -1,4 +1,4 @@
-"""Pins of tools become pins of whatever a server says, hashed anew over every key.
+"""Pins of tools become pins of whatever a server says, hashed again over every key.
 
 Each is hashed from its stored definition, so that nothing is quarantined by the upgrade; a call
 that waits is bound to the hash of before, which stays the pin's name in the identity of calls.

@@ -1,4 +1,4 @@
-"""Effect keys carry a MAC: a key that was taken is not made free by whoever may write the database.
+"""Effect keys carry a MAC: who may write the database frees no key that was taken.
 
 A record of an older release has its keys signed when it is upgraded, as its other rows.
 """

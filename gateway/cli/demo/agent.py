@@ -58,7 +58,7 @@ async def _calls(client: Client, repository: str, say: Say) -> StoryEnded:
 async def _patient(
     client: Client, tool: str, arguments: dict[str, Any], say: Say
 ) -> CallToolResult:
-    """Call, and as long as nobody decided, come back by repeating the identical call."""
+    """Call, and as long as no one decided, come back by repeating the identical call."""
 
     async def note(progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG001 - the SDK passes all three by these names
         if message:
@@ -77,7 +77,7 @@ def said(result: CallToolResult) -> str:
 
 
 def pending(text: str) -> bool:
-    """Whether that is the gateway's handle, and nobody has decided yet."""
+    """Whether that is the gateway's handle, and no one has decided yet."""
     return text.startswith("Not executed yet")
 
 

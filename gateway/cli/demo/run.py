@@ -93,7 +93,7 @@ async def _story(
 
 
 async def _hire(settings: Settings) -> None:
-    """People before rules: a gateway does not start on a policy that nobody can serve."""
+    """People before rules: a gateway does not start on a policy that no one can serve."""
     database = open_record(settings)
     try:
         people = People(database, database.clock)

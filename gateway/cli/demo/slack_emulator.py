@@ -30,7 +30,7 @@ class Emulator:
         self.url = f"http://127.0.0.1:{port}/api/"
 
     async def ask(self, method: str, **params: str) -> dict[str, Any]:
-        """One method, as anybody with the token may call it."""
+        """One method, as anyone with the token may call it."""
         headers = {"Authorization": f"Bearer {TOKEN}"}
         async with (
             aiohttp.ClientSession(headers=headers) as client,

@@ -2,7 +2,7 @@
 the server keeps no sessions the agent gets one all the same: only so can it be told from another
 agent of its grant when it cancels a call, for request ids are every client's own.
 
-Nothing is stored: an id that was made for another grant, another server or by somebody else does
+Nothing is stored: an id that was made for another grant, another server or by someone else does
 not open, and the agent is told that its session is gone. What the agent's program said of itself
 at `initialize` travels in the id, so a reviewer sees it also after a restart of the gateway.
 """

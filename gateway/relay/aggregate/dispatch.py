@@ -163,7 +163,7 @@ class AggregateDispatch:
             return
         found = self._tool(call.name)
         if found is None or found[0] not in incoming.backends:
-            # As at a server's own URL: a tool that is nobody's is nobody's to judge.
+            # As at a server's own URL: a tool that is no one's is no one's to judge.
             log.info("call.unknown_tool", grant=incoming.grant.id)
             await incoming.error(ErrorCode.INVALID_PARAMS, "Unknown tool: it is on no server here")
             return

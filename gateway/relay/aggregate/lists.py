@@ -1,4 +1,4 @@
-"""Lists of several servers made one. A server that does not answer takes nobody's list with it:
+"""Lists of several servers made one. A server that does not answer takes no one's list with it:
 the tools it is known to have stay listed, and the answer says which servers are missing.
 """
 
@@ -47,7 +47,7 @@ class Gathered:
 
     answers: Mapping[str, Any]
     missing: tuple[str, ...]
-    waiting: tuple[str, ...] = ()  # of those: nobody has confirmed how they are started or reached
+    waiting: tuple[str, ...] = ()  # of those: no one has confirmed how they are started or reached
 
 
 class ListFailed(Exception):

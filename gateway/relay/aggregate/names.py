@@ -54,7 +54,7 @@ class Names:
     def tool(self, joined: str, known: Known) -> tuple[str, str] | None:
         """Server and tool that a joined name means; None: no server's tool can be called so.
 
-        A tool nobody knows is its server's to judge, so it is given as it reads.
+        A tool no one knows is its server's to judge, so it is given as it reads.
         """
         read = self.split(joined)
         if read is not None and read[1] in known(read[0]):

@@ -80,7 +80,7 @@ class AggregateRequest:
 
 
 IDENTITY: Mapping[str, str] = {"name": "signoff", "version": "1"}
-"""What the gateway calls itself where it answers in nobody's place."""
+"""What the gateway calls itself where it answers in no one's place."""
 
 
 class AnswerRewriter:
@@ -115,4 +115,4 @@ class AnswerRewriter:
 
 
 async def nowhere(event: Any) -> None:
-    """ASGI `send` of an answer nobody waits for."""
+    """ASGI `send` of an answer no one waits for."""

@@ -37,7 +37,7 @@ _NO_SERVER = ""  # no server has this name, so no other session id opens here
 
 
 class NotOpened(Exception):
-    """The server gave no session; the log says why. `waits`: nobody has confirmed how it is started
+    """The server gave no session; the log says why. `waits`: no one has confirmed how it is started
     or reached.
     """
 
@@ -81,7 +81,7 @@ class AggregateSession:
             return found
         task = self._opening.get(backend.name)
         if task is None:
-            # A task of its own: whoever waits may go away, others wait for the same opening.
+            # A task of its own: anyone who waits may go away, others wait for the same opening.
             task = asyncio.create_task(self._open(grant, backend), name=f"open {backend.name}")
             self._opening[backend.name] = task
             task.add_done_callback(lambda _: self._settled(backend.name))

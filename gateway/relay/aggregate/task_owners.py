@@ -24,7 +24,7 @@ class TaskOwners:
         self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
 
     async def server(self, grant: str, task: str) -> str | None:
-        """The server; None: it is no task of this grant, or one that nobody remembers."""
+        """The server; None: it is no task of this grant, or one that no one remembers."""
         own = approval_id(task)
         if own is None:
             return self._known.get((grant, task))

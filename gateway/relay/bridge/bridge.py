@@ -33,7 +33,7 @@ PATIENCE = 600.0
 """Most seconds the agent's user may take to answer a question of the server."""
 
 _BEFORE = 0.9
-"""A server whose question nobody answers falls silent: it is told before it is given up."""
+"""A server whose question no one answers falls silent: it is told before it is given up."""
 
 _OF_THE_REQUEST = frozenset(
     {

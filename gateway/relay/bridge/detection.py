@@ -55,7 +55,7 @@ class RevisionDetector:
         self._untold_until = 0.0
 
     def doubt(self) -> None:
-        """The server may have been started anew, as another one: ask before the next request."""
+        """The server may have been started again, as another one: ask before the next request."""
         if not self.fixed:
             self.modern, self.only_modern = None, False
 
@@ -77,7 +77,7 @@ class RevisionDetector:
         if self.modern is not None or time.monotonic() < self._untold_until:
             return self.modern
         if self._asking is None:
-            # A task of its own: whoever waits may go away, others wait for the same answer.
+            # A task of its own: anyone who waits may go away, others wait for the same answer.
             self._asking = asyncio.create_task(self._ask(grant), name=f"{self._upstream.name} era")
             self._asking.add_done_callback(self._asked)
         return await asyncio.shield(self._asking)

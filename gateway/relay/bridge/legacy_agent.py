@@ -210,7 +210,7 @@ class LegacyAgents:
         return WholeAnswer(200, response(rpc_id, {}))
 
     def _answer(self, client: LegacyClient, message: Json, rpc_id: Id | None) -> None:
-        """The agent's answer to a question; one nobody asked is dropped."""
+        """The agent's answer to a question; one no one asked is dropped."""
         waiting = client.asked.get(rpc_id) if rpc_id is not None else None
         if waiting is not None and not waiting.done():
             waiting.set_result(message)

@@ -203,7 +203,7 @@ class LegacyRequest:
         except NotSent:
             return
         if not modern:
-            raise NotModern("started anew without 2026-07-28")
+            raise NotModern("started again without 2026-07-28")
 
     def _modern_params(self) -> Json:
         """The agent's params in the envelope of 2026-07-28."""
@@ -265,7 +265,7 @@ class LegacyRequest:
                     for key, (_, future) in waiting.items()
                 }
         except TimeoutError:
-            raise _Unanswered("Nobody answered the server's question in time") from None
+            raise _Unanswered("No one answered the server's question in time") from None
         finally:
             for asked_id, future in waiting.values():
                 self._client.asked.pop(asked_id, None)

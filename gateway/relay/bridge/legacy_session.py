@@ -181,7 +181,7 @@ class LegacySession:
             raise SessionGone(f"HTTP {answer.status}")
 
     async def told(self, message: Json) -> None:
-        """`tell` where nobody can do anything about a failure."""
+        """`tell` where no one can do anything about a failure."""
         try:
             await self.tell(message)
         except (NotSent, OutcomeUnknown, TimeoutError) as error:
@@ -315,7 +315,7 @@ class LegacySession:
         elif (flight := self._about(message)) is not None:
             flight.heard(message)
         elif (asked := identifier(message.get("id"))) is not None:
-            # Nobody it can be for: nothing runs here, or more than one agent's.
+            # No one it can be for: nothing runs here, or more than one agent's.
             self.answer_soon(asked, None if method == "ping" else "No client to ask")
 
     def news(self, message: Json) -> None:

@@ -123,7 +123,7 @@ class ModernRequest:
         return await answer.start()
 
     def cancel(self) -> None:
-        """Nobody wants the result any more; the server is told so."""
+        """No one wants the result any more; the server is told so."""
         if self._end is not None:
             return
         self._close(OutcomeUnknown("cancelled"))
@@ -135,7 +135,7 @@ class ModernRequest:
         self.line.soon(self._tell_cancelled(list(self.asks.values())))
 
     async def _tell_cancelled(self, asks: list[Ask]) -> None:
-        params = {"requestId": self.own_id, "reason": "nobody waits any more"}
+        params = {"requestId": self.own_id, "reason": "no one waits any more"}
         message = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}
         await self.line.told(message)
         for ask in asks:
@@ -286,7 +286,7 @@ def _status(body: bytes) -> int:
 
 
 def _unanswered(ask: Ask) -> Json:
-    """What a server is told of a question that nobody answered in time."""
+    """What a server is told of a question that no one answered in time."""
     if ask.request["method"] == "elicitation/create":
         return {"result": {"action": "cancel"}}
-    return {"error": {"code": -32603, "message": "Nobody answered in time"}}
+    return {"error": {"code": -32603, "message": "No one answered in time"}}

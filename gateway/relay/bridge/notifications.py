@@ -49,7 +49,7 @@ class Notifications:
         self._max_result = max_result
 
     async def run(self) -> None:
-        """Listen, anew whenever the session's subscriptions change. Ends by being cancelled, or
+        """Listen, again whenever the session's subscriptions change. Ends by being cancelled, or
         where the server serves no subscriptions.
         """
         pause = _FIRST_PAUSE

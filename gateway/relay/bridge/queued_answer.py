@@ -16,7 +16,7 @@ PING = b": ping\n\n"
 
 
 class QueuedAnswer:
-    """See `upstream.Answer`. `closed` hears that nobody reads any more, whatever was read."""
+    """See `upstream.Answer`. `closed` hears that no one reads any more, whatever was read."""
 
     status = 200
     session = ""

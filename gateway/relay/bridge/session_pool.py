@@ -55,7 +55,7 @@ class SessionPool:
         opening = self._opening.get(key)
         if opening is None:
             self._make_room(grant)
-            # A task of its own: whoever waits may go away, others wait for the same opening.
+            # A task of its own: anyone who waits may go away, others wait for the same opening.
             opening = asyncio.create_task(
                 self._open(key, capabilities, client), name=f"{self._upstream.name} opening"
             )

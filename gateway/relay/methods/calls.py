@@ -182,8 +182,8 @@ class Calls:
         return not visit.modern and support in ("optional", "required")
 
     async def _list(self, visit: Visit) -> None:
-        """Have the server's tools known. Whoever comes in an older revision without a session has
-        them listed the same way first, if nobody has before: a server that wants a session says so
+        """Have the server's tools known. An agent of an older revision without a session has
+        them listed the same way first, if no one has before: a server that wants a session says so
         here, before a person is asked about a call that it would not take.
 
         Raises:

@@ -2,7 +2,7 @@
 
 A time-out comes back at the same moment; a crash or an impatient person does not. So one leaving
 is no sign: two in a row after the same time are. What was learned only shortens a hold, and an
-operator who sets the grant's hold anew has it forgotten.
+operator who sets the grant's hold again has it forgotten.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runs approved calls that nobody waits for, where their rule says `when_detached: execute`.
+"""Runs approved calls that no one waits for, where their rule says `when_detached: execute`.
 
 Without that word an approval is kept for the agent's return. The result is stored, and the agent
 gets it when it comes back. Of several gateways one claims the call and runs it, once.
@@ -112,7 +112,7 @@ class DetachedRunner:
 
 
 def _visit(approval: Approval, grant: Grant, backend: Backend) -> Visit:
-    """A request in nobody's session: the gateway's own, in the revision that has none."""
+    """A request in no one's session: the gateway's own, in the revision that has none."""
     (version,) = MODERN_VERSIONS
     client = approval.call.client
     meta = {
@@ -139,4 +139,4 @@ async def _never() -> dict[str, Any]:
 
 
 async def _nowhere(_: Any) -> None:
-    """Nobody listens."""
+    """No one listens."""

@@ -178,7 +178,7 @@ class Dispatch:
         await self._copy(visit, request, receive, send, None, responses)
 
     def listener(self, grant: Grant, backend: Backend, session: Session | None) -> Visit:
-        """Whoever reads a legacy session's own stream, as a visit that asked for nothing."""
+        """Anyone who reads a legacy session's own stream, as a visit that asked for nothing."""
         return Visit(
             grant=grant,
             backend=backend,
@@ -356,12 +356,12 @@ class Dispatch:
 
 
 async def _never() -> Any:
-    """ASGI `receive` where nobody is."""
-    raise RuntimeError("nobody sends anything here")
+    """ASGI `receive` where no one is."""
+    raise RuntimeError("no one sends anything here")
 
 
 async def _nowhere(event: Any) -> None:
-    """ASGI `send` where nobody is."""
+    """ASGI `send` where no one is."""
 
 
 def _headers(answer: Answer) -> list[tuple[bytes, bytes]]:

@@ -86,7 +86,7 @@ class Executions:
     async def run(
         self, visit: Visit, call: ToolCall, approval: Approval, progress: Progress
     ) -> Ending | None:
-        """Run an approved call once. None: somebody else has it; look at the row again."""
+        """Run an approved call once. None: someone else has it; look at the row again."""
         task = asyncio.create_task(
             self._run(visit, call, approval, progress), name=f"execute {approval.id}"
         )

@@ -190,7 +190,7 @@ class Holding:
                 self._waiting.pop(key, None)
 
     async def _record_leaving(self, approval: Approval, outcome: StillWaiting | Refusal) -> None:
-        """Record that nobody waits here any more.
+        """Record that no one waits here any more.
 
         Raises:
             RecordUnavailable: it could not be recorded, and the agent would be told to wait on.
@@ -200,11 +200,11 @@ class Holding:
         except RecordUnavailable:
             if isinstance(outcome, StillWaiting):
                 raise
-            # What became of the call is known, and the agent is told that, not that nobody knows.
+            # What became of the call is known, and the agent is told that, not that no one knows.
             log.warning("record.leaving_not_recorded", approval=approval.id)
 
     def _goes(self, approval: Approval, waiter: object) -> bool:
-        """One who waited here goes; whether nobody waits here for the approval any more."""
+        """One who waited here goes; whether no one waits here for the approval any more."""
         here = self._here.get(approval.id)
         if here is None:
             return True

@@ -1,7 +1,7 @@
 """Lists of tools, prompts and resource templates: what this agent may see, and how the gateway
 itself learns which tools there are.
 
-Whatever the server says, an agent sees what is pinned: a changed definition reaches nobody before
+Whatever the server says, an agent sees what is pinned: a changed definition reaches no one before
 a person accepted it. Hidden tools are taken out, the gateway's own is put in where a call may be
 held. The gateway asks by itself, in the agent's own session, when what it knows is stale and
 again before an approved call runs.
@@ -80,7 +80,7 @@ AWAIT_DEFINITION: Mapping[str, Any] = {
 
 class ListingFailed(Exception):
     """The server did not say which tools it has; carries the HTTP status it gave, or 0. `waits`: it
-    was not asked, for nobody has confirmed how it is started or reached.
+    was not asked, for no one has confirmed how it is started or reached.
     """
 
     def __init__(self, status: int = 0, why: str = "", *, waits: bool = False) -> None:
@@ -281,7 +281,7 @@ class Listing:
         return words if isinstance(words, str) else ""
 
     def withheld(self, visit: Visit) -> Refusal | None:
-        """What the agent is told of a prompt that the server changed and nobody accepted yet."""
+        """What the agent is told of a prompt that the server changed and no one accepted yet."""
         params = visit.message.params or {}
         subject = params if visit.message.method == "prompts/get" else params.get("ref")
         name = subject.get("name") if isinstance(subject, dict) else None
@@ -342,7 +342,7 @@ class Listing:
             raise ListingFailed(why="its tools change while they are listed")
 
     def changed(self, visit: Visit) -> None:
-        """The server says that its tools changed: no call is judged before they are listed anew.
+        """The server says that its tools changed: no call is judged before they are listed again.
         They are at once, by ourselves, so that people see it; but not without a pause.
         """
         name = visit.backend.name
@@ -535,7 +535,7 @@ def _instructed(result: dict[str, Any], words: str) -> dict[str, Any]:
 
 
 def _heard(task: asyncio.Task[list[Any]]) -> None:
-    """Everybody who waited may be gone: an exception then is nobody's to hear."""
+    """Everybody who waited may be gone: an exception then is no one's to hear."""
     if not task.cancelled():
         task.exception()
 

@@ -49,7 +49,7 @@ class Progress:
             return
         if message.get("method") == "notifications/progress":
             if not is_token(progress_token(message), self._token):
-                return  # a note of another request, or one that nobody asked for
+                return  # a note of another request, or one that no one asked for
             params = message["params"]
             for key in ("progress", "total"):
                 if isinstance(params.get(key), int | float):

@@ -78,7 +78,7 @@ class Questions:
         await self.refuse(visit, _SPENT)
 
     async def unasked(self, visit: Visit) -> None:
-        """Refuse an answer to a question that nobody asked: it would reach the server beside what
+        """Refuse an answer to a question that no one asked: it would reach the server beside what
         was judged.
         """
         await self.refuse(visit, _UNASKED)

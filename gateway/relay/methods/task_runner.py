@@ -1,4 +1,4 @@
-"""Runs the approved calls of tasks: nobody waits in place for them, so the gateway itself does it.
+"""Runs the approved calls of tasks: no one waits in place for them, so the gateway itself does it.
 
 It looks at the record whenever something changed there, so it does not matter which gateway was
 asked, who approved where, or whether this process was running then. What is run is claimed by
@@ -243,4 +243,4 @@ async def _never() -> dict[str, Any]:
 
 
 async def _nowhere(_: Any) -> None:
-    """Nobody listens."""
+    """No one listens."""

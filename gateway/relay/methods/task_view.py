@@ -65,7 +65,7 @@ def key_of(number: int, key: str) -> str:
 
 
 def questions(task: Task) -> dict[str, Any]:
-    """What the server asked last and nobody has answered yet, by the server's own keys."""
+    """What the server asked last and no one has answered yet, by the server's own keys."""
     if task.approval.execution is not Execution.INPUT_REQUIRED:
         return {}
     asked = _response(task).get("result", {}).get("inputRequests")

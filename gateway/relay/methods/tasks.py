@@ -70,7 +70,7 @@ class Tasks:
         self._max_result = max_result
 
     def envelope(self, visit: Visit, call: ToolCall) -> dict[str, Any]:
-        """Who is to be spoken for when nobody waits for it any more; what else the request brought
+        """Who is to be spoken for when no one waits for it any more; what else the request brought
         is kept with the approval.
         """
         kept = (VERSION_KEY, CAPABILITIES_KEY, CLIENT_KEY, LEVEL_KEY)

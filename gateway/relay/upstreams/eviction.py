@@ -1,7 +1,7 @@
 """Who makes room when all places of a server are taken: processes, sessions. Pure.
 
-Nobody loses a place while there are free ones. Then a grant above a quarter of all is the first to
-give one up, to whoever has less; what it uses least goes first. A grant at its quarter takes no
+No one loses a place while there are free ones. Then a grant above a quarter of all is the first to
+give one up, to anyone who has less; what it uses least goes first. A grant at its quarter takes no
 place from others: it may only replace an idle one of its own.
 """
 
@@ -22,7 +22,7 @@ class Use(IntEnum):
     """How much is lost with a place."""
 
     IDLE = 0
-    LISTENING = 1  # somebody reads its stream, and nothing is under way
+    LISTENING = 1  # someone reads its stream, and nothing is under way
     BUSY = 2
 
 

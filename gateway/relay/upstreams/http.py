@@ -1,7 +1,7 @@
 """A server reached by URL: Streamable HTTP over one pooled aiohttp session.
 
 Knows bytes and headers, not messages. Redirects are never followed: a server's address is the
-operator's to set, and a redirect could send an approved call somewhere nobody approved.
+operator's to set, and a redirect could send an approved call somewhere no one approved.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class QueueEnded(Exception):
 
 
 class MessageQueue:
-    """One writer, one reader. `reading` says whether somebody holds the stream open."""
+    """One writer, one reader. `reading` says whether someone holds the stream open."""
 
     def __init__(self, *, limit: int, letters: int = 1_000) -> None:
         self._waiting: deque[bytes] = deque()

@@ -110,9 +110,9 @@ class Process:
             end = End(f"could not be started ({type(error).__name__})", crashed=True)
             self._finish(end)
             self.started.set_exception(NotSent(f"{self._command.name}: {end.why}"))
-            self.started.exception()  # seen, also when nobody waits any more
+            self.started.exception()  # seen, also when no one waits any more
             return
-        except BaseException:  # nobody may wait for a start that never comes
+        except BaseException:  # no one may wait for a start that never comes
             self._finish(End("stopped", crashed=False))
             self.started.set_exception(NotSent(f"{self._command.name}: stopped"))
             self.started.exception()

@@ -33,7 +33,7 @@ class Restarts:
 
 
 def after_death(restarts: Restarts, *, lived: float, now: float, first: float) -> Restarts:
-    """`first` seconds, doubling up to 30 s; a process that lived for a minute begins anew."""
+    """`first` seconds, doubling up to 30 s; a process that lived for a minute begins again."""
     deaths = 1 if lived >= HEALTHY_SECONDS else restarts.deaths + 1
     delay = min(LONGEST_DELAY, first * 2 ** min(deaths - 1, _TO_LONGEST))
     return Restarts(deaths, now + delay)
@@ -102,7 +102,7 @@ class ProcessSlot:
 
     @property
     def use(self) -> Use:
-        """Whether something is in flight, or somebody listens."""
+        """Whether something is in flight, or someone listens."""
         if self._opening is not None and not self._opening.done():
             return Use.BUSY
         if self._channel is not None and self._channel.process.alive and self._channel.busy:
@@ -112,7 +112,7 @@ class ProcessSlot:
 
     @property
     def idle(self) -> bool:
-        """Nothing in flight and nobody listening."""
+        """Nothing in flight and no one listening."""
         return self.use is Use.IDLE
 
     async def open(self) -> StdioConnection:
@@ -126,7 +126,7 @@ class ProcessSlot:
         if (channel := self.channel) is not None:
             return channel
         if self._opening is None or self._opening.done():
-            # A task of its own: whoever waits may go away, others wait for the same start.
+            # A task of its own: anyone who waits may go away, others wait for the same start.
             self._opening = asyncio.create_task(self._open(), name=f"stdio {self._command.name}")
             self._opening.add_done_callback(_seen)
         return await asyncio.shield(self._opening)
@@ -191,6 +191,6 @@ class ProcessSlot:
 
 
 def _seen(task: asyncio.Task[StdioConnection]) -> None:
-    """Everybody who waited may be gone: an exception then is nobody's to hear."""
+    """Everybody who waited may be gone: an exception then is no one's to hear."""
     if not task.cancelled():
         task.exception()

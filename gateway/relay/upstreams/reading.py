@@ -33,7 +33,7 @@ _UNREAD: Final = frozenset({401, 403, 404, 405, 406, 413, 415, 429})
 
 RESULT_DEPTH: Final = 128
 """Arrays and objects inside each other in what a server answers. From about 200 on parsers differ;
-a page or an agent that cannot read a result it is handed is no use to anybody.
+a page or an agent that cannot read a result it is handed is no use to anyone.
 """
 
 RETRY_MS: Final = 1_000
@@ -121,7 +121,7 @@ def response_to(body: bytes, rpc_id: str | int) -> dict[str, Any] | None:
 
 
 def check_depth(body: bytes) -> None:
-    """See to it that whoever gets a response can read it.
+    """See to it that anyone who gets a response can read it.
 
     Raises:
         Unreadable: it is nested deeper than `RESULT_DEPTH`.

@@ -51,7 +51,7 @@ class ResponseFilter:
         token: RequestId | None = None,
         resumable: bool = False,
     ) -> None:
-        """`request`: whose response may pass; None: nobody's, as on a session's own stream.
+        """`request`: whose response may pass; None: no one's, as on a session's own stream.
         `token`: the progress token of that request. `resumable`: event ids are handed down.
         """
         self._request = request

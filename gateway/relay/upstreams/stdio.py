@@ -68,7 +68,7 @@ class StdioUpstream:
         tools_changed: Callable[[], None] | None = None,
     ) -> None:
         """`errlog` takes the server's stderr (needs a file number); None: our log, labelled.
-        `tools_changed` is called when the server says that they did, whoever listens or not.
+        `tools_changed` is called when the server says that they did, no matter who listens or not.
         """
         self.name = name
         self._command = Command(
@@ -209,7 +209,7 @@ class StdioUpstream:
             inbox.discard()
 
     def _never_opened(self, key: tuple[str, str], identifier: str, session: _Session) -> None:
-        """The process of an opening that failed serves nobody, unless others came to share it."""
+        """The process of an opening that failed serves no one, unless others came to share it."""
         self._end(identifier, session)
         if self._slots.get(key) is session.slot and not session.slot.inboxes:
             self._drop(key)
@@ -242,7 +242,7 @@ class StdioUpstream:
 
     def forget_modern(self, grant: str) -> None:
         """The server turned out not to speak the modern era: its process that was asked serves
-        nobody, and how it took the question says nothing about its health.
+        no one, and how it took the question says nothing about its health.
         """
         owner = "" if self._shared else grant
         if (_MODERN, owner) in self._slots:
@@ -267,7 +267,7 @@ class StdioUpstream:
                 return None
             log.info("stdio.evicted", extra={"server": self.name, "use": places[gone].use.name})
             self._drop(gone)
-        # A grant that makes its processes crash slows down nobody else.
+        # A grant that makes its processes crash slows down no one else.
         pace = self._paces.setdefault("" if self._shared else grant, RestartDelay())
         slot = self._slots[key] = ProcessSlot(
             self._command, self._limits, owner=grant, pace=pace, handshake=handshake, own=self._own

@@ -87,7 +87,7 @@ class StdioConnection:
 
     @property
     def busy(self) -> bool:
-        """Whether somebody waits for something."""
+        """Whether someone waits for something."""
         return any(not flight.abandoned for flight in self._flights.values())
 
     # Towards the process.
@@ -141,7 +141,7 @@ class StdioConnection:
             self.process.write(encode(message))
 
     def abandon(self, flight: PendingRequest) -> None:
-        """Nobody reads this answer any more: a cancellation in the modern era, else nothing."""
+        """No one reads this answer any more: a cancellation in the modern era, else nothing."""
         flight.mailbox.discard()
         if self._modern:
             self.give_up(flight)
@@ -153,7 +153,7 @@ class StdioConnection:
     def give_up(self, flight: PendingRequest) -> None:
         """Stop waiting and tell the server so."""
         if self._flights.pop(flight.own_id, None) is not None:
-            cancelled = {"requestId": flight.own_id, "reason": "nobody waits any more"}
+            cancelled = {"requestId": flight.own_id, "reason": "no one waits any more"}
             self._tell({"method": "notifications/cancelled", "params": cancelled})
 
     # From the process.
@@ -236,7 +236,7 @@ class StdioConnection:
         flight = self._only_flight()
         place = flight.mailbox if flight is not None else self._inboxes.get(owner)
         if message["method"] == "ping" and flight is None and not (place and place.reading):
-            self._tell({"id": identifier, "result": {}})  # nobody listens, the connection stands
+            self._tell({"id": identifier, "result": {}})  # no one listens, the connection stands
         elif place is None:
             self._refuse(identifier, _INTERNAL_ERROR, "No client to ask")
         else:
