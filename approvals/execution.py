@@ -127,11 +127,7 @@ def claim(
         approval,
         "claimed" if answering is None else "continued",
         actor=Actor("gateway", owner, via="gateway"),
-        values={
-            "owner": owner,
-            "lease_until": tx.now + lease_ms,
-            "claimed_at": tx.now,
-        },
+        values={"owner": owner, "lease_until": tx.now + lease_ms, "claimed_at": tx.now},
         told=told,
     )
     if moved is None:

@@ -234,12 +234,45 @@ def open_approval(
     `effect_after` names who has done this effect, or perhaps has: "done:call_…". `redact` are the
     policy's paths. The arguments are sealed under the journal's key.
     """
-    identity = digest_of(call)
     shown = masked(call.arguments, redact, key=tx.keys.fingerprint)
     metadata = call.metadata
     beside = masked(metadata.shown, (), key=tx.keys.fingerprint) if metadata.shown else ""
-    approval_id = new_id()
-    row: dict[str, Any] = {
+    row = {
+        **_row_of(tx, call, ruling, terms),
+        "masked": shown,
+        "metadata_masked": beside or None,
+        "redact": canonical(list(redact)).decode(),
+        "effect": effect,
+        "effect_after": effect_after,
+        "attached_until": attached_until,
+        "attached_to": attached_to,
+    }
+    stored = tx.connection.execute(insert(APPROVAL).values(row).returning(*OPENED)).mappings().one()
+    approval = approval_of(stored, keys=tx.keys)
+    data = {
+        "effect": effect,
+        "after": effect_after,
+        "fixed": fixed_digest(row),
+        "expires_at": approval.expires_at,
+        "matched": ruling.matched,
+        "metadata": metadata.digest,
+        **({"metadata_shown": json.loads(beside)} if beside else {}),
+        "quorum": terms.quorum,
+        "reviewers": list(terms.reviewers),
+        "risk": approval.risk,
+        "tool_risk": terms.tool_risk,
+    }
+    told = {"arguments": shown, "reason": ruling.reason, "data": data}
+    record(tx, approval, "held", actor=Actor.agent(call.grant), told=told)
+    tx.ring(approval.id)
+    return approval
+
+
+def _row_of(tx: Transaction, call: Call, ruling: Ruling, terms: Terms) -> dict[str, Any]:
+    """The row of a call that is held from now on, its arguments and metadata sealed."""
+    identity, approval_id, metadata = digest_of(call), new_id(), call.metadata
+    key = tx.keys.seal
+    return {
         "id": approval_id,
         "revision": 1,
         "version": 1,
@@ -255,32 +288,23 @@ def open_approval(
         "client_version": call.client.version,
         "session": call.session,
         "session_calls": call.session_calls,
-        "arguments_sealed": seal(
-            tx.keys.seal, call.arguments, approval_id=approval_id, kind="arguments"
-        ),
-        "masked": shown,
+        "arguments_sealed": seal(key, call.arguments, approval_id=approval_id, kind="arguments"),
         "metadata_sealed": seal(
-            tx.keys.seal, write_metadata(metadata), approval_id=approval_id, kind="metadata"
+            key, write_metadata(metadata), approval_id=approval_id, kind="metadata"
         )
         if metadata.size
         else None,
-        "metadata_masked": beside or None,
         "metadata_digest": metadata.digest or None,
-        "redact": canonical(list(redact)).decode(),
         "rule": ruling.rule,
         "rule_reason": ruling.reason,
         "matched": ruling.matched,
         "policy_hash": ruling.policy_hash,
         "terms": write_terms(terms),
-        "effect": effect,
-        "effect_after": effect_after,
         "state": str(State.PENDING),
         "execution": str(Execution.NONE),
         "delivery": str(Delivery.UNDELIVERED),
         "created_at": tx.now,
         "expires_at": tx.now + terms.expires * 1000,
-        "attached_until": attached_until,
-        "attached_to": attached_to,
         "reason": "",
         "decided_by": "",
         "decided_via": "",
@@ -288,33 +312,6 @@ def open_approval(
         "risk_rank": RISKS.index(terms.risk or MIDDLE),
         "result_digest": "",
     }
-    stored = tx.connection.execute(insert(APPROVAL).values(row).returning(*OPENED)).mappings().one()
-    approval = approval_of(stored, keys=tx.keys)
-    record(
-        tx,
-        approval,
-        "held",
-        actor=Actor.agent(call.grant),
-        told={
-            "arguments": shown,
-            "reason": ruling.reason,
-            "data": {
-                "effect": effect,
-                "after": effect_after,
-                "fixed": fixed_digest(row),
-                "expires_at": approval.expires_at,
-                "matched": ruling.matched,
-                "metadata": metadata.digest,
-                **({"metadata_shown": json.loads(beside)} if beside else {}),
-                "quorum": terms.quorum,
-                "reviewers": list(terms.reviewers),
-                "risk": approval.risk,
-                "tool_risk": terms.tool_risk,
-            },
-        },
-    )
-    tx.ring(approval_id)
-    return approval
 
 
 def attach(

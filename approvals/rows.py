@@ -57,14 +57,6 @@ def approval_of(row: Mapping[Any, Any], *, keys: Keys | None = None) -> Approval
     Raises:
         SealBroken: what is sealed does not belong to this row.
     """
-    arguments, metadata = b"", Metadata()
-    if keys is not None and row["arguments_sealed"] is not None:
-        arguments = unseal(
-            keys.seal, row["arguments_sealed"], approval_id=row["id"], kind="arguments"
-        )
-    if keys is not None and row["metadata_sealed"] is not None:
-        opened = unseal(keys.seal, row["metadata_sealed"], approval_id=row["id"], kind="metadata")
-        metadata = read_metadata(opened)
     return Approval(
         id=row["id"],
         revision=row["revision"],
@@ -72,18 +64,7 @@ def approval_of(row: Mapping[Any, Any], *, keys: Keys | None = None) -> Approval
         asked=row["asked"],
         digest=row["digest"],
         arguments_digest=row["arguments_digest"],
-        call=Call(
-            grant=row["grant_id"],
-            grant_label=row["grant_label"],
-            server=row["server"],
-            tool=row["tool"],
-            arguments=arguments,
-            tool_hash=row["tool_hash"],
-            client=Client(row["client_name"], row["client_version"]),
-            session=row["session"],
-            session_calls=row["session_calls"],
-            metadata=metadata,
-        ),
+        call=_call_of(row, keys),
         ruling=Ruling(
             rule=row["rule"],
             reason=row["rule_reason"],
@@ -117,6 +98,29 @@ def approval_of(row: Mapping[Any, Any], *, keys: Keys | None = None) -> Approval
         redact=tuple(json.loads(row["redact"])),
         metadata_masked=row["metadata_masked"] or "",
         metadata_digest=row["metadata_digest"] or "",
+    )
+
+
+def _call_of(row: Mapping[Any, Any], keys: Keys | None) -> Call:
+    arguments, metadata = b"", Metadata()
+    if keys is not None and row["arguments_sealed"] is not None:
+        arguments = unseal(
+            keys.seal, row["arguments_sealed"], approval_id=row["id"], kind="arguments"
+        )
+    if keys is not None and row["metadata_sealed"] is not None:
+        opened = unseal(keys.seal, row["metadata_sealed"], approval_id=row["id"], kind="metadata")
+        metadata = read_metadata(opened)
+    return Call(
+        grant=row["grant_id"],
+        grant_label=row["grant_label"],
+        server=row["server"],
+        tool=row["tool"],
+        arguments=arguments,
+        tool_hash=row["tool_hash"],
+        client=Client(row["client_name"], row["client_version"]),
+        session=row["session"],
+        session_calls=row["session_calls"],
+        metadata=metadata,
     )
 
 

@@ -130,32 +130,14 @@ async def open_gateway(
             from gateway.slack_setup import announce  # noqa: PLC0415 - it is loaded already
 
             announce(chat, found.policies, core.confirmations)
-        status = Status(
-            policies=found.policies,
-            confirmations=core.confirmations,
-            servers=found.servers,
-            freezes=found.freezes,
-            staff=found.staff,
-            slack=chat.app.health.faults if chat is not None else None,
-        )
+        status = _status(found, chat)
         outbox = Outbox(
             core.database,
             await _notifiers(stack, core.database, settings, chat),
             clock=core.database.clock,
         )
         await outbox.enlist()
-        housekeeping = Housekeeping(
-            database=core.database,
-            guard=guard,
-            freezes=found.freezes,
-            catalogue=core.catalogue,
-            policies=found.policies,
-            confirmations=core.confirmations,
-            staff=found.staff,
-            outbox=outbox,
-            retention_days=settings.retention_days,
-            name=found.name,
-        )
+        housekeeping = _housekeeping(settings, found, outbox)
         await stack.enter_async_context(housekeeping.running())
         yield Gateway(
             settings=settings,
@@ -240,6 +222,33 @@ async def _foundation(
         servers=servers,
         is_first=is_first,
         name=name,
+    )
+
+
+def _status(found: _Foundation, slack: SlackSetup | None) -> Status:
+    return Status(
+        policies=found.policies,
+        confirmations=found.core.confirmations,
+        servers=found.servers,
+        freezes=found.freezes,
+        staff=found.staff,
+        slack=slack.app.health.faults if slack is not None else None,
+    )
+
+
+def _housekeeping(settings: Settings, found: _Foundation, outbox: Outbox) -> Housekeeping:
+    core = found.core
+    return Housekeeping(
+        database=core.database,
+        guard=core.guard,
+        freezes=found.freezes,
+        catalogue=core.catalogue,
+        policies=found.policies,
+        confirmations=core.confirmations,
+        staff=found.staff,
+        outbox=outbox,
+        retention_days=settings.retention_days,
+        name=found.name,
     )
 
 

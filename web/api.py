@@ -159,6 +159,15 @@ def router(office: PageContext, *, describe: Callable[[], dict[str, Any]]) -> AP
         """One approval in full: the view every reviewer is shown, and the votes."""
         return Response(await _full(office, approval_id), media_type="application/json")
 
+    _add_decisions(routes, office)
+    _add_changes(routes, office)
+    _add_reveal(routes, office)
+
+    _add_history(routes, office)
+    return routes
+
+
+def _add_decisions(routes: APIRouter, office: PageContext) -> None:
     @routes.post("/approvals/{approval_id}/approve")
     async def approve(request: Request, approval_id: str, press: Press) -> dict[str, Any]:
         """Approve exactly the revision that was looked at."""
@@ -171,9 +180,8 @@ def router(office: PageContext, *, describe: Callable[[], dict[str, Any]]) -> AP
             raise ApiProblem(422, "reason_needed", "A denial needs a reason: it reaches the agent.")
         return await _decide(office, request, approval_id, Choice.DENY, press)
 
-    _add_changes(routes, office)
-    _add_reveal(routes, office)
 
+def _add_history(routes: APIRouter, office: PageContext) -> None:
     # As much as an export: signed, where a cookie asks.
     @routes.get("/history", dependencies=[Depends(office.sessions.of_api_signed)])
     async def history(asked: Annotated[Asked, Query()]) -> dict[str, Any]:
@@ -193,8 +201,6 @@ def router(office: PageContext, *, describe: Callable[[], dict[str, Any]]) -> AP
             "total": total,
             "next": found.next,
         }
-
-    return routes
 
 
 def _last(cursor: str) -> str | None:

@@ -180,28 +180,14 @@ class Guard:
             shown = await elsewhere(lambda: self._shown(given))
             retried = replace(retried, answers=shown)
         policy, verdict, text = await self._judged(call, arguments)
-        admission = Admission(
-            call=call,
-            redact=redact_paths(policy, call.server, call.tool),
+        admission = self._admission(
+            call,
+            grant,
+            policy,
             masked=text,
-            digest=call_digest(
-                grant=call.grant,
-                server=call.server,
-                tool=call.tool,
-                arguments=call.arguments,
-                tool_hash=call.tool_hash,
-            ),
-            arguments_digest=sha256(call.arguments),
-            max_pending=self._max_pending,
-            grant=grant,
             tool_risk=tool.assessment.risk if tool is not None else None,
-            hold=grant.hold if grant.hold is not None else self.default_hold,
-            process=self.process,
             follow=follow,
             retried=retried,
-            call_id=next(self._call_ids),
-            told=not self._tally.full(call.grant, self._clock.now()),
-            max_withdrawn=self._max_withdrawn,
             answers_alone=answers_alone,
         )
         ruled: Allowed | Held | RefusedByPolicy | Spent | Unasked
@@ -220,6 +206,29 @@ class Guard:
             case Hold():
                 ruled = await self._journal.write(partial(record_held, admission, verdict))
         return self._refused(admission, ruled) if isinstance(ruled, RefusedByPolicy) else ruled
+
+    def _admission(self, call: Call, grant: Grant, policy: Policy, **more: Any) -> Admission:
+        """What recording needs of a call that was judged, whatever the verdict."""
+        return Admission(
+            call=call,
+            redact=redact_paths(policy, call.server, call.tool),
+            digest=call_digest(
+                grant=call.grant,
+                server=call.server,
+                tool=call.tool,
+                arguments=call.arguments,
+                tool_hash=call.tool_hash,
+            ),
+            arguments_digest=sha256(call.arguments),
+            max_pending=self._max_pending,
+            grant=grant,
+            hold=grant.hold if grant.hold is not None else self.default_hold,
+            process=self.process,
+            call_id=next(self._call_ids),
+            told=not self._tally.full(call.grant, self._clock.now()),
+            max_withdrawn=self._max_withdrawn,
+            **more,
+        )
 
     def _refused(self, admission: Admission, refused: RefusedByPolicy) -> RefusedByPolicy:
         """Count a refusal."""

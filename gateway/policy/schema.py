@@ -64,15 +64,7 @@ def schema() -> Schema:
 def _definitions() -> dict[str, Schema]:
     rules = _rules()
     return {
-        "names": {
-            "type": "array",
-            "minItems": 1,
-            "items": {"type": "string", "minLength": 1},
-            "description": (
-                'Groups, local accounts ("alice"), "slack:T024/U07", "slack-group:T024/S01", '
-                '"oidc:bob@example.com", "oidc-group:NAME".'
-            ),
-        },
+        "names": _names(),
         "group": _object(
             {
                 "description": _text("For people; changes nothing."),
@@ -121,6 +113,18 @@ def _definitions() -> dict[str, Schema]:
                 "all_tools": {"$ref": "#/$defs/all_tools"},
                 "tools": {"$ref": "#/$defs/tools"},
             }
+        ),
+    }
+
+
+def _names() -> Schema:
+    return {
+        "type": "array",
+        "minItems": 1,
+        "items": {"type": "string", "minLength": 1},
+        "description": (
+            'Groups, local accounts ("alice"), "slack:T024/U07", "slack-group:T024/S01", '
+            '"oidc:bob@example.com", "oidc-group:NAME".'
         ),
     }
 

@@ -109,6 +109,44 @@ async def open_relay(stack: AsyncExitStack, core: Core, settings: Settings) -> R
     )
     stack.push_async_callback(executions.aclose, _EXECUTION_PATIENCE)
     runner = await _runners(stack, core, executions, backends)
+    sessions = Sessions(core.database.keys.session)
+    dispatch, holding = _methods(core, settings, executions, listing, runner, sessions)
+    together = AggregateDispatch(
+        backends=backends,
+        dispatch=dispatch,
+        holding=holding,
+        listing=listing,
+        catalogue=core.catalogue,
+        guard=core.guard,
+        approvals=core.approvals,
+        bundles=AggregateSessions(sessions),
+        separator=settings.separator,
+        max_result=bounds.result,
+    )
+    endpoint = Endpoint(
+        backends=backends,
+        grants=core.grants,
+        sessions=sessions,
+        catalogue=core.catalogue,
+        dispatch=dispatch,
+        together=together,
+        hosts=settings.hosts(),
+        origins=settings.origins(),
+        max_body=bounds.body,
+    )
+    return Relay(endpoint, holding)
+
+
+def _methods(
+    core: Core,
+    settings: Settings,
+    executions: Executions,
+    listing: Listing,
+    runner: TaskRunner,
+    sessions: Sessions,
+) -> tuple[Dispatch, Holding]:
+    """What serves one server's messages, by method; and the held calls among them."""
+    bounds = Bounds.of(settings)
     questions = Questions(RequestStates(core.database.keys.state), core.database.clock)
     holding = Holding(
         approvals=core.approvals,
@@ -137,46 +175,23 @@ async def open_relay(stack: AsyncExitStack, core: Core, settings: Settings) -> R
         tasks=tasks,
         max_result=bounds.result,
     )
-    sessions = Sessions(core.database.keys.session)
+    task_listen = TaskListen(
+        tasks=tasks,
+        approvals=core.approvals,
+        stopping=holding.stopping,
+        max_result=bounds.result,
+    )
     dispatch = Dispatch(
         guard=core.guard,
         calls=calls,
         holding=holding,
         listing=listing,
         tasks=tasks,
-        task_listen=TaskListen(
-            tasks=tasks,
-            approvals=core.approvals,
-            stopping=holding.stopping,
-            max_result=bounds.result,
-        ),
+        task_listen=task_listen,
         sessions=sessions,
         max_result=bounds.result,
     )
-    together = AggregateDispatch(
-        backends=backends,
-        dispatch=dispatch,
-        holding=holding,
-        listing=listing,
-        catalogue=core.catalogue,
-        guard=core.guard,
-        approvals=core.approvals,
-        bundles=AggregateSessions(sessions),
-        separator=settings.separator,
-        max_result=bounds.result,
-    )
-    endpoint = Endpoint(
-        backends=backends,
-        grants=core.grants,
-        sessions=sessions,
-        catalogue=core.catalogue,
-        dispatch=dispatch,
-        together=together,
-        hosts=settings.hosts(),
-        origins=settings.origins(),
-        max_body=bounds.body,
-    )
-    return Relay(endpoint, holding)
+    return dispatch, holding
 
 
 async def _runners(

@@ -134,6 +134,20 @@ def _add_desk(routes: APIRouter, office: PageContext, desk: Desk) -> None:
         notice = FormNotice(text, "good") if is_open else None
         return await _agents(office, desk, request, viewer, notice=notice)
 
+    _add_grants(routes, office, desk)
+
+    @routes.post("/agents/freeze")
+    async def freeze(
+        request: Request, kind: _Short, name: _Short = "", on: _Short = "", csrf: _Short = ""
+    ) -> Response:
+        viewer = await office.sessions.admin(request, csrf)
+        await desk.freeze(kind, name, on=bool(on), by=viewer.reviewer)
+        # Back to where it was pressed: what it did is seen there.
+        place = {"grant": quote(name), "server": "servers"}.get(kind, "everything")
+        return RedirectResponse(f"/agents#{place}", 303)
+
+
+def _add_grants(routes: APIRouter, office: PageContext, desk: Desk) -> None:
     @routes.post("/agents/new")
     async def new(
         request: Request,
@@ -183,16 +197,6 @@ def _add_desk(routes: APIRouter, office: PageContext, desk: Desk) -> None:
         text = f"Revoked. The token of {label} opens nothing any more."
         notice = FormNotice(text, "good") if done else FormNotice("It had ended before.")
         return await _agents(office, desk, request, viewer, notice=notice)
-
-    @routes.post("/agents/freeze")
-    async def freeze(
-        request: Request, kind: _Short, name: _Short = "", on: _Short = "", csrf: _Short = ""
-    ) -> Response:
-        viewer = await office.sessions.admin(request, csrf)
-        await desk.freeze(kind, name, on=bool(on), by=viewer.reviewer)
-        # Back to where it was pressed: what it did is seen there.
-        place = {"grant": quote(name), "server": "servers"}.get(kind, "everything")
-        return RedirectResponse(f"/agents#{place}", 303)
 
 
 async def _agents(

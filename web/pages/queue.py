@@ -69,6 +69,18 @@ def router(office: PageContext) -> APIRouter:
         viewer = await office.sessions.of_page(request)
         return await _approval(office, request, viewer, approval_id)
 
+    _add_decide(routes, office)
+    _add_extend(routes, office)
+    _add_reveal(routes, office)
+    _add_settle(routes, office)
+    _add_effect(routes, office)
+    bulk.add(routes, office)
+    if office.deps.judge_again is not None:
+        edit.add(routes, office, office.deps.judge_again)
+    return routes
+
+
+def _add_decide(routes: APIRouter, office: PageContext) -> None:
     @routes.post("/approvals/{approval_id}/decide")
     async def decide(
         request: Request,
@@ -102,15 +114,6 @@ def router(office: PageContext) -> APIRouter:
         else:
             notice, status = FormNotice(problem, "bad"), 422
         return await _done(office, request, viewer, approval_id, origin, notice, status)
-
-    _add_extend(routes, office)
-    _add_reveal(routes, office)
-    _add_settle(routes, office)
-    _add_effect(routes, office)
-    bulk.add(routes, office)
-    if office.deps.judge_again is not None:
-        edit.add(routes, office, office.deps.judge_again)
-    return routes
 
 
 def _add_extend(routes: APIRouter, office: PageContext) -> None:

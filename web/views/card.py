@@ -153,25 +153,13 @@ class Card:
 def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) -> Card:
     """The card of a view for this reviewer; `full` shows every value whole."""
     approval = view.approval
-    call = approval.call
-    risk = approval.risk
+    call, risk = approval.call, approval.risk
     is_open = approval.state is State.PENDING and approval.expires_at > now
-    voted = approvers(view)
-    may_not = refusal(approval.terms, reviewer, grant=call.grant, owner=view.owner, approving=True)
-    may_not_deny = refusal(
-        approval.terms,
-        reviewer,
-        grant=call.grant,
-        owner=view.owner,
-        approving=False,
-        denying=True,
-    )
     arguments = tuple(_arguments(view, full=full))
     metadata = tuple(_metadata(approval, full=full))
     cut = any(argument.cut for argument in (*arguments, *metadata))
     state = shown_state(approval, now)
     return Card(
-        reveals=reveals(approval, reviewer),
         id=approval.id,
         short=view.short_id,
         digest=approval.digest,
@@ -204,19 +192,14 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
         lifetime=max(1, approval.expires_at - approval.created_at),
         at_zero=view.at_zero,
         quorum=approval.terms.quorum,
-        votes=voted,
+        votes=approvers(view),
         effect=approval.effect or "",
         similar=tuple(_before(one) for one in view.similar),
         changes=tuple(_changes(view, full=full)),
         arguments=arguments,
         metadata=metadata,
         cut=cut,
-        may=is_open and may_not is None,
-        may_not=may_not or "",
-        may_deny=is_open and may_not_deny is None,
-        alone=alone(view, cut=cut),
         edited=approval.edited,
-        voted=not reviewer.names().isdisjoint(voted),
         confirm=approval.grave,
         passed="" if state == approval.state else f"{approval.state.value} ",
         decided_by=approval.decided_by,
@@ -224,10 +207,29 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
         decided_at=approval.decided_at,
         decision_reason=approval.reason,
         unused_until=_unused_until(view, state),
-        settleable=_settleable(approval, reviewer),
-        doubtful=_doubtful(view, reviewer) if is_open else "",
-        editable=is_open and may_not is None and bool(approval.terms.editable),
+        alone=alone(view, cut=cut),
+        **_permissions(view, reviewer, is_open=is_open),
     )
+
+
+def _permissions(view: View, reviewer: Reviewer, *, is_open: bool) -> dict[str, Any]:
+    """What this reviewer may do here, as fields of the card."""
+    approval = view.approval
+    terms, grant = approval.terms, approval.call.grant
+    may_not = refusal(terms, reviewer, grant=grant, owner=view.owner, approving=True)
+    may_not_deny = refusal(
+        terms, reviewer, grant=grant, owner=view.owner, approving=False, denying=True
+    )
+    return {
+        "voted": not reviewer.names().isdisjoint(approvers(view)),
+        "may": is_open and may_not is None,
+        "may_not": may_not or "",
+        "may_deny": is_open and may_not_deny is None,
+        "editable": is_open and may_not is None and bool(terms.editable),
+        "settleable": _settleable(approval, reviewer),
+        "doubtful": _doubtful(view, reviewer) if is_open else "",
+        "reveals": reveals(approval, reviewer),
+    }
 
 
 def shown_state(approval: Approval, now: Millis) -> str:
