@@ -89,13 +89,16 @@ setup-node:
 	  npm ci --silent --no-audit --no-fund; } ) || exit 1; done; \
 	else echo "npm is not installed: the tests that need Node will be skipped"; fi
 
-# Debian's Chromium. Without it the browser tests say that they were skipped.
+# Debian's Chromium, best without a window of its own. Without any the browser tests say that they
+# were skipped.
 setup-browser:
-	@if command -v chromium >/dev/null; then :; \
+	@if command -v chromium-headless-shell >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core; } >/dev/null 2>&1 || \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium-headless-shell fonts-dejavu-core; } >/dev/null 2>&1 || \
+	  command -v chromium >/dev/null || \
 	  echo "Chromium could not be installed: the browser tests will be skipped"; \
-	else echo "Chromium is not installed (apt install chromium): the browser tests will be skipped"; fi
+	elif command -v chromium >/dev/null; then :; \
+	else echo "Chromium is not installed (apt install chromium-headless-shell): the browser tests will be skipped"; fi
 
 clean:  ## remove everything that was set up or generated
 	@rm -rf .venv .venv-mcp1 .venv-peers .tools .demo tests/clients/node_modules tests/conformance/node_modules tests/slack/node_modules
