@@ -157,4 +157,4 @@ def test_a_gateway_that_does_not_run_is_said_to_a_host_that_stays(start: Start) 
         check=False,
     )
     assert done.returncode == 6
-    assert "There is no server no one; there are: w, reference, all." in done.stderr
+    assert "There is no server nobody; there are: w, reference, all." in done.stderr

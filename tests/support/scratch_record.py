@@ -29,9 +29,13 @@ def lay_sqlite(path: Path) -> str:
 
 
 def lay_installation(folder: Path) -> tuple[str, Keys]:
-    """A record no one has used yet and its key, as an installation has them in its folder."""
-    shutil.copytree(_installation(), folder, dirs_exist_ok=True)
-    return f"sqlite:///{folder / 'signoff.db'}", Keys.open(folder / "key")
+    """The record and key of the installation in this folder; one that was never used, if there is
+    none yet.
+    """
+    file = folder / "signoff.db"
+    if not file.exists():
+        shutil.copytree(_installation(), folder, dirs_exist_ok=True)
+    return f"sqlite:///{file}", Keys.open(folder / "key")
 
 
 @contextmanager
