@@ -6,6 +6,7 @@ The record behind them is the example the page's own tests fill; the pictures ar
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent.parent
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = shutil.which("chromium-headless-shell") or "/usr/bin/chromium"
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
 
 
@@ -67,7 +68,8 @@ def prepare(page: Page, step: str) -> None:
         people.fill("two" if step == "fault" else "2")
         with page.expect_response(lambda answer: answer.request.method == "POST"):
             page.get_by_role("button", name="Show what changes").last.click()
-        page.wait_for_selector("[role=alert], .notice, .diff")
+        shown = "[aria-invalid=true]" if step == "fault" else "section:has-text('What changes')"
+        page.locator(shown).first.wait_for()
     if step == "fault":
         page.locator("[aria-invalid=true]").first.scroll_into_view_if_needed()
 
