@@ -1,21 +1,19 @@
 """The real command for tests: argv, folder and environment in, exit code and output out."""
 
-import multiprocessing
 import os
 import pty
-import runpy
 import select
+import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.patience import PATIENCE
+from tests.support import forked
+from tests.support.forked import Forked
 
 HERE = Path(__file__).parent
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    ["gateway.cli.main", "gateway.cli.record", "web.api", "gateway.cli.listing"]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +36,20 @@ class Command:
 
     def __call__(self, *argv: str, stdin: str = "", **environ: str) -> Done:
         """Run it with files for its streams, as in a pipe."""
-        paths = {name: self.folder / f".test-{name}" for name in ("stdin", "stdout", "stderr")}
-        paths["stdin"].write_text(stdin)
-        code = self._finished(self._start(argv, environ, paths, tty=False))
-        done = Done(code, paths["stdout"].read_text(), paths["stderr"].read_text())
-        for path in paths.values():
-            path.unlink()
+        with (
+            tempfile.TemporaryFile() as given,
+            tempfile.TemporaryFile() as out,
+            tempfile.TemporaryFile() as err,
+        ):
+            given.write(stdin.encode())
+            given.seek(0)
+            streams = (given.fileno(), out.fileno(), err.fileno())
+            code = self._finished(self._start(argv, environ, streams, tty=False))
+            said = []
+            for file in (out, err):
+                file.seek(0)
+                said.append(file.read().decode())
+        done = Done(code, *said)
         assert "Traceback" not in done.said(), done.said()
         return done
 
@@ -51,9 +57,8 @@ class Command:
         """Run it in a terminal, with this typed into it, once `after` is to be read there."""
         master, slave = pty.openpty()
         try:
-            tty = Path(os.ttyname(slave))
-            paths = {"stdin": tty, "stdout": tty, "stderr": tty}
-            process = self._start(argv, {"TERM": "xterm", **environ}, paths, tty=True)
+            streams = (slave, slave, slave)
+            process = self._start(argv, {"TERM": "xterm", **environ}, streams, tty=True)
             seen, typed = b"", False
             until = time.monotonic() + PATIENCE
             while time.monotonic() < until:
@@ -63,7 +68,7 @@ class Command:
                 ready, _, _ = select.select([master], [], [], 0.05)
                 if ready:
                     seen += os.read(master, 65_536)
-                elif not process.is_alive():
+                elif process.poll() is not None:
                     break
             code = self._finished(process)
         finally:
@@ -74,36 +79,30 @@ class Command:
         return Done(code, text, "")
 
     def _start(
-        self, argv: tuple[str, ...], environ: dict[str, str], paths: dict[str, Path], *, tty: bool
-    ) -> multiprocessing.process.BaseProcess:
-        job = {
-            "argv": list(argv),
-            "folder": str(self.folder),
-            "environ": {
-                "PATH": os.environ["PATH"],
-                "HOME": str(self.folder),
-                "TZ": "UTC",
-                **environ,
-            },
-            "tty": tty,
-            **{name: str(path) for name, path in paths.items()},
-        }
-        process = _CONTEXT.Process(
-            target=runpy.run_path, args=(str(HERE / "child.py"), {"job": job})
-        )
-        process.start()
-        return process
+        self,
+        argv: tuple[str, ...],
+        environ: dict[str, str],
+        streams: tuple[int, int, int],
+        *,
+        tty: bool,
+    ) -> Forked:
+        usual = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "TZ": "UTC"}
+        stdin, stdout, stderr = streams
+        return forked.start(
+            ["signoff", *argv], folder=self.folder, environ={**usual, **environ},
+            stdin=stdin, stdout=stdout, stderr=stderr, terminal=tty,
+        )  # fmt: skip
 
-    def _finished(self, process: multiprocessing.process.BaseProcess) -> int:
-        process.join(PATIENCE)
-        if process.exitcode is None:
+    def _finished(self, process: Forked) -> int:
+        try:
+            return process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
             process.kill()
-            process.join(PATIENCE)
-            raise AssertionError("the command did not end")
-        return process.exitcode
+            process.wait(PATIENCE)
+            raise AssertionError("the command did not end") from None
 
 
-def _sleeps(process: multiprocessing.process.BaseProcess) -> bool:
+def _sleeps(process: Forked) -> bool:
     """Whether it waits for a key by now. A Ctrl-C between the prompt and the reading would be
     noted by Python and answered only with the next key, as in every program that asks.
     """

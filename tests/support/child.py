@@ -4,10 +4,12 @@
 Started by `forked.py` through runpy, with `job` as a global.
 """
 
+import fcntl
 import os
 import random
 import signal
 import sys
+import termios
 
 job: dict[str, object] = globals()["job"]
 argv: list[str] = job["argv"]  # type: ignore[assignment]
@@ -20,6 +22,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 for number, stream in enumerate(job["streams"]):  # type: ignore[arg-type, var-annotated]
     os.dup2(stream.fileno(), number)
     stream.close()
+if job["terminal"]:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # its Ctrl-C is this process's
 for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
     setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 os.chdir(str(job["folder"]))
