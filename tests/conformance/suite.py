@@ -66,21 +66,26 @@ GOOD: Final = "SUCCESS"
 NEUTRAL: Final = ("INFO", "SKIPPED")
 
 
-def run(url: str, revision: str, folder: Path) -> Leg:
-    """Every server scenario of `revision` against `url`; the suite's files go to `folder`."""
-    return _found(folder, _said(url, folder, "--suite", "all", "--spec-version", revision))
+def run(
+    url: str, revision: str, folder: Path, *, usual: Mapping[str, list[Check]] | None = None
+) -> Leg:
+    """Every server scenario of `revision` against `url`; the suite's files go to `folder`.
 
-
-def once_more(leg: Leg, url: str, revision: str, folder: Path) -> Leg:
-    """The leg, with what was in trouble run again. The suite gives some calls half a second: where
-    a reviewer is between, a machine that is busy with other tests may need longer now and then.
+    What is in trouble beyond the `usual` runs again, at most thrice: the suite gives some events
+    half a second, which a machine that is busy with other tests may not have.
     """
-    said = [
-        _said(url, folder, "--scenario", scenario, "--spec-version", revision)
-        for scenario in leg.trouble()
-    ]
-    again = _found(folder, "".join(said))
-    return Leg({**leg.scenarios, **again.scenarios}, leg.output + again.output)
+    leg = _found(folder, _said(url, folder, "--suite", "all", "--spec-version", revision))
+    for turn in range(3):
+        troubled = [name for name in leg.trouble() if name not in (usual or {})]
+        if not troubled:
+            break
+        files = folder / f"again{turn}"
+        said = [
+            _said(url, files, "--scenario", name, "--spec-version", revision) for name in troubled
+        ]
+        again = _found(files, "".join(said))
+        leg = Leg({**leg.scenarios, **again.scenarios}, leg.output + again.output)
+    return leg
 
 
 def run_these(url: str, scenarios: Iterable[str], folder: Path) -> Leg:

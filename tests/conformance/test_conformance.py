@@ -93,7 +93,10 @@ def server() -> Iterator[str]:
 def alone(server: str, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Leg]:
     """What the suite finds without a gateway, by revision."""
     folder = tmp_path_factory.mktemp("alone")
-    return {revision: suite.run(server, revision, folder / revision) for revision in LEGS}
+    return {
+        revision: suite.run(server, revision, folder / revision, usual=UNASKED[revision])
+        for revision in LEGS
+    }
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +118,7 @@ def test_the_reference_server_alone_is_without_fault(
 def test_a_server_behind_the_gateway_is_found_as_it_is(
     alone: Mapping[str, Leg], behind: str, revision: str, tmp_path: Path
 ) -> None:
-    found = suite.run(behind, revision, tmp_path)
+    found = suite.run(behind, revision, tmp_path, usual=UNASKED[revision])
     assert found.trouble() == UNASKED[revision], found.output
     assert known(found.scenarios, revision) == known(alone[revision].scenarios, revision)
 
@@ -132,7 +135,7 @@ def test_a_server_on_pipes_is_found_as_far_as_a_pipe_goes(
     alone: Mapping[str, Leg], revision: str, more: dict[str, bool], tmp_path: Path
 ) -> None:
     with gateway(tmp_path, {**BY_PIPE, **more}) as front:
-        found = suite.run(front.url, revision, tmp_path / "found")
+        found = suite.run(front.url, revision, tmp_path / "found", usual=UNASKED[revision])
     assert found.trouble() == UNASKED[revision], found.output
     as_alone = {**alone[revision].scenarios, **ON_PIPES[revision]}
     assert known(found.scenarios, revision) == known(as_alone, revision)
@@ -147,8 +150,7 @@ def test_a_server_whose_every_call_is_approved_first_is_found_as_it_is(
         gateway(tmp_path, {"url": server}, default="deny", tools=every_call) as front,
         approving(front.site) as desk,
     ):
-        found = suite.run(front.url, revision, tmp_path / "found")
-        found = suite.once_more(found, front.url, revision, tmp_path / "again")
+        found = suite.run(front.url, revision, tmp_path / "found", usual=UNASKED[revision])
         unasked, ran = desk.events(event="allowed"), desk.events(event="claimed")
     # An answer without a state may find its question open: that of a scenario with the same call.
     assert {**UNASKED[revision], **found.trouble()} == UNASKED[revision], found.output
