@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
 import subprocess
@@ -23,7 +24,8 @@ from gateway.relay.upstreams.stdio import StdioUpstream
 from gateway.relay.upstreams.stdio_connection import Limits
 from gateway.relay.upstreams.upstream import Answer, Request
 from gateway.servers import Protocol
-from tests.harness import ROOT, accepts, end, eventually, free_port
+from tests.harness import ROOT, Process, accepts, end, eventually, free_port
+from tests.support import forked
 
 Era = Literal["legacy", "modern"]
 Way = Literal["http", "stdio"]
@@ -62,16 +64,17 @@ def command(era: Era, file: Path) -> list[str]:
     return [str(_MCP1), "-m", "tests.bridge.legacy_server", str(file)]
 
 
+def _started(argv: list[str]) -> Process:
+    if argv[0] == sys.executable:
+        return forked.begin(argv[2:], folder=ROOT, environ=os.environ, log=2)
+    return subprocess.Popen(argv, cwd=ROOT, text=True, stderr=subprocess.DEVNULL)
+
+
 @contextmanager
 def served(era: Era, file: Path, *, port: int = 0) -> Iterator[str]:
     """The server over HTTP; its URL."""
     port = port or free_port()
-    process = subprocess.Popen(
-        [*command(era, file), "http", str(port)],
-        cwd=ROOT,
-        text=True,
-        stderr=subprocess.DEVNULL,
-    )
+    process = _started([*command(era, file), "http", str(port)])
     try:
         eventually(lambda: accepts(port))
         yield f"http://127.0.0.1:{port}/mcp"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from tests.conformance.one_era import Era
 from tests.end_to_end.desk import Desk
 from tests.harness import ROOT, Site, accepts, end, eventually, free_port
 from tests.patience import PATIENCE
+from tests.support import forked
 
 REFERENCE: Final = (sys.executable, "-m", "tests.conformance.reference")
 _LOOK_SECONDS: Final = 0.03
@@ -36,9 +36,8 @@ BY_PIPE: Final[dict[str, Any]] = {
 def reference(era: Era = "both", *, port: int = 0) -> Iterator[str]:
     """The reference server over HTTP; its URL."""
     port = port or free_port()
-    process = subprocess.Popen(
-        [*REFERENCE, "http", str(port), era], cwd=ROOT, text=True, stderr=subprocess.DEVNULL
-    )
+    argv = [REFERENCE[-1], "http", str(port), era]
+    process = forked.begin(argv, folder=ROOT, environ=os.environ, log=2)
     try:
         eventually(lambda: accepts(port))
         yield f"http://127.0.0.1:{port}/mcp"
@@ -50,13 +49,12 @@ def reference(era: Era = "both", *, port: int = 0) -> Iterator[str]:
 def jobs(file: Path) -> Iterator[str]:
     """The server of jobs (tests/jobs.py), which remembers in this file; its URL."""
     port = free_port()
-    process = subprocess.Popen(
-        [
-            sys.executable, "-m", "uvicorn", "jobs:app", "--app-dir", str(ROOT / "tests"),
-            "--port", str(port), "--no-access-log", "--log-level", "error",
-        ],
-        env={**os.environ, "JOBS_FILE": str(file)}, text=True,
-    )  # fmt: skip
+    argv = [
+        "uvicorn", "jobs:app", "--app-dir", str(ROOT / "tests"),
+        "--port", str(port), "--no-access-log", "--log-level", "error",
+    ]  # fmt: skip
+    environ = {**os.environ, "JOBS_FILE": str(file)}
+    process = forked.begin(argv, folder=ROOT, environ=environ, log=2)
     try:
         eventually(lambda: accepts(port))
         yield f"http://127.0.0.1:{port}/mcp"

@@ -11,7 +11,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,8 +21,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness import ROOT, end, eventually
+from tests.harness import ROOT, Process, end, eventually
 from tests.patience import PATIENCE
+from tests.support import forked
 
 CLIENTS = ("py2-legacy", "py2-modern", "py1", "ts1", "ts2-legacy", "ts2-auto")
 DECISION = "dev.signoff/decision"
@@ -34,13 +34,15 @@ _SDK = ROOT / "tests" / "clients" / "node_modules" / "@modelcontextprotocol"
 
 
 def command(client: str) -> list[str]:
-    """How this client is started; its URL and token follow. Skips where it is not installed."""
+    """How this client is started; its URL and token follow. Skips where it is not installed. A
+    client in this interpreter is a module's name alone.
+    """
     match client:
         case "py2-legacy" | "py2-modern":
             mode = "legacy" if client == "py2-legacy" else "auto"
-            return [sys.executable, "-m", "tests.clients.py2_client", mode]
+            return ["tests.clients.py2_client", mode]
         case "py2-tasks":
-            return [sys.executable, "-m", "tests.clients.py2_tasks_client"]
+            return ["tests.clients.py2_tasks_client"]
         case "py1":
             if not _MCP1.exists():
                 pytest.skip("mcp 1.x is not installed: make setup")
@@ -98,7 +100,7 @@ class Call:
 class Agent:
     """One connected client."""
 
-    def __init__(self, client: str, process: subprocess.Popen[str]) -> None:
+    def __init__(self, client: str, process: Process) -> None:
         self.client = client
         self.protocol = ""
         self._process = process
@@ -194,21 +196,27 @@ def agent(client: str, url: str, token: str, *, log: Path, answer_as: str = "") 
     if answer_as:
         kept["ANSWER_AS"] = answer_as
     with log.open("a", encoding="utf-8") as errors:
-        process = subprocess.Popen(
-            [*command(client), url, token],
-            cwd=ROOT,
-            env=kept,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
+        process = _started([*command(client), url, token], kept, errors.fileno())
     started = Agent(client, process)
     try:
         started.connected()
         yield started
     finally:
         started.close()
+
+
+def _started(argv: list[str], environ: dict[str, str], log: int) -> Process:
+    if argv[0].startswith("tests."):
+        return forked.converse(argv, folder=ROOT, environ=environ, log=log)
+    return subprocess.Popen(
+        argv,
+        cwd=ROOT,
+        env=environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+    )
 
 
 def until_progress(call: Call) -> str:

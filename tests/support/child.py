@@ -7,6 +7,7 @@ Started by `forked.py` through runpy, with `job` as a global.
 import fcntl
 import os
 import random
+import runpy
 import signal
 import sys
 import termios
@@ -35,7 +36,9 @@ if argv[0] == "signoff":
     from gateway.cli import main
 
     main()
-else:
+elif argv[0] == "uvicorn":
     from uvicorn.main import main as serve
 
     serve()
+else:
+    runpy.run_module(argv[0], run_name="__main__", alter_sys=True)

@@ -35,6 +35,7 @@ class Forked:
 
     def __init__(self, process: BaseProcess, argv: Sequence[str]) -> None:
         self.args = tuple(argv)
+        self.stdin: IO[str] | None = None
         self.stdout: IO[str] | None = None
         self._process = process
 
@@ -93,7 +94,8 @@ def start(
     terminal: bool = False,
 ) -> Forked:
     """Run `argv` with these descriptors, which stay the caller's to close; in a `terminal`, that is
-    its own. The first word is "signoff" or "uvicorn".
+    its own. The first word is "signoff", "uvicorn" or the name of a module, which runs as by
+    `python -m`.
     """
     # A descriptor travels to the fork as a connection does.
     streams = [
@@ -155,6 +157,18 @@ def talk(argv: Sequence[str], *, folder: Path, environ: Mapping[str, str], log: 
             argv, folder=folder, environ=environ, stdin=stdin, stdout=writing, stderr=log
         )
     os.close(writing)
+    process.stdout = os.fdopen(reading, encoding="utf-8")
+    return process
+
+
+def converse(argv: Sequence[str], *, folder: Path, environ: Mapping[str, str], log: int) -> Forked:
+    """As `talk`, with a pipe for its `stdin` as well."""
+    heard, telling = os.pipe()
+    reading, writing = os.pipe()
+    process = start(argv, folder=folder, environ=environ, stdin=heard, stdout=writing, stderr=log)
+    os.close(heard)
+    os.close(writing)
+    process.stdin = os.fdopen(telling, "w", encoding="utf-8")
     process.stdout = os.fdopen(reading, encoding="utf-8")
     return process
 

@@ -1,4 +1,4 @@
-"""Imports what a gateway, a command and a test's server need, before any of them is forked."""
+"""Imports what gateways, commands and the tests' servers and clients need, before the fork."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import importlib
 import pkgutil
 
 import alembic.command
+import mcp.client.client
+import mcp.client.streamable_http
+import mcp.server.stdio
+import mcp.server.streamable_http
 import uvicorn.main
 import uvloop
 
@@ -14,7 +18,7 @@ import approvals
 import gateway
 import web
 
-__all__ = ["alembic", "uvicorn", "uvloop"]
+__all__ = ["alembic", "mcp", "uvicorn", "uvloop"]
 
 for package in (approvals, gateway, web):
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
