@@ -21,7 +21,7 @@ def cursor_of(text: str, *kinds: type[int | str]) -> tuple[Any, ...] | None:
     """The values of a cursor of ours; None for an empty one.
 
     Raises:
-        Problem: it is none.
+        ApiProblem: it is none.
     """
     if not text:
         return None

@@ -13,6 +13,7 @@ from approvals.record.clock import Clock
 from approvals.record.database import Database
 from approvals.reviewers import People
 from approvals.service import Approvals, JudgeAgain
+from gateway.admin.backtest import Trial
 from gateway.admin.models import (
     ChangedServer,
     Changes,
@@ -25,7 +26,6 @@ from gateway.admin.models import (
     ServerLine,
     ToolLine,
     ToolRules,
-    Trial,
     UnconfirmedPolicy,
     UnconfirmedServer,
 )

@@ -164,7 +164,7 @@ class PageSessions:
         Kept as `request.state.viewer`.
 
         Raises:
-            Problem: 401; an agent's grant is no reviewer's token, whatever its form.
+            ApiProblem: 401; an agent's grant is no reviewer's token, whatever its form.
             NotProven, RecordUnavailable: as `of_page`, for a cookie.
         """
         given = request.headers.getlist("authorization")

@@ -55,7 +55,7 @@ class StreamChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class StreamSpan:
     """What lies between a cursor and the head. `changes` None: too much to tell one by one.
     `people`: whether someone's right to look on may have changed.
     """
@@ -65,11 +65,11 @@ class Span:
     people: bool = False
 
 
-def read_span(connection: Connection, after: int) -> Span:
+def read_span(connection: Connection, after: int) -> StreamSpan:
     """The changes with a higher sequence number than `after`, and the head of the history."""
     head = int(connection.execute(select(func.max(_history.c.seq))).scalar() or 0)
     if after > head or head - after > _SCAN:
-        return Span(head, () if after == head else None)
+        return StreamSpan(head, () if after == head else None)
     ended = select(_history.c.seq).where(
         _history.c.seq > after, _history.c.event.in_(_ends), text(RARE)
     )
@@ -82,8 +82,10 @@ def read_span(connection: Connection, after: int) -> Span:
         .limit(REPLAY + 1)
     ).all()
     if len(rows) > REPLAY:
-        return Span(head, None, people)
-    return Span(head, tuple(StreamChange(row[0], row[1] or "", row[2]) for row in rows), people)
+        return StreamSpan(head, None, people)
+    return StreamSpan(
+        head, tuple(StreamChange(row[0], row[1] or "", row[2]) for row in rows), people
+    )
 
 
 class Watcher:
@@ -172,17 +174,17 @@ class LiveFeed:
         data = json.dumps({"now": self._clock.now()})
         return ServerSentEvent(event="beat", data=data, retry=2000)
 
-    async def _since(self, after: int | None, head: int) -> Span:
+    async def _since(self, after: int | None, head: int) -> StreamSpan:
         """What a viewer with this cursor missed up to `head`, from where its mailbox goes on."""
         if after is None or after == head:
-            return Span(head, ())
+            return StreamSpan(head, ())
         try:
             span = await self._database.read(lambda connection: read_span(connection, after))
         except RecordUnavailable:
-            return Span(head, None)
+            return StreamSpan(head, None)
         if span.changes is None:
-            return Span(head, None)
-        return Span(head, tuple(change for change in span.changes if change.seq <= head))
+            return StreamSpan(head, None)
+        return StreamSpan(head, tuple(change for change in span.changes if change.seq <= head))
 
     async def _join(self) -> tuple[Watcher, int]:
         async with self._opening:

@@ -178,37 +178,6 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class TrialRow:
-    """Calls of the history that a draft would judge otherwise."""
-
-    server: str
-    tool: str
-    was: str
-    now: str
-    rule: str
-    calls: int
-    first: int  # a row of the history to look at
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
-    """A draft tried on the calls of the last days, against the policy in force. Limits are not
-    replayed.
-    """
-
-    calls: int
-    newly_held: int
-    newly_denied: int
-    newly_passed: int
-    not_replayed: int  # arguments that a rule reads are masked or gone
-    held: int
-    minutes_a_day: float  # of reviewers, at a minute for each approval
-    days: int
-    whole: bool  # False: there was more history than it could read in time
-    rows: tuple[TrialRow, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Saved:
     """What came of saving. "changed": the file is no longer what the draft was made on. "waiting":
     what stands in the file waits to be confirmed, and saving would confirm it unseen.

@@ -11,31 +11,27 @@ import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection
 
 from approvals.digest import canonical
-from approvals.model import Event, HistoryRow, Millis, Reviewer
+from approvals.model import Event, Millis, Reviewer
 from approvals.record.database import Database
+from gateway.admin import backtest
+from gateway.admin.backtest import Reach, Trial
 from gateway.admin.models import (
     Draft,
     PolicyOnDisk,
     Saved,
     ToolRules,
-    Trial,
-    TrialRow,
     UnconfirmedPolicy,
 )
-from gateway.admin.replay import Replay, labels, rows_since
 from gateway.enforcement.catalogue import Catalogue
 from gateway.enforcement.confirmations import By, Confirmations, Outcome
 from gateway.enforcement.policy_file import PolicyFile, content
 from gateway.policy import diff, drafting, linediff
-from gateway.policy.backtest import Past, Rejudged, backtest, said
 from gateway.policy.document import check
 from gateway.policy.effective import effective_verdict
 from gateway.policy.judge import plan_of
@@ -47,12 +43,11 @@ _DAY: Millis = 86_400_000
 _DAYS = 7
 _PATIENCE = 4.0  # seconds a trial may read the history; then it says how far it got
 _SPAN = 500_000  # rows of the history a trial looks back at most
-_ROWS = 40  # kinds of calls a trial lists
 _SENTENCES = 200  # changes that are told in words
 
 
 class PolicyEditor:
-    """See `web.services.Rulebook`."""
+    """Reads and changes policy.json for administrators. Saving writes its history row first."""
 
     def __init__(
         self,
@@ -153,43 +148,23 @@ class PolicyEditor:
             return None
         await self._catalogue.load()
         now = self._database.clock.now()
-        return await self._database.read(lambda connection: self._try(connection, policy, now))
-
-    def _try(self, connection: Connection, policy: Policy, now: Millis) -> Trial:
-        names = labels(connection)
-        replay = Replay(policy, self._catalogue, names, self._trusted)
-        current = self._policies.current
-        standing = Replay(current, self._catalogue, names, self._trusted)
-        since = now - _DAYS * _DAY
-        until = time.monotonic() + _PATIENCE
-        seen: list[HistoryRow] = []
-
-        def past() -> Iterator[Past]:
-            for row in rows_since(connection, since, latest=_SPAN):
-                if time.monotonic() > until:
-                    return
-                seen[:] = [*seen[:1], row]
-                found, before = replay.past(row), standing.past(row)
-                if found is not None and before is not None:
-                    # Against the policy in force, not against the one of that day: what this
-                    # draft alone would change.
-                    yield replace(found, was=said(current, before) or found.was)
-
-        found = backtest(policy, past())
-        whole = not seen or time.monotonic() <= until
-        covered = max(_DAY, (now if whole else seen[-1].at) - max(since, seen[0].at if seen else 0))
-        moved = (*found.newly_denied, *found.newly_held, *found.newly_passed)
-        return Trial(
-            calls=found.calls,
-            newly_held=len(found.newly_held),
-            newly_denied=len(found.newly_denied),
-            newly_passed=len(found.newly_passed),
-            not_replayed=len(found.not_replayed),
-            held=found.held,
-            minutes_a_day=found.minutes / (covered / _DAY),
-            days=_DAYS,
-            whole=whole,
-            rows=tuple(_grouped(moved)[:_ROWS]),
+        reach = Reach(
+            since=now - _DAYS * _DAY,
+            until=now,
+            latest=_SPAN,
+            deadline=time.monotonic() + _PATIENCE,
+        )
+        # Against the policy in force, not against the one of that day: what this draft alone would
+        # change.
+        return await self._database.read(
+            lambda connection: backtest.run(
+                connection,
+                policy,
+                self._catalogue,
+                self._trusted,
+                reach,
+                standing=self._policies.current,
+            )
         )
 
     async def save(self, text: str, revision: str, by: Reviewer) -> Saved:
@@ -331,16 +306,6 @@ def _first(sentences: tuple[str, ...]) -> tuple[str, ...]:
     """As many as people read."""
     left = len(sentences) - _SENTENCES
     return sentences if left <= 0 else (*sentences[:_SENTENCES], f"and {left} more")
-
-
-def _grouped(moved: tuple[Rejudged, ...]) -> list[TrialRow]:
-    groups: dict[tuple[str, str, str, str, str], list[int]] = {}
-    for one in moved:
-        call, ruling = one.past.call, one.now.ruling
-        key = (call.server, call.tool, one.past.was, type(one.now).__name__.lower(), ruling.rule)
-        groups.setdefault(key, []).append(one.past.seq)
-    ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
-    return [TrialRow(*key, calls=len(rows), first=min(rows)) for key, rows in ordered]
 
 
 def _paths(schema: Any, at: str = "args", depth: int = 0) -> Iterator[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -66,12 +66,9 @@ class Replay:
             tool_hash="",
         )
         known = self.catalogue.tool(event.server, event.tool)
-        facts = ToolFacts(
-            name=event.tool,
-            annotations=known.annotations if known is not None else {},
-            risk=known.assessment.risk if known is not None else None,
-            trust_annotations=event.server in self.trusted,
-        )
+        facts = ToolFacts(name=event.tool)
+        if known is not None:  # what a server changed since is no matter of the policy's
+            facts = replace(known.facts(self.trusted), quarantined=False)
         return Past(
             seq=row.seq,
             call=call,

@@ -51,6 +51,17 @@ def settings(*, file: bool = True, **given: Any) -> Settings:
         raise Stop(Exit.INVALID, f"{FILE} cannot be read: {error.strerror}") from error
 
 
+def trusted(settings: Settings) -> frozenset[str]:
+    """The servers whose tools' annotations are believed, as servers.json says; none without it."""
+    from gateway.servers import load_servers
+
+    try:
+        text = settings.servers.read_bytes()
+    except OSError:
+        return frozenset()
+    return load_servers(text, os.environ).trusted
+
+
 def said_by_file(names: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """The settings that signoff.toml of this folder makes, less those that the environment does.
 

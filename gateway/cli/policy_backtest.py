@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,14 +10,16 @@ from typing import Any
 from sqlalchemy import Connection
 
 from approvals.model import Millis
+from gateway.admin.backtest import Reach, Trial, TrialRow, grouped
+from gateway.admin.backtest import run as trial
 from gateway.admin.replay import Replay, labels, rows_since
 from gateway.cli import show
+from gateway.cli.config import trusted
 from gateway.cli.durations import moment
 from gateway.cli.policy import as_json
 from gateway.cli.record import Record, run
 from gateway.enforcement.catalogue import Catalogue
-from gateway.policy.backtest import Backtest, Otherwise, Past, Rejudged, otherwise
-from gateway.policy.backtest import backtest as judge_again
+from gateway.policy.backtest import Otherwise, Past, Rejudged, otherwise
 from gateway.policy.earlier import as_before
 from gateway.policy.rules import Policy
 
@@ -26,36 +27,18 @@ _DAY = 86_400_000
 _LISTED = 40  # groups of moved calls that a terminal shows
 
 
-@dataclass(frozen=True, slots=True)
-class PrintedTrial:
-    """The outcome and the time it covers."""
-
-    outcome: Backtest
-    since: Millis
-    until: Millis
-
-    @property
-    def minutes_a_day(self) -> float:
-        """Reviewer-minutes a day of everything that would be held."""
-        return self.outcome.minutes / max(1.0, (self.until - self.since) / _DAY)
-
-
-def backtest(policy: Policy, since: str) -> PrintedTrial:
+def backtest(policy: Policy, since: str) -> Trial:
     """Judge every call since then again."""
 
-    async def work(record: Record) -> PrintedTrial:
+    async def work(record: Record) -> Trial:
         now = record.now()
-        start = moment(since, now)
+        reach = Reach(since=moment(since, now), until=now)
         catalogue = Catalogue(record.database)
         await catalogue.load()
-        trusted = _trusted(record)
-
-        def read(connection: Connection) -> Backtest:
-            replay = Replay(policy, catalogue, labels(connection), trusted)
-            past = (replay.past(row) for row in rows_since(connection, start))
-            return judge_again(policy, (one for one in past if one is not None))
-
-        return PrintedTrial(await record.database.read(read), start, now)
+        believed = trusted(record.settings)
+        return await record.database.read(
+            lambda connection: trial(connection, policy, catalogue, believed, reach)
+        )
 
     return run(work)
 
@@ -75,10 +58,10 @@ def semantics(policy: Policy, since: str) -> Read:
         start = moment(since, record.now())
         catalogue = Catalogue(record.database)
         await catalogue.load()
-        trusted = _trusted(record)
+        believed = trusted(record.settings)
 
         def read(connection: Connection) -> Otherwise:
-            replay = Replay(policy, catalogue, labels(connection), trusted)
+            replay = Replay(policy, catalogue, labels(connection), believed)
             past = (replay.past(row) for row in rows_since(connection, start))
             return otherwise(as_before(policy), policy, (one for one in past if one is not None))
 
@@ -94,11 +77,7 @@ def draw_semantics(read: Read) -> None:
         f"Of {found.calls} calls since {show.moment(read.since)}: {len(found.moved)} are judged "
         "otherwise, now that absence, another shape and every element of a list close."
     )
-    rows = _grouped(found.moved)
-    if rows:
-        show.table(("CALLS", "TOOL", "BEFORE", "NOW", "RULE", "FIRST ROWS"), rows[:_LISTED])
-    if len(rows) > _LISTED:
-        show.note(f"{len(rows) - _LISTED} more kinds of calls: see --json.")
+    _draw_rows(grouped(found.moved), was="BEFORE")
     _draw_lost(found.not_replayed)
 
 
@@ -113,32 +92,41 @@ def semantics_document(read: Read) -> dict[str, Any]:
     }
 
 
-def _trusted(record: Record) -> frozenset[str]:
-    from gateway.servers import load_servers
-
-    try:
-        text = record.settings.servers.read_bytes()
-    except OSError:
-        return frozenset()
-    return load_servers(text, os.environ).trusted
-
-
-def draw(tried: PrintedTrial) -> None:
+def draw(tried: Trial) -> None:
     """Print the sums, then every kind of call that would be judged otherwise."""
     found = tried.outcome
     print(
-        f"Of {found.calls} calls since {show.moment(tried.since)}: {len(found.newly_held)} newly "
-        f"held, {len(found.newly_denied)} newly denied, {len(found.newly_passed)} newly passed."
+        f"Of {found.calls} calls since {show.moment(tried.reach.since)}: {len(found.newly_held)} "
+        f"newly held, {len(found.newly_denied)} newly denied, {len(found.newly_passed)} newly "
+        "passed."
     )
-    print(f"Held in all: {found.held}; about {tried.minutes_a_day:.0f} reviewer-minutes a day.")
-    moved = (*found.newly_denied, *found.newly_held, *found.newly_passed)
-    rows = _grouped(moved)
-    if rows:
-        show.table(("CALLS", "TOOL", "WAS", "NOW", "RULE", "FIRST ROWS"), rows[:_LISTED])
-    if len(rows) > _LISTED:
-        show.note(f"{len(rows) - _LISTED} more kinds of calls: see --json.")
+    print(f"Held in all: {found.held}; about {_minutes(tried):.0f} reviewer-minutes a day.")
+    _draw_rows(tried.rows)
     _draw_lost(found.not_replayed)
     show.note("Limits are not replayed: whether a counter had room depends on the calls between.")
+
+
+def _minutes(tried: Trial) -> float:
+    """Reviewer-minutes a day, over all the days that were asked for."""
+    return tried.outcome.minutes / max(1.0, (tried.reach.until - tried.reach.since) / _DAY)
+
+
+def _draw_rows(found: Sequence[TrialRow], *, was: str = "WAS") -> None:
+    rows = [
+        (
+            str(one.calls),
+            f"{one.server}/{one.tool}",
+            one.was,
+            one.now,
+            one.rule,
+            ", ".join(map(str, one.rows[:3])),
+        )
+        for one in found
+    ]
+    if rows:
+        show.table(("CALLS", "TOOL", was, "NOW", "RULE", "FIRST ROWS"), rows[:_LISTED])
+    if len(rows) > _LISTED:
+        show.note(f"{len(rows) - _LISTED} more kinds of calls: see --json.")
 
 
 def _draw_lost(lost: Sequence[Past]) -> None:
@@ -153,26 +141,15 @@ def _draw_lost(lost: Sequence[Past]) -> None:
     )
 
 
-def _grouped(moved: Iterable[Rejudged]) -> list[tuple[str, ...]]:
-    groups: dict[tuple[str, str, str, str], list[int]] = {}
-    for one in moved:
-        call = one.past.call
-        now = as_json(one.now)
-        key = (f"{call.server}/{call.tool}", one.past.was, now["verdict"], now["rule"])
-        groups.setdefault(key, []).append(one.past.seq)
-    ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
-    return [(str(len(rows)), *key, ", ".join(map(str, sorted(rows)[:3]))) for key, rows in ordered]
-
-
-def document(tried: PrintedTrial) -> dict[str, Any]:
+def document(tried: Trial) -> dict[str, Any]:
     """`signoff.backtest/1`."""
     found = tried.outcome
     return {
-        "since": tried.since,
-        "until": tried.until,
+        "since": tried.reach.since,
+        "until": tried.reach.until,
         "calls": found.calls,
         "held": found.held,
-        "minutes_a_day": round(tried.minutes_a_day, 2),
+        "minutes_a_day": round(_minutes(tried), 2),
         "newly_held": _moved(found.newly_held),
         "newly_denied": _moved(found.newly_denied),
         "newly_passed": _moved(found.newly_passed),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,7 +13,7 @@ from approvals.digest import canonical
 from approvals.model import Call, Terms
 from approvals.record.tables import CounterRow
 from gateway.cli import show
-from gateway.cli.config import settings
+from gateway.cli.config import settings, trusted
 from gateway.cli.policy import as_json
 from gateway.cli.record import Record, exists, run
 from gateway.enforcement.limits import Subject, window_start
@@ -52,13 +51,10 @@ def explain(
     policy: Policy, *, server: str, tool: str, arguments: Mapping[str, Any], grant: str
 ) -> Explained:
     """Look up what the record knows of tool and grant, and judge the call without counting it."""
-    from dataclasses import replace
-
     facts = _Facts("", grant, ToolFacts(name=tool), known=False)
     recorded = exists(settings())
     if recorded:
         facts = run(lambda record: _known(record, server, tool, grant))
-    facts = replace(facts, tool=replace(facts.tool, trust_annotations=_trusted(server)))
     call = Call(
         grant=facts.grant,
         grant_label=facts.label,
@@ -85,33 +81,13 @@ async def _known(record: Record, server: str, tool: str, grant: str) -> _Facts:
     everyone = await record.database.read(grants.listing)
     named = [one for one in everyone if grant in (one.id, one.label)]
     found = catalogue.tool(server, tool)
-    facts = ToolFacts(name=tool)
-    if found is not None:
-        facts = ToolFacts(
-            name=tool,
-            annotations=found.annotations,
-            risk=found.assessment.risk,
-            quarantined=found.quarantined,
-        )
     one = named[0] if len(named) == 1 else None
     return _Facts(
         grant=one.id if one else "",
         label=one.label if one else grant,
-        tool=facts,
+        tool=ToolFacts(name=tool) if found is None else found.facts(trusted(record.settings)),
         known=found is not None,
     )
-
-
-def _trusted(server: str) -> bool:
-    """Whether servers.json marks the server `trust_annotations`."""
-    from gateway.servers import load_servers
-
-    try:
-        text = settings().servers.read_bytes()
-    except OSError:
-        return False
-    entry = load_servers(text, os.environ).servers.get(server)
-    return entry is not None and entry.trust_annotations
 
 
 async def _left(record: Record, call: Call, charges: tuple[Charge, ...]) -> dict[str, str]:

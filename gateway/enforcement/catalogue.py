@@ -24,6 +24,7 @@ from approvals.pins import Kind, Subject
 from approvals.record.database import Database, Transaction
 from gateway.enforcement import tool_class
 from gateway.enforcement.tool_class import ToolClass
+from gateway.policy.facts import ToolFacts
 from gateway.protocol.param_headers import HeaderParam, header_params
 from gateway.risk.assessment import Assessment
 from gateway.risk.classify import classify
@@ -98,6 +99,16 @@ class Tool(Pin):
     def annotations(self) -> Mapping[str, Any]:
         claims = self.definition.get("annotations")
         return claims if isinstance(claims, dict) else {}
+
+    def facts(self, trusted: frozenset[str]) -> ToolFacts:
+        """What rules can look at. `trusted`: servers whose annotations may loosen rules."""
+        return ToolFacts(
+            name=self.name,
+            annotations=self.annotations,
+            risk=self.assessment.risk,
+            trust_annotations=self.server in trusted,
+            quarantined=self.quarantined,
+        )
 
 
 class Catalogue:

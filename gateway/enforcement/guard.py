@@ -512,13 +512,7 @@ class Guard:
         if stopped is not None:
             return Deny(ruling=Ruling(rule=FROZEN, reason=stopped, policy_hash=policy.hash))
         tool = self._catalogue.tool(call.server, call.tool)
-        facts = ToolFacts(
-            name=call.tool,
-            annotations=tool.annotations if tool is not None else {},
-            risk=tool.assessment.risk if tool is not None else None,
-            trust_annotations=call.server in self._trusted,
-            quarantined=tool is not None and tool.quarantined,
-        )
+        facts = ToolFacts(name=call.tool) if tool is None else tool.facts(self._trusted)
         verdict = judge(
             policy, call, tool=facts, grant=GrantFacts(label=call.grant_label), args=arguments
         )

@@ -15,7 +15,8 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
-from gateway.admin.models import Draft, Saved, ToolLine, Trial
+from gateway.admin.backtest import Trial
+from gateway.admin.models import Draft, Saved, ToolLine
 from gateway.policy.drafting import pointer_to
 from web.context import PageContext
 from web.pages import confirm
