@@ -256,8 +256,8 @@ def _surface(
     settings: Settings, found: _Foundation, status: Status, chat: SlackSetup | None
 ) -> ASGIApp:
     """The page and its API, with what administrators do there."""
-    core, judge_again = found.core, found.core.guard.judge_again
-    desk = AdminService(
+    core = found.core
+    admin = AdminService(
         database=core.database,
         grants=core.grants,
         freezes=found.freezes,
@@ -266,7 +266,7 @@ def _surface(
         servers=found.servers,
         confirmations=core.confirmations,
     )
-    rulebook = PolicyEditor(
+    editor = PolicyEditor(
         database=core.database,
         policies=found.policies,
         catalogue=core.catalogue,
@@ -283,11 +283,9 @@ def _surface(
             border=_border(settings),
             public_url=settings.url(),
             status=status.alerts,
-            tools=desk.tools,
-            policy=desk.policy,
-            judge_again=judge_again,
-            desk=desk,
-            rulebook=rulebook,
+            admin=admin,
+            editor=editor,
+            judge_again=core.guard.judge_again,
             slack=chat.routes if chat is not None else None,
         )
     )

@@ -115,9 +115,9 @@ class Asked(BaseModel):
         return {**given, **({} if at is None else {"before": str(at)})}
 
 
-def router(office: PageContext, *, describe: Callable[[], dict[str, Any]]) -> APIRouter:
+def router(context: PageContext, *, describe: Callable[[], dict[str, Any]]) -> APIRouter:
     # Asked of every route before its body is read: nothing here answers strangers.
-    known = [Depends(office.sessions.of_api)]
+    known = [Depends(context.sessions.of_api)]
     routes = APIRouter(prefix="/api/v1", tags=["reviewers"], dependencies=known)
 
     @routes.get("/openapi.json")
@@ -129,13 +129,13 @@ def router(office: PageContext, *, describe: Callable[[], dict[str, Any]]) -> AP
     async def me(request: Request) -> dict[str, Any]:
         """Who the caller is, and how many calls wait."""
         viewer: Viewer = request.state.viewer
-        head = await office.head()
+        head = await context.head()
         return {
             "id": viewer.reviewer.id,
             "role": viewer.reviewer.role,
             "pending": head.pending,
             "cursor": head.seq,
-            "now": office.clock.now(),
+            "now": context.clock.now(),
         }
 
     @routes.get("/pending")
@@ -146,44 +146,44 @@ def router(office: PageContext, *, describe: Callable[[], dict[str, Any]]) -> AP
         """What waits for a decision, soonest expiry first within risk. `next` is the cursor of the
         next page; null: there is none.
         """
-        found = await office.approvals.pending(limit=limit, after=_last(cursor))
+        found = await context.approvals.pending(limit=limit, after=_last(cursor))
         return {
             "schema": "signoff.pending/1",
             "items": [summary_of(item) for item in found],
-            "total": await office.approvals.pending_count(),
+            "total": await context.approvals.pending_count(),
             "next": written(found[-1].id) if len(found) == limit else None,
         }
 
     @routes.get("/approvals/{approval_id}", response_model=dict[str, Any])
     async def approval(approval_id: str) -> Response:
         """One approval in full: the view every reviewer is shown, and the votes."""
-        return Response(await _full(office, approval_id), media_type="application/json")
+        return Response(await _full(context, approval_id), media_type="application/json")
 
-    _add_decisions(routes, office)
-    _add_changes(routes, office)
-    _add_reveal(routes, office)
+    _add_decisions(routes, context)
+    _add_changes(routes, context)
+    _add_reveal(routes, context)
 
-    _add_history(routes, office)
+    _add_history(routes, context)
     return routes
 
 
-def _add_decisions(routes: APIRouter, office: PageContext) -> None:
+def _add_decisions(routes: APIRouter, context: PageContext) -> None:
     @routes.post("/approvals/{approval_id}/approve")
     async def approve(request: Request, approval_id: str, press: Press) -> dict[str, Any]:
         """Approve exactly the revision that was looked at."""
-        return await _decide(office, request, approval_id, Choice.APPROVE, press)
+        return await _decide(context, request, approval_id, Choice.APPROVE, press)
 
     @routes.post("/approvals/{approval_id}/deny")
     async def deny(request: Request, approval_id: str, press: Press) -> dict[str, Any]:
         """Deny it. The reason reaches the agent."""
         if not press.reason.strip():
             raise ApiProblem(422, "reason_needed", "A denial needs a reason: it reaches the agent.")
-        return await _decide(office, request, approval_id, Choice.DENY, press)
+        return await _decide(context, request, approval_id, Choice.DENY, press)
 
 
-def _add_history(routes: APIRouter, office: PageContext) -> None:
+def _add_history(routes: APIRouter, context: PageContext) -> None:
     # As much as an export: signed, where a cookie asks.
-    @routes.get("/history", dependencies=[Depends(office.sessions.of_api_signed)])
+    @routes.get("/history", dependencies=[Depends(context.sessions.of_api_signed)])
     async def history(asked: Annotated[Asked, Query()]) -> dict[str, Any]:
         """The history, newest first. `next` is the cursor of the next page; null: there is none.
         `total` is null where counting would take too long.
@@ -192,9 +192,9 @@ def _add_history(routes: APIRouter, office: PageContext) -> None:
             query = query_of(asked.filters(), asked.limit)
         except NotATime:
             raise ApiProblem(422, "not_a_time", "since and until are ISO 8601 times.") from None
-        found = await office.approvals.history(query)
+        found = await context.approvals.history(query)
         items = [item_of(row) for row in found.rows]
-        total = await office.approvals.history_count(query)
+        total = await context.approvals.history_count(query)
         return {
             "schema": "signoff.history/1",
             "items": items,
@@ -209,12 +209,12 @@ def _last(cursor: str) -> str | None:
     return None if after is None else after[0]
 
 
-def _add_reveal(routes: APIRouter, office: PageContext) -> None:
+def _add_reveal(routes: APIRouter, context: PageContext) -> None:
     @routes.post("/approvals/{approval_id}/reveal")
     async def reveal(request: Request, approval_id: str) -> dict[str, Any]:
         """The arguments without the masks the caller may look behind. Put on record."""
-        viewer = pressing(office, request)
-        found = await office.approvals.reveal(
+        viewer = pressing(context, request)
+        found = await context.approvals.reveal(
             approval_id, reviewer=viewer.reviewer, via=via_of(viewer)
         )
         match found:
@@ -234,37 +234,36 @@ def _add_reveal(routes: APIRouter, office: PageContext) -> None:
         assert_never(found)
 
 
-def _add_changes(routes: APIRouter, office: PageContext) -> None:
+def _add_changes(routes: APIRouter, context: PageContext) -> None:
     @routes.post("/approvals/{approval_id}/edit")
     async def edit(request: Request, approval_id: str, body: Edit) -> dict[str, Any]:
         """Change arguments the rule lists as editable. Earlier approvals no longer count."""
-        viewer = pressing(office, request)
-        judge_again = office.deps.judge_again
-        held = await office.approvals.get(approval_id)
-        if held is None or judge_again is None:
+        viewer = pressing(context, request)
+        held = await context.approvals.get(approval_id)
+        if held is None:
             raise ApiProblem(404, "not_found", "There is no such approval.")
-        fields = await office.fields(held)
+        fields = await context.fields(held)
         arguments = b""  # of what is decided already: the record says so
         if held.state is State.PENDING:
             found = changed(held.call.arguments, fields, body.changes)
             if isinstance(found, str):
                 raise ApiProblem(422, "not_editable", found)
             arguments = found.arguments
-        decided = await office.approvals.edit(
+        decided = await context.approvals.edit(
             held.id,
             revision=body.revision,
             reviewer=viewer.reviewer,
             arguments=arguments,
             via=via_of(viewer),
-            judge_again=partial(judge_again, held=held),
+            judge_again=partial(context.services.judge_again, held=held),
         )
         return _answer(decided, viewer)
 
     @routes.post("/approvals/{approval_id}/extend")
     async def extend(request: Request, approval_id: str, body: Extend) -> dict[str, Any]:
         """Move the deadline further, within 30 days in all."""
-        viewer = pressing(office, request)
-        decided = await office.approvals.extend(
+        viewer = pressing(context, request)
+        decided = await context.approvals.extend(
             approval_id, reviewer=viewer.reviewer, seconds=body.seconds, via=via_of(viewer)
         )
         return _answer(decided, viewer)
@@ -272,10 +271,10 @@ def _add_changes(routes: APIRouter, office: PageContext) -> None:
     @routes.post("/approvals/{approval_id}/settle")
     async def settle(request: Request, approval_id: str, body: Settle) -> dict[str, Any]:
         """Say what became of an unknown outcome."""
-        viewer = pressing(office, request)
+        viewer = pressing(context, request)
         if not body.note.strip():
             raise ApiProblem(422, "note_needed", "Say what was found.")
-        decided = await office.approvals.settle(
+        decided = await context.approvals.settle(
             approval_id,
             reviewer=viewer.reviewer,
             settlement=Settlement(body.settlement),
@@ -285,11 +284,11 @@ def _add_changes(routes: APIRouter, office: PageContext) -> None:
         return _answer(decided, viewer)
 
 
-def pressing(office: PageContext, request: Request) -> Viewer:
+def pressing(context: PageContext, request: Request) -> Viewer:
     """Who presses, proven to mean it."""
     viewer: Viewer = request.state.viewer
     try:
-        office.sessions.checked(request, viewer)
+        context.sessions.checked(request, viewer)
     except NotFromOurForm:
         raise ApiProblem(403, "csrf", "Send the session's token as X-CSRF-Token.") from None
     return viewer
@@ -299,8 +298,8 @@ def via_of(viewer: Viewer) -> Literal["api", "page"]:
     return "api" if viewer.via == "api" else "page"
 
 
-async def _full(office: PageContext, approval_id: str) -> bytes:
-    view = await office.approvals.view(approval_id)
+async def _full(context: PageContext, approval_id: str) -> bytes:
+    view = await context.approvals.view(approval_id)
     if view is None:
         raise ApiProblem(404, "not_found", "There is no such approval.")
     # Beside the event loop, and written by ourselves: a view may hold thousands of values.
@@ -308,10 +307,10 @@ async def _full(office: PageContext, approval_id: str) -> bytes:
 
 
 async def _decide(
-    office: PageContext, request: Request, approval_id: str, choice: Choice, press: Press
+    context: PageContext, request: Request, approval_id: str, choice: Choice, press: Press
 ) -> dict[str, Any]:
-    viewer = pressing(office, request)
-    decided = await office.approvals.decide(
+    viewer = pressing(context, request)
+    decided = await context.approvals.decide(
         approval_id,
         revision=press.revision,
         reviewer=viewer.reviewer,

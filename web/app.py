@@ -18,7 +18,8 @@ from approvals.record.database import RecordUnavailable
 from web import api, effects, session
 from web.border import FRAGMENT, SCRIPT, SIGNATURE, BorderMiddleware
 from web.context import PageContext
-from web.pages import admin, history, queue
+from web.page_request import PageRequest
+from web.pages import admin, bulk, confirm, definition, edit, history, policy, queue
 from web.problems import ApiProblem, answer
 from web.services import Services
 from web.session import (
@@ -44,7 +45,7 @@ class _Assets(StaticFiles):
         return response
 
 
-def build(deps: Services) -> FastAPI:
+def build(services: Services) -> FastAPI:
     """The whole surface; mount it at "/" behind everything more specific."""
     app = FastAPI(
         title="Signoff reviewers' API",
@@ -53,38 +54,39 @@ def build(deps: Services) -> FastAPI:
         redoc_url=None,
         openapi_url=None,  # not for strangers: see `api.router`
     )
-    office = PageContext(deps)
-    stream = LiveFeed(deps.database, deps.clock)
+    context = app.state.context = PageContext(services)
+    stream = LiveFeed(services.database, services.clock)
     for routes in (
-        session.router(deps, office.pages, office.sessions),
-        api.router(office, describe=app.openapi),
-        effects.router(office),
-        stream_router(office, stream),
-        queue.router(office),
-        history.router(office),
-        admin.router(office),
+        session.router(services, context.pages, context.sessions),
+        api.router(context, describe=app.openapi),
+        effects.router(context),
+        stream_router(context, stream),
+        *(
+            pages.routes
+            for pages in (queue, bulk, edit, history, admin, policy, definition, confirm)
+        ),
     ):
         app.include_router(routes)
-    if deps.slack is not None:
-        app.include_router(deps.slack)
+    if services.slack is not None:
+        app.include_router(services.slack)
     app.mount("/static", _Assets(directory=STATIC), name="static")
-    _answer_errors(app, office)
-    app.add_middleware(BorderMiddleware, border=deps.border)
+    _answer_errors(app, context)
+    app.add_middleware(BorderMiddleware, border=services.border)
     return app
 
 
-def _answer_errors(app: FastAPI, office: PageContext) -> None:
+def _answer_errors(app: FastAPI, context: PageContext) -> None:
     """Every refusal that is not a route's own answer, in fixed words."""
 
     async def unknown(request: Request, _: Exception) -> Response:
-        return _to_the_door(request, office)
+        return _to_the_door(request, context)
 
     async def foreign(request: Request, _: Exception) -> Response:
         sentence = "This form is old or not from this page. Go back, reload, and press again."
-        return await _said(request, office, 403, "Nothing was done", sentence)
+        return await _said(request, context, 403, "Nothing was done", sentence)
 
     async def not_admin(request: Request, _: Exception) -> Response:
-        return await _said(request, office, 403, "Only administrators may", "Nothing was changed.")
+        return await _said(request, context, 403, "Only administrators may", "Nothing was changed.")
 
     async def unproven(request: Request, error: Exception) -> Response:
         why = error.why if isinstance(error, NotProven) else "bad_signature"
@@ -92,14 +94,14 @@ def _answer_errors(app: FastAPI, office: PageContext) -> None:
         if _is_api(request):
             return answer(ApiProblem(status, why, f"Nothing was done. {sentence}"))
         if SCRIPT in request.headers or FRAGMENT in request.headers:
-            return HTMLResponse(office.pages.render("refused.html", sentence=sentence), status)
-        return await _said(request, office, status, "Nothing was done", sentence)
+            return HTMLResponse(context.pages.render("refused.html", sentence=sentence), status)
+        return await _said(request, context, status, "Nothing was done", sentence)
 
     app.add_exception_handler(SignInNeeded, unknown)
     app.add_exception_handler(NotProven, unproven)
     app.add_exception_handler(NotFromOurForm, foreign)
     app.add_exception_handler(AdminOnly, not_admin)
-    _answer_faults(app, office)
+    _answer_faults(app, context)
 
 
 _NO_SIGNATURE: Final = (
@@ -116,7 +118,7 @@ _UNPROVEN: Final[Mapping[Unproven, tuple[int, str]]] = {
 }
 
 
-def _answer_faults(app: FastAPI, office: PageContext) -> None:
+def _answer_faults(app: FastAPI, context: PageContext) -> None:
     async def problem(_: Request, error: Exception) -> Response:
         found = (
             error
@@ -134,7 +136,7 @@ def _answer_faults(app: FastAPI, office: PageContext) -> None:
         if _is_api(request):
             return answer(ApiProblem(422, "invalid_request", "The request is not valid."))
         sentence = "The form was incomplete. Go back, reload, and press again."
-        return await _said(request, office, 422, "Nothing was done", sentence)
+        return await _said(request, context, 422, "Nothing was done", sentence)
 
     async def plain(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
@@ -142,7 +144,7 @@ def _answer_faults(app: FastAPI, office: PageContext) -> None:
         if _is_api(request):
             response: Response = answer(ApiProblem(status, "http", words))
         else:
-            response = await _said(request, office, status, words, "There is nothing to do here.")
+            response = await _said(request, context, status, words, "There is nothing to do here.")
         if isinstance(error, HTTPException):
             response.headers.update(error.headers or {})
         return response
@@ -157,7 +159,7 @@ def _is_api(request: Request) -> bool:
     return request.url.path.startswith("/api/")
 
 
-def _to_the_door(request: Request, office: PageContext) -> Response:
+def _to_the_door(request: Request, context: PageContext) -> Response:
     """Where someone unknown is sent."""
     path = own_path(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
     sent = request.headers
@@ -166,7 +168,7 @@ def _to_the_door(request: Request, office: PageContext) -> Response:
     if request.headers.get("sec-fetch-site") == "cross-site" and not request.cookies:
         # A strict cookie stays at home when the click was on another site (a chat, a mail). One
         # step from our own page to itself brings it along.
-        html = office.pages.render("bounce.html", frame=bare(request), path=path)
+        html = context.pages.render("bounce.html", frame=bare(request), path=path)
         return HTMLResponse(html)
     return RedirectResponse(f"/signin?next={_quoted(path)}", 303)
 
@@ -176,9 +178,9 @@ def _quoted(path: str) -> str:
 
 
 async def _said(
-    request: Request, office: PageContext, status: int, heading: str, sentence: str
+    request: Request, context: PageContext, status: int, heading: str, sentence: str
 ) -> Response:
-    viewer = await office.sessions.seen(request)
+    viewer = await context.sessions.seen(request)
     if viewer is None:
         return answer(ApiProblem(status, "refused", f"{heading}. {sentence}"))
-    return await office.message(request, viewer, status, heading, sentence)
+    return await PageRequest(context, request, viewer).message(status, heading, sentence)

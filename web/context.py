@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi import Depends, Request
 from sqlalchemy import Connection, func, select
 
 from approvals.aside import aside, elsewhere
@@ -21,26 +20,15 @@ from approvals.redact import masked
 from approvals.rows import resolve
 from approvals.seal import SealBroken, unseal
 from approvals.view import SharedFacts, view_in, view_of
-from gateway.operations.status import Alert
 from web.services import Services
 from web.session import PageSessions, Viewer
 from web.views.answer import ServerAnswer, answer_of
 from web.views.card import Card, card_of
-from web.views.frame import Frame, Item
 from web.views.render import Pages
 
 _approval = ApprovalRow.__table__  # type: ignore[attr-defined]
 _history = HistoryTable.__table__  # type: ignore[attr-defined]
 _grant = GrantRow.__table__  # type: ignore[attr-defined]
-
-_NAV = (
-    ("/", "Queue"),
-    ("/history", "History"),
-    ("/tools", "Tools"),
-    ("/policy", "Policy"),
-    ("/agents", "Agents"),
-    ("/insights", "Insights"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,16 +159,16 @@ def _plainly(change: Mapping[str, Any], side: str) -> str | None:
 class PageContext:
     """The surface's own composition: handed to every router."""
 
-    def __init__(self, deps: Services) -> None:
-        self.deps = deps
-        self.approvals = deps.approvals
-        self.clock = deps.clock
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.approvals = services.approvals
+        self.clock = services.clock
         self.pages = Pages()
-        self.sessions = PageSessions(deps)
+        self.sessions = PageSessions(services)
 
     async def head(self) -> PageHead:
         now = self.clock.now()
-        return await self.deps.database.read(lambda connection: read_head(connection, now))
+        return await self.services.database.read(lambda connection: read_head(connection, now))
 
     async def cards(self, viewer: Viewer, limit: int) -> tuple[list[Card], int]:
         """What waits, in the queue's order, and how many wait in all."""
@@ -194,21 +182,21 @@ class PageContext:
                 for approval in waiting
             ]
 
-        cards = await self.deps.database.read(read)
+        cards = await self.services.database.read(read)
         if len(waiting) < limit:
             return cards, len(cards)
         return cards, max(len(cards), (await self.head()).pending)
 
     async def card(self, approval_id: str, viewer: Viewer) -> Card | None:
         now = self.clock.now()
-        return await self.deps.database.read(
+        return await self.services.database.read(
             lambda connection: read_card(connection, approval_id, viewer.reviewer, now)
         )
 
-    async def dossier(self, approval_id: str, viewer: Viewer) -> ApprovalDetail | None:
+    async def detail(self, approval_id: str, viewer: Viewer) -> ApprovalDetail | None:
         """Everything about one approval, or None if there is none with this id."""
         now = self.clock.now()
-        card = await self.deps.database.read(
+        card = await self.services.database.read(
             lambda connection: read_card(connection, approval_id, viewer.reviewer, now, full=True)
         )
         if card is None:
@@ -220,7 +208,7 @@ class PageContext:
         return ApprovalDetail(card, timeline, answer, await self._edits(card))
 
     async def _edits(self, card: Card) -> tuple[Field, ...]:
-        if not card.editable or self.deps.judge_again is None:
+        if not card.editable:
             return ()
         try:
             held = await self.approvals.get(card.id)
@@ -246,7 +234,7 @@ class PageContext:
                 select(_approval.c.result_sealed).where(_approval.c.id == approval_id)
             ).scalar()
 
-        sealed = await self.deps.database.read(read)
+        sealed = await self.services.database.read(read)
         if sealed is None:
             return None
 
@@ -271,80 +259,22 @@ class PageContext:
             rows = connection.execute(select(_grant.c.id, _grant.c.label)).all()
             return {row.id: row.label for row in rows}
 
-        return await self.deps.database.read(read)
+        return await self.services.database.read(read)
 
     async def empty(self) -> EmptyQueue:
-        url = self.deps.public_url
-        return await self.deps.database.read(lambda connection: read_empty(connection, url))
-
-    async def frame(self, request: Request, viewer: Viewer) -> Frame:
-        head = await self.head()
-        here = request.url.path
-        return Frame(
-            nonce=request.state.nonce,
-            viewer=viewer.reviewer,
-            csrf=viewer.csrf,
-            session=viewer.signs,
-            now=self.clock.now(),
-            cursor=head.seq,
-            pending=head.pending,
-            nav=tuple(
-                Item(path, name, here=_within(here, path))
-                for path, name in _NAV
-                if path != "/agents" or self.deps.desk is not None
-            ),
-            banners=self._banners(viewer),
-        )
-
-    def _banners(self, viewer: Viewer) -> tuple[Alert, ...]:
-        if not viewer.reads_only:
-            return self.deps.status()
-        text = (
-            "This page only shows here: over plain http on another machine no one can tell who "
-            "presses. Open it by https to decide."
-        )
-        return (Alert(subject="page", text=text, bad=False), *self.deps.status())
-
-    async def page(
-        self, request: Request, viewer: Viewer, template: str, status: int = 200, **values: Any
-    ) -> Response:
-        # The head is read before the page: what happens in between comes again by the stream,
-        # never the other way round.
-        frame = values.pop("frame", None) or await self.frame(request, viewer)
-        return HTMLResponse(await self.rendered(template, frame=frame, **values), status)
+        url = self.services.public_url
+        return await self.services.database.read(lambda connection: read_empty(connection, url))
 
     async def rendered(self, template: str, **values: Any) -> str:
         """A page or a part of one. Beside the event loop: what is in it may be large."""
         return await elsewhere(lambda: self.pages.render(template, **values))
 
-    async def missing(self, request: Request, viewer: Viewer) -> Response:
-        sentence = "It may have been dropped after its retention time, or the id is not whole."
-        return await self.message(request, viewer, 404, "There is no such approval", sentence)
 
-    async def message(
-        self,
-        request: Request,
-        viewer: Viewer,
-        status: int,
-        heading: str,
-        sentence: str,
-        *,
-        goto: str = "/",
-        goto_words: str = "To the queue",
-    ) -> Response:
-        return await self.page(
-            request,
-            viewer,
-            "message.html",
-            status,
-            heading=heading,
-            sentence=sentence,
-            goto=goto,
-            goto_words=goto_words,
-        )
+async def context_of(request: Request) -> PageContext:
+    """The context of the application that answers this request."""
+    context: PageContext = request.app.state.context
+    return context
 
 
-def _within(here: str, path: str) -> bool:
-    if path == "/":
-        return here == "/" or here.startswith("/approvals")
-    return here == path or here.startswith(path + "/")
+Context = Annotated[PageContext, Depends(context_of)]
+"""What a route asks for to have it."""

@@ -14,9 +14,9 @@ from web.cursor import cursor_of, written
 from web.problems import ApiProblem
 
 
-def router(office: PageContext) -> APIRouter:
+def router(context: PageContext) -> APIRouter:
     # Asked of every route before its body is read: nothing here answers strangers.
-    known = [Depends(office.sessions.of_api)]
+    known = [Depends(context.sessions.of_api)]
     routes = APIRouter(prefix="/api/v1", tags=["reviewers"], dependencies=known)
 
     @routes.get("/effects")
@@ -26,7 +26,7 @@ def router(office: PageContext) -> APIRouter:
     ) -> dict[str, Any]:
         """Keys whose call may have done what they name, the oldest first."""
         after = cursor_of(cursor, int, str)
-        found, total = await office.approvals.unknown_effects(after=after, limit=limit)
+        found, total = await context.approvals.unknown_effects(after=after, limit=limit)
         last = found[-1] if len(found) == limit else None
         return {
             "schema": "signoff.effects/1",
@@ -38,10 +38,10 @@ def router(office: PageContext) -> APIRouter:
     @routes.post("/effects/{holder}/settle")
     async def settle(request: Request, holder: str, body: Settle) -> dict[str, Any]:
         """Say whether a call ("call_…" or "apr_…") did what its key names."""
-        viewer = pressing(office, request)
+        viewer = pressing(context, request)
         if not body.note.strip():
             raise ApiProblem(422, "note_needed", "Say what was found.")
-        settled = await office.approvals.settle_effect(
+        settled = await context.approvals.settle_effect(
             holder,
             reviewer=viewer.reviewer,
             settlement=Settlement(body.settlement),

@@ -88,9 +88,9 @@ class AdminOnly(Exception):
 class PageSessions:
     """Tells who sent a request."""
 
-    def __init__(self, deps: Services) -> None:
-        self._people = deps.people
-        self._border = deps.border
+    def __init__(self, services: Services) -> None:
+        self._people = services.people
+        self._border = services.border
 
     def proof(self, request: Request) -> Proof:
         """What proves a change at the address this request was sent to."""
@@ -280,7 +280,7 @@ class _Door:
         return await self.show(request, path, problem, status)
 
 
-def router(deps: Services, pages: Pages, sessions: PageSessions) -> APIRouter:
+def router(services: Services, pages: Pages, sessions: PageSessions) -> APIRouter:
     routes = APIRouter()
     throttle = Throttle()
     door = _Door(sessions, pages)
@@ -299,10 +299,10 @@ def router(deps: Services, pages: Pages, sessions: PageSessions) -> APIRouter:
         binding = _binding(sessions.proof(request), key)
         if binding is None:  # before the code is used up: it is good once
             return await door.refuse(request, next, _NEEDS_KEY, 422)
-        secret = await deps.people.redeem(code.strip().removeprefix("#"), binding=binding)
+        secret = await services.people.redeem(code.strip().removeprefix("#"), binding=binding)
         if secret is None:
             sender = request.client.host if request.client else ""
-            wait = throttle.fail(sender, deps.clock.now())
+            wait = throttle.fail(sender, services.clock.now())
             if not wait:
                 return await door.refuse(request, next, _NO_LINK, 403)
             refused = await door.refuse(request, next, _SLOWER.format(wait), 429)
@@ -311,7 +311,7 @@ def router(deps: Services, pages: Pages, sessions: PageSessions) -> APIRouter:
         # A session that was there before is ended, not kept: its cookie may be someone else's.
         old = await sessions.seen(request)
         if old is not None:
-            await deps.people.end(old.secret)
+            await services.people.end(old.secret)
         goto = own_path(next)
         response: Response = RedirectResponse(goto, 303)
         if SCRIPT in request.headers:
@@ -319,11 +319,11 @@ def router(deps: Services, pages: Pages, sessions: PageSessions) -> APIRouter:
         sessions.welcome(request, response, secret)
         return response
 
-    _add_leave(routes, deps, sessions)
+    _add_leave(routes, services, sessions)
     return routes
 
 
-def _add_leave(routes: APIRouter, deps: Services, sessions: PageSessions) -> None:
+def _add_leave(routes: APIRouter, services: Services, sessions: PageSessions) -> None:
     @routes.post("/signout")
     async def leave(
         request: Request,
@@ -336,9 +336,9 @@ def _add_leave(routes: APIRouter, deps: Services, sessions: PageSessions) -> Non
         viewer = seen if seen and alone else await sessions.of_page(request)
         sessions.checked(request, viewer, csrf)
         if everywhere:
-            await deps.people.end_all(viewer.reviewer.id)
+            await services.people.end_all(viewer.reviewer.id)
         else:
-            await deps.people.end(viewer.secret)
+            await services.people.end(viewer.secret)
         response = RedirectResponse("/signin", 303)
         sessions.farewell(request, response)
         return response

@@ -241,7 +241,7 @@ def _told(changes: tuple[StreamChange, ...] | None, head: int) -> list[ServerSen
     ]
 
 
-def stream_router(office: PageContext, stream: LiveFeed) -> APIRouter:
+def stream_router(context: PageContext, stream: LiveFeed) -> APIRouter:
     routes = APIRouter()
 
     @routes.get("/events")
@@ -249,7 +249,7 @@ def stream_router(office: PageContext, stream: LiveFeed) -> APIRouter:
         request: Request, after: Annotated[int | None, Query(ge=0)] = None
     ) -> Response:
         """Changes as they happen. `Last-Event-ID`, else `after`, says where to go on."""
-        await office.sessions.of_api(request)
+        await context.sessions.of_api(request)
         last = request.headers.get("last-event-id", "")
         cursor = (
             int(last) if last.isascii() and last.isdigit() and len(last) <= LONGEST_SEQ else after
@@ -259,7 +259,7 @@ def stream_router(office: PageContext, stream: LiveFeed) -> APIRouter:
 
         async def still() -> bool:
             try:
-                return await office.sessions.of_api(request) is not None
+                return await context.sessions.of_api(request) is not None
             except (ApiProblem, RecordUnavailable) as error:
                 return isinstance(error, RecordUnavailable)
 

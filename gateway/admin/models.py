@@ -115,12 +115,6 @@ class UnconfirmedServer:
     changes: tuple[FieldDiff, ...] = ()  # how it differs from that
 
 
-Outcome = Literal["confirmed", "changed", "nothing"]
-"""What came of confirming: "changed" if it is no longer what was shown, "nothing" if it waits no
-more.
-"""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyText:
     """The policy in force, as it stands in the file."""

@@ -39,7 +39,9 @@ _DAY = 86_400_000
 
 
 class AdminService:
-    """See `web.services.Desk`."""
+    """What an administrator does about agents, servers and tools. Every change writes its history
+    row.
+    """
 
     def __init__(
         self,
@@ -61,6 +63,7 @@ class AdminService:
         self._confirmations = confirmations
 
     async def grants(self) -> Sequence[GrantLine]:
+        """Every grant there ever was."""
         return [
             GrantLine(
                 id=grant.id,
@@ -96,6 +99,7 @@ class AdminService:
         return token
 
     async def revoke(self, grant_id: str, *, by: Reviewer) -> bool:
+        """End a grant. False: it had ended, or there is none."""
         revoked = await self._database.journal.write(
             lambda tx: tokens.revoke(tx, grant_id, by=by.id)
         )
@@ -103,7 +107,7 @@ class AdminService:
         return revoked
 
     async def freeze(self, kind: str, name: str, *, on: bool, by: Reviewer) -> bool:
-        """Stop a grant, a server or everything, or let it go on."""
+        """Stop a grant, a server or everything (name ""), or let it go on. False: nothing moved."""
         known = next((one for one in get_args(freezes.Kind) if one == kind), None)
         if known is None:
             return False
@@ -113,6 +117,7 @@ class AdminService:
         return changed
 
     async def servers(self) -> Sequence[ServerLine]:
+        """The servers of servers.json, and what is wrong in it."""
         counts: dict[str, int] = {}
         for tool in self._catalogue.tools():
             counts[tool.server] = counts.get(tool.server, 0) + 1
@@ -169,9 +174,11 @@ class AdminService:
         return await self._confirmations.confirm_server(server, revision, By.reviewer(by, "page"))
 
     async def tools(self) -> Sequence[ToolLine]:
+        """Every tool that a server ever listed."""
         return [self._line(tool) for tool in self._catalogue.tools()]
 
     async def changed_servers(self) -> Sequence[ChangedServer]:
+        """The servers of which something is in quarantine."""
         found = self._catalogue.quarantined()
         tools = Counter(pin.server for pin in found if pin.kind == "tool")
         everything = Counter(pin.server for pin in found)
@@ -181,7 +188,9 @@ class AdminService:
         ]
 
     async def changes(self, server: str, tool: str = "") -> Changes | None:
-        """How a quarantined tool differs from its pin, or all that the server changed."""
+        """How a quarantined tool differs from its pin, or all that the server changed; None if
+        nothing does.
+        """
         await self._catalogue.load(server)  # another process may have listed or accepted it
         found = self._quarantined(server, tool)
         if not found:
@@ -193,7 +202,9 @@ class AdminService:
     async def settle(
         self, server: str, tool: str, digest: str, *, keep: bool, by: Reviewer
     ) -> bool:
-        """Accept or keep what the digest names, if that is still what the server says."""
+        """Accept or keep what the digest of `changes` names; False if that is not what the server
+        says now.
+        """
         found = self._quarantined(server, tool)
         if not found or pins_digest(found) != digest:
             return False
@@ -208,7 +219,9 @@ class AdminService:
     async def classify(
         self, server: str, tool: str, kind: str, seen_hash: str, by: Reviewer
     ) -> bool:
-        """Settle the tool's class; "" takes that back."""
+        """Settle the class of the tool whose pinned definition has this hash; "" takes that back.
+        False: no such class or tool, it is pinned otherwise, or there is nothing to take back.
+        """
         category = next((one for one in Category if one.lower() == kind), None)
         if kind and category is None:
             return False
@@ -219,6 +232,7 @@ class AdminService:
         return done
 
     def policy(self) -> PolicyText:
+        """The policy in force."""
         policies = self._policies
         rejected = policies.rejected
         return PolicyText(

@@ -426,7 +426,7 @@ def _written(value: Any) -> str:
 
 
 async def _lines(record: Record) -> tuple[list[ToolLine], list[Pin]]:
-    """The page's own lines: catalogue and policy joined by the desk; and all that changed."""
+    """The page's own lines: catalogue and policy joined; and all that changed."""
     from gateway.admin.service import AdminService
     from gateway.enforcement.catalogue import Catalogue
     from gateway.enforcement.confirmations import Confirmations
@@ -438,7 +438,7 @@ async def _lines(record: Record) -> tuple[list[ToolLine], list[Pin]]:
     await catalogue.load()
     servers = Servers(servers={})
     policies, known = await in_force.policies(record)
-    desk = AdminService(
+    admin = AdminService(
         database=record.database,
         grants=Grants(record.database, record.database.clock),
         freezes=Freezes(record.database),
@@ -447,4 +447,4 @@ async def _lines(record: Record) -> tuple[list[ToolLine], list[Pin]]:
         servers=servers,
         confirmations=Confirmations(record.database, policies, servers, known),
     )
-    return list(await desk.tools()), catalogue.quarantined()
+    return list(await admin.tools()), catalogue.quarantined()

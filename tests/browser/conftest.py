@@ -83,7 +83,7 @@ class Site:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", self.port))
         self.port = listener.getsockname()[1]
-        app = build(self.scene.deps(public_url=self.url, **self.more))
+        app = build(self.scene.services(public_url=self.url, **self.more))
         config = uvicorn.Config(
             app,
             log_level="error",
@@ -126,7 +126,7 @@ def full(site: Site, tmp_path: Path) -> Site:
     """A surface with everything on it: desk, tools, rules, and a policy.json that is written."""
     site.stop()
     site.place = site.do(open_place(site.scene, tmp_path))
-    site.more = site.place.deps()
+    site.more = site.place.services()
     site.start()
     return site
 

@@ -235,7 +235,7 @@ def test_a_request_of_the_page_that_was_overheard_is_good_once(
     expect(page.get_by_role("button", name="Thaw", exact=True)).to_have_count(0)
     again = httpx2.post(sent.url, content=sent.post_data_buffer or b"", headers=headers)
     assert again.status_code == 409
-    assert not any(line.frozen for line in full.do(full.place.desk.servers()))
+    assert not any(line.frozen for line in full.do(full.place.admin.servers()))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -76,7 +76,7 @@ class Street:
 async def street(tmp_path: Path) -> AsyncIterator[Street]:
     async with bench(tmp_path, app_token=None, team_id="T1", app_id="A1") as there:
         door = Door(SECRET, there.app.inbound)
-        app = build(there.scene.deps(slack=router(door)))
+        app = build(there.scene.services(slack=router(door)))
         transport = httpx2.ASGITransport(app=app)
         async with httpx2.AsyncClient(transport=transport, base_url=URL) as http:
             yield Street(there, http)
@@ -273,7 +273,7 @@ async def test_another_teams_or_apps_payload_does_nothing(street: Street) -> Non
 
 async def test_without_a_signing_secret_there_is_no_door(tmp_path: Path) -> None:
     async with bench(tmp_path) as there:
-        app = build(there.scene.deps())
+        app = build(there.scene.services())
         transport = httpx2.ASGITransport(app=app)
         async with httpx2.AsyncClient(transport=transport, base_url=URL) as http:
             body = b"payload=%7B%7D"

@@ -13,7 +13,8 @@ from fastapi import FastAPI
 
 from approvals.model import Role
 from tests.web.pagekey import FROM_SCRIPT, PageKey
-from tests.web.scene import MemoryDesk, Scene, open_scene, policy, tools
+from tests.web.place import Place, open_place
+from tests.web.scene import Scene, open_scene
 from web.app import build
 
 HOST = "http://127.0.0.1:8788"
@@ -65,7 +66,7 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
 
 @pytest.fixture
 def app(scene: Scene) -> FastAPI:
-    return build(scene.deps())
+    return build(scene.services())
 
 
 @dataclass(frozen=True)
@@ -90,14 +91,15 @@ class Door:
 
 
 @pytest.fixture
-def desk() -> MemoryDesk:
-    """The operator's side, in memory; `office` opens on it."""
-    return MemoryDesk()
+async def place(scene: Scene, tmp_path: Path) -> Place:
+    """What administrators change: rules, servers that listed their tools, grants."""
+    return await open_place(scene, tmp_path)
 
 
 @pytest.fixture
-def office(scene: Scene, desk: MemoryDesk) -> Door:
-    return Door(build(scene.deps(desk=desk, tools=tools, policy=policy)), scene)
+def office(place: Place) -> Door:
+    """The surface on that place."""
+    return Door(build(place.scene.services(**place.services())), place.scene)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ async def serve(port: int) -> None:
             invoices = {"customer": f"cus_{number}", "since": "2026-01-01"}
             scene.held("list_invoices", invoices, reason="Lists for people outside the team")
         print(link, flush=True)
-        app = build(scene.deps(public_url=f"http://127.0.0.1:{port}", **place.deps()))
+        app = build(scene.services(public_url=f"http://127.0.0.1:{port}", **place.services()))
         config = uvicorn.Config(app, port=port, log_level="warning", timeout_graceful_shutdown=2)
         try:
             await uvicorn.Server(config).serve()

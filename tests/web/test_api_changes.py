@@ -26,7 +26,7 @@ def agree(_tx: Transaction, _call: Call, *, held: Approval) -> None:
 @pytest.fixture
 async def office(scene: Scene, tmp_path: Path) -> Door:
     place = await open_place(scene, tmp_path)
-    return Door(build(scene.deps(**{**place.deps(), "judge_again": agree})), scene)
+    return Door(build(scene.services(**{**place.services(), "judge_again": agree})), scene)
 
 
 async def send(office: Door, path: str, body: Any, name: str = "alice") -> httpx2.Response:

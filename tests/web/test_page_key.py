@@ -17,7 +17,7 @@ from approvals.record.history import head
 from approvals.reviewers import MOST_NONCES, NONCE, prune_nonces
 from tests.web.conftest import FROM_OUR_PAGE, HOST, Door, Visit
 from tests.web.pagekey import FROM_SCRIPT, PageKey, url64
-from tests.web.place import RULES, Place, open_place
+from tests.web.place import RULES, Place
 from tests.web.scene import Scene, open_scene
 from tests.web.test_roles import TABLE, asked, routes_of
 from web.app import build
@@ -29,13 +29,8 @@ CHANGES = [one for one in TABLE if one[0] != "GET" and one[1] != "/signin"]
 
 
 @pytest.fixture
-async def place(scene: Scene, tmp_path: Path) -> Place:
-    return await open_place(scene, tmp_path)
-
-
-@pytest.fixture
 def app(place: Place) -> FastAPI:
-    return build(place.scene.deps(**place.deps()))
+    return build(place.scene.services(**place.services()))
 
 
 def thief(door: Door, victim: Visit, base: str = HOST) -> Visit:
@@ -160,7 +155,7 @@ async def test_a_nonce_stays_used_after_a_restart_and_at_another_replica(
     assert (await victim.get(target, **signed)).status_code == 200
     other = open_scene(tmp_path)  # on the same record
     try:
-        elsewhere = thief(Door(build(other.deps()), other), victim)
+        elsewhere = thief(Door(build(other.services()), other), victim)
         assert (await elsewhere.get(target, **signed)).status_code == 409
         fresh = {"Signoff-Signature": victim.key.header("GET", target)}
         assert (await elsewhere.get(target, **fresh)).status_code == 200
@@ -262,7 +257,7 @@ PLAIN = Border(hosts=frozenset({"127.0.0.1", "10.0.0.5"}))
 
 
 def at(scene: Scene, border: Border, base: str) -> Visit:
-    door = Door(build(scene.deps(border=border)), scene)
+    door = Door(build(scene.services(border=border)), scene)
     visit = door.stranger(base)
     visit.http.auth = httpx2.Auth()  # no key
     return visit
@@ -286,7 +281,7 @@ async def test_on_an_https_host_of_its_own_forms_work_without_a_key(scene: Scene
 async def test_a_session_of_this_machine_is_no_better_under_the_https_name(
     scene: Scene, name: str
 ) -> None:
-    door = Door(build(scene.deps(border=HTTPS)), scene)
+    door = Door(build(scene.services(border=HTTPS)), scene)
     victim = door.stranger()
     await victim.sign_in(await door.link("alice"))
     path, form = await held_form(scene, victim)
@@ -381,7 +376,7 @@ async def test_the_description_of_the_api_is_not_for_strangers(door: Door) -> No
 
 async def test_forms_of_every_encoding_are_signed_as_their_bytes(place: Place, door: Door) -> None:
     root = await door.signed_in("root", "admin")
-    revision = place.rulebook.read().revision
+    revision = place.editor.read().revision
     form = {"csrf": csrf(root), "text": RULES, "do": "look", "revision": revision}
     files: Mapping[str, Any] = {name: (None, value) for name, value in form.items()}
     answer = await root.http.post("/policy/text", files=files, headers=FROM_OUR_PAGE)

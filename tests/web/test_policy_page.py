@@ -24,16 +24,6 @@ from web.border import csrf_token
 HOLD = {"server": "git", "tool": "git_status", "place": "", "choice": "hold"}
 
 
-@pytest.fixture
-async def place(scene: Scene, tmp_path: Path) -> Place:
-    return await open_place(scene, tmp_path)
-
-
-@pytest.fixture
-def office(place: Place) -> Door:
-    return Door(build(place.scene.deps(**place.deps())), place.scene)
-
-
 async def press(visit: Visit, path: str, **form: str) -> httpx2.Response:
     csrf = csrf_token(visit.http.cookies["signoff"])
     return await visit.post(path, {"csrf": csrf, **form})
@@ -125,7 +115,7 @@ async def test_what_has_errors_is_never_saved_and_says_where(place: Place, offic
     assert 'action="/policy/tool/save"' not in answer.text
     rules = json.dumps({"require_approval": {"expires": "soon"}})
     forced = {"server": "git", "tool": "git_status", "place": "", "rules": rules}
-    revision = place.rulebook.read().revision
+    revision = place.editor.read().revision
     refused = await press(visit, "/policy/tool/save", **forced, revision=revision)
     assert refused.status_code in (409, 422)
     text = await press(visit, "/policy/text", text="{", revision=revision, do="save")
@@ -135,7 +125,7 @@ async def test_what_has_errors_is_never_saved_and_says_where(place: Place, offic
 
 async def test_the_whole_text_is_edited_with_the_same_care(place: Place, office: Door) -> None:
     visit = await office.signed_in("alice", "admin")
-    revision = place.rulebook.read().revision
+    revision = place.editor.read().revision
     wanted = RULES.replace('"default": "deny"', '"default": "require_approval"')
     sent = {"text": wanted.replace("\n", "\r\n"), "revision": revision}
     looked = await press(visit, "/policy/text", **sent, do="preview")
@@ -161,7 +151,7 @@ async def test_the_file_keeps_its_mode_its_line_ends_and_the_link_to_it(
     real.chmod(0o640)
     place.file.unlink()
     place.file.symlink_to(real)
-    visit = await Door(build(scene.deps(**place.deps())), scene).signed_in("alice", "admin")
+    visit = await Door(build(scene.services(**place.services())), scene).signed_in("alice", "admin")
     fields = hidden((await press(visit, "/policy/tool", **HOLD)).text)
     assert (await visit.post("/policy/tool/save", fields)).status_code == 303
     assert place.file.is_symlink()
@@ -264,7 +254,7 @@ async def test_while_the_file_is_broken_only_its_text_is_edited(place: Place, of
     visit = await office.signed_in("alice", "admin")
     page = await visit.get("/policy/tool?tool=git_status")
     assert (page.status_code, "Mend its text" in page.text) == (409, True)
-    revision = place.rulebook.read().revision
+    revision = place.editor.read().revision
     form = {"text": RULES, "revision": revision, "do": "save"}
     assert (await press(visit, "/policy/text", **form)).status_code == 303
     assert place.file.read_text() == RULES

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from approvals.model import Terms
+from gateway.enforcement.tool_class import ToolClass
+from gateway.risk.assessment import Category
 from tests.web.conftest import FROM_OUR_PAGE, Door
-from tests.web.scene import MemoryDesk, Scene
+from tests.web.place import Place
+from tests.web.scene import Scene
 from tests.web.test_card_words import words
 from web.border import csrf_token
 
@@ -43,24 +46,36 @@ async def test_the_stored_risk_orders_confirms_and_keeps_out_of_bulk(
     assert "to approve a call of critical risk" in answer.text
 
 
-async def test_an_administrator_settles_a_class_as_it_was_shown(
-    office: Door, desk: MemoryDesk
-) -> None:
+def settled(place: Place) -> ToolClass | None:
+    tool = place.catalogue.tool("git", "git_commit")
+    assert tool is not None
+    return tool.settled
+
+
+async def test_an_administrator_settles_a_class_as_it_was_shown(office: Door, place: Place) -> None:
     visit = await office.signed_in("root", "admin")
     page = (await visit.get("/tools")).text
     assert 'action="/tools/class"' in page
     csrf = csrf_token(visit.http.cookies["signoff"])
-    sent = {"csrf": csrf, "server": "crm", "tool": "x", "seen": "ab" * 32, "kind": "write"}
-    answer = await visit.post("/tools/class", sent)
+    tool = place.catalogue.tool("git", "git_commit")
+    assert tool is not None
+    sent = {"csrf": csrf, "server": "git", "tool": tool.name, "kind": "execute"}
+    answer = await visit.post("/tools/class", {**sent, "seen": "ab" * 32})  # of another definition
     assert (answer.status_code, answer.headers["location"]) == (303, "/tools")
-    assert desk.classes == {("crm", "x"): ("write", "ab" * 32, "root")}
+    assert settled(place) is None
+    await visit.post("/tools/class", {**sent, "seen": tool.hash})
+    found = settled(place)
+    assert found is not None
+    assert (found.category, found.settled_by) == (Category.EXECUTE, "root")
 
 
-async def test_an_approver_settles_no_class(office: Door, desk: MemoryDesk) -> None:
+async def test_an_approver_settles_no_class(office: Door, place: Place) -> None:
     visit = await office.signed_in("alice")
     assert 'action="/tools/class"' not in (await visit.get("/tools")).text
     csrf = csrf_token(visit.http.cookies["signoff"])
-    sent = {"csrf": csrf, "server": "crm", "tool": "x", "seen": "ab" * 32, "kind": "read"}
+    tool = place.catalogue.tool("git", "git_commit")
+    assert tool is not None
+    sent = {"csrf": csrf, "server": "git", "tool": tool.name, "seen": tool.hash, "kind": "read"}
     assert (await visit.post("/tools/class", sent)).status_code == 403
     assert (await visit.post("/tools/class", sent, headers=FROM_OUR_PAGE)).status_code == 403
-    assert desk.classes == {}
+    assert settled(place) is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -14,8 +13,7 @@ from starlette.routing import BaseRoute
 from approvals.model import Role, Terms
 from approvals.record.history import head
 from tests.web.conftest import FROM_OUR_PAGE, Door
-from tests.web.place import RULES, Place, open_place
-from tests.web.scene import Scene
+from tests.web.place import RULES, Place
 from web.app import build
 from web.border import csrf_token
 
@@ -92,13 +90,8 @@ UNSETTLED = (
 
 
 @pytest.fixture
-async def place(scene: Scene, tmp_path: Path) -> Place:
-    return await open_place(scene, tmp_path)
-
-
-@pytest.fixture
 def app(place: Place) -> FastAPI:
-    return build(place.scene.deps(**place.deps()))
+    return build(place.scene.services(**place.services()))
 
 
 def routes_of(app: FastAPI) -> Iterator[tuple[str, str]]:

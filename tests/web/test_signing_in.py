@@ -64,7 +64,7 @@ async def test_on_https_the_cookie_is_bound_to_the_host(scene: Scene, door: Door
     from web.app import build  # noqa: PLC0415 - another surface over the same record
 
     border = Border(hosts=frozenset({"ok.example"}), https=True)
-    app = build(scene.deps(border=border))
+    app = build(scene.services(border=border))
     transport = httpx2.ASGITransport(app=app)
     async with httpx2.AsyncClient(transport=transport, base_url="https://ok.example") as http:
         code = await door.link("alice")

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.responses import HTMLResponse, Response
 
 from approvals.model import Choice
-from web.context import PageContext
+from web.context import Context
+from web.page_request import PageRequest, page_of
 from web.pages.decision_messages import BAD, said
-from web.session import Viewer
 from web.views.card import Card
 
 MOST: Final = 50
@@ -40,27 +40,29 @@ class BulkLine:
     good: bool
 
 
-def add(routes: APIRouter, office: PageContext) -> None:
-    @routes.post("/bulk")
-    async def together(request: Request) -> Response:
-        viewer = await office.sessions.of_page(request)
-        sent = await request.form()
-        form = {name: value for name, value in sent.items() if isinstance(value, str)}
-        office.sessions.checked(request, viewer, form.get("csrf", ""))
-        picked = [one for value in sent.getlist("item") if (one := _picked(value)) is not None]
-        why = form.get("reason", "").strip() or form.get("preset", "").strip()
-        choice = next((one for one in Choice if one == form.get("choice")), None)
-        wrong = _wrong(picked, choice, why)
-        cards = [await office.card(one.id, viewer) for one in picked] if not wrong else []
-        if len({(card.server, card.tool) for card in cards if card is not None}) > 1:
-            wrong = "Only calls of one tool are decided together. Nothing was decided."
-        if wrong or choice is None:
-            return await _shown(office, request, viewer, wrong, [], 422)
-        lines = [
-            await _decided(office, viewer, one, card, choice, why[:1000])
-            for one, card in zip(picked, cards, strict=True)
-        ]
-        return await _shown(office, request, viewer, _heading(lines, choice), lines, 200)
+routes = APIRouter(default_response_class=HTMLResponse)
+
+
+@routes.post("/bulk")
+async def together(request: Request, context: Context) -> Response:
+    page = await page_of(context, request)
+    sent = await request.form()
+    form = {name: value for name, value in sent.items() if isinstance(value, str)}
+    context.sessions.checked(request, page.viewer, form.get("csrf", ""))
+    picked = [one for value in sent.getlist("item") if (one := _picked(value)) is not None]
+    why = form.get("reason", "").strip() or form.get("preset", "").strip()
+    choice = next((one for one in Choice if one == form.get("choice")), None)
+    wrong = _wrong(picked, choice, why)
+    cards = [await page.card(one.id) for one in picked] if not wrong else []
+    if len({(card.server, card.tool) for card in cards if card is not None}) > 1:
+        wrong = "Only calls of one tool are decided together. Nothing was decided."
+    if wrong or choice is None:
+        return await page.render("bulk.html", 422, heading=wrong, lines=[])
+    lines = [
+        await _decided(page, one, card, choice, why[:1000])
+        for one, card in zip(picked, cards, strict=True)
+    ]
+    return await page.render("bulk.html", heading=_heading(lines, choice), lines=lines)
 
 
 def _picked(value: object) -> Picked | None:
@@ -81,7 +83,7 @@ def _wrong(picked: list[Picked], choice: Choice | None, why: str) -> str:
 
 
 async def _decided(
-    office: PageContext, viewer: Viewer, picked: Picked, card: Card | None, choice: Choice, why: str
+    page: PageRequest, picked: Picked, card: Card | None, choice: Choice, why: str
 ) -> BulkLine:
     if card is None:
         return BulkLine(picked.id, picked.id[:10], "There is no such call.", good=False)
@@ -98,16 +100,16 @@ async def _decided(
         return left(f"Left out. {card.alone}")
     if picked.revision != str(card.revision):
         return left("Left out: it was edited. Look at it again.")
-    decided = await office.approvals.decide(
+    decided = await page.context.approvals.decide(
         card.id,
         revision=card.revision,
-        reviewer=viewer.reviewer,
+        reviewer=page.viewer.reviewer,
         choice=choice,
         reason=why if choice is Choice.DENY else "",
         via="page",
         view_digest=picked.view_digest[:_DIGEST],
     )
-    notice, status = said(decided, viewer)
+    notice, status = said(decided, page.viewer)
     if status >= BAD:
         return left(notice.text)
     return BulkLine(card.id, card.short, _DONE[choice], good=True)
@@ -120,14 +122,3 @@ def _heading(lines: list[BulkLine], choice: Choice) -> str:
     done = sum(line.good for line in lines)
     left = len(lines) - done
     return f"{done} {_DONE[choice].lower()}" + (f", {left} left out" if left else "")
-
-
-async def _shown(
-    office: PageContext,
-    request: Request,
-    viewer: Viewer,
-    heading: str,
-    lines: list[BulkLine],
-    status: int,
-) -> Response:
-    return await office.page(request, viewer, "bulk.html", status, heading=heading, lines=lines)

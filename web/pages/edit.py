@@ -6,54 +6,54 @@ The record decides whether the change stands; who made it still has to approve i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from fastapi import APIRouter, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from approvals.editing import PREFIX, Edited, Field, edited
 from approvals.model import AlreadyDecided, Approval, Stale, State
-from approvals.service import JudgeAgain
-from web.context import PageContext
+from web.context import Context
+from web.page_request import PageRequest, page_of
 from web.pages.decision_messages import BAD, said
-from web.session import Viewer
 from web.views.frame import FormNotice
 
+routes = APIRouter(default_response_class=HTMLResponse)
 
-def add(routes: APIRouter, office: PageContext, judge_again: JudgeAgain) -> None:
-    @routes.post("/approvals/{approval_id}/edit")
-    async def edit(request: Request, approval_id: str) -> Response:
-        viewer = await office.sessions.of_page(request)
-        sent = await request.form()
-        form = {name: value for name, value in sent.items() if isinstance(value, str)}
-        office.sessions.checked(request, viewer, form.get("csrf", ""))
-        held = await office.approvals.get(approval_id)
-        if held is None:
-            return await office.missing(request, viewer)
-        desk = _EditForm(office, request, viewer, held, await office.fields(held))
-        refused = _outdated(held, form.get("revision", ""))
-        if refused is not None:
-            notice, status = said(refused, viewer)
-            return await desk.show(form, None, notice, status)
-        found = edited(held.call.arguments, desk.fields, _given(form))
-        if isinstance(found, str):
-            return await desk.show(form, None, FormNotice(found, "bad"), 422)
-        if not found.rows:
-            return await desk.show(form, None, FormNotice("Nothing was changed yet."), 422)
-        if not form.get("sure"):
-            return await desk.show(form, found)
-        decided = await office.approvals.edit(
-            held.id,
-            revision=held.revision,
-            reviewer=viewer.reviewer,
-            arguments=found.arguments,
-            via="page",
-            judge_again=partial(judge_again, held=held),
-        )
-        notice, status = said(decided, viewer)
-        if status < BAD:
-            return RedirectResponse(f"/approvals/{held.id}", 303)
-        return await desk.show(form, None, notice, status)
+
+@routes.post("/approvals/{approval_id}/edit")
+async def edit(request: Request, approval_id: str, context: Context) -> Response:
+    page = await page_of(context, request)
+    sent = await request.form()
+    form = {name: value for name, value in sent.items() if isinstance(value, str)}
+    context.sessions.checked(request, page.viewer, form.get("csrf", ""))
+    held = await context.approvals.get(approval_id)
+    if held is None:
+        return await page.missing()
+    shown = _EditForm(page, held.id, form, await context.fields(held))
+    refused = _outdated(held, form.get("revision", ""))
+    if refused is not None:
+        return await shown.answer(*said(refused, page.viewer))
+    found = edited(held.call.arguments, shown.fields, _given(form))
+    if isinstance(found, str):
+        return await shown.answer(FormNotice(found, "bad"), 422)
+    if not found.rows:
+        return await shown.answer(FormNotice("Nothing was changed yet."), 422)
+    if not form.get("sure"):
+        return await shown.answer(found=found)
+    decided = await context.approvals.edit(
+        held.id,
+        revision=held.revision,
+        reviewer=page.viewer.reviewer,
+        arguments=found.arguments,
+        via="page",
+        judge_again=partial(context.services.judge_again, held=held),
+    )
+    notice, status = said(decided, page.viewer)
+    if status < BAD:
+        return RedirectResponse(f"/approvals/{held.id}", 303)
+    return await shown.answer(notice, status)
 
 
 def _given(form: Mapping[str, str]) -> dict[str, str]:
@@ -66,40 +66,28 @@ def _outdated(held: Approval, revision: str) -> AlreadyDecided | Stale | None:
     return Stale(held) if revision != str(held.revision) else None
 
 
+@dataclass(frozen=True, slots=True)
 class _EditForm:
-    """The page on which one call is changed."""
+    """The page on which one call is changed, as it was filled."""
 
-    def __init__(
-        self,
-        office: PageContext,
-        request: Request,
-        viewer: Viewer,
-        held: Approval,
-        fields: tuple[Field, ...],
-    ) -> None:
-        self._office, self._request, self._viewer = office, request, viewer
-        self._held, self.fields = held, fields
+    page: PageRequest
+    approval_id: str
+    filled: Mapping[str, str]
+    fields: tuple[Field, ...]
 
-    async def show(
-        self,
-        form: Mapping[str, str],
-        found: Edited | None,
-        notice: FormNotice | None = None,
-        status: int = 200,
+    async def answer(
+        self, notice: FormNotice | None = None, status: int = 200, *, found: Edited | None = None
     ) -> Response:
-        """The form as it was filled; with `found`, the difference and the button that sends it."""
-        card = await self._office.card(self._held.id, self._viewer)
-        return await self._office.page(
-            self._request,
-            self._viewer,
+        """The form again; with `found`, the difference and the button that sends it."""
+        return await self.page.render(
             "edit.html",
             status,
-            card=card,
-            fields=[self._as_filled(field, form) for field in self.fields],
+            card=await self.page.card(self.approval_id),
+            fields=[self._as_filled(field) for field in self.fields],
             found=found,
             notice=notice,
         )
 
-    def _as_filled(self, field: Field, form: Mapping[str, str]) -> Field:
-        value = form.get(field.name, field.value).replace("\r\n", "\n")
+    def _as_filled(self, field: Field) -> Field:
+        value = self.filled.get(field.name, field.value).replace("\r\n", "\n")
         return Field(field.name, field.path, field.label, field.kind, value)

@@ -17,8 +17,8 @@ from fastapi.responses import HTMLResponse, Response, StreamingResponse
 from approvals.model import Event, HistoryRow, Millis
 from approvals.record.history import Broken, HistoryQuery, verify
 from approvals.telling import told_of
-from web.context import PageContext
-from web.session import Viewer
+from web.context import Context, PageContext
+from web.page_request import PageRequest, form_of, page_of
 
 PAGE = 100
 _NAMES = ("text", "event", "tool", "server", "grant", "actor", "since", "until")
@@ -168,59 +168,57 @@ def line_of(row: HistoryRow, names: Mapping[str, str], risk: str = "") -> Histor
     )
 
 
-def router(office: PageContext) -> APIRouter:
-    routes = APIRouter(default_response_class=HTMLResponse)
-
-    @routes.get("/history")
-    async def history(request: Request) -> Response:
-        viewer = await office.sessions.of_page(request)
-        return await _page(office, request, viewer, None)
-
-    @routes.post("/history/verify")
-    async def check(request: Request, csrf: Annotated[str, Form(max_length=128)] = "") -> Response:
-        viewer = await office.sessions.of_page(request)
-        office.sessions.checked(request, viewer, csrf)
-        keys = office.approvals.keys
-        found = await office.deps.database.read(lambda connection: verify(connection, keys))
-        if isinstance(found, Broken):
-            chain = ChainState(whole=False, text=f"Broken at row {found.seq}: {found.why}")
-        else:
-            said = f"All {found.rows:,} rows are what and where they were written."
-            chain = ChainState(whole=True, text=f"{said} Head: {found.head.hash}")
-        return await _page(office, request, viewer, chain)
-
-    @routes.get("/history/export.jsonl")
-    async def as_lines(request: Request) -> Response:
-        await office.sessions.of_page(request, signed=True)
-        query = query_of(request.query_params)
-        return _download(_json_lines(office, query), "application/jsonl", "signoff-history.jsonl")
-
-    @routes.get("/history/export.csv")
-    async def as_table(request: Request) -> Response:
-        await office.sessions.of_page(request, signed=True)
-        query = query_of(request.query_params)
-        return _download(_csv_lines(office, query), "text/csv", "signoff-history.csv")
-
-    return routes
+routes = APIRouter(default_response_class=HTMLResponse)
 
 
-async def _page(
-    office: PageContext, request: Request, viewer: Viewer, chain: ChainState | None
+@routes.get("/history")
+async def history(request: Request, context: Context) -> Response:
+    page = await page_of(context, request)
+    return await _page(page, None)
+
+
+@routes.post("/history/verify")
+async def check(
+    request: Request, context: Context, csrf: Annotated[str, Form(max_length=128)] = ""
 ) -> Response:
-    given = request.query_params
+    page = await form_of(context, request, csrf)
+    keys = context.approvals.keys
+    found = await context.services.database.read(lambda connection: verify(connection, keys))
+    if isinstance(found, Broken):
+        chain = ChainState(whole=False, text=f"Broken at row {found.seq}: {found.why}")
+    else:
+        said = f"All {found.rows:,} rows are what and where they were written."
+        chain = ChainState(whole=True, text=f"{said} Head: {found.head.hash}")
+    return await _page(page, chain)
+
+
+@routes.get("/history/export.jsonl")
+async def as_lines(request: Request, context: Context) -> Response:
+    await page_of(context, request, signed=True)
+    query = query_of(request.query_params)
+    return _download(_json_lines(context, query), "application/jsonl", "signoff-history.jsonl")
+
+
+@routes.get("/history/export.csv")
+async def as_table(request: Request, context: Context) -> Response:
+    await page_of(context, request, signed=True)
+    query = query_of(request.query_params)
+    return _download(_csv_lines(context, query), "text/csv", "signoff-history.csv")
+
+
+async def _page(page: PageRequest, chain: ChainState | None) -> Response:
+    context, given = page.context, page.request.query_params
     problem, status = "", 200
-    now = office.clock.now()
+    now = context.clock.now()
     try:
         query = query_of(given)
     except NotATime:
         query, problem, status = HistoryQuery(limit=PAGE), "A time here is not a time.", 422
-    found = await office.approvals.history(query)
-    names = await office.grant_names()
-    risks = await office.approvals.risks(found.rows)
+    found = await context.approvals.history(query)
+    names = await context.grant_names()
+    risks = await context.approvals.risks(found.rows)
     older = address(given, before=str(found.next)) if found.next is not None else ""
-    return await office.page(
-        request,
-        viewer,
+    return await page.render(
         "history.html",
         status,
         rows=[line_of(row, names, risks.get(row.seq, "")) for row in found.rows],
@@ -243,19 +241,19 @@ async def _page(
     )
 
 
-async def _rows(office: PageContext, query: HistoryQuery) -> AsyncIterator[tuple[HistoryRow, ...]]:
+async def _rows(context: PageContext, query: HistoryQuery) -> AsyncIterator[tuple[HistoryRow, ...]]:
     """Page after page until the end; memory stays flat however long the history is."""
     at: int | None = query.before
     while True:
-        found = await office.approvals.history(replace(query, before=at, limit=1000))
+        found = await context.approvals.history(replace(query, before=at, limit=1000))
         yield found.rows
         if found.next is None:
             return
         at = found.next
 
 
-async def _json_lines(office: PageContext, query: HistoryQuery) -> AsyncIterator[str]:
-    async for rows in _rows(office, query):
+async def _json_lines(context: PageContext, query: HistoryQuery) -> AsyncIterator[str]:
+    async for rows in _rows(context, query):
         yield "".join(
             json.dumps(
                 {
@@ -270,10 +268,10 @@ async def _json_lines(office: PageContext, query: HistoryQuery) -> AsyncIterator
         )
 
 
-async def _csv_lines(office: PageContext, query: HistoryQuery) -> AsyncIterator[str]:
+async def _csv_lines(context: PageContext, query: HistoryQuery) -> AsyncIterator[str]:
     names = Event._fields
     yield ",".join(("seq", *names, "prev_hash", "hash")) + "\r\n"
-    async for rows in _rows(office, query):
+    async for rows in _rows(context, query):
         sheet = io.StringIO()
         writer = csv.writer(sheet)
         for row in rows:

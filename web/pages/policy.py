@@ -1,7 +1,7 @@
 """The policy as pages: what is in force, a form for each tool, the whole text, and saving.
 
 Every change is shown first: what it changes in words and in the file, what is wrong with it, and
-what it would have meant for the calls of the last week. Nothing here decides; the rulebook writes.
+what it would have meant for the calls of the last week. Nothing here decides; the editor writes.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from gateway.admin.backtest import Trial
 from gateway.admin.models import Draft, Saved, ToolLine
+from gateway.admin.policy_editor import PolicyEditor
 from gateway.policy.drafting import pointer_to
-from web.context import PageContext
-from web.pages import confirm
-from web.services import Rulebook
-from web.session import Viewer
+from web.context import Context
+from web.page_request import PageRequest, admin_page_of, page_of
 from web.views.frame import FormNotice
 from web.views.rule_form import KINDS, PATHS, WINDOW_NAMES, builder
 from web.views.rule_form_reader import choice_of
@@ -49,242 +48,235 @@ class Named:
     name: str
 
 
-def add(routes: APIRouter, office: PageContext) -> None:
-    """The routes; those that change something only with a rulebook."""
+@dataclass(frozen=True, slots=True)
+class RuleAddress:
+    """Which tool of which server rules are for, and where in the file they stand: in the section of
+    the server `place`, "" for the whole document.
+    """
 
-    @routes.get("/policy")
-    async def policy(request: Request, saved: _Asked = "") -> Response:
-        viewer = await office.sessions.of_page(request)
-        shown = office.deps.policy()
-        lines = list(await office.deps.tools())
-        done = shown is not None and saved == shown.hash[:12] and bool(saved)
-        return await office.page(
-            request,
-            viewer,
-            "policy.html",
-            policy=shown,
-            groups=grouped(lines, {}),
-            named=_named(shown.text, lines) if shown else [],
-            default=_default(shown.text) if shown else "",
-            admin=viewer.reviewer.role == "admin" and office.deps.rulebook is not None,
-            notice=FormNotice("Saved, and in force.", "good") if done else None,
-        )
-
-    if office.deps.rulebook is not None:
-        _add_tool(routes, office, office.deps.rulebook)
-        _add_text(routes, office, office.deps.rulebook)
-        confirm.add_policy(routes, office, office.deps.rulebook)
+    server: str
+    tool: str
+    place: str
 
 
-def _add_tool(routes: APIRouter, office: PageContext, book: Rulebook) -> None:
-    @routes.get("/policy/tool")
-    async def tool(
-        request: Request, tool: _Asked, server: _Asked = "", place: _Asked | None = None
-    ) -> Response:
-        viewer = await office.sessions.admin(request)
-        bench = _PolicyForms(office, book, request, viewer)
-        at = place if place is not None else _place(book, server, tool)
-        return await bench.form(server, tool, at)
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What was chosen for a tool: its rules, and the kind of choice that the form had marked."""
 
-    @routes.post("/policy/tool")
-    async def filled(request: Request) -> Response:
-        form = await _sent(request)
-        viewer = await office.sessions.admin(request, form.get("csrf", ""))
-        bench = _PolicyForms(office, book, request, viewer)
-        return await bench.filled(form)
-
-    @routes.post("/policy/tool/save")
-    async def save(request: Request) -> Response:
-        form = await _sent(request)
-        viewer = await office.sessions.admin(request, form.get("csrf", ""))
-        bench = _PolicyForms(office, book, request, viewer)
-        return await bench.saved(form)
+    choice: Any
+    kind: str = ""
 
 
-def _add_text(routes: APIRouter, office: PageContext, book: Rulebook) -> None:
-    @routes.get("/policy/text")
-    async def text(request: Request) -> Response:
-        viewer = await office.sessions.admin(request)
-        file = book.read()
-        bench = _PolicyForms(office, book, request, viewer)
-        return await bench.text(file.text, file.revision)
-
-    @routes.post("/policy/text")
-    async def filled(request: Request) -> Response:
-        form = await _sent(request)
-        viewer = await office.sessions.admin(request, form.get("csrf", ""))
-        bench = _PolicyForms(office, book, request, viewer)
-        written = form.get("text", "")
-        if form.get("do") != "save":
-            return await bench.text(written, form.get("revision", ""), looked=True)
-        saved = await book.save(written, form.get("revision", ""), viewer.reviewer)
-        if saved.outcome == "saved":
-            return _done(saved)
-        return await bench.text(written, "", looked=True, saved=saved)
+routes = APIRouter(default_response_class=HTMLResponse)
 
 
-class _PolicyForms:
-    """The pages on which one administrator changes the policy."""
+@routes.get("/policy")
+async def policy(request: Request, context: Context, saved: _Asked = "") -> Response:
+    page = await page_of(context, request)
+    shown = context.services.admin.policy()
+    lines = list(await context.services.admin.tools())
+    done = saved == shown.hash[:12] and bool(saved)
+    return await page.render(
+        "policy.html",
+        policy=shown,
+        groups=grouped(lines, {}),
+        named=_named(shown.text, lines),
+        default=_default(shown.text),
+        admin=page.is_admin,
+        notice=FormNotice("Saved, and in force.", "good") if done else None,
+    )
 
-    def __init__(
-        self, office: PageContext, book: Rulebook, request: Request, viewer: Viewer
-    ) -> None:
-        self._office = office
-        self._book = book
-        self._request = request
-        self._viewer = viewer
 
-    async def form(
-        self,
-        server: str,
-        tool: str,
-        place: str,
-        *,
-        choice: Any = ...,
-        kind: str = "",
-        draft: Draft | None = None,
-        notice: FormNotice | None = None,
-        status: int = 200,
-    ) -> Response:
-        """The form of one tool; `choice` is as it was filled, else as the file says."""
-        rules = self._book.rules(server, tool, place)
-        if rules is None:
-            return await self._broken()
-        shown = rules.choice if choice is ... else choice
-        pointer = pointer_to(place, tool)
-        near = [one for one in draft.problems if _inside(one.pointer, pointer)] if draft else []
-        tried = await self._tried(draft)
-        return await self._office.page(
-            self._request,
-            self._viewer,
-            "builder.html",
-            status,
-            server=server,
-            tool=tool,
-            place=place,
-            places=await self._places(server),
-            kinds=KINDS,
-            rules=rules,
-            form=builder(shown, near, pointer, kind),
-            elsewhere=[one for one in draft.news if one not in near] if draft else [],
-            paths=(*rules.paths, *PATHS),
-            windows=WINDOW_NAMES,
-            draft=draft,
-            tried=tried,
-            written=json.dumps(shown, ensure_ascii=False),
-            words=fate_words,
-            notice=notice,
-        )
+@routes.get("/policy/tool")
+async def tool(
+    request: Request,
+    tool: _Asked,
+    context: Context,
+    server: _Asked = "",
+    place: _Asked | None = None,
+) -> Response:
+    page = await admin_page_of(context, request)
+    at = place if place is not None else _place(context.services.editor, server, tool)
+    return await _form(page, RuleAddress(server, tool, at))
 
-    async def filled(self, form: Mapping[str, str]) -> Response:
-        """The form as it was sent: what it would change, or what is wrong with it."""
-        server, tool, place = (form.get(name, "") for name in ("server", "tool", "place"))
-        rules = self._book.rules(server, tool, place)
-        if rules is None:
-            return await self._broken()
-        choice = choice_of(form, rules.choice)
-        kind = form.get("choice", "")
-        if form.get("do") == "more":
-            return await self.form(server, tool, place, choice=choice, kind=kind)
-        return await self._drafted(server, tool, place, choice, kind)
 
-    async def saved(self, form: Mapping[str, str]) -> Response:
-        """Saves what was shown; on another file than it was shown on, shows it again instead."""
-        server, tool, place = (form.get(name, "") for name in ("server", "tool", "place"))
-        rules = self._book.rules(server, tool, place)
-        if rules is None:
-            return await self._broken()
-        try:
-            choice = json.loads(form.get("rules", ""))
-        except (ValueError, RecursionError):
-            return await self.form(server, tool, place, status=422)
-        text, on = self._book.drafted(tool, place, choice)
-        saved = Saved("changed")
-        if on == form.get("revision"):
-            saved = await self._book.save(text, on, self._viewer.reviewer)
-        if saved.outcome == "saved":
-            return _done(saved)
-        notice = FormNotice(_SAID[saved.outcome], "bad")
-        return await self._drafted(server, tool, place, choice, "", notice, 409)
+@routes.post("/policy/tool")
+async def filled(request: Request, context: Context) -> Response:
+    # Shows what it would change, or what is wrong with it.
+    form = await _sent(request)
+    page = await admin_page_of(context, request, form.get("csrf", ""))
+    at = _address(form)
+    rules = context.services.editor.rules(at.server, at.tool, at.place)
+    if rules is None:
+        return await _broken(page)
+    chosen = Filled(choice_of(form, rules.choice), form.get("choice", ""))
+    if form.get("do") == "more":
+        return await _form(page, at, chosen)
+    return await _drafted(page, at, chosen)
 
-    async def text(
-        self, text: str, revision: str, *, looked: bool = False, saved: Saved | None = None
-    ) -> Response:
-        """The whole text as a form, and what it would change once it was looked at."""
-        draft = self._book.draft(text, "", "") if looked else None
-        notice = FormNotice(_SAID[saved.outcome], "bad") if saved else None
-        if draft and not saved and draft.revision != revision:
-            words = "Someone changed the file since you opened it. The difference below is"
-            notice = FormNotice(f"{words} against the file as it is now.", "bad")
-        if draft and not draft.lines and not notice:
-            notice = FormNotice("This is what the file says already.")
-        return await self._office.page(
-            self._request,
-            self._viewer,
-            "policytext.html",
-            200 if saved is None else 409,
-            written=text,
-            revision=draft.revision if draft else revision,
-            draft=draft,
-            tried=await self._tried(draft),
-            notice=notice,
-            words=fate_words,
-        )
 
-    async def _drafted(
-        self,
-        server: str,
-        tool: str,
-        place: str,
-        choice: Any,
-        kind: str,
-        notice: FormNotice | None = None,
-        status: int = 200,
-    ) -> Response:
-        text, _ = self._book.drafted(tool, place, choice)
-        draft = self._book.draft(text, server, tool)
-        if not draft.valid:
-            notice = notice or FormNotice("Not ready to save: see what is marked.", "bad")
-            status = max(status, 422)
-        elif not draft.lines and notice is None:
-            notice = FormNotice("This is what the file says already.")
-        return await self.form(
-            server, tool, place, choice=choice, kind=kind, draft=draft, notice=notice, status=status
-        )
+@routes.post("/policy/tool/save")
+async def save(request: Request, context: Context) -> Response:
+    # Saves what was shown; on another file than it was shown on, shows it again instead.
+    form = await _sent(request)
+    page = await admin_page_of(context, request, form.get("csrf", ""))
+    at, editor = _address(form), context.services.editor
+    if editor.rules(at.server, at.tool, at.place) is None:
+        return await _broken(page)
+    try:
+        choice = json.loads(form.get("rules", ""))
+    except (ValueError, RecursionError):
+        return await _form(page, at, status=422)
+    text, on = editor.drafted(at.tool, at.place, choice)
+    saved = Saved("changed")
+    if on == form.get("revision"):
+        saved = await editor.save(text, on, page.viewer.reviewer)
+    if saved.outcome == "saved":
+        return _done(saved)
+    return await _drafted(page, at, Filled(choice), FormNotice(_SAID[saved.outcome], "bad"))
 
-    async def _tried(self, draft: Draft | None) -> Trial | None:
-        if draft is None or not draft.valid or not draft.lines:
-            return None
-        return await self._book.tried(draft.text)
 
-    async def _places(self, server: str) -> list[tuple[str, str]]:
-        """Where the rules may stand: (value, words)."""
-        servers = list(dict.fromkeys(line.server for line in await self._office.deps.tools()))
-        own = [server] if server and server not in servers else []
-        return [("", "every server"), *((name, f"{name} only") for name in (*own, *servers))]
+@routes.get("/policy/text")
+async def text(request: Request, context: Context) -> Response:
+    page = await admin_page_of(context, request)
+    file = context.services.editor.read()
+    return await _text(page, file.text, file.revision)
 
-    async def _broken(self) -> Response:
-        sentence = "The file on disk has errors. Mend its text first; until then the last good "
-        return await self._office.message(
-            self._request,
-            self._viewer,
-            409,
-            "Tools cannot be changed one by one now",
-            f"{sentence}policy stays in force.",
-            goto="/policy/text",
-            goto_words="To the text",
-        )
+
+@routes.post("/policy/text", name="filled")
+async def filled_text(request: Request, context: Context) -> Response:
+    form = await _sent(request)
+    page = await admin_page_of(context, request, form.get("csrf", ""))
+    written, revision = form.get("text", ""), form.get("revision", "")
+    if form.get("do") != "save":
+        return await _text(page, written, revision, looked=True)
+    saved = await context.services.editor.save(written, revision, page.viewer.reviewer)
+    if saved.outcome == "saved":
+        return _done(saved)
+    return await _text(page, written, "", looked=True, saved=saved)
+
+
+async def _form(
+    page: PageRequest,
+    at: RuleAddress,
+    filled: Filled | None = None,
+    draft: Draft | None = None,
+    notice: FormNotice | None = None,
+    status: int = 200,
+) -> Response:
+    """The form of one tool, as it was filled, else as the file says."""
+    rules = page.context.services.editor.rules(at.server, at.tool, at.place)
+    if rules is None:
+        return await _broken(page)
+    shown = rules.choice if filled is None else filled.choice
+    pointer = pointer_to(at.place, at.tool)
+    near = [one for one in draft.problems if _inside(one.pointer, pointer)] if draft else []
+    tried = await _tried(page, draft)
+    return await page.render(
+        "builder.html",
+        status,
+        server=at.server,
+        tool=at.tool,
+        place=at.place,
+        places=await _places(page, at.server),
+        kinds=KINDS,
+        rules=rules,
+        form=builder(shown, near, pointer, filled.kind if filled is not None else ""),
+        elsewhere=[one for one in draft.news if one not in near] if draft else [],
+        paths=(*rules.paths, *PATHS),
+        windows=WINDOW_NAMES,
+        draft=draft,
+        tried=tried,
+        written=json.dumps(shown, ensure_ascii=False),
+        words=fate_words,
+        notice=notice,
+    )
+
+
+async def _drafted(
+    page: PageRequest, at: RuleAddress, filled: Filled, refused: FormNotice | None = None
+) -> Response:
+    """The form with what it would change, or what is wrong with it; `refused`: why it was not
+    saved.
+    """
+    editor = page.context.services.editor
+    text, _ = editor.drafted(at.tool, at.place, filled.choice)
+    draft = editor.draft(text, at.server, at.tool)
+    notice, status = refused, 200 if refused is None else 409
+    if not draft.valid:
+        notice = notice or FormNotice("Not ready to save: see what is marked.", "bad")
+        status = max(status, 422)
+    elif not draft.lines and notice is None:
+        notice = FormNotice("This is what the file says already.")
+    return await _form(page, at, filled, draft, notice, status)
+
+
+async def _text(
+    page: PageRequest,
+    text: str,
+    revision: str,
+    *,
+    looked: bool = False,
+    saved: Saved | None = None,
+) -> Response:
+    """The whole text as a form, and what it would change once it was looked at."""
+    draft = page.context.services.editor.draft(text, "", "") if looked else None
+    notice = FormNotice(_SAID[saved.outcome], "bad") if saved else None
+    if draft and not saved and draft.revision != revision:
+        words = "Someone changed the file since you opened it. The difference below is"
+        notice = FormNotice(f"{words} against the file as it is now.", "bad")
+    if draft and not draft.lines and not notice:
+        notice = FormNotice("This is what the file says already.")
+    return await page.render(
+        "policytext.html",
+        200 if saved is None else 409,
+        written=text,
+        revision=draft.revision if draft else revision,
+        draft=draft,
+        tried=await _tried(page, draft),
+        notice=notice,
+        words=fate_words,
+    )
+
+
+async def _tried(page: PageRequest, draft: Draft | None) -> Trial | None:
+    if draft is None or not draft.valid or not draft.lines:
+        return None
+    return await page.context.services.editor.tried(draft.text)
+
+
+async def _places(page: PageRequest, server: str) -> list[tuple[str, str]]:
+    """Where the rules may stand: (value, words)."""
+    lines = await page.context.services.admin.tools()
+    servers = list(dict.fromkeys(line.server for line in lines))
+    own = [server] if server and server not in servers else []
+    return [("", "every server"), *((name, f"{name} only") for name in (*own, *servers))]
+
+
+async def _broken(page: PageRequest) -> Response:
+    sentence = "The file on disk has errors. Mend its text first; until then the last good "
+    return await page.message(
+        409,
+        "Tools cannot be changed one by one now",
+        f"{sentence}policy stays in force.",
+        goto="/policy/text",
+        goto_words="To the text",
+    )
+
+
+def _address(form: Mapping[str, str]) -> RuleAddress:
+    return RuleAddress(*(form.get(name, "") for name in ("server", "tool", "place")))
 
 
 def _inside(pointer: str, entry: str) -> bool:
     return pointer == entry or pointer.startswith(f"{entry}/")
 
 
-def _place(book: Rulebook, server: str, tool: str) -> str:
+def _place(editor: PolicyEditor, server: str, tool: str) -> str:
     """Where the tool's rules stand now: its server's section, else the whole document."""
     if not server:
         return ""
-    own = book.rules(server, tool, server)
+    own = editor.rules(server, tool, server)
     return server if own is not None and own.choice is not None else ""
 
 
