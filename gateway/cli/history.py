@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +15,7 @@ from gateway.cli.durations import moment
 from gateway.cli.exits import Exit, Stop
 from gateway.cli.groups import ListFirst
 from gateway.cli.ids import grant_of, view_of
+from gateway.cli.options import spread
 
 if TYPE_CHECKING:
     from approvals.model import HistoryRow
@@ -29,64 +31,69 @@ app = typer.Typer(
     cls=ListFirst, help="The record of every call and decision; bare: the same as list."
 )
 
-Grant = Annotated[str, typer.Option(help="The grant's id.")]
-Tool = Annotated[str, typer.Option(help="The tool's name.")]
-Server = Annotated[str, typer.Option(help="The server's name.")]
-Rule = Annotated[str, typer.Option(help="JSON pointer of the rule.")]
-Verdict = Annotated[str, typer.Option(help="allow, deny, limited or hold.")]
-EventName = Annotated[str, typer.Option("--event", help="held, approved, denied, claimed, …")]
-Outcome = Annotated[str, typer.Option(help="succeeded, tool_error, outcome_unknown, …")]
-By = Annotated[str, typer.Option(help="The reviewer or agent.")]
-Digest = Annotated[str, typer.Option(help="sha256 of a call, its arguments or its result.")]
-ApprovalId = Annotated[str, typer.Option("--approval", help="The approval's id.")]
-Since = Annotated[str, typer.Option(help="From then on: 7d, 12h, 2026-11-23.")]
-Until = Annotated[str, typer.Option(help="Before then.")]
-Text = Annotated[str, typer.Option("--grep", help="Text in tool, arguments, reason, rule, actor.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which rows are meant; "" does not filter."""
+
+    grant: Annotated[str, typer.Option(help="The grant's id.")] = ""
+    tool: Annotated[str, typer.Option(help="The tool's name.")] = ""
+    server: Annotated[str, typer.Option(help="The server's name.")] = ""
+    rule: Annotated[str, typer.Option(help="JSON pointer of the rule.")] = ""
+    verdict: Annotated[str, typer.Option(help="allow, deny, limited or hold.")] = ""
+    event: Annotated[str, typer.Option(help="held, approved, denied, claimed, …")] = ""
+    outcome: Annotated[str, typer.Option(help="succeeded, tool_error, outcome_unknown, …")] = ""
+    by: Annotated[str, typer.Option(help="The reviewer or agent.")] = ""
+    digest: Annotated[str, typer.Option(help="sha256 of a call, its arguments or its result.")] = ""
+    approval: Annotated[str, typer.Option(help="The approval's id.")] = ""
+    since: Annotated[str, typer.Option(help="From then on: 7d, 12h, 2026-11-23.")] = ""
+    until: Annotated[str, typer.Option(help="Before then.")] = ""
+    grep: Annotated[str, typer.Option(help="Text in tool, arguments, reason, rule, actor.")] = ""
+
+    async def query(self, record: Record) -> HistoryQuery:
+        """As the record takes them; a grant may be named by its label, an approval by a short id.
+
+        Raises:
+            Stop: there is no such grant or approval, or a time is none.
+        """
+        from approvals.record.history import HistoryQuery
+
+        now = record.now()
+        approval = (await view_of(record, self.approval)).approval.id if self.approval else ""
+        grant = (await grant_of(record, self.grant)).id if self.grant else ""
+        return HistoryQuery(
+            grant=grant,
+            tool=self.tool,
+            server=self.server,
+            rule=self.rule,
+            verdict=self.verdict,
+            event=self.event,
+            outcome=self.outcome,
+            actor=self.by,
+            digest=self.digest,
+            approval_id=approval,
+            since=moment(self.since, now) if self.since else None,
+            until=moment(self.until, now) if self.until else None,
+            text=self.grep,
+        )
+
+
 @app.command("list")
-def list_(  # noqa: PLR0913, PLR0917 - one option a filter
-    grant: Grant = "",
-    tool: Tool = "",
-    server: Server = "",
-    rule: Rule = "",
-    verdict: Verdict = "",
-    event: EventName = "",
-    outcome: Outcome = "",
-    by: By = "",
-    digest: Digest = "",
-    approval: ApprovalId = "",
-    since: Since = "",
-    until: Until = "",
-    grep: Text = "",
+@spread
+def list_(
+    *,
+    filters: Filters,
     before: Annotated[int | None, typer.Option(help="Only rows before this number.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
     json: Json = False,
 ) -> None:
     """What happened, newest first."""
-    from dataclasses import replace
-
     from gateway.cli.record import run
 
-    filters = {
-        "grant": grant,
-        "tool": tool,
-        "server": server,
-        "rule": rule,
-        "verdict": verdict,
-        "event": event,
-        "outcome": outcome,
-        "actor": by,
-        "digest": digest,
-        "approval_id": approval,
-        "since": since,
-        "until": until,
-        "text": grep,
-    }
-
     async def work(record: Record) -> tuple[HistoryPage, int | None, list[tuple[str, ...]]]:
-        query = await _query(record, filters)
+        query = await filters.query(record)
         page = await _search(record, replace(query, before=before, limit=limit))
         rows = [] if json else await _lines(record, page)
         return page, await record.approvals.history_count(query), rows
@@ -141,50 +148,25 @@ class ExportForm(StrEnum):
 
 
 @app.command()
-def export(  # noqa: PLR0913, PLR0917 - one option a filter
+@spread
+def export(
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write into.")],
     form: Annotated[
         ExportForm, typer.Option("--format", help="JSON lines or CSV.")
     ] = ExportForm.JSONL,
-    grant: Grant = "",
-    tool: Tool = "",
-    server: Server = "",
-    rule: Rule = "",
-    verdict: Verdict = "",
-    event: EventName = "",
-    outcome: Outcome = "",
-    by: By = "",
-    digest: Digest = "",
-    approval: ApprovalId = "",
-    since: Since = "",
-    until: Until = "",
-    grep: Text = "",
+    *,
+    filters: Filters,
     force: Annotated[bool, typer.Option("--force", help="Write over an earlier export.")] = False,
 ) -> None:
     """Write the rows, and the script that proves them anywhere."""
     from approvals.export import Exported, write
     from gateway.cli.record import run
 
-    filters = {
-        "grant": grant,
-        "tool": tool,
-        "server": server,
-        "rule": rule,
-        "verdict": verdict,
-        "event": event,
-        "outcome": outcome,
-        "actor": by,
-        "digest": digest,
-        "approval_id": approval,
-        "since": since,
-        "until": until,
-        "text": grep,
-    }
     if not force and (output.is_file() or (output.is_dir() and any(output.iterdir()))):
         raise Stop(Exit.USAGE, f"{output} is not an empty folder; --force writes there anyway.")
 
     async def work(record: Record) -> Exported:
-        query, now = await _query(record, filters), record.now()
+        query, now = await filters.query(record), record.now()
         return await record.database.read(
             lambda connection: write(connection, query, output, form=form.value, now=now)
         )
@@ -294,29 +276,8 @@ def _written(head: Head) -> str:
     return f"{head.seq}:{head.hash}"
 
 
-async def _query(record: Record, filters: dict[str, str]) -> HistoryQuery:
-    """The query of the options; a grant may be named by its label, an approval by a short id."""
-    from approvals.record.history import HistoryQuery
-
-    now = record.now()
-    since, until = filters.pop("since"), filters.pop("until")
-    if filters["approval_id"]:
-        view = await view_of(record, filters["approval_id"])
-        filters["approval_id"] = view.approval.id
-    if filters["grant"]:
-        filters["grant"] = (await grant_of(record, filters["grant"])).id
-    given: dict[str, Any] = dict(filters)
-    return HistoryQuery(
-        **given,
-        since=moment(since, now) if since else None,
-        until=moment(until, now) if until else None,
-    )
-
-
 async def _search(record: Record, query: HistoryQuery) -> HistoryPage:
     """A full page: a search that stopped early is taken up again."""
-    from dataclasses import replace
-
     from approvals.record.history import HistoryPage
 
     rows: list[HistoryRow] = []

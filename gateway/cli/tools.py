@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -11,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from gateway.cli import in_force, show
+from gateway.cli.consent import Consent
 from gateway.cli.exits import Exit, Stop
 from gateway.cli.groups import ListFirst
+from gateway.cli.options import spread
 
 if TYPE_CHECKING:
     from approvals.model import Reviewer
@@ -23,15 +24,11 @@ if TYPE_CHECKING:
 
 app = typer.Typer(cls=ListFirst, help="Everything the agents can call; bare: the same as list.")
 
-_HASH = re.compile(r"[0-9a-f]{12,64}")
-
 Kind = Literal["tool", "prompt", "template", "instructions"]
 _Server = Annotated[str, typer.Argument(help="The server's name.")]
 _Tool = Annotated[str, typer.Argument(help="The tool's name (of a template: its uriTemplate).")]
 _Which = Annotated[Kind, typer.Option("--kind", help="What it is, where it is no tool.")]
 _All = Annotated[bool, typer.Option("--all", help="Everything that this server changed.")]
-_Yes = Annotated[bool, typer.Option("--yes", help="Do not ask. Only together with --hash.")]
-_Hash = Annotated[str, typer.Option("--hash", help="The beginning (12 or more) of the new sha256.")]
 
 
 @app.command("list")
@@ -98,36 +95,39 @@ def list_(
 
 
 @app.command()
+@spread
 def accept(
     server: _Server,
     tool: _Tool = "",
     kind: _Which = "tool",
     all_: _All = False,
     as_: Annotated[str | None, typer.Option("--as", help="Who accepts.")] = None,
-    yes: _Yes = False,
-    hash_: _Hash = "",
+    *,
+    consent: Consent,
 ) -> None:
     """Show how a definition changed, and accept it as the server says it now."""
-    _settle(server, _wanted(server, tool, kind, everything=all_), as_, yes, hash_, _ACCEPT)
+    _settle(server, _wanted(server, tool, kind, everything=all_), as_, consent, _ACCEPT)
 
 
 @app.command()
+@spread
 def keep(
     server: _Server,
     tool: _Tool = "",
     kind: _Which = "tool",
     all_: _All = False,
     as_: Annotated[str | None, typer.Option("--as", help="Who decides.")] = None,
-    yes: _Yes = False,
-    hash_: _Hash = "",
+    *,
+    consent: Consent,
 ) -> None:
     """Show how a definition changed, and stay with the pinned one. Should the server still say
     otherwise, it is refused again at the next listing.
     """
-    _settle(server, _wanted(server, tool, kind, everything=all_), as_, yes, hash_, _KEEP)
+    _settle(server, _wanted(server, tool, kind, everything=all_), as_, consent, _KEEP)
 
 
 @app.command()
+@spread
 def pin(
     server: _Server,
     tool: _Tool = "",
@@ -139,8 +139,8 @@ def pin(
         ),
     ] = None,
     as_: Annotated[str | None, typer.Option("--as", help="Which administrator.")] = None,
-    yes: _Yes = False,
-    hash_: _Hash = "",
+    *,
+    consent: Consent,
 ) -> None:
     """Pin a definition without the keys named here, and with all others. Agents go on seeing the
     pinned text, whatever the server writes there. Without --without, every key is pinned. What the
@@ -155,7 +155,7 @@ def pin(
     if subject is None:
         raise Stop(Exit.USAGE, f"Name the {kind}.")
 
-    _check_hash(yes=yes, wanted=hash_)
+    consent.check()
 
     async def look(record: Record) -> tuple[Reviewer, Pin]:
         return await _administrator(record, as_), await _pinned(record, server, subject)
@@ -164,12 +164,12 @@ def pin(
     if found.quarantined:
         _draw(found)
         sys.stdout.flush()
-        if hash_ and not found.seen_hash.startswith(hash_.lower()):
+        if not consent.names(found.seen_hash):
             raise Stop(Exit.DENIED, "Not pinned: --hash names another definition.")
-        _can_ask(found.seen_hash, yes=yes)
+        consent.can_ask(found.seen_hash)
         some = ", ".join(show.line(key) for key in sorted(set(keys)))
         how = f"without {some}" if keys else "with every key"
-        if not yes and not show.asked(
+        if not consent.yes and not show.asked(
             f"Pin it {how}? Where nothing else changed, it passes again."
         ):
             raise Stop(Exit.DENIED, "Nothing was pinned: what changed stays refused.")
@@ -199,13 +199,13 @@ def _wanted(server: str, tool: str, kind: Kind, *, everything: bool) -> Subject 
 
 
 def _settle(
-    server: str, wanted: Subject | None, as_: str | None, yes: bool, hash_: str, way: _Way
+    server: str, wanted: Subject | None, as_: str | None, consent: Consent, way: _Way
 ) -> None:
     """Show what differs, ask, and settle exactly what was shown."""
     from gateway.cli.record import run
     from gateway.enforcement.catalogue import pins_digest
 
-    _check_hash(yes=yes, wanted=hash_)
+    consent.check()
 
     async def look(record: Record) -> tuple[Reviewer, list[Pin]]:
         found = await _changed(record, server, wanted)
@@ -218,32 +218,17 @@ def _settle(
     if len(found) > 1:
         print(f"sha256 of all {len(found)}: {digest}")
     sys.stdout.flush()
-    if hash_ and not digest.startswith(hash_.lower()):
+    if not consent.names(digest):
         raise Stop(Exit.DENIED, "Not settled: --hash names another definition.")
-    _can_ask(digest, yes=yes)
+    consent.can_ask(digest)
     these = "this definition" if len(found) == 1 else f"these {len(found)} definitions"
-    if not yes and not show.asked(way.question.format(these=these)):
+    if not consent.yes and not show.asked(way.question.format(these=these)):
         raise Stop(Exit.DENIED, "Nothing was settled: what changed stays refused.")
     seen = {one.subject: one.seen_hash for one in found}
     if not run(lambda record: way.settle(record, server, seen, who.id)):
         raise Stop(Exit.NOT_FOUND, "It changed again meanwhile: look at it once more.")
     for one in found:
         print(f"{_called(one.subject)} on {show.line(server)} is {way.done}.")
-
-
-def _check_hash(*, yes: bool, wanted: str) -> None:
-    if yes and not _HASH.fullmatch(wanted.lower()):
-        raise Stop(Exit.USAGE, "--yes goes only with --hash: what no one saw is not accepted.")
-
-
-def _can_ask(digest: str, *, yes: bool) -> None:
-    """What was just shown can be asked about, or was said beforehand.
-
-    Raises:
-        Stop: neither.
-    """
-    if not yes and not show.interactive():
-        raise Stop(Exit.USAGE, f"No one can be asked here: write --yes --hash {digest}")
 
 
 async def _administrator(record: Record, name: str | None) -> Reviewer:
