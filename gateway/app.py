@@ -28,14 +28,12 @@ from approvals.wakeup import Wakeup
 from gateway.admin.policy_editor import PolicyEditor
 from gateway.admin.reviewer_check import ReviewerCheck, vouched
 from gateway.admin.service import AdminService
+from gateway.admin.starting_policy import known_rules, open_policy
 from gateway.enforcement.catalogue import Catalogue
 from gateway.enforcement.confirmations import (
     Confirmations,
-    closing_text,
     confirm_first,
     note_commands,
-    read_confirmed,
-    starting_text,
 )
 from gateway.enforcement.freezes import Freezes
 from gateway.enforcement.grants import Grants
@@ -326,18 +324,10 @@ async def _rules(
         Unconfirmed: the confirmed rules are gone.
     """
     await staff.meet()
-    path, trusting = settings.policy, settings.policy_trust == "file"
-    known = None if trusting else await read_confirmed(database, path)
-    text = None if trusting else starting_text(known, path)
+    path = settings.policy
+    known = await known_rules(settings, database)
     try:
-        policies = PolicyFile(
-            path,
-            database.clock,
-            confirmed=text,
-            closing=closing_text(known),
-            staffed=staff.suffices,
-            people=staff.names,
-        )
+        policies = open_policy(settings, database, staff, known)
     except PolicyInvalid as invalid:
         if known is None:
             raise
@@ -349,7 +339,7 @@ async def _rules(
     unmet = staff.unmet(policies.current)
     if unmet:
         raise PolicyInvalid((*unmet, *_waits(policies)), path.name)
-    is_first = not trusting and known is None
+    is_first = settings.policy_trust != "file" and known is None
     if is_first:
         known = await confirm_first(database, policies, Servers(servers={}) if typed else servers)
     token = os.environ.get("SIGNOFF_REVIEWER_TOKEN", "").strip()

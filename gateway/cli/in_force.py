@@ -26,36 +26,24 @@ async def policies(record: Record) -> tuple[PolicyFile, Mapping[str, Confirmed] 
         Stop: no gateway would start on it.
     """
     from gateway.admin.reviewer_check import ReviewerCheck, vouched
-    from gateway.enforcement.confirmations import (
-        Unconfirmed,
-        closing_text,
-        read_confirmed,
-        starting_text,
-    )
-    from gateway.enforcement.policy_file import PolicyFile
+    from gateway.admin.starting_policy import known_rules, open_policy
+    from gateway.enforcement.confirmations import Unconfirmed
     from gateway.hosting.logs import configure_logging
     from gateway.policy.document import PolicyInvalid
 
-    configure_logging(record.settings.log, level="critical")  # what it finds is told by the command
-    path, trusting = record.settings.policy, record.settings.policy_trust == "file"
-    staff = ReviewerCheck(record.people, lambda: found.current, vouched=vouched(record.settings))
+    settings, database = record.settings, record.database
+    configure_logging(settings.log, level="critical")  # what it finds is told by the command
+    staff = ReviewerCheck(record.people, lambda: found.current, vouched=vouched(settings))
     await staff.meet()
     try:
-        known = None if trusting else await read_confirmed(record.database, path)
-        found = PolicyFile(
-            path,
-            record.database.clock,
-            confirmed=None if trusting else starting_text(known, path),
-            closing=closing_text(known),
-            staffed=staff.suffices,
-            people=staff.names,
-        )
+        known = await known_rules(settings, database)
+        found = open_policy(settings, database, staff, known)
     except Unconfirmed as error:
         raise Stop(Exit.INVALID, str(error)) from error
     except PolicyInvalid as invalid:
         raise Stop(Exit.INVALID, f"{invalid}. See: signoff policy check") from invalid
     except OSError as error:
-        raise Stop(Exit.INVALID, f"{path} cannot be read: {error.strerror}") from error
+        raise Stop(Exit.INVALID, f"{settings.policy} cannot be read: {error.strerror}") from error
     return found, known
 
 
