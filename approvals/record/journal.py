@@ -79,7 +79,6 @@ class Journal:
         """Why the last batch did not commit; None once one did."""
         self.prove: Callable[[int], concurrent.futures.Future[None]] | None = None
         """How to read the history after a row in another thread; set once, by `Database`."""
-        self.posts_lost = 0
         self.seq = 0
         """The history's head as of this process's last commit."""
         self._thread = threading.Thread(target=self._run, name="signoff-journal", daemon=True)
@@ -105,7 +104,7 @@ class Journal:
         raise AssertionError("A patient write is never unproven.")
 
     def write_now(self, fn: Callable[[Transaction], T]) -> T:
-        """As `write`, blocking: for the command line and for start-up."""
+        """As `write`, blocking: for callers without an event loop."""
         for left in range(_PROVINGS, -1, -1):
             future: concurrent.futures.Future[T] = concurrent.futures.Future()
             self._enqueue(_Write(fn, future, None, patient=not left))
@@ -123,7 +122,6 @@ class Journal:
             raise RecordUnavailable("The record is closed.")
         if len(self._posted) >= MOST_POSTED:
             self._posted.popleft()
-            self.posts_lost += 1
         self._posted.append(_Write(fn, None, None, patient=True))
         if self._asleep:  # set before the writer looks at the posts a last time: never missed
             self._queue.put(None)
@@ -299,7 +297,6 @@ class Journal:
             write.error = RecordUnavailable(str(error))  # one each: a traceback grows as it rises
             write.error.__cause__ = cause
         if self._closing:
-            self.posts_lost += sum(write.future is None for write in batch)
             return
         kept = [
             _Write(write.fn, None, None, patient=True) for write in batch if write.future is None
@@ -314,7 +311,6 @@ class Journal:
                 loops.setdefault(write.loop, []).append(write)
             elif write.future is None:
                 if write.error is not None and not isinstance(write.error, RecordUnavailable):
-                    self.posts_lost += 1
                     log.error("journal.post_failed", exc_info=write.error)
             else:
                 _settle(write)

@@ -1,7 +1,4 @@
-"""Slack's limits on messages and views, checked before every send: slack_sdk's models miss some.
-
-`check` and `check_view` say what is wrong; empty means fine. Pure.
-"""
+"""Slack's limits on messages, checked before every send: slack_sdk's models miss some. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +14,6 @@ FALLBACK: Final = 3_900
 """Characters of a message's own text: Slack splits a longer one in two."""
 
 MESSAGE_BLOCKS: Final = 50
-VIEW_BLOCKS: Final = 100
 HEADER: Final = 150
 FIELDS: Final = 10
 FIELD: Final = 2_000
@@ -35,30 +31,12 @@ from 11,300 on (`msg_blocks_too_long`, bolt-js #2509 and #2867).
 
 
 def check(text: str, blocks: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What Slack would refuse of this message."""
+    """What Slack would refuse of this message; empty means fine."""
     found = list(_blocks(blocks, MESSAGE_BLOCKS))
     if not 1 <= len(text) <= FALLBACK:
         found.append(f"text of {len(text)} characters")
     if sum(map(len, texts(blocks))) > WHOLE:
         found.append("all texts together are too long")
-    return found
-
-
-def check_view(view: Mapping[str, Any]) -> list[str]:
-    """What Slack would refuse of this modal or Home tab."""
-    found = list(_blocks(view.get("blocks", ()), VIEW_BLOCKS))
-    if view.get("type") not in ("modal", "home"):
-        found.append("a view is a modal or a home")
-    if view.get("type") == "modal":
-        if "title" not in view:
-            found.append("a modal has a title")
-        for name in ("title", "submit", "close"):
-            if name in view:
-                found += [f"{name}: {why}" for why in _text(view[name], 24, plain=True)]
-    if len(view.get("private_metadata", "")) > TEXT:
-        found.append("private_metadata is too long")
-    if len(view.get("callback_id", "")) > ID:
-        found.append("callback_id is too long")
     return found
 
 

@@ -68,7 +68,6 @@ class Pin:
     seen_hash: str
     seen: Definition
     volatile: tuple[str, ...]  # keys an administrator lets change freely
-    first_seen: Millis
     changed_at: Millis | None
     back_at: Millis | None  # since then it says what is pinned again, for what that is worth
     accepted_by: str
@@ -379,7 +378,6 @@ def _pinned(row: RowMapping) -> dict[str, Any]:
         "seen": definition if same else MappingProxyType(loads(row["seen_definition"])),
         "volatile": tuple(loads(row["volatile"])),
         "carried": bool(row["carried"]),
-        "first_seen": row["first_seen"],
         "changed_at": row["changed_at"],
         "back_at": row["back_at"],
         "accepted_by": row["accepted_by"],

@@ -45,11 +45,6 @@ class ToolCall:
         return VERSION_KEY in self.meta
 
     @property
-    def protocol_version(self) -> str | None:
-        version = self.meta.get(VERSION_KEY)
-        return version if isinstance(version, str) else None
-
-    @property
     def client(self) -> Client:
         return client_of(self.meta.get(CLIENT_KEY))
 

@@ -48,7 +48,6 @@ _CHALLENGE = [(b"www-authenticate", b'Bearer realm="signoff"')]
 _SHUTDOWN = "graceful shutdown"  # how uvicorn says that what still runs is cancelled
 
 _SESSION_GONE = error_body(None, -32600, "Session not found: initialize again")
-_DEFAULT_LEGACY = "2025-03-26"  # basic/transports: what a request without the header means
 
 
 class HttpRefusal(Exception):

@@ -247,7 +247,6 @@ def test_a_call_shows_what_is_judged() -> None:
     assert shown.meta == meta
     assert shown.progress_token == "t"
     assert shown.modern
-    assert shown.protocol_version == "2026-07-28"
     assert shown.client == Client(name="n" * 128, version="1.2")
     assert shown.declares_tasks
     assert shown.extra == {}
@@ -256,7 +255,7 @@ def test_a_call_shows_what_is_judged() -> None:
 def test_a_bare_call_has_empty_arguments_and_no_envelope() -> None:
     shown = tool_call(accepted(call(name="a", task={"ttl": 5})))
     assert (shown.arguments, shown.canonical, shown.meta) == ({}, b"{}", {})
-    assert (shown.progress_token, shown.modern, shown.protocol_version) == (None, False, None)
+    assert (shown.progress_token, shown.modern) == (None, False)
     assert (shown.client, shown.client_capabilities) == (Client(), {})
     assert (shown.declares_tasks, shown.task) == (False, {"ttl": 5})
     assert (shown.input_responses, shown.request_state) == (None, None)

@@ -19,7 +19,6 @@ from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown, Request
 #: become "outcome unknown" because it was written onto a connection that was just being closed.
 KEEPALIVE_SECONDS = 4.0
 CONNECT_SECONDS = 10.0
-CHUNK = 64 * 1024
 
 _PASSED_ON = ("retry-after", "mcp-protocol-version", "allow")
 _HEADERS = {
