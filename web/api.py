@@ -88,7 +88,7 @@ class Settle(BaseModel):
     note: Words = Field(min_length=1, max_length=1000, description="What was found, and where.")
 
 
-class Asked(BaseModel):
+class HistoryFilters(BaseModel):
     """Which rows of the history; "" does not filter."""
 
     text: str = Field(default="", description="In tool, arguments, reason, rule, actor.")
@@ -108,7 +108,7 @@ class Asked(BaseModel):
     cursor: int | None = Field(default=None, ge=1, lt=2**63, description="`next` of a page.")
     before: int | None = Field(default=None, ge=1, lt=2**63, description="As `cursor`.")
 
-    def filters(self) -> dict[str, str]:
+    def as_address(self) -> dict[str, str]:
         """As an address of the page has them."""
         given = self.model_dump(exclude={"limit", "cursor", "before"})
         at = self.cursor or self.before
@@ -184,12 +184,12 @@ def _add_decisions(routes: APIRouter, context: PageContext) -> None:
 def _add_history(routes: APIRouter, context: PageContext) -> None:
     # As much as an export: signed, where a cookie asks.
     @routes.get("/history", dependencies=[Depends(context.sessions.of_api_signed)])
-    async def history(asked: Annotated[Asked, Query()]) -> dict[str, Any]:
+    async def history(filters: Annotated[HistoryFilters, Query()]) -> dict[str, Any]:
         """The history, newest first. `next` is the cursor of the next page; null: there is none.
         `total` is null where counting would take too long.
         """
         try:
-            query = query_of(asked.filters(), asked.limit)
+            query = query_of(filters.as_address(), filters.limit)
         except NotATime:
             raise ApiProblem(422, "not_a_time", "since and until are ISO 8601 times.") from None
         found = await context.approvals.history(query)

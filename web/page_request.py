@@ -104,7 +104,7 @@ async def page_of(context: PageContext, request: Request, *, signed: bool = Fals
     return PageRequest(context, request, await context.sessions.of_page(request, signed=signed))
 
 
-async def form_of(context: PageContext, request: Request, csrf: str) -> PageRequest:
+async def form_page_of(context: PageContext, request: Request, csrf: str) -> PageRequest:
     """As `page_of`, for a form of our own page that carries its session's token.
 
     Raises:

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from web.context import Context
-from web.page_request import PageRequest, form_of, page_of
+from web.page_request import PageRequest, form_page_of, page_of
 from web.views.frame import FormNotice
 
 _Name = Annotated[str, Form(max_length=400)]
@@ -48,7 +48,7 @@ class SettleForm:
 async def accept(
     request: Request, form: Annotated[SettleForm, Depends()], context: Context
 ) -> Response:
-    page = await form_of(context, request, form.csrf)
+    page = await form_page_of(context, request, form.csrf)
     if not _may(page):
         notice = FormNotice("Your role may look, but not decide. Nothing was accepted.", "bad")
         return await _difference(page, form.server, form.tool, notice, 403)

@@ -18,7 +18,7 @@ from approvals.model import Event, HistoryRow, Millis
 from approvals.record.history import Broken, HistoryQuery, verify
 from approvals.telling import told_of
 from web.context import Context, PageContext
-from web.page_request import PageRequest, form_of, page_of
+from web.page_request import PageRequest, form_page_of, page_of
 
 PAGE = 100
 _NAMES = ("text", "event", "tool", "server", "grant", "actor", "since", "until")
@@ -181,7 +181,7 @@ async def history(request: Request, context: Context) -> Response:
 async def check(
     request: Request, context: Context, csrf: Annotated[str, Form(max_length=128)] = ""
 ) -> Response:
-    page = await form_of(context, request, csrf)
+    page = await form_page_of(context, request, csrf)
     keys = context.approvals.keys
     found = await context.services.database.read(lambda connection: verify(connection, keys))
     if isinstance(found, Broken):

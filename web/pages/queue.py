@@ -17,7 +17,7 @@ from approvals.phrases import ASKED, PRESETS
 from approvals.reveal import Revealed
 from web.border import FRAGMENT
 from web.context import Context
-from web.page_request import PageRequest, form_of, page_of
+from web.page_request import PageRequest, form_page_of, page_of
 from web.pages.decision_messages import BAD, said, said_of_effect
 from web.views.card import LONGER, Card, unmasked
 from web.views.frame import FormNotice
@@ -106,7 +106,7 @@ async def decide(
     form: Annotated[DecisionForm, Depends()],
     context: Context,
 ) -> Response:
-    page = await form_of(context, request, form.csrf)
+    page = await form_page_of(context, request, form.csrf)
     problem = await _unready(page, approval_id, form)
     if problem is not None:
         notice, status = FormNotice(problem, "bad"), 422
@@ -148,7 +148,7 @@ async def extend(
     csrf: _Short = "",
     origin: _Origin = "",
 ) -> Response:
-    page = await form_of(context, request, csrf)
+    page = await form_page_of(context, request, csrf)
     if seconds in dict(LONGER):
         decided = await context.approvals.extend(
             approval_id, reviewer=page.viewer.reviewer, seconds=seconds, via="page"
@@ -164,7 +164,7 @@ async def reveal(
     request: Request, approval_id: str, context: Context, csrf: _Short = ""
 ) -> Response:
     """The call once more, without the masks this person may look behind. Put on record."""
-    page = await form_of(context, request, csrf)
+    page = await form_page_of(context, request, csrf)
     found = await context.approvals.reveal(approval_id, reviewer=page.viewer.reviewer, via="page")
     if isinstance(found, NotFound):
         return await page.missing()
@@ -184,7 +184,7 @@ async def settle(
     note: _Text = "",
     csrf: _Short = "",
 ) -> Response:
-    page = await form_of(context, request, csrf)
+    page = await form_page_of(context, request, csrf)
     if settlement not in tuple(Settlement) or not note.strip():
         return await _approval(page, approval_id, _FIND_FIRST, 422)
     decided = await context.approvals.settle(
@@ -216,7 +216,7 @@ async def settle_effect(
     request: Request, holder: str, form: Annotated[EffectForm, Depends()], context: Context
 ) -> Response:
     """What a reviewer found out of another call, said on the card of the one that waits."""
-    page = await form_of(context, request, form.csrf)
+    page = await form_page_of(context, request, form.csrf)
     if form.settlement not in tuple(Settlement) or not form.note.strip():
         return await _done(page, form.approval, form.origin, _FIND_FIRST, 422)
     settled = await context.approvals.settle_effect(
