@@ -15,6 +15,7 @@ import structlog
 
 from approvals.digest import all_keepable
 from approvals.model import Approval, Reviewer, Settlement
+from approvals.owned_tasks import OwnedTasks
 from approvals.phrases import ASKED
 from approvals.record.database import RecordUnavailable
 from approvals.slack import home, modals
@@ -76,7 +77,7 @@ class Inbound:
         self._whispers = whispers
         self._pinned = pinned
         self._adopt = adopt
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = OwnedTasks()
         self._gate = asyncio.Semaphore(_AT_ONCE)
 
     async def handle(self, payload: Mapping[str, Any]) -> Ack:
@@ -117,22 +118,17 @@ class Inbound:
         if len(self._tasks) >= _MOST:
             log.error("slack.overrun")
             return
-        task = asyncio.create_task(self._run(ack.after), name="slack press")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start(self._run(ack.after), name="slack press")
 
     async def idle(self) -> None:
         """Until nothing that was pressed is being worked on."""
         while self._tasks:
-            await asyncio.wait(self._tasks)
+            await self._tasks.wait(None)
 
     async def aclose(self, seconds: float) -> None:
         """Let what was pressed come to its end, at most for so long."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.wait(seconds)
+        await self._tasks.end()
 
     async def _run(self, work: Work) -> None:
         async with self._gate:

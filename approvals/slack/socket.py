@@ -26,6 +26,7 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
+from approvals.owned_tasks import OwnedTasks
 from approvals.slack.api import Denied, Limited, SlackApi, Unreachable, opened
 from approvals.slack.config import SlackConfig
 from approvals.slack.health import INBOUND, SlackHealth
@@ -130,7 +131,7 @@ class Socket:
         self._jitter = jitter
         self._pause = _FIRST_PAUSE
         self._acks: OrderedDict[str, asyncio.Task[Ack]] = OrderedDict()
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._retiring = OwnedTasks()
 
     async def run(self) -> None:
         """Stay connected, whatever happens; without an app token only learn whose we are."""
@@ -141,9 +142,7 @@ class Socket:
             async with opened(self._config.app_token, self._config.api_url, seconds=SECONDS) as app:
                 await self._stay(app)
         finally:
-            for task in self._retiring:
-                task.cancel()
-            await asyncio.gather(*self._retiring, return_exceptions=True)
+            await self._retiring.end()
 
     async def _until_known(self) -> None:
         while True:
@@ -297,9 +296,7 @@ class Socket:
             finally:
                 await _close(client)
 
-        task = asyncio.create_task(closing(), name="slack retiring")
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
+        self._retiring.start(closing(), name="slack retiring")
 
 
 async def _close(client: _Client) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
+from approvals.owned_tasks import OwnedTasks
 from gateway.enforcement.refusals import Refusal
 from gateway.protocol.message import MODERN_VERSIONS, VERSION_KEY
 from gateway.protocol.param_headers import HeaderParam, header_params
@@ -87,7 +88,7 @@ class StdioProxy:
         self._gateway = gateway
         self._say = say
         self._patience = patience
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = OwnedTasks()
         self._requests: dict[str, asyncio.Task[None]] = {}  # by the JSON of their id
         self._cancelled: set[str] = set()
         self._order = asyncio.Lock()  # messages leave in the order they came
@@ -105,12 +106,11 @@ class StdioProxy:
             async for line in lines:
                 if line.strip():
                     self._take(line)
-            if self._tasks:
-                await asyncio.wait(self._tasks, timeout=_LAST_ANSWERS_SECONDS)
+            await self._tasks.wait(_LAST_ANSWERS_SECONDS)
         finally:
-            for task in (*self._tasks, *([self._listener] if self._listener else ())):
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            if self._listener is not None:
+                self._listener.cancel()
+            await self._tasks.end()
             await self._goodbye()
 
     def _take(self, line: bytes) -> None:
@@ -125,17 +125,11 @@ class StdioProxy:
         said = HostMessage(message, line.strip())
         if said.method and "id" in message:
             key = json.dumps(said.id)
-            task = self._start(self._request(said))
+            task = self._tasks.start(self._request(said))
             self._requests[key] = task
             task.add_done_callback(lambda _: self._forget(key))
         else:
-            self._start(self._tell(said))
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+            self._tasks.start(self._tell(said))
 
     def _forget(self, key: str) -> None:
         self._requests.pop(key, None)
@@ -164,21 +158,24 @@ class StdioProxy:
                 self._follow()
 
     async def _request(self, said: HostMessage) -> None:
-        first = said.method == "initialize"
-        await self._order.acquire()  # what came before has been told
-        if not first:
-            self._order.release()
         try:
-            await self._answered(said)
+            if said.method == "initialize":  # what comes after it waits for its answer
+                async with self._order:
+                    await self._answered(said)
+            else:
+                await self._after_earlier_messages()
+                await self._answered(said)
         except NotSent as error:
             log.warning("gateway.away", error=str(error))
             self._refuse(said, _AWAY)
         except OutcomeUnknown as error:
             log.warning("gateway.lost", error=str(error))
             self._refuse(said, _LOST)
-        finally:
-            if first:
-                self._order.release()
+
+    async def _after_earlier_messages(self) -> None:
+        """Wait until what came before has been told."""
+        async with self._order:
+            pass
 
     async def _answered(self, said: HostMessage) -> None:
         """Send a request and say what comes, its response last. A gateway that is away is waited

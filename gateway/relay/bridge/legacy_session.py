@@ -11,11 +11,13 @@ import contextlib
 import itertools
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Coroutine
+from http import HTTPStatus
+from typing import Any, Protocol
 
 import structlog
 
+from approvals.owned_tasks import OwnedTasks
 from gateway.protocol.message import ErrorCode
 from gateway.protocol.sse import EventTooLarge, SseParser
 from gateway.relay.bridge.messages import Id, Json, as_object, decoded, encoded, identifier
@@ -37,7 +39,7 @@ _STREAM_SECONDS = 2.0  # until a server has said whether it has a stream of its 
 _MOST_RETURNS = 100
 _LONGEST_RETRY = 30.0
 _MOST_BESIDE = 100
-_GONE = (400, 404)  # what servers say of a session they do not know
+_GONE = (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)  # where a server does not know the session
 _NEWS = frozenset(
     {
         "notifications/tools/list_changed",
@@ -97,7 +99,7 @@ class LegacySession:
         self._level = len(LEVELS)
         self._streaming = asyncio.Event()
         self._stream: asyncio.Task[None] | None = None
-        self._beside: set[asyncio.Future[None]] = set()
+        self._beside = OwnedTasks()
 
     @property
     def idle(self) -> bool:
@@ -212,10 +214,8 @@ class LegacySession:
             self._stream.cancel()
         for listener in list(self.listeners):
             listener.ended()
-        if self._beside:
-            await asyncio.wait(self._beside, timeout=TELL_SECONDS)
-        for late in list(self._beside):
-            late.cancel()
+        await self._beside.wait(TELL_SECONDS)
+        self._beside.cancel()
         if not self.session or self.gone:
             return
         with contextlib.suppress(NotSent, OutcomeUnknown, TimeoutError):
@@ -237,17 +237,11 @@ class LegacySession:
         Raises:
             SessionGone: it is gone, or sessions are.
         """
-        if not self.session and answer.status != _GONE[0]:
+        if answer.status == HTTPStatus.NOT_FOUND and not self.session:
             return None
         body = await read_json(answer, self._max_result)
         message = response_to(body, rpc_id)
-        # What speaks of our request by its id is about that, unless it speaks of the revision;
-        # servers that miss the session have not looked at the request.
-        code = as_object(message.get("error")).get("code") if message is not None else None
-        missed = code == ErrorCode.UNSUPPORTED_VERSION
-        if answer.status != _GONE[0]:
-            missed = code not in _UNDERSTOOD
-        if message is not None and not missed:
+        if message is not None and _about_request(answer.status, message):
             return Response(answer.status, body, message)
         self.gone = True
         raise SessionGone(f"HTTP {answer.status}")
@@ -289,8 +283,8 @@ class LegacySession:
             headers = {"Last-Event-ID": last_event} if last_event else {}
             answer = await self.upstream.send(self._request("GET", b"", headers=headers))
             try:
-                if answer.status != 200 or answer.content_type != "text/event-stream":  # noqa: PLR2004 - HTTP
-                    self.gone |= answer.status == 404 and bool(self.session)  # noqa: PLR2004 - HTTP
+                if answer.status != HTTPStatus.OK or answer.content_type != "text/event-stream":
+                    self.gone |= answer.status == HTTPStatus.NOT_FOUND and bool(self.session)
                     return
                 self.notices = True
                 self._streaming.set()
@@ -334,11 +328,9 @@ class LegacySession:
             reply["error"] = {"code": int(ErrorCode.METHOD_NOT_FOUND), "message": refusal}
         self.soon(self.told(reply))
 
-    def soon(self, work: Awaitable[None]) -> None:
+    def soon(self, work: Coroutine[Any, Any, object]) -> None:
         """Do something beside the reading."""
-        task = asyncio.ensure_future(work)
-        self._beside.add(task)
-        task.add_done_callback(self._beside.discard)
+        self._beside.start(work)
 
     def _about(self, message: Json) -> Asked | None:
         """The request in flight that this belongs to: the one it names, the only one, or for a
@@ -358,4 +350,11 @@ class LegacySession:
         return next((each for each in flights if each.waiting), None)
 
 
-_UNDERSTOOD = frozenset({ErrorCode.INVALID_PARAMS, ErrorCode.METHOD_NOT_FOUND})
+def _about_request(status: int, message: Json) -> bool:
+    """Whether a refusal under our request's id speaks of that request, and not of the session."""
+    code = as_object(message.get("error")).get("code")
+    match status:
+        case HTTPStatus.BAD_REQUEST:  # the request, unless it is the revision that is refused
+            return bool(code != ErrorCode.UNSUPPORTED_VERSION)
+        case _:  # servers that miss the session have not looked at the request
+            return code in (ErrorCode.INVALID_PARAMS, ErrorCode.METHOD_NOT_FOUND)

@@ -12,6 +12,7 @@ import time
 import structlog
 
 from approvals.digest import canonical, sha256
+from approvals.owned_tasks import OwnedTasks
 from gateway.relay.bridge.legacy_session import LegacySession
 from gateway.relay.bridge.messages import Json
 from gateway.relay.bridge.opening import open_session
@@ -36,7 +37,7 @@ class SessionPool:
         self._idle = idle
         self._lines: dict[Key, LegacySession] = {}
         self._opening: dict[Key, asyncio.Task[LegacySession]] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing = OwnedTasks()
         self._sweeper: asyncio.Task[None] | None = None
 
     async def line(self, grant: str, capabilities: Json, client: Json) -> LegacySession:
@@ -70,10 +71,8 @@ class SessionPool:
             opening.cancel()
         for key in list(self._lines):
             self._close(key)
-        if self._closing:
-            _, late = await asyncio.wait(self._closing, timeout=_CLOSE_SECONDS)
-            for task in late:
-                task.cancel()
+        await self._closing.wait(_CLOSE_SECONDS)
+        self._closing.cancel()
 
     async def _open(self, key: Key, capabilities: Json, client: Json) -> LegacySession:
         line = await open_session(
@@ -102,9 +101,7 @@ class SessionPool:
         self._close(gone)
 
     def _close(self, key: Key) -> None:
-        task = asyncio.create_task(self._lines.pop(key).close(), name="session end")
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        self._closing.start(self._lines.pop(key).close(), name="session end")
 
     async def _sweep(self) -> None:
         while True:

@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 
 from approvals.detached import deserted
 from approvals.model import Approval
+from approvals.owned_tasks import OwnedTasks
 from approvals.record.clock import Clock
 from approvals.record.database import Database
 from approvals.record.journal import RecordUnavailable
@@ -54,18 +55,16 @@ class DetachedRunner:
         self._backends = backends
         self._clock = clock
         self._tried: dict[str, float] = {}  # when, by the monotonic clock
-        self._running: set[asyncio.Task[None]] = set()
+        self._running = OwnedTasks()
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         """Look until the block ends. What runs then is `Executions`' to end."""
-        self._running.add(loop := asyncio.create_task(self._look(), name="deserted"))
+        self._running.start(self._look(), name="deserted")
         try:
             yield
         finally:
-            for task in (running := set(self._running) | {loop}):
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            await self._running.end()
 
     async def _look(self) -> None:
         while True:
@@ -86,9 +85,7 @@ class DetachedRunner:
             if moment - self._tried.get(approval_id, -_AGAIN_SECONDS) < _AGAIN_SECONDS:
                 continue
             self._tried[approval_id] = moment
-            task = asyncio.create_task(self._run(approval_id), name=f"deserted {approval_id}")
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._running.start(self._run(approval_id), name=f"deserted {approval_id}")
 
     async def _run(self, approval_id: str) -> None:
         def read(connection: Connection) -> tuple[Approval | None, Grant | None]:

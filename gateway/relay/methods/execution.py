@@ -15,6 +15,7 @@ import structlog
 
 from approvals.digest import sha256
 from approvals.model import Approval, Execution
+from approvals.owned_tasks import OwnedTasks
 from approvals.record.journal import RecordUnavailable
 from gateway.enforcement import refusals
 from gateway.enforcement.catalogue import Catalogue
@@ -69,7 +70,7 @@ class Executions:
         self._listing = listing
         self._catalogue = catalogue
         self._max_result = max_result
-        self._tasks: set[asyncio.Task[Ending | None]] = set()
+        self._tasks = OwnedTasks()
         self._exchanges: dict[str, asyncio.Task[Response]] = {}  # by approval
 
     @property
@@ -87,19 +88,15 @@ class Executions:
         self, visit: Visit, call: ToolCall, approval: Approval, progress: Progress
     ) -> Ending | None:
         """Run an approved call once. None: someone else has it; look at the row again."""
-        task = asyncio.create_task(
+        task = self._tasks.start(
             self._run(visit, call, approval, progress), name=f"execute {approval.id}"
         )
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)
 
     async def aclose(self, patience: float) -> None:
         """Wait for what runs, at most `patience` seconds; what still runs then is unknown."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=patience)
-        for task in self._tasks:
-            task.cancel()
+        await self._tasks.wait(patience)
+        self._tasks.cancel()
 
     async def _run(
         self, visit: Visit, call: ToolCall, approval: Approval, progress: Progress

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from approvals.owned_tasks import OwnedTasks
 from gateway.relay.upstreams.eviction import Place, Use, first_to_go
 from gateway.relay.upstreams.message_queue import MessageQueue
 from gateway.relay.upstreams.process import Command
@@ -85,7 +86,7 @@ class StdioUpstream:
         self._slots: dict[tuple[str, str], ProcessSlot] = {}
         self._sessions: dict[str, _Session] = {}
         self._paces: dict[str, RestartDelay] = {}
-        self._tasks: set[asyncio.Task[None]] = set()  # one a process, until its tree is gone
+        self._tasks = OwnedTasks()  # one a process, until its tree is gone
         self._sweeper: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -135,10 +136,8 @@ class StdioUpstream:
             self._sweeper.cancel()
         for key in list(self._slots):
             self._drop(key)
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=_CLOSE_SECONDS)
-            for task in late:
-                task.cancel()
+        await self._tasks.wait(_CLOSE_SECONDS)
+        self._tasks.cancel()
 
     # The legacy era: sessions.
 
@@ -293,9 +292,7 @@ class StdioUpstream:
                     self._drop(key)
 
     def _own(self, run: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(run, name=f"stdio {self.name} process")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start(run, name=f"stdio {self.name} process")
 
 
 def _pass_on(channel: StdioConnection | None, message: Message, owner: str) -> None:
