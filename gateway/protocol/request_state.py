@@ -6,25 +6,18 @@ or argument, a changed or an old one does not open. That it is used once is the 
 
 from __future__ import annotations
 
-import base64
-import binascii
-import secrets
 from dataclasses import dataclass
 from json import dumps, loads
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from approvals.model import Millis
+from gateway.protocol.sealed_token import SealedToken
 
 MOST_ROUNDS: Final = 10
 """Questions one call may be asked; the SDKs' clients stop there as well."""
 
 ANSWER_SECONDS: Final = 3_600
 """For the agent to answer a question of a call that needed no approval."""
-
-_NONCE = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,24 +45,22 @@ class RequestStates:
     """Seals and opens states under one key."""
 
     def __init__(self, key: bytes) -> None:
-        self._cipher = AESGCM(key)
+        self._token = SealedToken(key, "requestState")
 
     def seal(self, state: RequestState, *, grant: str, server: str) -> str:
         """What the agent gets: ASCII."""
-        nonce = secrets.token_bytes(_NONCE)
         told = [state.id, state.tool, state.arguments, state.round, state.until, state.server]
-        plain = dumps([*told, state.asked])
-        sealed = self._cipher.encrypt(nonce, plain.encode(), _bound(grant, server))
-        return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode("ascii")
+        return self._token.seal(dumps([*told, state.asked]), grant, server)
 
     def open(self, sealed: str, *, grant: str, server: str, now: Millis) -> OpenedState | None:
         """What `seal` put in; None: not ours, another grant's or server's, changed, or too old."""
-        try:
-            data = base64.b64decode(sealed + "=" * (-len(sealed) % 4), b"-_", validate=True)
-            plain = self._cipher.decrypt(data[:_NONCE], data[_NONCE:], _bound(grant, server))
-            identifier, tool, arguments, number, until, inner, *more = loads(plain)
-        except (binascii.Error, ValueError, InvalidTag):
+        opened = self._token.open(sealed, grant, server)
+        if opened is None:
             return None
+        try:
+            identifier, tool, arguments, number, until, inner, *more = loads(opened.content)
+        except ValueError:
+            return None  # sealed by a release that wrote it otherwise
         if until <= now:
             return None
         state = RequestState(
@@ -81,8 +72,4 @@ class RequestStates:
             server=inner,
             asked=tuple(more[0]) if more and more[0] is not None else None,
         )
-        return OpenedState(state, data[:_NONCE].hex())
-
-
-def _bound(grant: str, server: str) -> bytes:
-    return dumps(["requestState", grant, server]).encode()
+        return OpenedState(state, opened.mark)

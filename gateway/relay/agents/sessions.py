@@ -9,19 +9,13 @@ at `initialize` travels in the id, so a reviewer sees it also after a restart of
 
 from __future__ import annotations
 
-import base64
-import binascii
-import secrets
 from dataclasses import dataclass
 from functools import lru_cache
 from json import dumps, loads
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from approvals.model import Client
+from gateway.protocol.sealed_token import SealedToken
 
-_NONCE = 12
 _LONGEST = 4_096
 
 
@@ -39,29 +33,22 @@ class Sessions:
     """Seals and opens session ids under one key."""
 
     def __init__(self, key: bytes) -> None:
-        self._cipher = AESGCM(key)
+        self._token = SealedToken(key, "session", longest=_LONGEST)
         self.open = lru_cache(maxsize=1_024)(self._open)
 
     def seal(self, session: Session, *, grant: str, server: str) -> str:
         """The id the agent gets: ASCII, opaque."""
-        nonce = secrets.token_bytes(_NONCE)
         client = session.client
         plain = dumps([session.id, session.mark, client.name, client.version, session.protocol])
-        sealed = self._cipher.encrypt(nonce, plain.encode(), _bound(grant, server))
-        return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode("ascii")
+        return self._token.seal(plain, grant, server)
 
     def _open(self, sealed: str, grant: str, server: str) -> Session | None:
         """What `seal` put in, or None: not ours, or another grant's or server's."""
-        if len(sealed) > _LONGEST:
+        opened = self._token.open(sealed, grant, server)
+        if opened is None:
             return None
         try:
-            data = base64.b64decode(sealed + "=" * (-len(sealed) % 4), b"-_", validate=True)
-            plain = self._cipher.decrypt(data[:_NONCE], data[_NONCE:], _bound(grant, server))
-            identifier, mark, name, version, protocol = loads(plain)
-        except (binascii.Error, ValueError, InvalidTag):
-            return None
+            identifier, mark, name, version, protocol = loads(opened.content)
+        except ValueError:
+            return None  # sealed by a release that wrote it otherwise
         return Session(id=identifier, mark=mark, client=Client(name, version), protocol=protocol)
-
-
-def _bound(grant: str, server: str) -> bytes:
-    return dumps(["session", grant, server]).encode()

@@ -6,16 +6,12 @@ and worth nothing after this process: neither is the call it speaks of.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import secrets
-from dataclasses import dataclass
-from json import dumps
+from dataclasses import astuple, dataclass
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from gateway.protocol.sealed_token import SealedToken
 
-_NONCE = 12
+_KEY = 32  # bytes
 _LONGEST = 1_024
 
 
@@ -33,23 +29,12 @@ class ParkedStates:
     """Seals and opens under a key that lives as long as the parked calls."""
 
     def __init__(self) -> None:
-        self._cipher = AESGCM(AESGCM.generate_key(256))
+        self._token = SealedToken(secrets.token_bytes(_KEY), "bridge", longest=_LONGEST)
 
     def seal(self, parked: str, bound: Bound) -> str:
-        nonce = secrets.token_bytes(_NONCE)
-        sealed = self._cipher.encrypt(nonce, parked.encode(), _words(bound))
-        return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode("ascii")
+        return self._token.seal(parked, *astuple(bound))
 
     def open(self, state: str, bound: Bound) -> str | None:
         """What `seal` was given, or None: made up, changed, or of another call."""
-        if len(state) > _LONGEST:
-            return None
-        try:
-            data = base64.b64decode(state + "=" * (-len(state) % 4), b"-_", validate=True)
-            return self._cipher.decrypt(data[:_NONCE], data[_NONCE:], _words(bound)).decode()
-        except (binascii.Error, ValueError, InvalidTag):
-            return None
-
-
-def _words(bound: Bound) -> bytes:
-    return dumps(["bridge", bound.grant, bound.method, bound.named, bound.digest]).encode()
+        opened = self._token.open(state, *astuple(bound))
+        return opened.content.decode() if opened is not None else None
