@@ -23,7 +23,7 @@ def unable(
     `people` are all reviewers on record, `voted` those who have approved. Names that another system
     proves (a Slack account, a group) may be someone who is not on record: they count as able.
     """
-    able = [one for one in people if one.role in ("approver", "admin")]
+    able = [one for one in people if one.may_decide]
     known = {name for one in able for name in one.names()}
     named = frozenset(terms.reviewers)
     may = [

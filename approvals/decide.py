@@ -15,7 +15,7 @@ from sqlalchemy import delete, insert, select
 
 from approvals import effects, permission
 from approvals.differences import ABSENT, changes, covers, pattern, text
-from approvals.digest import call_digest, canonical, sha256
+from approvals.digest import canonical, digest_of, sha256
 from approvals.effects import EffectState
 from approvals.model import (
     AlreadyDecided,
@@ -251,13 +251,7 @@ def _revised(tx: Transaction, approval: Approval, call: Call, actor: Actor) -> D
         approval,
         {
             "revision": approval.revision + 1,
-            "digest": call_digest(
-                grant=call.grant,
-                server=call.server,
-                tool=call.tool,
-                arguments=call.arguments,
-                tool_hash=call.tool_hash,
-            ),
+            "digest": digest_of(call),
             "arguments_digest": sha256(call.arguments),
             "arguments_sealed": seal(
                 tx.keys.seal, call.arguments, approval_id=approval.id, kind="arguments"

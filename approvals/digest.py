@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import orjson
 
@@ -93,7 +93,23 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def call_digest(*, grant: str, server: str, tool: str, arguments: bytes, tool_hash: str) -> str:
+class Identified(Protocol):
+    """What a call is told apart by; `model.Call` is one."""
+
+    @property
+    def grant(self) -> str: ...
+    @property
+    def server(self) -> str: ...
+    @property
+    def tool(self) -> str: ...
+    @property
+    def arguments(self) -> bytes: ...
+    @property
+    def tool_hash(self) -> str: ...
+
+
+def digest_of(call: Identified) -> str:
     """The identity of a call: equal digests are the same call, anything else is another one."""
-    head = orjson.dumps([grant, server, tool, tool_hash])
-    return hashlib.sha256(b"signoff/call/1\n%d\n" % len(head) + head + arguments).hexdigest()
+    head = orjson.dumps([call.grant, call.server, call.tool, call.tool_hash])
+    framed = b"signoff/call/1\n%d\n" % len(head) + head + call.arguments
+    return hashlib.sha256(framed).hexdigest()

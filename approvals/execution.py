@@ -10,26 +10,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import Table, or_, select, update
-from sqlmodel import SQLModel
+from sqlalchemy import select
 
 from approvals import effects
 from approvals.decide import fresh
-from approvals.digest import call_digest
+from approvals.digest import digest_of
 from approvals.effects import EffectState
 from approvals.model import Approval, Delivery, EffectClaim, Execution, Millis, State
 from approvals.moves import GATEWAY, Actor, change, move, tell_held
 from approvals.proven import approvers, differs, permit_of
 from approvals.record.history import HISTORY, authentic
 from approvals.record.ledger import halted
-from approvals.record.tables import RevisionRow, TaskRow
 from approvals.record.transaction import Transaction
 from approvals.record.verify import Permit
 from approvals.rows import APPROVAL, LISTED, approval_of, load
 from approvals.seal import SealBroken, seal, unseal
-
-REVISION: Final[Table] = SQLModel.metadata.tables[str(RevisionRow.__tablename__)]
-TASK: Final[Table] = SQLModel.metadata.tables[str(TaskRow.__tablename__)]
 
 EFFECT_RETRY: Final = 5
 """Seconds after which it is worth asking whether another call has done with a key."""
@@ -41,7 +36,6 @@ _FINISHED: Final = (
     Execution.UPSTREAM_ERROR,
     Execution.OUTCOME_UNKNOWN,
 )
-_BATCH: Final = 500
 _HALTED: Final = 60  # seconds after which it may be asked again whether the record is whole
 
 
@@ -69,6 +63,18 @@ class Answers:
 
     round: int  # of the question
     shown: Any  # the answers as people and the log may see them, decoded
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """How a run ended, as it is recorded. `result` is the server's answer or question, which is
+    sealed; None: there is none.
+    """
+
+    execution: Execution
+    result: bytes | None = None
+    result_digest: str = ""
+    latency_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +127,7 @@ def claim(
     if effect is not None:
         after = approval.effect_after
         data |= {"effect": effect.key, "effect_for": effect.keep, "after": after}
-    told: dict[str, Any] = {"presented_digest": _sent_digest(sealed), "data": data}
+    told: dict[str, Any] = {"presented_digest": digest_of(sealed.call), "data": data}
     moved = move(
         tx,
         approval,
@@ -191,7 +197,7 @@ def _intact(tx: Transaction, approval: Approval) -> Approval | None:
         opened = load(tx.connection, approval.id, keys=tx.keys)
     except SealBroken:
         return None
-    if opened is None or _sent_digest(opened) != approval.digest:
+    if opened is None or digest_of(opened.call) != approval.digest:
         return None
     return opened if opened.call.metadata.digest == approval.metadata_digest else None
 
@@ -235,18 +241,9 @@ def _told_after(tx: Transaction, approval_id: str) -> str | None:
     return after if isinstance(after, str) else None
 
 
-def finish(
-    tx: Transaction,
-    approval_id: str,
-    *,
-    owner: str,
-    execution: Execution,
-    result: bytes | None = None,
-    result_digest: str = "",
-    latency_ms: int | None = None,
-) -> Approval:
-    """Record how the run ended. The approval as it stands: compare its `execution`, for a lease
-    that ran out meanwhile has made the outcome unknown, and that stays.
+def finish(tx: Transaction, approval_id: str, end: RunEnd, *, owner: str) -> Approval:
+    """Record how the owner's run ended. The approval as it stands: compare its `execution`, for a
+    lease that ran out meanwhile has made the outcome unknown, and that stays.
 
     Raises:
         LookupError: there is no such approval.
@@ -263,31 +260,33 @@ def finish(
         return approval
     values: dict[str, Any] = {"lease_until": None}
     told: dict[str, Any] = {
-        "outcome": str(execution),
-        "result_digest": result_digest,
-        "latency_ms": latency_ms,
+        "outcome": str(end.execution),
+        "result_digest": end.result_digest,
+        "latency_ms": end.latency_ms,
     }
-    if execution is Execution.INPUT_REQUIRED:
+    if end.execution is Execution.INPUT_REQUIRED:
         values["use_by"] = tx.now + approval.terms.use_within * 1000
-        if result is not None:  # None: the answers did not reach the server, the question stands
+        if (
+            end.result is not None
+        ):  # None: the answers did not reach the server, the question stands
             values["round"] = approval.round + 1
         told["data"] = {
             "round": values.get("round", approval.round),
             "use_by": values["use_by"],
         }
-    elif execution is not Execution.NOT_EXECUTED:
+    elif end.execution is not Execution.NOT_EXECUTED:
         values["finished_at"] = tx.now
-    if result is not None or "finished_at" in values:
-        values["result_digest"] = result_digest
+    if end.result is not None or "finished_at" in values:
+        values["result_digest"] = end.result_digest
         values["result_sealed"] = (
             None  # an earlier question is no answer
-            if result is None
-            else seal(tx.keys.seal, result, approval_id=approval_id, kind="result")
+            if end.result is None
+            else seal(tx.keys.seal, end.result, approval_id=approval_id, kind="result")
         )
     moved = move(
         tx,
         approval,
-        str(execution),
+        str(end.execution),
         actor=Actor("gateway", owner, via="gateway"),
         values=values,
         told=told,
@@ -348,106 +347,6 @@ def _finished(tx: Transaction, approval_id: str) -> tuple[Approval, bytes | None
     approval = approval_of(row)
     answered = approval.execution in (*_FINISHED, Execution.INPUT_REQUIRED)
     return (approval, row["result_sealed"]) if answered else None
-
-
-def renew_leases(tx: Transaction, *, owner: str, lease_ms: int) -> int:
-    """This owner still lives: its runs keep their lease. How many there are."""
-    renewed = tx.connection.execute(
-        update(APPROVAL)
-        .where(
-            APPROVAL.c.state == str(State.APPROVED),
-            APPROVAL.c.execution == str(Execution.EXECUTING),
-            APPROVAL.c.owner == owner,
-        )
-        .values(lease_until=tx.now + lease_ms)
-    )
-    return renewed.rowcount
-
-
-def recover_leases(
-    tx: Transaction, now: Millis, *, owner: str | None = None, limit: int = _BATCH
-) -> tuple[Approval, ...]:
-    """Runs whose owner is gone end in an unknown outcome, at most `limit`; they are not sent again.
-
-    With `owner`, also those of that owner whatever their lease: a process that starts under a name
-    knows that its predecessor is dead. An owner is a process, or "process.claim".
-    """
-    lapsed = APPROVAL.c.lease_until <= now
-    of = or_(APPROVAL.c.owner == owner, APPROVAL.c.owner.startswith(f"{owner}.", autoescape=True))
-    rows = tx.connection.execute(
-        select(*LISTED)
-        .where(
-            APPROVAL.c.state == str(State.APPROVED),
-            APPROVAL.c.execution == str(Execution.EXECUTING),
-            lapsed if owner is None else or_(lapsed, of),
-        )
-        .limit(limit)
-    ).mappings()
-    why = "The gateway stopped while the call was running."
-    moved = (
-        move(
-            tx,
-            approval_of(row),
-            "outcome_unknown",
-            actor=GATEWAY,
-            values={"lease_until": None, "finished_at": tx.now, "result_sealed": None},
-            told={"outcome": "outcome_unknown", "reason": why},
-        )
-        for row in rows.all()
-    )
-    return tuple(approval for approval in moved if approval is not None)
-
-
-def drop_contents(tx: Transaction, *, before: Millis, limit: int = _BATCH) -> int:
-    """Drop arguments and results of what was over before then, at most `limit`; how many.
-
-    Digests, the masked form and the history stay. An answer no one fetched is not kept longer.
-    """
-    over = (APPROVAL.c.state != str(State.PENDING)) & APPROVAL.c.execution.not_in(
-        [str(Execution.EXECUTING)]
-    )
-    idle = or_(APPROVAL.c.use_by.is_(None), APPROVAL.c.use_by < before)
-    rows = tx.connection.execute(
-        select(*LISTED)
-        .where(
-            APPROVAL.c.created_at < before,
-            APPROVAL.c.decided_at < before,
-            or_(APPROVAL.c.arguments_sealed.is_not(None), APPROVAL.c.result_sealed.is_not(None)),
-            or_(APPROVAL.c.finished_at.is_(None), APPROVAL.c.finished_at < before),
-            over,
-            idle,
-        )
-        .limit(limit)
-    ).mappings()
-    dropped = 0
-    for approval in [fresh(tx, approval_of(row)) for row in rows.all()]:
-        emptied = {
-            **dict.fromkeys(("arguments_sealed", "metadata_sealed", "result_sealed")),
-            "delivery": "delivered",
-        }
-        dropped += change(tx, approval, emptied, event="contents_dropped") is not None
-        tx.connection.execute(
-            update(REVISION)
-            .where(REVISION.c.approval_id == approval.id)
-            .values(arguments_sealed=None)
-        )
-        tx.connection.execute(
-            update(TASK)
-            .where(TASK.c.approval_id == approval.id)
-            .values(envelope_sealed=None, answers_sealed=None)
-        )
-    return dropped
-
-
-def _sent_digest(approval: Approval) -> str:
-    call = approval.call
-    return call_digest(
-        grant=call.grant,
-        server=call.server,
-        tool=call.tool,
-        arguments=call.arguments,
-        tool_hash=call.tool_hash,
-    )
 
 
 def _superseded(tx: Transaction, approval: Approval, why: str) -> Lost:

@@ -298,6 +298,11 @@ class Reviewer:
     identities: tuple[str, ...] = ()  # further names the same person is known by
     verified: str = ""  # how: "session", "cli", "slack", "oidc", "token"
 
+    @property
+    def may_decide(self) -> bool:
+        """Whether the role lets this person decide at all; `permission` asks about one approval."""
+        return self.role in ("approver", "admin")
+
     def names(self) -> frozenset[str]:
         """Every name under which a policy may mean this person."""
         return frozenset((self.id, *self.identities))

@@ -18,8 +18,6 @@ from approvals.record.tables import GrantRow
 from approvals.reviewers import REVIEWER, find, was_removed
 from approvals.rows import decisions_of
 
-MAY_DECIDE: Final = ("approver", "admin")
-
 GRANT: Final[Table] = SQLModel.metadata.tables[str(GrantRow.__tablename__)]
 
 
@@ -38,7 +36,7 @@ def refusal(
     The owner is kept from approving, not from denying; an administrator may always deny, whomever
     the rule names.
     """
-    if reviewer.role not in MAY_DECIDE:
+    if not reviewer.may_decide:
         return "Your role may look, but not decide."
     if denying and reviewer.role == "admin":
         return None
@@ -66,7 +64,7 @@ def may_review(
     """As `refusal`, for an approval: looks up whose agent asks, and whether this is the place."""
     if approving and via == "slack" and approval.terms.web_only:
         return "This rule has its calls approved on the page, not in Slack."
-    decides = reviewer.role in MAY_DECIDE  # of others, `refusal` says what their role may do
+    decides = reviewer.may_decide  # of others, `refusal` says what their role may do
     if decides and not may_still_decide(connection, reviewer.id):  # removed since they were proven
         return "You may no longer decide."
     wanted = approving and approval.terms.not_owner
@@ -87,7 +85,7 @@ def may_still_decide(connection: Connection, voter: str) -> bool:
     """
     known = find(connection, voter)
     if known is not None:
-        return known.role in MAY_DECIDE
+        return known.may_decide
     view, _ = ledger_of(connection)
     if view.version(signed.subject(REVIEWER, {"id": voter})) is not None:
         return False

@@ -1,7 +1,7 @@
 """The queue: opening an approval, finding it again, and the ways it ends without a reviewer.
 
 Plain functions of a `Transaction`; the reviewers' moves are in `decide`, the run itself in
-`running`, and both are offered here too, so that callers need one name. Not pure.
+`execution`. Not pure.
 """
 
 from __future__ import annotations
@@ -14,22 +14,8 @@ from typing import Any, Final
 from sqlalchemy import func, insert, or_, select
 
 from approvals import processes
-from approvals.decide import UNFINISHED, decide, edit, extend, fresh, settle, settle_effect
-from approvals.digest import call_digest, canonical, sha256
-from approvals.execution import (
-    EFFECT_RETRY,
-    Answers,
-    Claimed,
-    Lost,
-    NotNow,
-    answer,
-    claim,
-    deliver,
-    drop_contents,
-    finish,
-    recover_leases,
-    renew_leases,
-)
+from approvals.decide import UNFINISHED, fresh
+from approvals.digest import canonical, digest_of, sha256
 from approvals.model import (
     MIDDLE,
     RISKS,
@@ -59,41 +45,6 @@ from approvals.rows import (
 )
 from approvals.seal import SealBroken, seal
 
-__all__ = [
-    "EFFECT_RETRY",
-    "Answers",
-    "Claimed",
-    "Lost",
-    "NotNow",
-    "answer",
-    "attach",
-    "claim",
-    "count_open",
-    "decide",
-    "deliver",
-    "detach",
-    "drop_contents",
-    "edit",
-    "expire_due",
-    "extend",
-    "find_open",
-    "finish",
-    "open_approval",
-    "open_of",
-    "present",
-    "recover_leases",
-    "remembered_denial",
-    "renew_leases",
-    "settle",
-    "settle_effect",
-    "standing",
-    "supersede",
-    "unsettled",
-    "unsettled_like",
-    "withdraw",
-    "withdrawn_since",
-]
-
 _TOLD_ATTACHES: Final = 3  # attaches the history tells; a poller would fill it otherwise
 _BATCH: Final = 500
 _MOST_OPEN: Final = 1_000  # identical calls that are looked through for one that is left
@@ -109,17 +60,6 @@ def new_id() -> str:
         number, place = divmod(number, 32)
         letters.append(_ALPHABET[place])
     return "apr_" + "".join(letters)
-
-
-def digest_of(call: Call) -> str:
-    """The identity of the call."""
-    return call_digest(
-        grant=call.grant,
-        server=call.server,
-        tool=call.tool,
-        arguments=call.arguments,
-        tool_hash=call.tool_hash,
-    )
 
 
 def find_open(tx: Transaction, digest: str, *, unattended: bool = False) -> Approval | None:

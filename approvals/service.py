@@ -12,7 +12,7 @@ from typing import Protocol
 
 from sqlalchemy import ColumnElement, Connection, func, or_, select, true
 
-from approvals import effects, queue
+from approvals import decide, effects, queue
 from approvals.edits import AppliedEdit, edit_of
 from approvals.effects import Mark
 from approvals.model import (
@@ -133,7 +133,7 @@ class Approvals:
             full = resolve(tx.connection, approval_id)
             if full is None:
                 return NotFound()
-            return queue.decide(
+            return decide.decide(
                 tx,
                 full,
                 revision=revision,
@@ -162,7 +162,7 @@ class Approvals:
             full = resolve(tx.connection, approval_id)
             if full is None:
                 return NotFound()
-            return queue.edit(
+            return decide.edit(
                 tx,
                 full,
                 revision=revision,
@@ -189,7 +189,7 @@ class Approvals:
             full = resolve(tx.connection, approval_id)
             if full is None:
                 return NotFound()
-            return queue.extend(tx, full, reviewer=reviewer, seconds=seconds, via=via)
+            return decide.extend(tx, full, reviewer=reviewer, seconds=seconds, via=via)
 
         return await self.database.journal.write(act)
 
@@ -208,7 +208,7 @@ class Approvals:
             full = resolve(tx.connection, approval_id)
             if full is None:
                 return NotFound()
-            return queue.settle(
+            return decide.settle(
                 tx, full, reviewer=reviewer, settlement=settlement, note=note, via=via
             )
 
@@ -219,7 +219,7 @@ class Approvals:
     ) -> SettledEffect:
         """Say whether a call did what its key names; see `approvals.decide.settle_effect`."""
         return await self.database.journal.write(
-            lambda tx: queue.settle_effect(
+            lambda tx: decide.settle_effect(
                 tx, holder, reviewer=reviewer, settlement=settlement, note=note, via=via
             )
         )

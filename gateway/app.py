@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from approvals import processes, queue, webhook
+from approvals import leases, processes, webhook
 from approvals.outbox_worker import Notifier, Outbox
 from approvals.record.database import Database, RecordUnavailable, Transaction
 from approvals.reviewers import People
@@ -303,7 +303,7 @@ async def _entered(
 def _enter(tx: Transaction, *, process: str, name: str, lease_ms: int) -> None:
     """This process begins, and knows that anyone who had its name before is dead."""
     for gone in processes.enter(tx, process, name=name, lease_ms=lease_ms):
-        queue.recover_leases(tx, tx.now, owner=gone)
+        leases.recover(tx, tx.now, owner=gone)
 
 
 async def _left(database: Database, process: str) -> None:

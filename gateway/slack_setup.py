@@ -20,7 +20,6 @@ from gateway.policy.rules import Policy
 from gateway.policy.staffing import named
 from web.slack import Door, router
 
-_DECIDE = ("approver", "admin")
 _SLACK = ("slack:", "slack-group:")
 
 
@@ -86,7 +85,7 @@ async def check_people(config: SlackConfig, people: People, policy: Policy) -> N
     Raises:
         SlackUnusable: no Slack account could approve anything.
     """
-    able = [one for one in await people.reviewers() if one.role in _DECIDE]
+    able = [one for one in await people.reviewers() if one.may_decide]
     known = {name for one in able for name in one.names()}
     ids = {one.id for one in able}
     if (

@@ -168,7 +168,7 @@ async def _people(
     team: str,
     named: frozenset[str],
 ) -> AsyncIterator[SlackFinding]:
-    able = [one for one in people if one.role in ("approver", "admin")]
+    able = [one for one in people if one.may_decide]
     prefix = f"slack:{team}/"
     accounts = {
         name.removeprefix(prefix): one.id

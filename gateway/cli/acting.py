@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 VARIABLE = "SIGNOFF_REVIEWER"
 TOKEN = "SIGNOFF_REVIEWER_TOKEN"  # noqa: S105 - the name of a variable
-_DECIDE = ("approver", "admin")
 
 
 async def permitted(
@@ -115,7 +114,7 @@ async def reviewer(
     wanted = name or os.environ.get(VARIABLE, "").strip()
     if wanted:
         return _known(everyone, wanted)
-    able = [one for one in everyone if one.role in (("admin",) if admin else _DECIDE)]
+    able = [one for one in everyone if (one.role == "admin" if admin else one.may_decide)]
     if len(able) == 1:
         return replace(able[0], verified="cli")
     if not able:
@@ -155,7 +154,7 @@ async def operator(record: Record, name: str | None) -> str:
     wanted = name or os.environ.get(VARIABLE, "").strip()
     if wanted:
         return _known(await record.people.reviewers(), wanted).id
-    able = [one for one in await record.people.reviewers() if one.role in _DECIDE]
+    able = [one for one in await record.people.reviewers() if one.may_decide]
     return able[0].id if len(able) == 1 else f"operator {_login()}"
 
 

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _SECONDS = 10.0  # for one server to list its tools
 _BUILT = 1_760_000_000  # October 2025: no clock that is right is before this
-_DECIDE = ("approver", "admin")
 
 
 def examine(configured: Settings, *, ask_servers: bool, yes: bool = False) -> list[Check]:
@@ -155,7 +154,7 @@ async def _look(configured: Settings) -> list[Check]:
         ahead = (last.rows[0].at - now) // 1000
         found = f"the last row is {ahead} s in the future"
         checks.append(Check("record", "warning", found, "Set the clock: it was set back."))
-    able = [one.id for one in people if one.role in _DECIDE]
+    able = [one.id for one in people if one.may_decide]
     unmet = _unmet(configured, people)
     if able and unmet is not None:
         checks.append(Check("reviewers", "broken", f"{unmet.pointer}: {unmet.what}", unmet.write))

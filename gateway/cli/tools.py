@@ -244,7 +244,7 @@ async def _approver(record: Record, name: str | None) -> Reviewer:
     from gateway.cli.acting import reviewer
 
     who = await reviewer(record, name)
-    if who.role not in ("approver", "admin"):
+    if not who.may_decide:
         raise Stop(Exit.DENIED, f"{who.id} is {who.role}, who may look and not decide.")
     return who
 

@@ -89,7 +89,7 @@ class Pin:
 class Tool(Pin):
     """One tool, with what follows from its pinned definition."""
 
-    call_hash: str  # names the pin in the identity of calls; see `approvals.digest.call_digest`
+    call_hash: str  # names the pin in the identity of calls; see `approvals.digest.digest_of`
     header_params: tuple[HeaderParam, ...]  # arguments repeated as Mcp-Param-* headers
     assessment: Assessment
     settled: ToolClass | None = None  # a person said what it is

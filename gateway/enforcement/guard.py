@@ -16,10 +16,11 @@ from functools import partial
 from json import loads
 from typing import Any
 
-from approvals import queue
+from approvals import execution, leases, queue
 from approvals.aside import aside, elsewhere
 from approvals.differences import Path, text
-from approvals.digest import call_digest, canonical, sha256
+from approvals.digest import canonical, digest_of, sha256
+from approvals.execution import RunEnd
 from approvals.model import Approval, Call, EffectClaim, Event, Execution, Millis, Ruling
 from approvals.record.database import Database, Transaction
 from approvals.redact import masked, plain, visible
@@ -212,13 +213,7 @@ class Guard:
         return Admission(
             call=call,
             redact=redact_paths(policy, call.server, call.tool),
-            digest=call_digest(
-                grant=call.grant,
-                server=call.server,
-                tool=call.tool,
-                arguments=call.arguments,
-                tool_hash=call.tool_hash,
-            ),
+            digest=digest_of(call),
             arguments_digest=sha256(call.arguments),
             max_pending=self._max_pending,
             grant=grant,
@@ -371,9 +366,9 @@ class Guard:
         The policy, the tool's definition and the limits are checked again in the same transaction:
         a denial supersedes the approval, a full limit leaves it standing.
         """
-        given: queue.Answers | None = None
+        given: execution.Answers | None = None
         if answering is not None:
-            given = queue.Answers(answering, await elsewhere(lambda: self._shown(answers)))
+            given = execution.Answers(answering, await elsewhere(lambda: self._shown(answers)))
         claimed = await self._journal.write(
             partial(
                 self._claim,
@@ -395,40 +390,23 @@ class Guard:
     def renew(self, tx: Transaction) -> None:
         """What this process is sending keeps its lease."""
         for owner in self._owners.copy():
-            queue.renew_leases(tx, owner=owner, lease_ms=self.lease_ms)
+            leases.renew(tx, owner=owner, lease_ms=self.lease_ms)
 
     def recover(self, tx: Transaction) -> None:
         """What processes that are gone were sending has an unknown outcome and effect."""
-        queue.recover_leases(tx, tx.now)
+        leases.recover(tx, tx.now)
         record_orphans(tx, process=self.process, sending=self._causing.copy())
 
-    async def finish(
-        self,
-        claimed: Claim,
-        execution: Execution,
-        *,
-        result: bytes | None,
-        result_digest: str,
-        latency_ms: int,
-    ) -> Approval:
+    async def finish(self, claimed: Claim, end: RunEnd) -> Approval:
         """Record what became of a claimed call; the agent's answer waits for this. Look at the
         approval's `execution`: a lease that ran out meanwhile has made it unknown, and that stays.
         """
-        return await self._journal.write(
-            partial(
-                _finish,
-                claimed,
-                execution,
-                result=result,
-                result_digest=result_digest,
-                latency_ms=latency_ms,
-            )
-        )
+        return await self._journal.write(partial(_finish, claimed, end))
 
     async def stored_result(self, approval_id: str, *, attached_at: Millis) -> bytes | None:
         """The answer of a finished call for an agent that came back, or that waited beside it."""
         return await self._journal.write(
-            partial(queue.answer, approval_id=approval_id, attached_at=attached_at)
+            partial(execution.answer, approval_id=approval_id, attached_at=attached_at)
         )
 
     async def answered(
@@ -458,7 +436,7 @@ class Guard:
 
     def delivered(self, approval_id: str) -> None:
         """The answer was handed over: an identical call is a new call from here on."""
-        self._journal.post(partial(queue.deliver, approval_id=approval_id))
+        self._journal.post(partial(execution.deliver, approval_id=approval_id))
 
     async def waits(self, approval_id: str, *, until: Millis) -> None:
         """The agent waits in place for this approval, `until` then."""
@@ -531,18 +509,20 @@ class Guard:
         return tool.call_hash if tool is not None else ""
 
     def _claim(
-        self, tx: Transaction, approval_id: str, *, owner: str, answering: queue.Answers | None
+        self, tx: Transaction, approval_id: str, *, owner: str, answering: execution.Answers | None
     ) -> Claim | ClaimLost | RefusedByPolicy:
         over: list[RefusedByPolicy] = []
         taken: tuple[Charge, ...] = ()
 
-        def recheck(tx: Transaction, approval: Approval) -> str | queue.NotNow | EffectClaim | None:
+        def recheck(
+            tx: Transaction, approval: Approval
+        ) -> str | execution.NotNow | EffectClaim | None:
             call = approval.call
             verdict = self._judge(self._policies.current, call, loads(call.arguments))
             if isinstance(verdict, Deny):
                 if verdict.ruling.rule == FROZEN:  # a pause, not a judgement: the approval stands
                     over.append(RefusedByPolicy(refusals.denied(verdict.ruling)))
-                    return queue.NotNow(verdict.ruling.reason, RETRY_PENDING)
+                    return execution.NotNow(verdict.ruling.reason, RETRY_PENDING)
                 return verdict.ruling.reason or "The policy denies it now."
             if self._pinned(call) != call.tool_hash:
                 return "The definition of the tool changed."
@@ -557,9 +537,9 @@ class Guard:
                 return verdict.claim
             ruled = refusals.limit_ruling(verdict.ruling, full.limit)
             over.append(RefusedByPolicy(refusals.limited(ruled, full.limit, full.retry_after)))
-            return queue.NotNow("A limit is full.", full.retry_after)
+            return execution.NotNow("A limit is full.", full.retry_after)
 
-        outcome = queue.claim(
+        outcome = execution.claim(
             tx,
             approval_id,
             owner=owner,
@@ -567,12 +547,12 @@ class Guard:
             recheck=recheck,
             answering=answering,
         )
-        if isinstance(outcome, queue.Claimed):
+        if isinstance(outcome, execution.Claimed):
             return Claim(outcome.approval, owner, taken)
         return over[-1] if over else _lost(outcome)
 
 
-def _lost(outcome: queue.Lost) -> ClaimLost | RefusedByPolicy:
+def _lost(outcome: execution.Lost) -> ClaimLost | RefusedByPolicy:
     """What an agent is told whose approval cannot run now; or that it must look again."""
     if outcome.retry_after is None or outcome.approval is None:
         return ClaimLost()
@@ -596,24 +576,8 @@ def _append(row: Event, tx: Transaction) -> None:
     tx.append(row)
 
 
-def _finish(
-    claimed: Claim,
-    execution: Execution,
-    tx: Transaction,
-    *,
-    result: bytes | None,
-    result_digest: str,
-    latency_ms: int,
-) -> Approval:
-    recorded = queue.finish(
-        tx,
-        claimed.approval.id,
-        owner=claimed.owner,
-        execution=execution,
-        result=result,
-        result_digest=result_digest,
-        latency_ms=latency_ms,
-    )
+def _finish(claimed: Claim, end: RunEnd, tx: Transaction) -> Approval:
+    recorded = execution.finish(tx, claimed.approval.id, end, owner=claimed.owner)
     if recorded.execution is Execution.NOT_EXECUTED:  # it may be claimed, and counted, again
         subject = limits.Subject.of(claimed.approval.call)
         taken_at = claimed.approval.claimed_at or tx.now

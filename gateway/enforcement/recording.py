@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from json import loads
 from typing import Any, Final
 
-from approvals import effects, queue, tasks
+from approvals import effects, execution, queue, tasks
 from approvals.digest import canonical
 from approvals.effects import EffectState, Mark
 from approvals.model import (
@@ -267,7 +267,7 @@ def _taken(
         kept = loads(row.data) if row.data is not None else {}
         tx.append(row._replace(data=canonical({**kept, **told}).decode()))
     if taken:
-        return RefusedByPolicy(refusals.effect_taken(ruled, mark, queue.EFFECT_RETRY))
+        return RefusedByPolicy(refusals.effect_taken(ruled, mark, execution.EFFECT_RETRY))
     return RefusedByPolicy(refusals.effect_done(ruled, mark))
 
 

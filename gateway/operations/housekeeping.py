@@ -13,7 +13,7 @@ from functools import partial
 
 import structlog
 
-from approvals import effects, processes, queue
+from approvals import effects, processes, queue, retention
 from approvals.outbox import prune
 from approvals.outbox_worker import Outbox
 from approvals.record import signed
@@ -174,7 +174,9 @@ class Housekeeping:
 
     async def _drop(self) -> None:
         days = self._retention_days * _DAY_MS
-        while await self._journal.write(lambda tx: queue.drop_contents(tx, before=tx.now - days)):
+        while await self._journal.write(
+            lambda tx: retention.drop_contents(tx, before=tx.now - days)
+        ):
             pass
         await self._journal.write(lambda tx: prune(tx, before=tx.now - max(days, _NOTICES_MS)))
         await self._journal.write(lambda tx: prune_spent(tx, before=tx.now))

@@ -12,7 +12,6 @@ from gateway.policy.problems import PolicyProblem, step
 from gateway.policy.reviewers import is_crowd
 from gateway.policy.rules import Policy, Section
 
-_DECIDE = ("approver", "admin")
 _NAMED = 3  # names a message lists
 
 
@@ -24,7 +23,7 @@ def unstaffed(
     `vouched` are the kinds of identities ("slack") whose people another system proves to this
     gateway: they need not be on record.
     """
-    able = [one for one in people if one.role in _DECIDE]
+    able = [one for one in people if one.may_decide]
     found: dict[tuple[tuple[str, ...], int], PolicyProblem] = {}
     for pointer, terms in _demands(policy):
         demand = (terms.reviewers, terms.quorum)
@@ -40,7 +39,7 @@ def named(policy: Policy) -> frozenset[str]:
 
 def deciding(people: Iterable[Reviewer]) -> frozenset[str]:
     """Every name of the people who may decide where a rule names no one."""
-    return frozenset(name for one in people if one.role in _DECIDE for name in one.names())
+    return frozenset(name for one in people if one.may_decide for name in one.names())
 
 
 def channels(policy: Policy) -> frozenset[str]:

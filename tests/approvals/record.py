@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from approvals import queue
+from approvals import decide, execution, queue
 from approvals.digest import canonical
 from approvals.model import (
     Approval,
@@ -101,7 +101,7 @@ class Record:
         """What waits, with other arguments."""
         found = self.now_is(approval.id)
         decided = self.write(
-            lambda tx: queue.edit(
+            lambda tx: decide.edit(
                 tx,
                 found.id,
                 revision=found.revision,
@@ -114,26 +114,23 @@ class Record:
         assert isinstance(decided, Moved), decided
         return decided.approval
 
-    def claim(self, approval: Approval, owner: str = "gw1") -> queue.Claimed | queue.Lost:
+    def claim(self, approval: Approval, owner: str = "gw1") -> execution.Claimed | execution.Lost:
         return self.write(lambda tx: run(tx, approval, owner))
 
     def finish(
         self,
         approval: Approval,
-        execution: Execution = Execution.SUCCEEDED,
+        outcome: Execution = Execution.SUCCEEDED,
         *,
         owner: str = "gw1",
         result: bytes | None = b'{"content":[]}',
     ) -> Approval:
         return self.write(
-            lambda tx: queue.finish(
+            lambda tx: execution.finish(
                 tx,
                 approval.id,
+                execution.RunEnd(outcome, result, "r" * 64, latency_ms=7),
                 owner=owner,
-                execution=execution,
-                result=result,
-                result_digest="r" * 64,
-                latency_ms=7,
             )
         )
 
@@ -192,7 +189,7 @@ def hold(
 def vote(
     tx: Transaction, approval: Approval, reviewer: Reviewer, choice: Choice, **fields: Any
 ) -> Decided:
-    return queue.decide(
+    return decide.decide(
         tx,
         approval.id,
         **{
@@ -205,8 +202,8 @@ def vote(
     )
 
 
-def run(tx: Transaction, approval: Approval, owner: str) -> queue.Claimed | queue.Lost:
-    return queue.claim(tx, approval.id, owner=owner, lease_ms=15_000, recheck=fine)
+def run(tx: Transaction, approval: Approval, owner: str) -> execution.Claimed | execution.Lost:
+    return execution.claim(tx, approval.id, owner=owner, lease_ms=15_000, recheck=fine)
 
 
 def fine(_tx: Transaction, _approval: Approval) -> None:

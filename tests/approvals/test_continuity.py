@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from approvals import queue
+from approvals import execution
 from approvals.model import Approval, Event
 from approvals.record.database import Database, Transaction
 from approvals.record.history import HISTORY, Head, head
@@ -57,12 +57,12 @@ def claims(record: Record, approval: Approval) -> int:
         asked.append(seq)
         return prove(seq)
 
-    def claim(tx: Transaction) -> queue.Claimed | queue.Lost:
+    def claim(tx: Transaction) -> execution.Claimed | execution.Lost:
         tries.append(tx.patient)
         return run(tx, approval, "gw1")
 
     journal.prove = counted
-    assert isinstance(record.write(claim), queue.Claimed)
+    assert isinstance(record.write(claim), execution.Claimed)
     journal.prove = prove
     assert not any(tries)
     return len(asked)
@@ -102,7 +102,7 @@ def test_a_row_behind_it_that_was_taken_away_is_missed_by_any_thread(
     record = opened()
     approved = record.approved()
     works(record, rows=3)
-    assert isinstance(record.claim(approved), queue.Claimed)
+    assert isinstance(record.claim(approved), execution.Claimed)
     record.finish(approved)
     works(record)
     record.database.watch.keep()
@@ -117,7 +117,7 @@ def test_a_row_behind_it_that_was_taken_away_is_missed_by_any_thread(
     intruder.puts_back(APPROVAL, {**row, "state": "approved", "execution": "none"})
     intruder.leaves()
     for gateway in (record, opened()):
-        assert not isinstance(gateway.claim(approved), queue.Claimed)
+        assert not isinstance(gateway.claim(approved), execution.Claimed)
 
 
 def test_a_start_reads_no_more_than_what_came_since_it_was_written_down(

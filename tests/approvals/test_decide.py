@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from approvals import queue
-from approvals.digest import canonical
+from approvals import decide, execution, queue
+from approvals.digest import canonical, digest_of
 from approvals.model import (
     AlreadyDecided,
     Approval,
@@ -156,7 +156,7 @@ def test_a_decision_after_the_deadline_comes_too_late(record: Record) -> None:
 def test_a_decision_on_an_approval_that_does_not_exist(record: Record) -> None:
     held = record.hold()
     missing = record.write(
-        lambda tx: queue.decide(
+        lambda tx: decide.decide(
             tx, "apr_0", revision=1, reviewer=ALICE, choice=Choice.APPROVE, via="page"
         )
     )
@@ -172,7 +172,7 @@ def edit(
     record: Record, held: Approval, arguments: object, reviewer: Reviewer = BOB, revision: int = 1
 ) -> Decided:
     return record.write(
-        lambda tx: queue.edit(
+        lambda tx: decide.edit(
             tx,
             held.id,
             revision=revision,
@@ -194,19 +194,19 @@ def test_an_edit_is_a_new_revision_that_voids_earlier_approvals(record: Record) 
     assert isinstance(edited, Moved)
     revised = edited.approval
     assert (revised.revision, revised.state, revised.asked) == (2, State.PENDING, held.asked)
-    assert revised.digest == queue.digest_of(call({"amount": 900, "payment_id": "pay_1"}))
+    assert revised.digest == digest_of(call({"amount": 900, "payment_id": "pay_1"}))
     assert isinstance(record.decide(held, CAROL), Stale)
     assert isinstance(record.decide(revised, ALICE), Counted)
     assert isinstance(record.decide(revised, CAROL), Moved)
     claimed = record.claim(revised)
-    assert isinstance(claimed, queue.Claimed)
+    assert isinstance(claimed, execution.Claimed)
     assert claimed.approval.call.arguments == b'{"amount":900,"payment_id":"pay_1"}'
 
 
 def test_the_agent_that_repeats_its_call_finds_the_edited_approval(record: Record) -> None:
     held = record.hold(terms=EDITABLE)
     edit(record, held, {"amount": 900, "payment_id": "pay_1"})
-    found = record.write(lambda tx: queue.find_open(tx, queue.digest_of(call())))
+    found = record.write(lambda tx: queue.find_open(tx, digest_of(call())))
     assert found is not None
     assert found.id == held.id
 
@@ -238,7 +238,7 @@ def test_an_edit_beyond_the_editable_paths_is_refused(
 def test_an_edit_that_the_policy_denies_is_refused(record: Record) -> None:
     held = record.hold(terms=EDITABLE)
     refused = record.write(
-        lambda tx: queue.edit(
+        lambda tx: decide.edit(
             tx,
             held.id,
             revision=1,
@@ -267,7 +267,7 @@ def test_a_deadline_moves_further_and_never_nearer(record: Record) -> None:
 
     def extend(seconds: int) -> Decided:
         return record.write(
-            lambda tx: queue.extend(tx, held.id, reviewer=ALICE, seconds=seconds, via="cli")
+            lambda tx: decide.extend(tx, held.id, reviewer=ALICE, seconds=seconds, via="cli")
         )
 
     extended = extend(600)
@@ -284,7 +284,7 @@ def test_an_unknown_outcome_is_settled_once_and_only_by_who_may(record: Record) 
 
     def settle(reviewer: Reviewer) -> Decided:
         return record.write(
-            lambda tx: queue.settle(
+            lambda tx: decide.settle(
                 tx,
                 approved.id,
                 reviewer=reviewer,

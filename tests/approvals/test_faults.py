@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from approvals import queue
+from approvals import execution, queue
 from approvals.model import Choice, Moved, State, Terms
 from approvals.record.database import Database, RecordUnavailable
 from approvals.record.history import Intact, verify
@@ -300,11 +300,11 @@ def test_a_clock_that_is_set_back_over_a_restart_reopens_nothing(sqlite_url: str
     clock.pass_(seconds=-86_400)
     again = Record(Database.open(sqlite_url, key=KEYS, clock=clock), clock, sqlite_url)
     assert again.now_is(overdue.id).state is State.EXPIRED
-    assert isinstance(again.claim(overdue), queue.Lost)
-    assert isinstance(again.claim(done), queue.Lost)
+    assert isinstance(again.claim(overdue), execution.Lost)
+    assert isinstance(again.claim(done), execution.Lost)
     decided = again.decide(waiting, choice=Choice.APPROVE)
     assert isinstance(decided, Moved)
-    assert isinstance(again.claim(waiting), queue.Claimed)
+    assert isinstance(again.claim(waiting), execution.Claimed)
     again.database.close_now()
     assert_whole(sqlite_url, overdue.id, done.id, waiting.id)
 

@@ -33,8 +33,8 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import make_url
 
-from approvals import queue
-from approvals.digest import canonical
+from approvals import decide, execution, leases, queue, retention
+from approvals.digest import canonical, digest_of
 from approvals.execution import Answers
 from approvals.model import (
     MOVES,
@@ -126,7 +126,7 @@ class Machine(RuleBasedStateMachine):
         """A call arrives: it attaches to an approval or opens one."""
         terms = Terms(quorum=quorum, expires=expires, use_within=30, editable=("args.note",))
         arguments = {"n": n, "note": "a"}
-        digest = queue.digest_of(call(arguments))
+        digest = digest_of(call(arguments))
 
         def admit(tx: Transaction) -> str:
             found = queue.find_open(tx, digest)
@@ -190,7 +190,7 @@ class Machine(RuleBasedStateMachine):
         before = self.record.now_is(one)
         waits = before.state is State.PENDING and before.expires_at > self.clock.now()
         decided = self.record.write(
-            lambda tx: queue.extend(tx, one, reviewer=PEOPLE[1], seconds=seconds, via="page")
+            lambda tx: decide.extend(tx, one, reviewer=PEOPLE[1], seconds=seconds, via="page")
         )
         assert isinstance(decided, Moved) == (waits and seconds > 0)
         later = self.record.now_is(one).expires_at - before.expires_at
@@ -202,7 +202,7 @@ class Machine(RuleBasedStateMachine):
         def recheck(_tx: Transaction, approval: Approval) -> str | None:
             return "The policy denies it now." if number(approval) in self.denied else None
 
-        return lambda tx: queue.claim(
+        return lambda tx: execution.claim(
             tx, one, owner=owner, lease_ms=15_000, recheck=recheck, answering=answering
         )
 
@@ -210,11 +210,11 @@ class Machine(RuleBasedStateMachine):
     def claim(self, one: str, owner: str) -> None:
         before = self.record.now_is(one)
         result = self.record.write(self.claiming(one, owner))
-        if isinstance(result, queue.Claimed):
+        if isinstance(result, execution.Claimed):
             assert before.state is State.APPROVED
             assert before.execution in (Execution.NONE, Execution.NOT_EXECUTED)
             assert (before.use_by or 0) > self.clock.now()
-            assert queue.digest_of(result.approval.call) == result.approval.digest
+            assert digest_of(result.approval.call) == result.approval.digest
             assert number(before) not in self.denied
             self.sent[one, 0] += 1
 
@@ -223,7 +223,7 @@ class Machine(RuleBasedStateMachine):
         acts = [self.claiming(one, owner) for owner in ("gw1", "gw2", "gw1")]
         first = self.record.write(lambda tx: [act(tx) for act in acts])
         others = [replica.write(self.claiming(one, "gw2")) for replica in self.replicas]
-        won = sum(isinstance(result, queue.Claimed) for result in (*first, *others))
+        won = sum(isinstance(result, execution.Claimed) for result in (*first, *others))
         assert won <= 1
         self.sent[one, 0] += won
 
@@ -233,7 +233,7 @@ class Machine(RuleBasedStateMachine):
         before = self.record.now_is(one)
         answers = Answers(round=before.round - late, shown={"yes": True})
         result = self.record.write(self.claiming(one, owner, answers))
-        if isinstance(result, queue.Claimed):
+        if isinstance(result, execution.Claimed):
             assert not late
             assert before.execution is Execution.INPUT_REQUIRED
             self.sent[one, before.round] += 1
@@ -265,7 +265,7 @@ class Machine(RuleBasedStateMachine):
     @rule(one=ids)
     def deliver(self, one: str) -> None:
         before = self.record.now_is(one)
-        result = self.record.write(lambda tx: queue.deliver(tx, one))
+        result = self.record.write(lambda tx: execution.deliver(tx, one))
         if result is not None:
             assert before.delivery is Delivery.UNDELIVERED
             assert before.execution in FINAL
@@ -327,14 +327,14 @@ class Machine(RuleBasedStateMachine):
 
     @rule(owner=OWNERS)
     def sweep(self, owner: str) -> None:
-        self.record.write(lambda tx: queue.renew_leases(tx, owner=owner, lease_ms=15_000))
+        self.record.write(lambda tx: leases.renew(tx, owner=owner, lease_ms=15_000))
         self.record.write(lambda tx: queue.expire_due(tx, tx.now))
-        self.record.write(lambda tx: queue.recover_leases(tx, tx.now))
+        self.record.write(lambda tx: leases.recover(tx, tx.now))
 
     @rule()
     def retain(self) -> None:
         """The retention time of what was over a minute ago has passed."""
-        self.record.write(lambda tx: queue.drop_contents(tx, before=tx.now - 60_000))
+        self.record.write(lambda tx: retention.drop_contents(tx, before=tx.now - 60_000))
 
     @rule()
     def ask_the_other_replica(self) -> None:
@@ -346,7 +346,7 @@ class Machine(RuleBasedStateMachine):
         self.replicas = [self.opened(), self.opened()]
         self.record = self.replicas[0]
         owner = "gw1"
-        self.record.write(lambda tx: queue.recover_leases(tx, tx.now, owner=owner))
+        self.record.write(lambda tx: leases.recover(tx, tx.now, owner=owner))
 
     def acts(self, one: str) -> list[Act]:
         """One of each kind of change, as a process makes it that does not live to commit."""
@@ -359,7 +359,7 @@ class Machine(RuleBasedStateMachine):
             lambda tx: queue.withdraw(tx, one, grant="grt_1", why="left"),
             lambda tx: queue.supersede(tx, one, "policy"),
             partial(settled, one=one),
-            lambda tx: queue.deliver(tx, one),
+            lambda tx: execution.deliver(tx, one),
         ]
 
     @rule(one=ids, which=st.integers(0, 7))
@@ -437,7 +437,7 @@ def number(approval: Approval) -> int:
 
 def edited(tx: Transaction, *, before: Approval, note: str, beyond: bool) -> Decided:
     arguments = {**json.loads(before.masked), "note": note, **({"n": 99} if beyond else {})}
-    return queue.edit(
+    return decide.edit(
         tx,
         before.id,
         revision=before.revision,
@@ -449,7 +449,7 @@ def edited(tx: Transaction, *, before: Approval, note: str, beyond: bool) -> Dec
 
 
 def settled(tx: Transaction, *, one: str) -> Decided:
-    return queue.settle(
+    return decide.settle(
         tx, one, reviewer=PEOPLE[0], settlement=Settlement.NOT_DONE, note="", via="cli"
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from approvals import queue
+from approvals import execution, retention
 from approvals.digest import canonical, sha256
 from approvals.model import Execution, Metadata, State
 from approvals.rows import APPROVAL
@@ -43,7 +43,7 @@ def seen(record: Record, approval_id: str) -> View:
 def test_it_is_sent_as_it_came_and_stands_masked_in_the_history(record: Record) -> None:
     approval = record.approved(metadata=METADATA)
     claimed = record.claim(approval)
-    assert isinstance(claimed, queue.Claimed)
+    assert isinstance(claimed, execution.Claimed)
     assert claimed.approval.call.metadata == METADATA
     held = data_of(record, "held")
     assert held["metadata"] == data_of(record, "claimed")["metadata"] == sha256(SHOWN)
@@ -85,7 +85,7 @@ def test_what_is_not_what_was_shown_does_not_run(record: Record, how: str) -> No
         "digest": {"metadata_digest": OTHER.digest},
     }
     put(record, approval.id, **values[how])
-    assert isinstance(record.claim(approval), queue.Lost)
+    assert isinstance(record.claim(approval), execution.Lost)
     now = seen(record, approval.id).approval
     assert (now.state, now.execution) == (State.SUPERSEDED, Execution.NONE)
 
@@ -96,7 +96,7 @@ def test_retention_drops_it_with_the_arguments(record: Record) -> None:
     record.finish(approval)
     record.clock.pass_(seconds=90 * 86_400)
     before = record.clock.now() - 86_400_000
-    assert record.write(lambda tx: queue.drop_contents(tx, before=before)) == 1
+    assert record.write(lambda tx: retention.drop_contents(tx, before=before)) == 1
     left = record.read(
         lambda connection: connection.execute(
             select(APPROVAL.c.metadata_sealed, APPROVAL.c.metadata_digest)

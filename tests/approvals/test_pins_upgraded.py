@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import MetaData, insert
 
-from approvals import queue
-from approvals.digest import canonical, sha256
+from approvals import execution, queue
+from approvals.digest import canonical, digest_of, sha256
 from approvals.record.database import Database
 from approvals.record.engines import parse, writer_engine
 from approvals.record.migrate import migrate
@@ -117,8 +117,8 @@ async def test_a_call_that_waits_is_found_again_and_its_pin_is_the_one_it_was_ju
     assert found.call_hash == waiting.call.tool_hash
     assert found.hash != found.call_hash
     repeated = replace(waiting.call, tool_hash=found.call_hash)
-    attached = upgraded.write(lambda tx: queue.find_open(tx, queue.digest_of(repeated)))
+    attached = upgraded.write(lambda tx: queue.find_open(tx, digest_of(repeated)))
     assert attached is not None
     assert attached.id == waiting.id
     upgraded.decide(waiting)
-    assert isinstance(upgraded.claim(waiting), queue.Claimed)
+    assert isinstance(upgraded.claim(waiting), execution.Claimed)

@@ -7,7 +7,8 @@ from functools import partial
 import pytest
 from sqlalchemy import update
 
-from approvals import queue
+from approvals import decide, execution, leases, queue, retention
+from approvals.digest import digest_of
 from approvals.model import (
     MOVES,
     AlreadyDecided,
@@ -49,9 +50,9 @@ def test_an_identical_call_finds_the_open_approval_and_another_one_does_not(
     found = record.write(lambda tx: queue.find_open(tx, held.asked))
     assert found is not None
     assert found.id == held.id
-    other = queue.digest_of(call({"amount": 1201, "payment_id": "pay_1"}))
+    other = digest_of(call({"amount": 1201, "payment_id": "pay_1"}))
     assert record.write(lambda tx: queue.find_open(tx, other)) is None
-    foreign = queue.digest_of(call(grant="grt_2"))
+    foreign = digest_of(call(grant="grt_2"))
     assert record.write(lambda tx: queue.find_open(tx, foreign)) is None
 
 
@@ -147,15 +148,15 @@ def test_what_the_policy_denies_now_is_superseded_pending_or_approved(record: Re
 def test_an_approved_call_runs_with_the_stored_arguments_once(record: Record) -> None:
     approved = record.approved()
     claimed = record.claim(approved)
-    assert isinstance(claimed, queue.Claimed)
+    assert isinstance(claimed, execution.Claimed)
     assert claimed.approval.call == call()
     assert claimed.approval.execution is Execution.EXECUTING
     again = record.claim(approved, owner="gw2")
-    assert isinstance(again, queue.Lost)
+    assert isinstance(again, execution.Lost)
     assert again.why == "It is approved, executing."
     finished = record.finish(approved)
     assert finished.execution is Execution.SUCCEEDED
-    assert isinstance(record.claim(approved), queue.Lost)
+    assert isinstance(record.claim(approved), execution.Lost)
     assert record.events() == ["held", "approved", "claimed", "succeeded"]
 
 
@@ -169,7 +170,7 @@ def test_nothing_but_an_approved_call_is_ever_claimed(record: Record, state: str
     elif state == "withdrawn":
         record.write(lambda tx: queue.withdraw(tx, held.id, grant="grt_1", why=""))
     lost = record.claim(held)
-    assert isinstance(lost, queue.Lost)
+    assert isinstance(lost, execution.Lost)
     assert lost.why == f"It is {state}, none."
 
 
@@ -177,7 +178,7 @@ def test_an_approval_nobody_used_in_time_does_not_run(record: Record) -> None:
     approved = record.approved(terms=Terms(use_within=900))
     record.clock.pass_(seconds=900)
     lost = record.claim(approved)
-    assert isinstance(lost, queue.Lost)
+    assert isinstance(lost, execution.Lost)
     assert lost.approval is not None
     assert lost.approval.state is State.EXPIRED
 
@@ -187,20 +188,22 @@ def test_a_recheck_that_says_no_supersedes_and_one_that_says_later_leaves_it(
 ) -> None:
     approved = record.approved()
 
-    def later(_tx: Transaction, _approval: Approval) -> queue.NotNow:
-        return queue.NotNow("full", 23)
+    def later(_tx: Transaction, _approval: Approval) -> execution.NotNow:
+        return execution.NotNow("full", 23)
 
     def no(_tx: Transaction, seen: Approval) -> str:
         return f"denied: {seen.call.arguments.decode()}"
 
     waits = record.write(
-        lambda tx: queue.claim(tx, approved.id, owner="g", lease_ms=1, recheck=later)
+        lambda tx: execution.claim(tx, approved.id, owner="g", lease_ms=1, recheck=later)
     )
-    assert isinstance(waits, queue.Lost)
+    assert isinstance(waits, execution.Lost)
     assert (waits.why, waits.retry_after) == ("full", 23)
     assert record.now_is(approved.id).state is State.APPROVED
-    lost = record.write(lambda tx: queue.claim(tx, approved.id, owner="g", lease_ms=1, recheck=no))
-    assert isinstance(lost, queue.Lost)
+    lost = record.write(
+        lambda tx: execution.claim(tx, approved.id, owner="g", lease_ms=1, recheck=no)
+    )
+    assert isinstance(lost, execution.Lost)
     assert record.now_is(approved.id).state is State.SUPERSEDED
     assert record.now_is(approved.id).reason == 'denied: {"amount":1200,"payment_id":"pay_1"}'
 
@@ -223,7 +226,7 @@ def test_a_row_changed_behind_our_back_does_not_run(record: Record, column: str)
 
     record.write(tamper)
     lost = record.claim(approved)
-    assert isinstance(lost, queue.Lost)
+    assert isinstance(lost, execution.Lost)
     assert lost.why in (
         "The record was changed by another hand: digest is not what the history says.",
         "The record was changed by another hand: fixed is not what the history says.",
@@ -235,29 +238,29 @@ def test_a_call_refused_before_the_first_byte_may_be_claimed_again(record: Recor
     approved = record.approved()
     record.claim(approved)
     assert record.finish(approved, Execution.NOT_EXECUTED).execution is Execution.NOT_EXECUTED
-    assert isinstance(record.claim(approved, owner="gw2"), queue.Claimed)
+    assert isinstance(record.claim(approved, owner="gw2"), execution.Claimed)
 
 
 def test_a_run_whose_gateway_died_ends_in_an_unknown_outcome(record: Record) -> None:
     approved = record.approved()
     record.claim(approved)
     record.clock.pass_(seconds=14)
-    assert record.write(lambda tx: queue.renew_leases(tx, owner="gw1", lease_ms=15_000)) == 1
+    assert record.write(lambda tx: leases.renew(tx, owner="gw1", lease_ms=15_000)) == 1
     record.clock.pass_(seconds=14)
-    assert record.write(lambda tx: queue.recover_leases(tx, tx.now)) == ()
+    assert record.write(lambda tx: leases.recover(tx, tx.now)) == ()
     record.clock.pass_(seconds=1)
-    (unknown,) = record.write(lambda tx: queue.recover_leases(tx, tx.now))
+    (unknown,) = record.write(lambda tx: leases.recover(tx, tx.now))
     assert unknown.execution is Execution.OUTCOME_UNKNOWN
     late = record.finish(approved)
     assert late.execution is Execution.OUTCOME_UNKNOWN
-    assert isinstance(record.claim(approved), queue.Lost)
+    assert isinstance(record.claim(approved), execution.Lost)
 
 
 def test_a_process_that_starts_again_knows_that_its_own_runs_are_lost(record: Record) -> None:
     approved = record.approved()
     record.claim(approved)
-    assert record.write(lambda tx: queue.recover_leases(tx, tx.now, owner="gw2")) == ()
-    (unknown,) = record.write(lambda tx: queue.recover_leases(tx, tx.now, owner="gw1"))
+    assert record.write(lambda tx: leases.recover(tx, tx.now, owner="gw2")) == ()
+    (unknown,) = record.write(lambda tx: leases.recover(tx, tx.now, owner="gw1"))
     assert unknown.id == approved.id
 
 
@@ -270,7 +273,7 @@ def test_the_answer_is_delivered_once_and_to_those_who_waited_beside(record: Rec
     record.clock.pass_(seconds=1)
 
     def deliver(attached_at: Millis | None = None) -> bytes | None:
-        return record.write(lambda tx: queue.deliver(tx, approved.id, attached_at=attached_at))
+        return record.write(lambda tx: execution.deliver(tx, approved.id, attached_at=attached_at))
 
     assert deliver() == b'{"content":["x"]}'
     assert deliver() is None
@@ -283,7 +286,7 @@ def test_an_unsettled_unknown_outcome_is_found_by_call_and_by_effect(record: Rec
     approved = record.approved(effect="refund:pay_1")
     record.claim(approved)
     record.finish(approved, Execution.OUTCOME_UNKNOWN, result=None)
-    other = queue.digest_of(call({"other": True}))
+    other = digest_of(call({"other": True}))
 
     def found(digest: str, effect: str | None, server: str) -> bool:
         return record.write(lambda tx: queue.unsettled(tx, digest, effect, server)) is not None
@@ -294,7 +297,7 @@ def test_an_unsettled_unknown_outcome_is_found_by_call_and_by_effect(record: Rec
     assert not found(other, "refund:pay_1", "other")
     assert not found(other, None, "payments")
     settled = record.write(
-        lambda tx: queue.settle(
+        lambda tx: decide.settle(
             tx,
             approved.id,
             reviewer=ALICE,
@@ -313,13 +316,13 @@ def test_one_effect_runs_once_however_the_call_is_worded(record: Record) -> None
     elsewhere = record.approved({"n": 3}, effect="refund:pay_1", server="other")
     record.claim(first)
     busy = record.claim(second)
-    assert isinstance(busy, queue.Lost)
+    assert isinstance(busy, execution.Lost)
     assert busy.retry_after == 5
-    assert isinstance(record.claim(elsewhere), queue.Claimed)
+    assert isinstance(record.claim(elsewhere), execution.Claimed)
     record.finish(first)
     assert record.now_is(second.id).state is State.SUPERSEDED
     assert record.now_is(second.id).reason == f"{first.id} has done this meanwhile."
-    assert isinstance(record.claim(second), queue.Lost)
+    assert isinstance(record.claim(second), execution.Lost)
 
 
 def test_a_move_the_table_lacks_is_a_bug_and_not_a_race(record: Record) -> None:
@@ -350,8 +353,8 @@ def test_a_move_from_a_version_that_is_gone_changes_nothing(record: Record) -> N
 def test_two_claims_in_one_batch_have_one_winner(record: Record) -> None:
     approved = record.approved()
     first, second = record.write(lambda tx: (run(tx, approved, "a"), run(tx, approved, "b")))
-    assert isinstance(first, queue.Claimed)
-    assert isinstance(second, queue.Lost)
+    assert isinstance(first, execution.Claimed)
+    assert isinstance(second, execution.Lost)
 
 
 def test_notifiers_are_told_of_each_change_in_its_own_transaction(record: Record) -> None:
@@ -373,8 +376,8 @@ def test_notifiers_are_told_of_each_change_in_its_own_transaction(record: Record
 
 def test_an_invented_id_is_never_claimed(record: Record) -> None:
     record.approved()
-    lost = record.write(lambda tx: queue.claim(tx, "apr_", owner="g", lease_ms=1, recheck=fine))
-    assert lost == queue.Lost("There is no such approval.", None)
+    lost = record.write(lambda tx: execution.claim(tx, "apr_", owner="g", lease_ms=1, recheck=fine))
+    assert lost == execution.Lost("There is no such approval.", None)
 
 
 def test_retention_drops_the_contents_of_what_is_over_and_of_nothing_else(record: Record) -> None:
@@ -389,11 +392,11 @@ def test_retention_drops_the_contents_of_what_is_over_and_of_nothing_else(record
     record.claim(runs)
     record.clock.pass_(seconds=1000)
     before = record.clock.now()
-    assert record.write(lambda tx: queue.drop_contents(tx, before=before)) == 2
-    assert record.write(lambda tx: queue.drop_contents(tx, before=before)) == 0
+    assert record.write(lambda tx: retention.drop_contents(tx, before=before)) == 2
+    assert record.write(lambda tx: retention.drop_contents(tx, before=before)) == 0
     kept = {one.id: record.now_is(one.id).call.arguments for one in (ran, denied, waits, runs)}
     assert kept == {ran.id: b"", denied.id: b"", waits.id: b'{"n":3}', runs.id: b'{"n":4}'}
-    assert record.write(lambda tx: queue.deliver(tx, ran.id)) is None
+    assert record.write(lambda tx: execution.deliver(tx, ran.id)) is None
     assert record.write(lambda tx: queue.find_open(tx, ran.asked)) is None
     assert record.now_is(ran.id).masked == '{"n":1}'
 
@@ -403,14 +406,14 @@ def test_an_answer_that_was_looked_at_but_not_handed_over_is_still_there(record:
     record.claim(approval)
     record.finish(approval)
     now = record.clock.now()
-    first = record.write(lambda tx: queue.answer(tx, approval.id, attached_at=now))
-    again = record.write(lambda tx: queue.answer(tx, approval.id, attached_at=now))
+    first = record.write(lambda tx: execution.answer(tx, approval.id, attached_at=now))
+    again = record.write(lambda tx: execution.answer(tx, approval.id, attached_at=now))
     assert first == again == b'{"content":[]}'
-    record.write(lambda tx: queue.deliver(tx, approval.id))
+    record.write(lambda tx: execution.deliver(tx, approval.id))
     record.clock.pass_(seconds=1)
     later = record.clock.now()
-    assert record.write(lambda tx: queue.answer(tx, approval.id, attached_at=later)) is None
-    assert record.write(lambda tx: queue.answer(tx, approval.id, attached_at=now)) == first
+    assert record.write(lambda tx: execution.answer(tx, approval.id, attached_at=later)) is None
+    assert record.write(lambda tx: execution.answer(tx, approval.id, attached_at=now)) == first
 
 
 @pytest.mark.parametrize("few", ["", "apr_", "apr_{0}", "{0}", "{0}{1}{2}{3}{4}", "%", "apr_%"])

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from approvals import queue
-from approvals.digest import canonical
+from approvals import decide, execution, queue
+from approvals.digest import canonical, digest_of
 from approvals.model import (
     AlreadyDecided,
     Approval,
@@ -77,7 +77,7 @@ def supersede(held: Approval) -> Act:
 
 def edit(held: Approval) -> Act:
     def act(tx: Transaction) -> Decided:
-        return queue.edit(
+        return decide.edit(
             tx,
             held.id,
             revision=1,
@@ -146,7 +146,7 @@ def test_what_is_withdrawn_or_superseded_beside_an_approval_never_runs(
         assert sum(isinstance(one, Approval) for one in ended) == 1
         assert record.now_is(held.id).state is state
         assert isinstance(approved, (Moved, AlreadyDecided))
-        assert isinstance(record.claim(held), queue.Lost)
+        assert isinstance(record.claim(held), execution.Lost)
 
 
 def test_an_approval_never_counts_for_arguments_that_were_edited_meanwhile(
@@ -200,7 +200,7 @@ def test_of_two_claimers_one_runs_it(record: Record, replicas: tuple[Database, .
         results = together(
             replicas, [partial(run, approval=approved, owner=f"gw{place}") for place in range(8)]
         )
-        assert sum(isinstance(result, queue.Claimed) for result in results) == 1
+        assert sum(isinstance(result, execution.Claimed) for result in results) == 1
         assert record.events(approved).count("claimed") == 1
 
 
@@ -213,7 +213,7 @@ def test_a_claim_against_a_policy_reload_or_the_agents_no_runs_before_it_or_neve
         claim: Act = partial(run, approval=approved, owner="gw")
         acts = [claim, ending(approved), claim] if n % 2 else [ending(approved), claim, claim]
         results = together(replicas, acts)
-        ran = sum(isinstance(result, queue.Claimed) for result in results)
+        ran = sum(isinstance(result, execution.Claimed) for result in results)
         ended = sum(isinstance(result, Approval) for result in results)
         assert (ran, ended) in {(1, 0), (0, 1)}
         told = [name for name in record.events(approved) if name not in ("held", "approved")]
@@ -248,7 +248,7 @@ def test_identical_calls_at_once_on_two_replicas_are_one_approval(
     record: Record, replicas: tuple[Database, ...]
 ) -> None:
     def arrive(tx: Transaction, n: int) -> str:
-        found = queue.find_open(tx, queue.digest_of(call({"n": n})))
+        found = queue.find_open(tx, digest_of(call({"n": n})))
         return queue.attach(tx, found.id).id if found else hold(tx, {"n": n}).id
 
     for n in range(ROUNDS):
@@ -265,7 +265,7 @@ def test_of_two_effects_at_once_one_runs(record: Record, replicas: tuple[Databas
             replicas,
             [partial(run, approval=approval, owner="gw") for approval in (one, other)],
         )
-        assert sum(isinstance(result, queue.Claimed) for result in results) == 1
+        assert sum(isinstance(result, execution.Claimed) for result in results) == 1
 
 
 def test_a_claim_against_the_deadline_runs_or_expires(
@@ -277,4 +277,4 @@ def test_a_claim_against_the_deadline_runs_or_expires(
         sweep = partial(queue.expire_due, now=approved.use_by or 0)
         claimed, _ = together(replicas, [partial(run, approval=approved, owner="gw"), sweep])
         final = record.now_is(approved.id)
-        assert (final.state is State.APPROVED) == isinstance(claimed, queue.Claimed)
+        assert (final.state is State.APPROVED) == isinstance(claimed, execution.Claimed)

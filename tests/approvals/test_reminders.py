@@ -6,7 +6,7 @@ import anyio
 import pytest
 from sqlalchemy import Connection
 
-from approvals import outbox, queue
+from approvals import decide, outbox, queue
 from approvals.model import Choice, Terms
 from approvals.outbox import LEASE, Notice
 from approvals.outbox_worker import DeliveryRetry, Outbox
@@ -126,7 +126,7 @@ async def test_a_deadline_that_moves_moves_the_reminders(record: Record) -> None
     memory = Memory()
     made = await worker(record, memory=memory)
     held = record.hold()
-    record.write(lambda tx: queue.extend(tx, held.id, reviewer=BOB, seconds=1_800, via="page"))
+    record.write(lambda tx: decide.extend(tx, held.id, reviewer=BOB, seconds=1_800, via="page"))
     await wait(record, made, seconds=LATE)
     assert reminded(memory) == []
     await wait(record, made, seconds=1_800 - LATE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from approvals import queue, reviewers
+from approvals import execution, reviewers
 from approvals.model import Counted, Execution, Moved, NotAllowed, State, Terms
 from gateway.enforcement import grants
 from tests.approvals.record import ALICE, BOB, CAROL, Record
@@ -38,7 +38,7 @@ def test_what_too_few_who_may_still_decide_approved_does_not_run(record: Record)
     approved = record.approved()
     record.write(lambda tx: reviewers.remove(tx, "alice"))
     lost = record.claim(approved)
-    assert isinstance(lost, queue.Lost)
+    assert isinstance(lost, execution.Lost)
     assert lost.why == "Only 0 of 1 who approved it may still decide."
     assert record.now_is(approved.id).state is State.SUPERSEDED
 
@@ -56,7 +56,7 @@ def test_a_revoked_grants_calls_are_withdrawn_with_it(record: Record) -> None:
     approved = record.approved({"n": 2}, grant=grant.id)
     running = record.approved({"n": 3}, grant=grant.id)
     others = record.hold({"n": 4})
-    assert isinstance(record.claim(running), queue.Claimed)
+    assert isinstance(record.claim(running), execution.Claimed)
     assert record.write(lambda tx: grants.revoke(tx, grant.id, by="alice"))
     for one in (waiting, approved):
         now = record.now_is(one.id)

@@ -9,7 +9,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from approvals.digest import call_digest, canonical
+from approvals.digest import canonical, digest_of
+from approvals.model import Call
 from approvals.redact import masked, plain
 
 KEY = b"k" * 32
@@ -42,6 +43,12 @@ def test_a_calls_identity_is_that_of_its_canonical_head(names: list[str], argume
     grant, server, tool, tool_hash = names
     head = canonical(names)
     wanted = hashlib.sha256(b"signoff/call/1\n%d\n" % len(head) + head + arguments).hexdigest()
-    assert wanted == call_digest(
-        grant=grant, server=server, tool=tool, arguments=arguments, tool_hash=tool_hash
+    call = Call(
+        grant=grant,
+        grant_label="",
+        server=server,
+        tool=tool,
+        arguments=arguments,
+        tool_hash=tool_hash,
     )
+    assert wanted == digest_of(call)

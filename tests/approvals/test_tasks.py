@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from approvals import queue, tasks
+from approvals import execution, retention, tasks
 from approvals.model import Approval, Execution, State
 from approvals.record.transaction import Transaction
 from approvals.seal import SealBroken
@@ -97,14 +97,14 @@ def test_answers_to_one_question_are_never_taken_for_the_next(record: Record) ->
     approval = asked(record)
     record.write(lambda tx: tasks.answer(tx, approval.id, asked=1, answers={"a": 1}, whole=True))
     went_on = record.write(lambda tx: go_on(tx, approval, 1))
-    assert isinstance(went_on, queue.Claimed)
+    assert isinstance(went_on, execution.Claimed)
     again = record.finish(approval, Execution.INPUT_REQUIRED, result=QUESTION)
     assert again.round == 2
     assert task(record, approval).answers == {}
     assert runnable(record) == []
     record.write(lambda tx: tasks.answer(tx, approval.id, asked=1, answers={"a": 9}, whole=True))
     assert runnable(record) == []
-    assert isinstance(record.write(lambda tx: go_on(tx, approval, 1)), queue.Lost)
+    assert isinstance(record.write(lambda tx: go_on(tx, approval, 1)), execution.Lost)
 
 
 def test_answers_that_did_not_reach_the_server_stand(record: Record) -> None:
@@ -117,14 +117,14 @@ def test_answers_that_did_not_reach_the_server_stand(record: Record) -> None:
     assert runnable(record) == [approval.id]
 
 
-def go_on(tx: Transaction, approval: Approval, asked: int) -> queue.Claimed | queue.Lost:
-    return queue.claim(
+def go_on(tx: Transaction, approval: Approval, asked: int) -> execution.Claimed | execution.Lost:
+    return execution.claim(
         tx,
         approval.id,
         owner="gw1",
         lease_ms=15_000,
         recheck=lambda _tx, _approval: None,
-        answering=queue.Answers(asked, {"a": 1}),
+        answering=execution.Answers(asked, {"a": 1}),
     )
 
 
@@ -163,7 +163,7 @@ def test_after_retention_a_task_is_forgotten(record: Record) -> None:
     record.claim(approved)
     record.finish(approved)
     record.clock.pass_(seconds=3_600)
-    record.write(lambda tx: queue.drop_contents(tx, before=tx.now))
+    record.write(lambda tx: retention.drop_contents(tx, before=tx.now))
     assert record.read(lambda connection: tasks.find(connection, approved.id, keys=KEYS)) is None
 
 

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import Engine, MetaData, insert, select
 from sqlalchemy.schema import DropIndex, DropTable
 
-from approvals import outbox, queue
+from approvals import decide, execution, leases, outbox, queue
 from approvals.digest import sha256
 from approvals.model import Approval, Execution, Moved, Settlement, State
 from approvals.record.database import Database
@@ -142,7 +142,7 @@ def test_what_waited_is_decided_and_runs_with_the_bytes_that_were_sealed(upgrade
     assert json.loads(waiting.call.arguments) == {"amount": 10, "note": "ü\u202e"}
     assert isinstance(upgraded.decide(waiting), Moved)
     claimed = upgraded.claim(waiting)
-    assert isinstance(claimed, queue.Claimed)
+    assert isinstance(claimed, execution.Claimed)
     assert claimed.approval.call.arguments == waiting.call.arguments
     assert upgraded.finish(waiting).execution is Execution.SUCCEEDED
 
@@ -157,26 +157,26 @@ def test_votes_and_revisions_count_as_they_did(upgraded: Record) -> None:
 
 def test_a_permit_not_used_yet_is_used_once(upgraded: Record) -> None:
     approved = old(upgraded, "approved")
-    assert isinstance(upgraded.claim(approved), queue.Claimed)
-    assert isinstance(upgraded.claim(approved), queue.Lost)
+    assert isinstance(upgraded.claim(approved), execution.Claimed)
+    assert isinstance(upgraded.claim(approved), execution.Lost)
 
 
 def test_what_ran_and_what_nobody_knows_stay_so(upgraded: Record) -> None:
     ran, running = old(upgraded, "ran"), old(upgraded, "running")
-    assert isinstance(upgraded.claim(ran), queue.Lost)
-    answer = upgraded.write(lambda tx: queue.deliver(tx, ran.id))
+    assert isinstance(upgraded.claim(ran), execution.Lost)
+    answer = upgraded.write(lambda tx: execution.deliver(tx, ran.id))
     assert answer is not None
     assert b"refunded" in answer
     upgraded.clock.pass_(seconds=16)
-    upgraded.write(lambda tx: queue.recover_leases(tx, tx.now))
+    upgraded.write(lambda tx: leases.recover(tx, tx.now))
     assert old(upgraded, "running").execution is Execution.OUTCOME_UNKNOWN
-    assert isinstance(upgraded.claim(running), queue.Lost)
+    assert isinstance(upgraded.claim(running), execution.Lost)
     unknown = old(upgraded, "unknown")
     held_back = upgraded.write(lambda tx: queue.unsettled(tx, "another", "refund:9", "payments"))
     assert held_back is not None
     assert held_back.id == unknown.id
     settled = upgraded.write(
-        lambda tx: queue.settle(
+        lambda tx: decide.settle(
             tx, unknown.id, reviewer=BOB, settlement=Settlement.DONE, note="seen", via="cli"
         )
     )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from approvals import queue
+from approvals import decide, queue
 from approvals.differences import changes
 from approvals.model import Choice, Execution, Settlement, State, Terms
 from approvals.view import View, alone, field_change, view_of
@@ -226,7 +226,7 @@ def test_an_unknown_outcome_of_the_same_call_is_in_red_until_it_is_settled(
     assert "outcome unknown" in view(record, held.id).flags
     assert view(record, first.id).unknown_outcome is None
     record.write(
-        lambda tx: queue.settle(
+        lambda tx: decide.settle(
             tx, first.id, reviewer=ALICE, settlement=Settlement.DONE, note="", via="page"
         )
     )

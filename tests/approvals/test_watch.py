@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from approvals import queue
+from approvals import execution
 from approvals.model import Event
 from approvals.record import signed
 from approvals.record.database import Database
@@ -91,7 +91,7 @@ def test_a_history_cut_short_while_nobody_looked_stops_executions(
     again = opened(url, keys)
     assert "ends before row 3" in (again.database.watch.trouble or "")
     lost = again.claim(approved)
-    assert isinstance(lost, queue.Lost)
+    assert isinstance(lost, execution.Lost)
     assert lost.retry_after is not None  # it stands, until someone has looked
     again.database.close_now()
 
@@ -131,7 +131,7 @@ def test_an_operator_goes_on_with_an_older_copy(url: str, keys: Keys, intruder: 
     event = Event(event="history_accepted", actor_kind="operator")
     again.write(lambda tx: signed.tell(tx, [(RESTARTED, 1, None)], event=event))
     again.read(again.database.watch.accept)
-    assert isinstance(again.claim(approved), queue.Claimed)
+    assert isinstance(again.claim(approved), execution.Claimed)
     again.database.close_now()
     later = opened(url, keys)
     assert later.database.watch.trouble is None

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Insert, insert, update
 
-from approvals import queue, reviewers
+from approvals import decide, execution, leases, queue, reviewers
 from approvals.confirmed import POLICY_EVENT
 from approvals.digest import canonical, sha256
 from approvals.effects import EFFECT
@@ -135,7 +135,7 @@ def an_approved_row_is_copied_under_a_new_id(record: Record, intruder: Intruder)
     approved = record.approved()
     (row,) = intruder.reads(APPROVAL, id=approved.id)
     intruder.does(insert(APPROVAL).values(**{**row, "id": "apr_COPY"}))
-    assert isinstance(record.claim(approved), queue.Claimed)
+    assert isinstance(record.claim(approved), execution.Claimed)
     record.finish(approved)
     return replace(approved, id="apr_COPY")
 
@@ -144,7 +144,7 @@ def an_approved_row_is_copied_under_a_new_id(record: Record, intruder: Intruder)
 def an_old_approved_row_is_put_back(record: Record, intruder: Intruder) -> Approval:
     approved = record.approved()
     (row,) = intruder.reads(APPROVAL, id=approved.id)
-    assert isinstance(record.claim(approved), queue.Claimed)
+    assert isinstance(record.claim(approved), execution.Claimed)
     record.finish(approved)
     intruder.puts_back(APPROVAL, row)
     return approved
@@ -154,7 +154,7 @@ def an_old_approved_row_is_put_back(record: Record, intruder: Intruder) -> Appro
 def the_row_and_the_history_of_its_run_go_back(record: Record, intruder: Intruder) -> Approval:
     approved = record.approved()
     (row,) = intruder.reads(APPROVAL, id=approved.id)
-    assert isinstance(record.claim(approved), queue.Claimed)
+    assert isinstance(record.claim(approved), execution.Claimed)
     record.finish(approved)
     record.hold({"n": 1})  # life goes on behind it
     intruder.opens_the_history()
@@ -171,7 +171,7 @@ def the_row_and_the_history_of_its_run_go_back(record: Record, intruder: Intrude
 def the_history_of_its_run_is_made_anothers(record: Record, intruder: Intruder) -> Approval:
     approved = record.approved()
     (row,) = intruder.reads(APPROVAL, id=approved.id)
-    assert isinstance(record.claim(approved), queue.Claimed)
+    assert isinstance(record.claim(approved), execution.Claimed)
     record.finish(approved)
     record.hold({"n": 1})
     intruder.opens_the_history()
@@ -189,7 +189,7 @@ def the_end_of_the_history_is_cut_off(record: Record, intruder: Intruder) -> App
     approved = record.approved()
     (row,) = intruder.reads(APPROVAL, id=approved.id)
     seq, _ = last_hash(intruder)
-    assert isinstance(record.claim(approved), queue.Claimed)
+    assert isinstance(record.claim(approved), execution.Claimed)
     record.finish(approved)
     record.read(record.database.watch.look)
     record.database.watch.keep()  # as each minute
@@ -202,9 +202,9 @@ def the_end_of_the_history_is_cut_off(record: Record, intruder: Intruder) -> App
 @runs
 def an_unknown_outcome_is_made_not_executed(record: Record, intruder: Intruder) -> Approval:
     approved = record.approved()
-    assert isinstance(record.claim(approved), queue.Claimed)
+    assert isinstance(record.claim(approved), execution.Claimed)
     record.clock.pass_(seconds=16)
-    record.write(lambda tx: queue.recover_leases(tx, tx.now))
+    record.write(lambda tx: leases.recover(tx, tx.now))
     state(intruder, approved, execution="not_executed", use_by=record.clock.now() + 900_000)
     return approved
 
@@ -292,7 +292,7 @@ def the_vote_of_an_earlier_revision_is_moved_to_the_next(
     held = record.hold(terms=Terms(quorum=2, editable=("args.amount",)))
     record.decide(held, ALICE)
     record.write(
-        lambda tx: queue.edit(
+        lambda tx: decide.edit(
             tx,
             held.id,
             revision=1,
@@ -311,7 +311,7 @@ def the_vote_of_an_earlier_revision_is_moved_to_the_next(
 @runs
 def the_mark_of_an_effect_is_taken_away(record: Record, intruder: Intruder) -> Approval:
     first = record.approved({"n": 1}, effect="charge:7")
-    assert isinstance(record.claim(first), queue.Claimed)
+    assert isinstance(record.claim(first), execution.Claimed)
     record.finish(first)
     intruder.does(EFFECT.delete())
     return record.approved({"n": 2}, effect="charge:7")
@@ -320,7 +320,7 @@ def the_mark_of_an_effect_is_taken_away(record: Record, intruder: Intruder) -> A
 @runs
 def the_mark_of_an_effect_runs_out_early(record: Record, intruder: Intruder) -> Approval:
     first = record.approved({"n": 1}, effect="charge:7")
-    assert isinstance(record.claim(first), queue.Claimed)
+    assert isinstance(record.claim(first), execution.Claimed)
     record.finish(first)
     intruder.does(update(EFFECT).values(until=1))
     return record.approved({"n": 2}, effect="charge:7")
@@ -329,7 +329,7 @@ def the_mark_of_an_effect_runs_out_early(record: Record, intruder: Intruder) -> 
 @runs
 def the_mark_of_an_effect_is_given_to_who_wants_it(record: Record, intruder: Intruder) -> Approval:
     first = record.approved({"n": 1}, effect="charge:7")
-    assert isinstance(record.claim(first), queue.Claimed)
+    assert isinstance(record.claim(first), execution.Claimed)
     record.finish(first)
     second = record.approved({"n": 2}, effect="charge:7")
     intruder.does(update(EFFECT).values(holder=second.id))
@@ -666,7 +666,7 @@ def test_nothing_runs_that_the_history_does_not_permit(
 ) -> None:
     wanted = way(record, intruder)
     for gateway in (record, afterwards()):
-        assert not isinstance(gateway.claim(wanted), queue.Claimed)
+        assert not isinstance(gateway.claim(wanted), execution.Claimed)
 
 
 @pytest.mark.parametrize("way", PEOPLE, ids=lambda way: way.__name__)
@@ -686,7 +686,7 @@ def test_an_effect_is_not_done_again_when_its_marks_are_cut_out_of_the_history(
     record: Record, intruder: Intruder, afterwards: Callable[[], Record], *, noted: bool
 ) -> None:
     first = record.approved({"n": 1}, effect="charge:7")
-    assert isinstance(record.claim(first), queue.Claimed)
+    assert isinstance(record.claim(first), execution.Claimed)
     record.finish(first)
     second = record.approved({"n": 2}, effect="charge:7")
     if noted:
@@ -694,7 +694,7 @@ def test_an_effect_is_not_done_again_when_its_marks_are_cut_out_of_the_history(
     intruder.opens_the_history()
     intruder.does(HISTORY.delete().where(HISTORY.c.event == "effect_marked"), EFFECT.delete())
     gateway = afterwards()  # the other one has the mark in memory
-    assert not isinstance(gateway.claim(second), queue.Claimed)
+    assert not isinstance(gateway.claim(second), execution.Claimed)
 
 
 async def test_a_confirmed_policy_whose_rows_are_cut_out_is_no_first_start(
@@ -753,4 +753,4 @@ def test_what_may_run_does_and_who_is_somebody_stays(record: Record) -> None:
     assert _is_somebody(record, "alice")
     assert _proves(record, token, "token")
     assert _reaches(record, agent, "payments")
-    assert isinstance(record.claim(approved), queue.Claimed)
+    assert isinstance(record.claim(approved), execution.Claimed)

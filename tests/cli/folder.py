@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from approvals import queue
+from approvals import decide, execution, queue
 from approvals.digest import canonical
 from approvals.model import Approval, Call, Choice, Client, Event, Execution, Ruling, State, Terms
 from approvals.record.clock import SystemClock
@@ -138,7 +138,7 @@ class Folder:
 
         def approve(tx: Transaction) -> object:
             who = add(tx, "earlier", role="approver")
-            return queue.decide(
+            return decide.decide(
                 tx,
                 approval.id,
                 revision=1,
@@ -149,19 +149,16 @@ class Folder:
             )
 
         def claim(tx: Transaction) -> object:
-            return queue.claim(
+            return execution.claim(
                 tx, approval.id, owner="one", lease_ms=1, recheck=lambda _tx, _approval: None
             )
 
         def finish(tx: Transaction) -> object:
-            return queue.finish(
+            return execution.finish(
                 tx,
                 approval.id,
+                execution.RunEnd(Execution.OUTCOME_UNKNOWN, latency_ms=1),
                 owner="one",
-                execution=Execution.OUTCOME_UNKNOWN,
-                result=None,
-                result_digest="",
-                latency_ms=1,
             )
 
         self.write(approve, claim, finish)

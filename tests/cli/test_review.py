@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from approvals import queue
+from approvals import decide
 from approvals.model import Execution, Reviewer, Settlement, State
 from tests.cli.command import Command
 from tests.cli.folder import Folder
@@ -278,7 +278,7 @@ def test_a_condition_is_told_as_of_what_the_agent_asked(signoff: Command, folder
     assert "amount 120 > 100 as the agent asked" not in signoff("show", held.id).out
     bob = Reviewer(id="bob", role="approver")
     folder.write(
-        lambda tx: queue.edit(
+        lambda tx: decide.edit(
             tx,
             held.id,
             revision=1,

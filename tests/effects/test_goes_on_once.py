@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import delete
 
 from approvals import processes
-from approvals.digest import call_digest, canonical, sha256
+from approvals.digest import canonical, digest_of, sha256
 from approvals.model import Call, Client, Execution
 from approvals.record.database import Database
 from approvals.record.tables import SpentRow
@@ -61,9 +61,7 @@ def admission(call_id: str, retried: Retried | None = None) -> Admission:
         call=CALL,
         redact=(),
         masked=CALL.arguments.decode(),
-        digest=call_digest(
-            grant="g", server="s", tool="pay", arguments=CALL.arguments, tool_hash="t"
-        ),
+        digest=digest_of(CALL),
         arguments_digest=sha256(CALL.arguments),
         max_pending=50,
         grant=Grant(

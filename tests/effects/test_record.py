@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from approvals import effects, queue
+from approvals import decide, effects, execution, queue
 from approvals.export import write as write_export
 from approvals.model import Event, Execution, Settlement, State
 from approvals.record import signed
@@ -39,14 +39,14 @@ def test_a_question_keeps_the_key_and_its_end_decides(record: Record) -> None:  
     record.finish(approved, Execution.INPUT_REQUIRED, result=b'{"result":{}}')
     assert state_of(record) == "taken"
     other = record.approved({"n": 2}, effect=KEY)
-    assert isinstance(record.claim(other), queue.Lost)
+    assert isinstance(record.claim(other), execution.Lost)
     going_on = record.write(
-        lambda tx: queue.claim(
+        lambda tx: execution.claim(
             tx, approved.id, owner="gw1", lease_ms=15_000, recheck=lambda *_: None,
-            answering=queue.Answers(1, {}),
+            answering=execution.Answers(1, {}),
         )
     )  # fmt: skip
-    assert isinstance(going_on, queue.Claimed)
+    assert isinstance(going_on, execution.Claimed)
     record.finish(approved)
     assert state_of(record) == "done"
     assert record.now_is(other.id).state is State.SUPERSEDED
@@ -60,7 +60,7 @@ def test_a_question_nobody_answered_leaves_it_unknown(record: Record) -> None:  
     record.write(lambda tx: queue.expire_due(tx, tx.now))
     assert state_of(record) == "unknown"
     settled = record.write(
-        lambda tx: queue.settle_effect(
+        lambda tx: decide.settle_effect(
             tx, approved.id, reviewer=ALICE, settlement=Settlement.NOT_DONE, note="seen", via="cli"
         )
     )
@@ -93,7 +93,7 @@ def test_who_approved_knowing_that_it_may_have_run_has_it_run(record: Record) ->
     record.finish(first, Execution.OUTCOME_UNKNOWN, result=None)
     knowing = record.hold({"n": 2}, effect=KEY, effect_after=f"unknown:{first.id}")
     record.decide(knowing)
-    assert isinstance(record.claim(knowing), queue.Claimed)
+    assert isinstance(record.claim(knowing), execution.Claimed)
 
 
 @pytest.mark.parametrize("done_by", ["done", "unknown"])
@@ -108,7 +108,7 @@ def test_a_row_that_says_reviewers_knew_is_not_believed_without_the_history(
     forged = text("UPDATE approval SET effect_after = :after WHERE id = :id")
     given = {"after": f"{done_by}:{first.id}", "id": second.id}
     record.write(lambda tx: tx.connection.execute(forged, given))
-    assert isinstance(record.claim(second), queue.Lost)
+    assert isinstance(record.claim(second), execution.Lost)
 
 
 def test_a_key_that_another_hand_takes_away_is_not_free(record: Record) -> None:  # noqa: F811
@@ -117,7 +117,7 @@ def test_a_key_that_another_hand_takes_away_is_not_free(record: Record) -> None:
     record.finish(first)
     record.write(lambda tx: tx.connection.execute(text("DELETE FROM effect")))
     assert state_of(record) == "unknown"
-    assert isinstance(record.claim(record.approved({"n": 2}, effect=KEY)), queue.Lost)
+    assert isinstance(record.claim(record.approved({"n": 2}, effect=KEY)), execution.Lost)
 
 
 def test_a_run_without_room_for_its_effect_shows_in_the_history(
@@ -132,7 +132,7 @@ def test_a_run_without_room_for_its_effect_shows_in_the_history(
     told = Event(event="effect_marked", actor_kind="gateway", server="payments")
     record.write(lambda tx: signed.drop(tx, effects.EFFECT, key, event=told))
     second = record.approved({"n": 2}, effect=KEY)
-    assert isinstance(record.claim(second), queue.Claimed)
+    assert isinstance(record.claim(second), execution.Claimed)
     record.finish(second)
     problems = exported(record, tmp_path / "taken")
     assert [one.partition(": ")[2] for one in problems] == [
@@ -151,7 +151,7 @@ def test_what_is_done_again_in_due_form_shows_as_nothing(
     record.claim(second)
     record.finish(second, Execution.OUTCOME_UNKNOWN, result=None)
     record.write(
-        lambda tx: queue.settle(
+        lambda tx: decide.settle(
             tx, second.id, reviewer=ALICE, settlement=Settlement.NOT_DONE, note="seen", via="cli"
         )
     )

@@ -14,9 +14,9 @@ from typing import Any, cast
 
 import pytest
 
-from approvals import queue
+from approvals import decide, queue
 from approvals.detached import deserted
-from approvals.digest import call_digest, canonical, sha256
+from approvals.digest import canonical, digest_of, sha256
 from approvals.effects import EffectState
 from approvals.model import Approval, Call, Choice, Client, Reviewer
 from approvals.moves import effect_ended
@@ -231,9 +231,7 @@ def admitted(
         return verdict.ruling.reason
     admission = Admission(
         call=call, redact=redact_paths(policy, "s", tool), masked=call.arguments.decode(),
-        digest=call_digest(
-            grant=grant, server="s", tool=tool, arguments=call.arguments, tool_hash="t"
-        ),
+        digest=digest_of(call),
         arguments_digest=sha256(call.arguments), max_pending=50,
         grant=Grant(
             id=grant, label="agent", servers=frozenset("*"), owner="alice", hold=None,
@@ -273,7 +271,7 @@ def decided(record: Record, found: Held) -> Iterator[Any]:
             )
         )
     edited = record.write(
-        lambda tx: queue.edit(
+        lambda tx: decide.edit(
             tx, one.id, revision=one.revision, reviewer=PEOPLE[0], arguments=canonical({"a": 6}),
             via="page", judge_again=lambda *_: "not now",
         )
@@ -281,7 +279,7 @@ def decided(record: Record, found: Held) -> Iterator[Any]:
     yield str(getattr(edited, "why", type(edited).__name__))
     for person in PEOPLE:
         press: Part = {"revision": one.revision, "reviewer": person, "choice": Choice.APPROVE}
-        yield type(record.write(lambda tx, p=press: queue.decide(tx, one.id, via="page", **p)))  # type: ignore[misc]
+        yield type(record.write(lambda tx, p=press: decide.decide(tx, one.id, via="page", **p)))  # type: ignore[misc]
     stands = record.now_is(one.id)
     yield (stands.use_by or 0) - now
     yield len(record.read(lambda connection: deserted(connection, record.clock.now())))
@@ -297,7 +295,7 @@ def denied_once(tx: Transaction, one: Approval) -> bool:
     )  # fmt: skip
     other = queue.open_approval(tx, call=call, ruling=one.ruling, terms=one.terms)
     press: Any = {"revision": 1, "reviewer": PEOPLE[1], "choice": Choice.DENY, "reason": "No."}
-    if type(queue.decide(tx, other.id, via="page", **press)).__name__ != "Moved":
+    if type(decide.decide(tx, other.id, via="page", **press)).__name__ != "Moved":
         return False
     return queue.remembered_denial(tx, other.asked, tx.now) is not None
 

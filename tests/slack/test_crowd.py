@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from approvals import queue
+from approvals import decide
 from approvals.digest import canonical
 from approvals.model import Approval, Choice, State, Terms
 from approvals.reviewers import add
@@ -263,7 +263,7 @@ async def test_an_edit_gets_new_buttons_and_says_whose_votes_are_void(record: Re
         blocks = {block["block_id"] for block in here.card().blocks if block["type"] == "actions"}
         record.decide(held, BOB)
         record.write(
-            lambda tx: queue.edit(
+            lambda tx: decide.edit(
                 tx,
                 held.id,
                 revision=1,

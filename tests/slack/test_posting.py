@@ -7,7 +7,7 @@ from functools import partial
 
 from sqlalchemy import Connection, select
 
-from approvals import queue
+from approvals import decide
 from approvals.model import Choice, Execution, Moved, Terms
 from approvals.record.database import Database, Transaction
 from approvals.rows import APPROVAL
@@ -153,4 +153,6 @@ def waits(connection: Connection) -> list[str]:
 
 
 def extend(tx: Transaction, approval_id: str) -> None:
-    assert isinstance(queue.extend(tx, approval_id, reviewer=ALICE, seconds=600, via="page"), Moved)
+    assert isinstance(
+        decide.extend(tx, approval_id, reviewer=ALICE, seconds=600, via="page"), Moved
+    )

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from approvals import queue
+from approvals import decide
 from approvals.model import Choice, Moved, Reviewer
 from tests.harness import eventually
 from tests.patience import PATIENCE
@@ -38,7 +38,7 @@ def approve_beside(scene: Scene, approval_id: str) -> None:
     """Approve it while no gateway runs, as another process may."""
     alice = Reviewer(id="alice", role="approver")
     decided = scene.site.write(
-        lambda tx: queue.decide(
+        lambda tx: decide.decide(
             tx, approval_id, revision=1, reviewer=alice, choice=Choice.APPROVE, via="cli"
         )
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from approvals import effects, queue
+from approvals import decide, effects, execution
 from approvals.model import Approval, Choice, Execution, Reviewer, State
 from approvals.record.database import Transaction
 from tests.web.conftest import Door
@@ -20,9 +20,9 @@ def doubtful(scene: Scene) -> tuple[Approval, Approval]:
 
     def lost(tx: Transaction) -> None:
         press = {"revision": 1, "reviewer": someone, "choice": Choice.APPROVE}
-        queue.decide(tx, first.id, via="cli", **press)  # type: ignore[arg-type]
-        queue.claim(tx, first.id, owner="gw", lease_ms=1_000, recheck=lambda *_: None)
-        queue.finish(tx, first.id, owner="gw", execution=Execution.OUTCOME_UNKNOWN)
+        decide.decide(tx, first.id, via="cli", **press)  # type: ignore[arg-type]
+        execution.claim(tx, first.id, owner="gw", lease_ms=1_000, recheck=lambda *_: None)
+        execution.finish(tx, first.id, execution.RunEnd(Execution.OUTCOME_UNKNOWN), owner="gw")
 
     scene.database.journal.write_now(lost)
     return first, scene.held("pay", {"n": 2}, effect=KEY)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from approvals import queue
+from approvals import execution
 from approvals.aside import LARGE
 from approvals.digest import canonical
 from approvals.model import Choice, Execution, Terms
@@ -91,16 +91,17 @@ async def test_no_result_is_scanned_on_the_loop(scene: Scene, door: Door) -> Non
     )
     result = canonical({"content": [{"type": "text", "text": HOSTILE}]})
     write = scene.database.journal.write_now
-    write(lambda tx: queue.claim(tx, held.id, owner="gw", lease_ms=60_000, recheck=lambda *_: None))
     write(
-        lambda tx: queue.finish(
+        lambda tx: execution.claim(
+            tx, held.id, owner="gw", lease_ms=60_000, recheck=lambda *_: None
+        )
+    )
+    write(
+        lambda tx: execution.finish(
             tx,
             held.id,
+            execution.RunEnd(Execution.SUCCEEDED, result, "r" * 64, latency_ms=1),
             owner="gw",
-            execution=Execution.SUCCEEDED,
-            result=result,
-            result_digest="r" * 64,
-            latency_ms=1,
         )
     )
     visit = await door.signed_in("alice")

@@ -63,7 +63,7 @@ async def accept(
 
 
 def _may(page: PageRequest) -> bool:
-    return page.viewer.reviewer.role in ("approver", "admin")
+    return page.viewer.reviewer.may_decide
 
 
 async def _difference(

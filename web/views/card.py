@@ -277,7 +277,7 @@ def _alarms(view: View) -> Iterator[str]:
 
 def _doubtful(view: View, reviewer: Reviewer) -> str:
     unknown = view.effect is not None and view.effect.state == "unknown"
-    may = reviewer.role in ("approver", "admin")
+    may = reviewer.may_decide
     return view.effect.holder if unknown and may and view.effect is not None else ""
 
 
@@ -285,7 +285,7 @@ def _settleable(approval: Approval, reviewer: Reviewer) -> bool:
     return (
         approval.execution is Execution.OUTCOME_UNKNOWN
         and approval.settlement is None
-        and reviewer.role in ("approver", "admin")
+        and reviewer.may_decide
     )
 
 

@@ -14,6 +14,7 @@ from json import loads
 import structlog
 
 from approvals.digest import sha256
+from approvals.execution import RunEnd
 from approvals.model import Approval, Execution
 from approvals.owned_tasks import OwnedTasks
 from approvals.record.journal import RecordUnavailable
@@ -141,13 +142,13 @@ class Executions:
             refusal = unknown(error, claimed)
         body = response.body if response is not None else None
         try:
-            recorded = await self._guard.finish(
-                claim,
+            end = RunEnd(
                 execution,
                 result=body,
                 result_digest=sha256(body) if body is not None else "",
                 latency_ms=int((time.perf_counter() - started) * 1000),
             )
+            recorded = await self._guard.finish(claim, end)
         except RecordUnavailable:
             # The call ran and that could not be recorded: the lease will run out and the row will
             # say "outcome unknown". So does the agent's answer; two stories would be worse.
