@@ -20,6 +20,7 @@ from approvals.effects import EffectState
 from approvals.model import (
     AlreadyDecided,
     Approval,
+    ArgumentEdit,
     Call,
     Choice,
     Counted,
@@ -37,6 +38,7 @@ from approvals.model import (
     Stale,
     State,
     Via,
+    Vote,
     tally,
 )
 from approvals.moves import GATEWAY, UNSETTLED, Actor, change, effect_ended, move
@@ -85,47 +87,37 @@ def _spoken(seconds: int) -> str:
     return f"{seconds} seconds"
 
 
-def decide(
-    tx: Transaction,
-    approval_id: str,
-    *,
-    revision: int,
-    reviewer: Reviewer,
-    choice: Choice,
-    reason: str = "",
-    via: Via,
-    view_digest: str = "",
-) -> Decided:
+def decide(tx: Transaction, approval_id: str, vote: Vote) -> Decided:
     """One person's vote. An approval needs the quorum of distinct people; one denial ends it."""
-    found = _reviewable(tx, approval_id, revision)
+    found = _reviewable(tx, approval_id, vote.revision)
     if not isinstance(found, Approval):
         return found
-    approving = choice is Choice.APPROVE
+    reviewer, approving = vote.reviewer, vote.choice is Choice.APPROVE
     refusal = may_review(
-        tx.connection, found, reviewer, approving=approving, denying=not approving, via=via
+        tx.connection, found, reviewer, approving=approving, denying=not approving, via=vote.via
     )
     if refusal is not None:
         return NotAllowed(refusal)
-    reason = reason.replace("\x00", "")[:LONGEST_REASON]
+    vote = replace(vote, reason=vote.reason.replace("\x00", "")[:LONGEST_REASON])
     earlier = voted_as(tx.connection, found, reviewer)
-    if earlier is not None and choice is Choice.APPROVE:
+    if earlier is not None and approving:
         return NotAllowed("You have already approved this.")
-    _vote(tx, found, reviewer, choice, reason, via, view_digest, earlier)
-    actor = Actor.reviewer(reviewer, via)
-    told: dict[str, Any] = {"reason": reason, "data": {"view": view_digest}}
+    _keep(tx, found, vote, earlier)
+    actor = Actor.reviewer(reviewer, vote.via)
+    told: dict[str, Any] = {"reason": vote.reason, "data": {"view": vote.view_digest}}
     decided = {
         "decided_at": tx.now,
         "decided_by": reviewer.id,
-        "decided_via": via,
-        "reason": reason,
+        "decided_via": vote.via,
+        "reason": vote.reason,
     }
-    if choice is Choice.DENY:
+    if vote.choice is Choice.DENY:
         moved = move(tx, found, "denied", actor=actor, values=decided, told=told)
         return _moved(tx, found, moved)
     votes = [
-        vote
-        for vote in decisions_of(tx.connection, approval_id)
-        if vote.reviewer == reviewer.id or may_still_decide(tx.connection, vote.reviewer)
+        kept
+        for kept in decisions_of(tx.connection, approval_id)
+        if kept.reviewer == reviewer.id or may_still_decide(tx.connection, kept.reviewer)
     ]
     missing = tally(tuple(votes), found.terms, found.revision)
     if missing:
@@ -137,18 +129,9 @@ def decide(
     return _moved(tx, found, moved)
 
 
-def _vote(
-    tx: Transaction,
-    approval: Approval,
-    reviewer: Reviewer,
-    choice: Choice,
-    reason: str,
-    via: Via,
-    view_digest: str,
-    earlier: str | None,
-) -> None:
-    """Keep the vote. A person who approved and now denies has one vote, and that is the denial;
-    the history keeps both.
+def _keep(tx: Transaction, approval: Approval, vote: Vote, earlier: str | None) -> None:
+    """Keep the vote, in the place of the same person's `earlier` one. A person who approved and now
+    denies has one vote, and that is the denial; the history keeps both.
     """
     if earlier is not None:
         tx.connection.execute(
@@ -165,11 +148,11 @@ def _vote(
             "id": f"dec_{secrets.token_hex(12)}",
             "approval_id": approval.id,
             "revision": approval.revision,
-            "reviewer": reviewer.id,
-            "choice": str(choice),
-            "reason": reason,
-            "via": via,
-            "view_digest": view_digest,
+            "reviewer": vote.reviewer.id,
+            "choice": str(vote.choice),
+            "reason": vote.reason,
+            "via": vote.via,
+            "view_digest": vote.view_digest,
             "at": tx.now,
         },
     )
@@ -178,32 +161,29 @@ def _vote(
 def edit(
     tx: Transaction,
     approval_id: str,
+    edit: ArgumentEdit,
     *,
-    revision: int,
-    reviewer: Reviewer,
-    arguments: bytes,
-    via: Via,
     judge_again: Callable[[Transaction, Call], str | None],
 ) -> Decided:
     """Replace the arguments: a new revision, which voids the approvals of the one before.
 
     Only paths the rule lists as editable may differ. `judge_again` checks schema and policy and
-    says why not. `arguments` must be canonical JSON of an object.
+    says why not.
     """
-    found = _reviewable(tx, approval_id, revision)
+    found = _reviewable(tx, approval_id, edit.revision)
     if not isinstance(found, Approval):
         return found
-    refusal = may_review(tx.connection, found, reviewer, approving=True, via=via)
+    refusal = may_review(tx.connection, found, edit.reviewer, approving=True, via=edit.via)
     opened = load(tx.connection, approval_id, keys=tx.keys)
     if refusal is None and opened is not None:
-        refusal = _uneditable(opened, arguments)
+        refusal = _uneditable(opened, edit.arguments)
     if opened is None or refusal is not None:
         return NotAllowed(refusal or "The stored arguments are gone.")
-    call = replace(opened.call, arguments=arguments)
+    call = replace(opened.call, arguments=edit.arguments)
     refusal = judge_again(tx, call)
     if refusal is not None:
         return NotAllowed(refusal)
-    return _revised(tx, found, call, Actor.reviewer(reviewer, via))
+    return _revised(tx, found, call, Actor.reviewer(edit.reviewer, edit.via))
 
 
 def _uneditable(approval: Approval, arguments: bytes) -> str | None:

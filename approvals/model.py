@@ -308,6 +308,28 @@ class Reviewer:
         return frozenset((self.id, *self.identities))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vote:
+    """What a reviewer says to one revision of a held call, before it is counted and kept."""
+
+    revision: int  # the one they looked at
+    reviewer: Reviewer
+    choice: Choice
+    reason: str = ""
+    via: Via
+    view_digest: str = ""  # of what they were shown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArgumentEdit:
+    """The arguments a reviewer wants in the place of those of one revision."""
+
+    revision: int  # the one they looked at
+    reviewer: Reviewer
+    arguments: bytes  # canonical JSON of an object
+    via: Via
+
+
 def tally(decisions: tuple[Decision, ...], terms: Terms, revision: int) -> int:
     """How many more distinct people must approve this revision. 0: the quorum is reached."""
     people = {

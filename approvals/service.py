@@ -17,8 +17,8 @@ from approvals.edits import AppliedEdit, edit_of
 from approvals.effects import Mark
 from approvals.model import (
     Approval,
+    ArgumentEdit,
     Call,
-    Choice,
     Decided,
     Decision,
     Execution,
@@ -31,6 +31,7 @@ from approvals.model import (
     Settlement,
     State,
     Via,
+    Vote,
 )
 from approvals.permission import may_review
 from approvals.record.clock import Clock
@@ -116,44 +117,22 @@ class Approvals:
 
         return await self.database.read(find)
 
-    async def decide(
-        self,
-        approval_id: str,
-        *,
-        revision: int,
-        reviewer: Reviewer,
-        choice: Choice,
-        reason: str = "",
-        via: Via,
-        view_digest: str = "",
-    ) -> Decided:
+    async def decide(self, approval_id: str, vote: Vote) -> Decided:
         """One person's vote; see `approvals.decide.decide`."""
 
         def act(tx: Transaction) -> Decided:
             full = resolve(tx.connection, approval_id)
             if full is None:
                 return NotFound()
-            return decide.decide(
-                tx,
-                full,
-                revision=revision,
-                reviewer=reviewer,
-                choice=choice,
-                reason=reason,
-                via=via,
-                view_digest=view_digest,
-            )
+            return decide.decide(tx, full, vote)
 
         return await self.database.journal.write(act)
 
     async def edit(
         self,
         approval_id: str,
+        edit: ArgumentEdit,
         *,
-        revision: int,
-        reviewer: Reviewer,
-        arguments: bytes,
-        via: Via,
         judge_again: Callable[[Transaction, Call], str | None],
     ) -> Decided:
         """Replace editable arguments; see `approvals.decide.edit`."""
@@ -162,15 +141,7 @@ class Approvals:
             full = resolve(tx.connection, approval_id)
             if full is None:
                 return NotFound()
-            return decide.edit(
-                tx,
-                full,
-                revision=revision,
-                reviewer=reviewer,
-                arguments=arguments,
-                via=via,
-                judge_again=judge_again,
-            )
+            return decide.edit(tx, full, edit, judge_again=judge_again)
 
         return await self.database.journal.write(act)
 

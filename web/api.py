@@ -20,6 +20,7 @@ from approvals.editing import changed
 from approvals.model import (
     AlreadyDecided,
     Approval,
+    ArgumentEdit,
     Choice,
     Counted,
     Decided,
@@ -30,6 +31,7 @@ from approvals.model import (
     Settlement,
     Stale,
     State,
+    Vote,
 )
 from approvals.reveal import NothingMasked, Revealed
 from approvals.view import View, alone
@@ -251,10 +253,12 @@ def _add_changes(routes: APIRouter, context: PageContext) -> None:
             arguments = found.arguments
         decided = await context.approvals.edit(
             held.id,
-            revision=body.revision,
-            reviewer=viewer.reviewer,
-            arguments=arguments,
-            via=via_of(viewer),
+            ArgumentEdit(
+                revision=body.revision,
+                reviewer=viewer.reviewer,
+                arguments=arguments,
+                via=via_of(viewer),
+            ),
             judge_again=partial(context.services.judge_again, held=held),
         )
         return _answer(decided, viewer)
@@ -312,12 +316,14 @@ async def _decide(
     viewer = pressing(context, request)
     decided = await context.approvals.decide(
         approval_id,
-        revision=press.revision,
-        reviewer=viewer.reviewer,
-        choice=choice,
-        reason=press.reason.strip(),
-        via=via_of(viewer),
-        view_digest=press.view_digest,
+        Vote(
+            revision=press.revision,
+            reviewer=viewer.reviewer,
+            choice=choice,
+            reason=press.reason.strip(),
+            via=via_of(viewer),
+            view_digest=press.view_digest,
+        ),
     )
     return _answer(decided, viewer)
 

@@ -11,7 +11,7 @@ from functools import partial
 
 from approvals.aside import aside
 from approvals.editing import Field, fields_of
-from approvals.model import Approval, Choice, Reviewer, Settlement, State
+from approvals.model import Approval, ArgumentEdit, Choice, Reviewer, Settlement, State, Vote
 from approvals.seal import SealBroken
 from approvals.service import Approvals, JudgeAgain
 from approvals.slack import modals
@@ -87,11 +87,13 @@ class Deciding:
             return NOT_SHOWN
         decided = await self._approvals.decide(
             approval.id,
-            revision=pressed.revision,
-            reviewer=reviewer,
-            choice=Choice.APPROVE,
-            via="slack",
-            view_digest=view.digest,
+            Vote(
+                revision=pressed.revision,
+                reviewer=reviewer,
+                choice=Choice.APPROVE,
+                via="slack",
+                view_digest=view.digest,
+            ),
         )
         return said(decided, reviewer)
 
@@ -102,11 +104,13 @@ class Deciding:
         approval, reviewer = found
         decided = await self._approvals.decide(
             approval.id,
-            revision=pressed.revision,
-            reviewer=reviewer,
-            choice=Choice.DENY,
-            reason=reason,
-            via="slack",
+            Vote(
+                revision=pressed.revision,
+                reviewer=reviewer,
+                choice=Choice.DENY,
+                reason=reason,
+                via="slack",
+            ),
         )
         return said(decided, reviewer)
 
@@ -139,10 +143,9 @@ class Deciding:
             return "Arguments are changed on the page only. Nothing was done."
         decided = await self._approvals.edit(
             approval.id,
-            revision=pressed.revision,
-            reviewer=reviewer,
-            arguments=arguments,
-            via="slack",
+            ArgumentEdit(
+                revision=pressed.revision, reviewer=reviewer, arguments=arguments, via="slack"
+            ),
             judge_again=partial(self._judge_again, held=approval),
         )
         return said(decided, reviewer)

@@ -352,16 +352,18 @@ def _sure(view: View) -> bool:
 
 
 async def _decide(record: Record, view: View, who: Reviewer, choice: Choice, reason: str) -> str:
-    from approvals.model import Counted
+    from approvals.model import Counted, Vote
 
     decided = await record.approvals.decide(
         view.approval.id,
-        revision=view.approval.revision,
-        reviewer=who,
-        choice=choice,
-        reason=reason,
-        via="cli",
-        view_digest=view.digest,
+        Vote(
+            revision=view.approval.revision,
+            reviewer=who,
+            choice=choice,
+            reason=reason,
+            via="cli",
+            view_digest=view.digest,
+        ),
     )
     if isinstance(decided, Counted):
         return f"Counted for {who.id}. Distinct people still to approve: {decided.missing}."

@@ -12,6 +12,7 @@ from approvals import decide, execution, queue
 from approvals.digest import canonical
 from approvals.model import (
     Approval,
+    ArgumentEdit,
     Call,
     Choice,
     Client,
@@ -22,6 +23,7 @@ from approvals.model import (
     Reviewer,
     Ruling,
     Terms,
+    Vote,
 )
 from approvals.record.database import Database, Transaction
 from approvals.record.history import row_of, walk
@@ -104,10 +106,9 @@ class Record:
             lambda tx: decide.edit(
                 tx,
                 found.id,
-                revision=found.revision,
-                reviewer=reviewer,
-                arguments=arguments,
-                via="cli",
+                ArgumentEdit(
+                    revision=found.revision, reviewer=reviewer, arguments=arguments, via="cli"
+                ),
                 judge_again=lambda _tx, _call: None,
             )
         )
@@ -192,13 +193,15 @@ def vote(
     return decide.decide(
         tx,
         approval.id,
-        **{
-            "revision": approval.revision,
-            "reviewer": reviewer,
-            "choice": choice,
-            "via": "page",
-            **fields,
-        },
+        Vote(
+            **{
+                "revision": approval.revision,
+                "reviewer": reviewer,
+                "choice": choice,
+                "via": "page",
+                **fields,
+            }
+        ),
     )
 
 

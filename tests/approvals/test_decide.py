@@ -9,6 +9,7 @@ from approvals.digest import canonical, digest_of
 from approvals.model import (
     AlreadyDecided,
     Approval,
+    ArgumentEdit,
     Call,
     Choice,
     Counted,
@@ -23,6 +24,7 @@ from approvals.model import (
     Stale,
     State,
     Terms,
+    Vote,
 )
 from approvals.permission import GRANT
 from approvals.record import signed
@@ -157,7 +159,7 @@ def test_a_decision_on_an_approval_that_does_not_exist(record: Record) -> None:
     held = record.hold()
     missing = record.write(
         lambda tx: decide.decide(
-            tx, "apr_0", revision=1, reviewer=ALICE, choice=Choice.APPROVE, via="page"
+            tx, "apr_0", Vote(revision=1, reviewer=ALICE, choice=Choice.APPROVE, via="page")
         )
     )
     assert missing == NotFound()
@@ -175,10 +177,9 @@ def edit(
         lambda tx: decide.edit(
             tx,
             held.id,
-            revision=revision,
-            reviewer=reviewer,
-            arguments=canonical(arguments),
-            via="page",
+            ArgumentEdit(
+                revision=revision, reviewer=reviewer, arguments=canonical(arguments), via="page"
+            ),
             judge_again=agree,
         )
     )
@@ -241,10 +242,12 @@ def test_an_edit_that_the_policy_denies_is_refused(record: Record) -> None:
         lambda tx: decide.edit(
             tx,
             held.id,
-            revision=1,
-            reviewer=BOB,
-            arguments=canonical({"amount": 10**9, "payment_id": "pay_1"}),
-            via="page",
+            ArgumentEdit(
+                revision=1,
+                reviewer=BOB,
+                arguments=canonical({"amount": 10**9, "payment_id": "pay_1"}),
+                via="page",
+            ),
             judge_again=lambda _tx, seen: f"denied: {seen.arguments.decode()}",
         )
     )

@@ -40,6 +40,7 @@ from approvals.model import (
     MOVES,
     AlreadyDecided,
     Approval,
+    ArgumentEdit,
     Choice,
     Counted,
     Decided,
@@ -440,10 +441,9 @@ def edited(tx: Transaction, *, before: Approval, note: str, beyond: bool) -> Dec
     return decide.edit(
         tx,
         before.id,
-        revision=before.revision,
-        reviewer=PEOPLE[0],
-        arguments=canonical(arguments),
-        via="page",
+        ArgumentEdit(
+            revision=before.revision, reviewer=PEOPLE[0], arguments=canonical(arguments), via="page"
+        ),
         judge_again=lambda _tx, _call: None,
     )
 

@@ -15,6 +15,7 @@ from approvals.digest import canonical, digest_of
 from approvals.model import (
     AlreadyDecided,
     Approval,
+    ArgumentEdit,
     Choice,
     Counted,
     Decided,
@@ -80,10 +81,12 @@ def edit(held: Approval) -> Act:
         return decide.edit(
             tx,
             held.id,
-            revision=1,
-            reviewer=BOB,
-            arguments=canonical({"amount": 1, "payment_id": "pay_1"}),
-            via="page",
+            ArgumentEdit(
+                revision=1,
+                reviewer=BOB,
+                arguments=canonical({"amount": 1, "payment_id": "pay_1"}),
+                via="page",
+            ),
             judge_again=lambda _tx, _call: None,
         )
 

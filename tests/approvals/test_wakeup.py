@@ -12,7 +12,7 @@ import pytest
 import uvloop
 
 from approvals import queue
-from approvals.model import Approval, Choice, Decided, Moved, NotFound, State, Terms
+from approvals.model import Approval, Choice, Decided, Moved, NotFound, State, Terms, Vote
 from approvals.record.database import Database
 from approvals.service import Approvals
 from approvals.wakeup import Wakeup
@@ -41,7 +41,9 @@ async def elsewhere(record: Record) -> AsyncIterator[Approvals]:
 
 def approve(approvals: Approvals, approval_id: str) -> asyncio.Future[Decided]:
     return asyncio.ensure_future(
-        approvals.decide(approval_id, revision=1, reviewer=ALICE, choice=Choice.APPROVE, via="page")
+        approvals.decide(
+            approval_id, Vote(revision=1, reviewer=ALICE, choice=Choice.APPROVE, via="page")
+        )
     )
 
 

@@ -20,7 +20,7 @@ from approvals import decide, execution, leases, queue, reviewers
 from approvals.confirmed import POLICY_EVENT
 from approvals.digest import canonical, sha256
 from approvals.effects import EFFECT
-from approvals.model import Approval, Choice, Event, Moved, Reviewer, Terms
+from approvals.model import Approval, ArgumentEdit, Choice, Event, Moved, Reviewer, Terms
 from approvals.permission import GRANT
 from approvals.record import signed
 from approvals.record.database import Database, RecordUnavailable
@@ -295,10 +295,12 @@ def the_vote_of_an_earlier_revision_is_moved_to_the_next(
         lambda tx: decide.edit(
             tx,
             held.id,
-            revision=1,
-            reviewer=BOB,
-            arguments=canonical({"amount": 5, "payment_id": "pay_1"}),
-            via="page",
+            ArgumentEdit(
+                revision=1,
+                reviewer=BOB,
+                arguments=canonical({"amount": 5, "payment_id": "pay_1"}),
+                via="page",
+            ),
             judge_again=lambda _tx, _call: None,
         )
     )

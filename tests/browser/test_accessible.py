@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from approvals.model import Choice, Terms
+from approvals.model import Choice, Terms, Vote
 from tests.browser.conftest import Site, Visitors
 from tests.browser.test_reviewing import settled
 from tests.web.place import DEFINITIONS, past_calls
@@ -59,7 +59,7 @@ def test_every_page_is_accessible(full: Site, visitors: Visitors, look: str) -> 
     root = full.do(full.scene.people.find("root"))
     full.do(
         full.scene.approvals.decide(
-            decided.id, revision=1, reviewer=root, choice=Choice.DENY, reason="no", via="page"
+            decided.id, Vote(revision=1, reviewer=root, choice=Choice.DENY, reason="no", via="page")
         )
     )
     past_calls(full.scene)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
-from approvals.model import Choice, Terms
+from approvals.model import Choice, Terms, Vote
 from tests.browser.conftest import Site, Visitor, Visitors
 from tests.browser.test_reviewing import settled
 from tests.harness import eventually
@@ -44,7 +44,7 @@ def test_cards_that_arrive_move_nothing_that_is_seen(
     page.locator(f"#a-{later.id}").wait_for(state="attached")
     site.do(
         site.scene.approvals.decide(
-            held[2].id, revision=1, reviewer=bob, choice=Choice.DENY, reason="no", via="slack"
+            held[2].id, Vote(revision=1, reviewer=bob, choice=Choice.DENY, reason="no", via="slack")
         )
     )
     expect(page.locator(f"#a-{held[2].id}")).to_contain_text("Denied")

@@ -7,7 +7,7 @@ from statistics import median
 import pytest
 from playwright.sync_api import expect
 
-from approvals.model import Approval, Call, Choice, State, Terms
+from approvals.model import Approval, Call, Choice, State, Terms, Vote
 from approvals.record.database import Transaction
 from tests.browser.conftest import Site, Visitors
 from tests.browser.test_reviewing import settled, state_of
@@ -65,7 +65,7 @@ def test_a_half_filled_change_stays_when_the_call_moves_on(
     bob = editable.do(editable.scene.people.add("bob", role="approver"))
     editable.do(
         editable.scene.approvals.decide(
-            held.id, revision=1, reviewer=bob, choice=Choice.APPROVE, via="slack"
+            held.id, Vote(revision=1, reviewer=bob, choice=Choice.APPROVE, via="slack")
         )
     )
     expect(page.get_by_text("1 of 2")).to_be_visible()
@@ -103,7 +103,7 @@ def test_the_first_paint_of_a_queue_with_200_pending(site: Site, visitors: Visit
         past = site.scene.held("create_charge", charge(number))
         site.do(
             site.scene.approvals.decide(
-                past.id, revision=1, reviewer=bob, choice=Choice.APPROVE, via="page"
+                past.id, Vote(revision=1, reviewer=bob, choice=Choice.APPROVE, via="page")
             )
         )
     site.scene.database.journal.write_now(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from approvals.model import Choice, State, Terms
+from approvals.model import Choice, State, Terms, Vote
 from tests.browser.conftest import Site, Visitors
 from tests.web.scene import HOSTILE, charge, fill
 
@@ -125,7 +125,7 @@ def test_a_card_decided_elsewhere_stays_greyed_until_dismissed(
     bob = site.do(site.scene.people.add("bob", role="approver"))
     site.do(
         site.scene.approvals.decide(
-            held.id, revision=1, reviewer=bob, choice=Choice.DENY, reason="mine", via="slack"
+            held.id, Vote(revision=1, reviewer=bob, choice=Choice.DENY, reason="mine", via="slack")
         )
     )
     card = page.locator(f"#a-{held.id}")
@@ -148,7 +148,7 @@ def test_what_is_typed_stays_when_the_card_changes(site: Site, visitors: Visitor
     bob = site.do(site.scene.people.add("bob", role="approver"))
     site.do(
         site.scene.approvals.decide(
-            held.id, revision=1, reviewer=bob, choice=Choice.APPROVE, via="slack"
+            held.id, Vote(revision=1, reviewer=bob, choice=Choice.APPROVE, via="slack")
         )
     )
     expect(card).to_contain_text("1 of 2")

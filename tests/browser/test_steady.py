@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from approvals.model import Approval, Choice, State, Terms
+from approvals.model import Approval, Choice, State, Terms, Vote
 from gateway.operations.status import Alert
 from tests.browser.conftest import Site, Visitors
 from tests.browser.test_reviewing import settled, state_of
@@ -44,7 +44,7 @@ def elsewhere(site: Site, held: Approval, choice: Choice = Choice.DENY) -> None:
     bob = site.do(site.scene.people.add("bob", role="approver"))
     site.do(
         site.scene.approvals.decide(
-            held.id, revision=1, reviewer=bob, choice=choice, reason="mine", via="slack"
+            held.id, Vote(revision=1, reviewer=bob, choice=choice, reason="mine", via="slack")
         )
     )
 

@@ -9,7 +9,18 @@ from typing import Any
 
 from approvals import decide, execution, queue
 from approvals.digest import canonical
-from approvals.model import Approval, Call, Choice, Client, Event, Execution, Ruling, State, Terms
+from approvals.model import (
+    Approval,
+    Call,
+    Choice,
+    Client,
+    Event,
+    Execution,
+    Ruling,
+    State,
+    Terms,
+    Vote,
+)
 from approvals.record.clock import SystemClock
 from approvals.record.database import Database, Transaction
 from approvals.record.keys import Keys
@@ -141,11 +152,7 @@ class Folder:
             return decide.decide(
                 tx,
                 approval.id,
-                revision=1,
-                reviewer=who,
-                choice=Choice.APPROVE,
-                reason="",
-                via="page",
+                Vote(revision=1, reviewer=who, choice=Choice.APPROVE, reason="", via="page"),
             )
 
         def claim(tx: Transaction) -> object:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from approvals import decide
-from approvals.model import Execution, Reviewer, Settlement, State
+from approvals.model import ArgumentEdit, Execution, Reviewer, Settlement, State
 from tests.cli.command import Command
 from tests.cli.folder import Folder
 
@@ -281,10 +281,9 @@ def test_a_condition_is_told_as_of_what_the_agent_asked(signoff: Command, folder
         lambda tx: decide.edit(
             tx,
             held.id,
-            revision=1,
-            reviewer=bob,
-            arguments=b'{"amount":90,"payment":"pay_1"}',
-            via="page",
+            ArgumentEdit(
+                revision=1, reviewer=bob, arguments=b'{"amount":90,"payment":"pay_1"}', via="page"
+            ),
             judge_again=lambda _tx, _call: None,
         )
     )

@@ -18,7 +18,7 @@ from approvals import decide, queue
 from approvals.detached import deserted
 from approvals.digest import canonical, digest_of, sha256
 from approvals.effects import EffectState
-from approvals.model import Approval, Call, Choice, Client, Reviewer
+from approvals.model import Approval, ArgumentEdit, Call, Choice, Client, Reviewer, Vote
 from approvals.moves import effect_ended
 from approvals.permission import may_review, refusal
 from approvals.processes import enter
@@ -270,16 +270,16 @@ def decided(record: Record, found: Held) -> Iterator[Any]:
                 connection, one, who, approving=True, via="slack"
             )
         )
+    edit = ArgumentEdit(
+        revision=one.revision, reviewer=PEOPLE[0], arguments=canonical({"a": 6}), via="page"
+    )
     edited = record.write(
-        lambda tx: decide.edit(
-            tx, one.id, revision=one.revision, reviewer=PEOPLE[0], arguments=canonical({"a": 6}),
-            via="page", judge_again=lambda *_: "not now",
-        )
-    )  # fmt: skip
+        lambda tx: decide.edit(tx, one.id, edit, judge_again=lambda *_: "not now")
+    )
     yield str(getattr(edited, "why", type(edited).__name__))
     for person in PEOPLE:
-        press: Part = {"revision": one.revision, "reviewer": person, "choice": Choice.APPROVE}
-        yield type(record.write(lambda tx, p=press: decide.decide(tx, one.id, via="page", **p)))  # type: ignore[misc]
+        vote = Vote(revision=one.revision, reviewer=person, choice=Choice.APPROVE, via="page")
+        yield type(record.write(lambda tx, v=vote: decide.decide(tx, one.id, v)))  # type: ignore[misc]
     stands = record.now_is(one.id)
     yield (stands.use_by or 0) - now
     yield len(record.read(lambda connection: deserted(connection, record.clock.now())))
@@ -294,8 +294,8 @@ def denied_once(tx: Transaction, one: Approval) -> bool:
         arguments=canonical({"at": tx.now}), tool_hash="t",
     )  # fmt: skip
     other = queue.open_approval(tx, call=call, ruling=one.ruling, terms=one.terms)
-    press: Any = {"revision": 1, "reviewer": PEOPLE[1], "choice": Choice.DENY, "reason": "No."}
-    if type(decide.decide(tx, other.id, via="page", **press)).__name__ != "Moved":
+    vote = Vote(revision=1, reviewer=PEOPLE[1], choice=Choice.DENY, reason="No.", via="page")
+    if type(decide.decide(tx, other.id, vote)).__name__ != "Moved":
         return False
     return queue.remembered_denial(tx, other.asked, tx.now) is not None
 

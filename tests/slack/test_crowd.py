@@ -10,7 +10,7 @@ import pytest
 
 from approvals import decide
 from approvals.digest import canonical
-from approvals.model import Approval, Choice, State, Terms
+from approvals.model import Approval, ArgumentEdit, Choice, State, Terms
 from approvals.reviewers import add
 from tests.approvals.record import ALICE, BOB, Record
 from tests.slack.desk import Desk, actions, desk, opened
@@ -266,10 +266,9 @@ async def test_an_edit_gets_new_buttons_and_says_whose_votes_are_void(record: Re
             lambda tx: decide.edit(
                 tx,
                 held.id,
-                revision=1,
-                reviewer=ALICE,
-                arguments=canonical({"amount": 4}),
-                via="page",
+                ArgumentEdit(
+                    revision=1, reviewer=ALICE, arguments=canonical({"amount": 4}), via="page"
+                ),
                 judge_again=lambda _tx, _call: None,
             )
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from approvals.model import Approval, Call, Choice, Reviewer, State, Terms
+from approvals.model import Approval, Call, Choice, Reviewer, State, Terms, Vote
 from approvals.phrases import ASKED, PRESETS
 from approvals.record.transaction import Transaction
 from approvals.slack.limits import check
@@ -137,7 +137,7 @@ async def test_a_form_that_comes_back_late_decides_nothing(there: Bench) -> None
     view = await modal(there, held, "approval.deny")
     bob = Reviewer(id="bob", role="approver")
     await there.scene.approvals.decide(
-        held.id, revision=1, reviewer=bob, choice=Choice.APPROVE, via="page"
+        held.id, Vote(revision=1, reviewer=bob, choice=Choice.APPROVE, via="page")
     )
     await submitted(there, view, reason="no")
     assert await there.state(held) is State.APPROVED

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from approvals.model import Approval, Choice, NotAllowed, Reviewer, State, Terms
+from approvals.model import Approval, Choice, NotAllowed, Reviewer, State, Terms, Vote
 from approvals.rows import APPROVAL
 from gateway.enforcement import grants
 from tests.slack.bench import Bench, bench
@@ -107,7 +107,8 @@ async def _in_state(there: Bench, state: str) -> Approval:
     decide = there.scene.approvals.decide
     if state in ("approved", "denied"):
         choice = Choice.APPROVE if state == "approved" else Choice.DENY
-        await decide(held.id, revision=1, reviewer=bob, choice=choice, reason="no", via="page")
+        vote = Vote(revision=1, reviewer=bob, choice=choice, reason="no", via="page")
+        await decide(held.id, vote)
     changed: dict[str, Json] = {
         "expired": {"expires_at": 1},
         "edited": {"revision": 2, "digest": "e" * 64},
@@ -285,7 +286,7 @@ async def test_one_person_on_the_page_and_in_slack_counts_once(there: Bench) -> 
     alice = await there.scene.people.find("alice")
     assert alice is not None
     await there.scene.approvals.decide(
-        held.id, revision=1, reviewer=alice, choice=Choice.APPROVE, via="page"
+        held.id, Vote(revision=1, reviewer=alice, choice=Choice.APPROVE, via="page")
     )
     await there.press(click(there.slack, held, "approval.approve", "U1"))
     assert await there.state(held) is State.PENDING
@@ -331,11 +332,11 @@ async def test_a_rule_for_the_page_alone_is_not_approved_or_changed_in_slack(the
     alice = await there.scene.people.find("alice")
     assert alice is not None
     refused = await there.scene.approvals.decide(
-        held.id, revision=1, reviewer=alice, choice=Choice.APPROVE, via="slack"
+        held.id, Vote(revision=1, reviewer=alice, choice=Choice.APPROVE, via="slack")
     )
     assert isinstance(refused, NotAllowed)
     await there.scene.approvals.decide(
-        held.id, revision=1, reviewer=alice, choice=Choice.APPROVE, via="page"
+        held.id, Vote(revision=1, reviewer=alice, choice=Choice.APPROVE, via="page")
     )
     assert await there.state(held) is State.APPROVED
 

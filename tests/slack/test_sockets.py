@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from approvals.model import Choice, State
+from approvals.model import Choice, State, Vote
 from approvals.slack.api import opened as api_opened
 from approvals.slack.app import SlackApp, opened
 from approvals.slack.socket import SocketRefused, address, introduce
@@ -155,7 +155,7 @@ async def test_a_press_in_slack_and_one_on_the_page_have_one_winner(there: Bench
     for number in range(10):
         held = there.held(amount=number)
         page = there.scene.approvals.decide(
-            held.id, revision=1, reviewer=bob, choice=Choice.DENY, reason="no", via="page"
+            held.id, Vote(revision=1, reviewer=bob, choice=Choice.DENY, reason="no", via="page")
         )
         press = there.press(click(there.slack, held, "approval.approve"))
         await asyncio.gather(page, press)

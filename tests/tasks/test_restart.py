@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from approvals import decide
-from approvals.model import Choice, Moved, Reviewer
+from approvals.model import Choice, Moved, Reviewer, Vote
 from tests.harness import eventually
 from tests.patience import PATIENCE
 from tests.tasks.agent import ENDED, Agent
@@ -39,7 +39,7 @@ def approve_beside(scene: Scene, approval_id: str) -> None:
     alice = Reviewer(id="alice", role="approver")
     decided = scene.site.write(
         lambda tx: decide.decide(
-            tx, approval_id, revision=1, reviewer=alice, choice=Choice.APPROVE, via="cli"
+            tx, approval_id, Vote(revision=1, reviewer=alice, choice=Choice.APPROVE, via="cli")
         )
     )
     assert isinstance(decided, Moved)

@@ -12,7 +12,7 @@ from typing import Any
 
 from approvals import queue
 from approvals.digest import canonical
-from approvals.model import Approval, Call, Choice, Client, Metadata, Ruling, Terms
+from approvals.model import Approval, Call, Choice, Client, Metadata, Ruling, Terms, Vote
 from approvals.processes import TASK
 from approvals.record.clock import SystemClock
 from approvals.record.database import Database, Transaction
@@ -140,7 +140,7 @@ async def fill(scene: Scene) -> None:
     ):
         past = scene.held("create_charge", charge(amount), reason="Charges above 50.00 EUR")
         await scene.approvals.decide(
-            past.id, revision=1, reviewer=who, choice=choice, reason=why, via="slack"
+            past.id, Vote(revision=1, reviewer=who, choice=choice, reason=why, via="slack")
         )
     scene.held(
         "create_charge",

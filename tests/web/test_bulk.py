@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from approvals.model import Approval, Choice, State, Terms
+from approvals.model import Approval, ArgumentEdit, Choice, State, Terms, Vote
 from tests.web.conftest import Door, Visit
 from tests.web.scene import HOSTILE, Scene
 from tests.web.test_inert import stray
@@ -119,11 +119,11 @@ async def test_a_call_that_was_edited_or_decided_meanwhile_is_left_out(
     offered = await items(visit)
     bob = await scene.people.add("bob", role="approver")
     await scene.approvals.edit(
-        held[0].id, revision=1, reviewer=bob, arguments=b'{"a":9}', via="page",
+        held[0].id, ArgumentEdit(revision=1, reviewer=bob, arguments=b'{"a":9}', via="page"),
         judge_again=lambda _tx, _call: None,
     )  # fmt: skip
     await scene.approvals.decide(
-        held[1].id, revision=1, reviewer=bob, choice=Choice.DENY, reason="no", via="slack"
+        held[1].id, Vote(revision=1, reviewer=bob, choice=Choice.DENY, reason="no", via="slack")
     )
     _, said = await press(visit, [offered[one.id] for one in held])
     assert "It was edited" in said

@@ -7,7 +7,7 @@ import re
 
 from approvals import queue
 from approvals.digest import canonical
-from approvals.model import Approval, Choice, Metadata, Reviewer, Terms
+from approvals.model import Approval, ArgumentEdit, Choice, Metadata, Reviewer, Terms, Vote
 from tests.web.conftest import Door, Visit
 from tests.web.scene import Scene
 
@@ -22,7 +22,7 @@ async def words(visit: Visit, path: str) -> str:
 async def decided(scene: Scene, held: Approval, choice: Choice, by: Reviewer) -> None:
     reason = "no" if choice is Choice.DENY else ""
     await scene.approvals.decide(
-        held.id, revision=1, reviewer=by, choice=choice, reason=reason, via="slack"
+        held.id, Vote(revision=1, reviewer=by, choice=choice, reason=reason, via="slack")
     )
 
 
@@ -48,9 +48,10 @@ async def test_an_edit_is_compared_with_what_the_agent_asked(scene: Scene, door:
     held = scene.held("pay", {"amount": 90_000}, terms=terms)
     bob = await scene.people.add("bob", role="approver")
     await scene.approvals.edit(
-        held.id, revision=1, reviewer=bob, arguments=b'{"amount":9000000}', via="slack",
+        held.id,
+        ArgumentEdit(revision=1, reviewer=bob, arguments=b'{"amount":9000000}', via="slack"),
         judge_again=lambda _tx, _call: None,
-    )  # fmt: skip
+    )
     visit = await door.signed_in("alice")
     said = await words(visit, f"/approvals/{held.id}")
     assert "Edited since the agent asked by bob" in said
@@ -151,10 +152,12 @@ async def test_whoever_approves_an_edited_call_sees_what_the_agent_had_asked(
     held = scene.held(
         "pay", {"a": 1, "note": None, "to": "<b>x</b>"}, terms=Terms(editable=("args",))
     )
+    bob = await scene.people.add("bob", role="approver")
     await scene.approvals.edit(
-        held.id, revision=1, reviewer=await scene.people.add("bob", role="approver"),
-        arguments=b'{"a":9,"to":"y"}', via="slack", judge_again=lambda _tx, _call: None,
-    )  # fmt: skip
+        held.id,
+        ArgumentEdit(revision=1, reviewer=bob, arguments=b'{"a":9,"to":"y"}', via="slack"),
+        judge_again=lambda _tx, _call: None,
+    )
     visit = await door.signed_in("alice")
     timeline = (await words(visit, f"/approvals/{held.id}")).partition("Timeline")[2]
     assert "Edited by bob via slack" in timeline

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from approvals import decide, effects, execution
-from approvals.model import Approval, Choice, Execution, Reviewer, State
+from approvals.model import Approval, Choice, Execution, Reviewer, State, Vote
 from approvals.record.database import Transaction
 from tests.web.conftest import Door
 from tests.web.scene import Scene
@@ -19,8 +19,8 @@ def doubtful(scene: Scene) -> tuple[Approval, Approval]:
     someone = Reviewer(id="carol", role="approver", verified="cli")
 
     def lost(tx: Transaction) -> None:
-        press = {"revision": 1, "reviewer": someone, "choice": Choice.APPROVE}
-        decide.decide(tx, first.id, via="cli", **press)  # type: ignore[arg-type]
+        vote = Vote(revision=1, reviewer=someone, choice=Choice.APPROVE, via="cli")
+        decide.decide(tx, first.id, vote)
         execution.claim(tx, first.id, owner="gw", lease_ms=1_000, recheck=lambda *_: None)
         execution.finish(tx, first.id, execution.RunEnd(Execution.OUTCOME_UNKNOWN), owner="gw")
 

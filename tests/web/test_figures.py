@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from approvals.model import Choice, Event
+from approvals.model import Choice, Event, Vote
 from tests.web.scene import Scene
 from web.views.figures import NONE, ToolUse, insights, use_of_tools
 
@@ -12,7 +12,7 @@ async def test_a_tools_use_counts_each_call_once(scene: Scene) -> None:
     held = scene.held("pay", {"n": 1})
     scene.held("pay", {"n": 2})
     await scene.approvals.decide(
-        held.id, revision=1, reviewer=alice, choice=Choice.DENY, reason="no", via="page"
+        held.id, Vote(revision=1, reviewer=alice, choice=Choice.DENY, reason="no", via="page")
     )
     scene.database.journal.write_now(
         lambda tx: [
@@ -32,7 +32,7 @@ async def test_no_rate_stands_on_fewer_than_five_decisions(scene: Scene) -> None
         held = scene.held("pay", {"n": number})
         choice = Choice.DENY if number == 0 else Choice.APPROVE
         await scene.approvals.decide(
-            held.id, revision=1, reviewer=alice, choice=choice, reason="", via="page"
+            held.id, Vote(revision=1, reviewer=alice, choice=choice, reason="", via="page")
         )
 
     def approved() -> str:

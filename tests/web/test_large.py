@@ -15,7 +15,7 @@ import pytest
 from approvals import execution
 from approvals.aside import LARGE
 from approvals.digest import canonical
-from approvals.model import Choice, Execution, Terms
+from approvals.model import Choice, Execution, Terms, Vote
 from approvals.redact import visible
 from tests.web.conftest import Door
 from tests.web.scene import Scene
@@ -87,7 +87,7 @@ async def test_no_result_is_scanned_on_the_loop(scene: Scene, door: Door) -> Non
     held = scene.held("run", {"n": 1}, terms=Terms(risk="low"))
     bob = await scene.people.add("bob", role="approver")
     await scene.approvals.decide(
-        held.id, revision=1, reviewer=bob, choice=Choice.APPROVE, via="page"
+        held.id, Vote(revision=1, reviewer=bob, choice=Choice.APPROVE, via="page")
     )
     result = canonical({"content": [{"type": "text", "text": HOSTILE}]})
     write = scene.database.journal.write_now

@@ -11,7 +11,7 @@ from statistics import median
 import pytest
 from sqlalchemy import Connection, Engine, event
 
-from approvals.model import Choice
+from approvals.model import Choice, Vote
 from approvals.record import history
 from approvals.view import SharedFacts, view_in, view_of
 from tests.web.conftest import Door
@@ -25,7 +25,7 @@ async def _busy(scene: Scene) -> None:
         held = scene.held("create_charge", charge(1000 + number))
         choice = Choice.APPROVE if number % 3 else Choice.DENY
         await scene.approvals.decide(
-            held.id, revision=1, reviewer=bob, choice=choice, reason="seen", via="page"
+            held.id, Vote(revision=1, reviewer=bob, choice=choice, reason="seen", via="page")
         )
     scene.database.journal.write_now(
         lambda tx: [hold(tx, "create_charge", charge(5000 + number)) for number in range(200)]
@@ -97,7 +97,7 @@ async def test_a_decided_call_is_not_among_its_own_earlier_ones(scene: Scene) ->
     alice = await scene.people.add("alice", role="approver")
     held = scene.held("create_charge", charge(7))
     await scene.approvals.decide(
-        held.id, revision=1, reviewer=alice, choice=Choice.DENY, reason="no", via="page"
+        held.id, Vote(revision=1, reviewer=alice, choice=Choice.DENY, reason="no", via="page")
     )
     shown = await scene.approvals.view(held.id)
     assert shown is not None

@@ -10,7 +10,7 @@ import anyio
 import pytest
 from sse_starlette import ServerSentEvent
 
-from approvals.model import Choice, Event
+from approvals.model import Choice, Event, Vote
 from tests.patience import PATIENCE
 from tests.web.scene import Scene
 from web.stream import BOUND, REPLAY, LiveFeed, StreamChange, Watcher, read_span
@@ -66,7 +66,7 @@ async def test_a_returning_viewer_is_told_what_it_missed_once(scene: Scene) -> N
     alice = await scene.people.add("alice", role="approver")
     held = scene.held("git_commit", {"message": "x"})
     await scene.approvals.decide(
-        held.id, revision=1, reviewer=alice, choice=Choice.APPROVE, via="page"
+        held.id, Vote(revision=1, reviewer=alice, choice=Choice.APPROVE, via="page")
     )
     async with watching(stream, cursor) as events:
         kinds = [told(await upcoming(events, "change")).kind for _ in range(2)]

@@ -10,7 +10,7 @@ from typing import Final
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
-from approvals.model import Choice
+from approvals.model import Choice, Vote
 from web.context import Context
 from web.page_request import PageRequest, page_of
 from web.pages.decision_messages import BAD, said
@@ -102,12 +102,14 @@ async def _decided(
         return left("Left out: it was edited. Look at it again.")
     decided = await page.context.approvals.decide(
         card.id,
-        revision=card.revision,
-        reviewer=page.viewer.reviewer,
-        choice=choice,
-        reason=why if choice is Choice.DENY else "",
-        via="page",
-        view_digest=picked.view_digest[:_DIGEST],
+        Vote(
+            revision=card.revision,
+            reviewer=page.viewer.reviewer,
+            choice=choice,
+            reason=why if choice is Choice.DENY else "",
+            via="page",
+            view_digest=picked.view_digest[:_DIGEST],
+        ),
     )
     notice, status = said(decided, page.viewer)
     if status >= BAD:

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from approvals.editing import PREFIX, Edited, Field, edited
-from approvals.model import AlreadyDecided, Approval, Stale, State
+from approvals.model import AlreadyDecided, Approval, ArgumentEdit, Stale, State
 from web.context import Context
 from web.page_request import PageRequest, page_of
 from web.pages.decision_messages import BAD, said
@@ -44,10 +44,12 @@ async def edit(request: Request, approval_id: str, context: Context) -> Response
         return await shown.answer(found=found)
     decided = await context.approvals.edit(
         held.id,
-        revision=held.revision,
-        reviewer=page.viewer.reviewer,
-        arguments=found.arguments,
-        via="page",
+        ArgumentEdit(
+            revision=held.revision,
+            reviewer=page.viewer.reviewer,
+            arguments=found.arguments,
+            via="page",
+        ),
         judge_again=partial(context.services.judge_again, held=held),
     )
     notice, status = said(decided, page.viewer)

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from approvals.aside import aside
-from approvals.model import Choice, NotAllowed, NotFound, Settlement
+from approvals.model import Choice, NotAllowed, NotFound, Settlement, Vote
 from approvals.phrases import ASKED, PRESETS
 from approvals.reveal import Revealed
 from web.border import FRAGMENT
@@ -114,12 +114,14 @@ async def decide(
         asks = form.choice == CHANGE
         decided = await context.approvals.decide(
             approval_id,
-            revision=form.revision,
-            reviewer=page.viewer.reviewer,
-            choice=Choice.DENY if asks else Choice(form.choice),
-            reason=ASKED + form.why if asks else form.why,
-            via="page",
-            view_digest=form.view,
+            Vote(
+                revision=form.revision,
+                reviewer=page.viewer.reviewer,
+                choice=Choice.DENY if asks else Choice(form.choice),
+                reason=ASKED + form.why if asks else form.why,
+                via="page",
+                view_digest=form.view,
+            ),
         )
         notice, status = said(decided, page.viewer)
     return await _done(page, approval_id, form.origin, notice, status)
