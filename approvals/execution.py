@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy import select
 
@@ -39,13 +39,51 @@ _FINISHED: Final = (
 _HALTED: Final = 60  # seconds after which it may be asked again whether the record is whole
 
 
+Charges = TypeVar("Charges")
+Refusal = TypeVar("Refusal")
+
+
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class Proceed(Generic[Charges]):
+    """A re-check's answer: the call may run now."""
+
+    charges: Charges  # what it took of the limits
+    effect: EffectClaim | None = None  # for how long its effect counts, where a rule says so
+
+
+@dataclass(frozen=True, slots=True)
+class Later(Generic[Refusal]):
+    """A re-check's answer: the permit stays, but cannot be used now."""
+
+    refusal: Refusal  # what the agent is told
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """A re-check's answer: what was approved may not run any more."""
+
+    why: str
+
+
+Recheck = Proceed[Charges] | Later[Refusal] | Superseded
+"""What judging an approved call again comes to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed(Generic[Charges]):
     """The caller holds the permit and must now send exactly `approval.call.arguments`, with
     `approval.call.metadata` beside them.
     """
 
     approval: Approval
+    proceed: Proceed[Charges]
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed(Generic[Refusal]):
+    """The caller must not send, for the re-check said so; the permit stands."""
+
+    later: Later[Refusal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,28 +115,19 @@ class RunEnd:
     latency_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NotNow:
-    """A re-check's answer: the permit stays, but cannot be used for so many seconds."""
-
-    why: str
-    retry_after: int
-
-
 def claim(
     tx: Transaction,
     approval_id: str,
     *,
     owner: str,
     lease_ms: int,
-    recheck: Callable[[Transaction, Approval], str | NotNow | EffectClaim | None],
+    recheck: Callable[[Transaction, Approval], Recheck[Charges, Refusal]],
     answering: Answers | None = None,
-) -> Claimed | Lost:
+) -> Claimed[Charges] | Postponed[Refusal] | Lost:
     """Turn the permit into the one run it allows: approved -> executing, by compare-and-set.
 
-    `recheck` judges the call again in this transaction: None lets it run, text supersedes it,
-    NotNow leaves the permit for later. An EffectClaim lets it run, and says for how long its effect
-    counts. What it took (limits) stands only when it let it run.
+    `recheck` judges the call again in this transaction; what it took of the limits stands only when
+    it let the call run.
     With `answering` the run is the same one, which goes on after the server asked back: only the
     answers to its latest question are taken, and they once.
     """
@@ -113,35 +142,44 @@ def claim(
     if sealed is None:
         return _superseded(tx, approval, "The stored call is not the call that was approved.")
     stop = None if approval.effect is None else _effect_stop(tx, approval, approval.effect)
-    own = None if approval.effect is None else EffectClaim(approval.effect)
-    match stop or recheck(tx, sealed) or own:
-        case NotNow() as later:
-            return Lost(later.why, approval, retry_after=later.retry_after)
-        case str() as why:
+    match stop or recheck(tx, sealed):
+        case Lost() as lost:
+            return lost
+        case Later() as later:
+            return Postponed(later)
+        case Superseded(why):
             return _superseded(tx, approval, why)
-        case cleared:
-            effect = cleared if answering is None else None  # a continuation has it already
-    data: dict[str, Any] = {"metadata": sealed.call.metadata.digest}
-    if answering is not None:
-        data |= {"round": answering.round, "answers": answering.shown}
-    if effect is not None:
-        after = approval.effect_after
-        data |= {"effect": effect.key, "effect_for": effect.keep, "after": after}
-    told: dict[str, Any] = {"presented_digest": digest_of(sealed.call), "data": data}
+        case Proceed() as proceed:
+            own = None if approval.effect is None else EffectClaim(approval.effect)
+            # A continuation has it already.
+            effect = (proceed.effect or own) if answering is None else None
     moved = move(
         tx,
         approval,
         "claimed" if answering is None else "continued",
         actor=Actor("gateway", owner, via="gateway"),
         values={"owner": owner, "lease_until": tx.now + lease_ms, "claimed_at": tx.now},
-        told=told,
+        told=_history_of_claim(sealed, effect, answering),
     )
     if moved is None:
         return Lost("Someone else was first.", load(tx.connection, approval_id))
     if effect is not None:
         mark = effects.take(tx, effect, moved.call, holder=moved.id, terms=moved.terms, owner=None)
         tell_held(tx, mark, EffectState.TAKEN)
-    return Claimed(replace(moved, call=sealed.call))
+    return Claimed(replace(moved, call=sealed.call), proceed)
+
+
+def _history_of_claim(
+    sealed: Approval, effect: EffectClaim | None, answering: Answers | None
+) -> dict[str, Any]:
+    """What the history's row of a claim says beside who and when."""
+    data: dict[str, Any] = {"metadata": sealed.call.metadata.digest}
+    if answering is not None:
+        data |= {"round": answering.round, "answers": answering.shown}
+    if effect is not None:
+        after = sealed.effect_after
+        data |= {"effect": effect.key, "effect_for": effect.keep, "after": after}
+    return {"presented_digest": digest_of(sealed.call), "data": data}
 
 
 def _barred(tx: Transaction, approval: Approval, answering: Answers | None) -> Lost | None:
@@ -202,7 +240,7 @@ def _intact(tx: Transaction, approval: Approval) -> Approval | None:
     return opened if opened.call.metadata.digest == approval.metadata_digest else None
 
 
-def _effect_stop(tx: Transaction, approval: Approval, key: str) -> str | NotNow | None:
+def _effect_stop(tx: Transaction, approval: Approval, key: str) -> Superseded | Lost | None:
     """Why this effect key keeps the approval from running; None if nothing does.
 
     Who approved it may have been shown that another call has done this, or perhaps has: then, and
@@ -212,13 +250,14 @@ def _effect_stop(tx: Transaction, approval: Approval, key: str) -> str | NotNow 
     if mark is None or mark.holder == approval.id:
         return None
     if mark.state is EffectState.TAKEN:
-        return NotNow(f"{mark.holder} is doing the same right now.", EFFECT_RETRY)
+        why = f"{mark.holder} is doing the same right now."
+        return Lost(why, approval, retry_after=EFFECT_RETRY)
     shown = f"{mark.state}:{mark.holder}"
     if approval.effect_after == shown and _told_after(tx, approval.id) == shown:
         return None
     if mark.state is EffectState.DONE:
-        return effects.done_by(mark, meanwhile=False)
-    return f"{mark.holder} may have done this."
+        return Superseded(effects.done_by(mark, meanwhile=False))
+    return Superseded(f"{mark.holder} may have done this.")
 
 
 def _told_after(tx: Transaction, approval_id: str) -> str | None:

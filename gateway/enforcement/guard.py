@@ -11,26 +11,25 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from json import loads
 from typing import Any
 
-from approvals import execution, leases, queue
-from approvals.aside import aside, elsewhere
-from approvals.differences import Path, text
+from approvals import leases, queue
+from approvals.aside import elsewhere
 from approvals.digest import canonical, digest_of, sha256
-from approvals.execution import RunEnd
-from approvals.model import Approval, Call, EffectClaim, Event, Execution, Millis, Ruling
+from approvals.execution import Answers, RunEnd, answer, deliver
+from approvals.model import Approval, Call, Event, Execution, Millis
 from approvals.record.database import Database, Transaction
-from approvals.redact import masked, plain, visible
-from gateway.enforcement import input_schema, limits, refusals
+from approvals.redact import masked
+from gateway.enforcement import input_schema, limits, refusals, runs
 from gateway.enforcement.catalogue import Catalogue
 from gateway.enforcement.freezes import Freezes
 from gateway.enforcement.grants import Grant
+from gateway.enforcement.outcomes import record_orphans, record_outcome
 from gateway.enforcement.policy_file import PolicyFile, Waiting
 from gateway.enforcement.recording import (
-    RETRY_PENDING,
     Admission,
     Allowed,
     Held,
@@ -42,49 +41,18 @@ from gateway.enforcement.recording import (
     record_allowed,
     record_denial,
     record_held,
-    record_orphans,
-    record_outcome,
 )
 from gateway.enforcement.refusal_tally import Tally
-from gateway.enforcement.refusal_texts import reads_as_ours
-from gateway.enforcement.refusals import Refusal
+from gateway.enforcement.rules_in_force import FROZEN, RulesInForce
+from gateway.enforcement.runs import ClaimLost, Run
 from gateway.policy import terms
-from gateway.policy.facts import GrantFacts, ToolFacts
 from gateway.policy.judge import (
-    QUARANTINED,
     Allow,
     Deny,
     Hold,
-    Verdict,
-    can_hold,
-    hidden,
-    judge,
     redact_paths,
 )
-from gateway.policy.limit import Charge
 from gateway.policy.rules import Policy
-
-UNKNOWN = "(unknown argument)"
-"""The rule that refuses a name which the tool's definition does not know and does not allow."""
-
-_NAME_ROOM = 80  # characters of such a name that the agent is told
-
-FROZEN = "(frozen)"
-"""The rule an agent is told when an operator has stopped it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The approved call is ours to send, once. `approval.call.arguments` are what to send."""
-
-    approval: Approval
-    owner: str  # of this claim alone; its lease is renewed until it is let go
-    charges: tuple[Charge, ...] = ()  # what it took of the limits
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimLost:
-    """The row moved on or another gateway has it: look at it again."""
 
 
 class Guard:
@@ -107,50 +75,23 @@ class Guard:
         self._journal = database.journal
         self._policies = policies
         self._catalogue = catalogue
-        self._freezes = freezes
-        self._trusted = trusted  # servers whose annotations may loosen rules
         self._fingerprint = database.keys.fingerprint
+        self.rules = RulesInForce(
+            policies, catalogue, freezes, trusted=trusted, fingerprint=self._fingerprint
+        )
         self._policy_told = policies.current.hash
         self._max_pending = max_pending
         self.default_hold = default_hold
         self.process = process
         """This gateway's, as the record knows it: calls wait at it, and it sends them."""
         self._causing: set[str] = set()  # allowed calls with an effect that this process sends
-        self._owners: set[str] = set()  # of the claims this process is sending
+        self._owners: set[str] = set()  # of the runs this process is sending
         self._call_ids = call_ids()
         self._clock = database.clock
         self._tally = Tally()
         self._max_withdrawn = max_withdrawn
         self.lease_ms = int(lease_seconds * 1000)
         """For how long a claim stands without a sign of life of the gateway that made it."""
-
-    def hidden(self, server: str, tool: object) -> bool:
-        """Whether the tool must be absent from every list. One that is called like the gateway's
-        own is, whatever the policy says: its words would be taken for the gateway's.
-        """
-        if not isinstance(tool, str) or reads_as_ours(tool):
-            return True
-        return hidden(self._policies.current, server, tool)
-
-    def stopped(self, grant: str, server: str) -> Refusal | None:
-        """What an agent is told instead of having anything of this server, while an operator has
-        stopped it; None: nothing of it is frozen.
-        """
-        why = self._freezes.reason(grant, server)
-        if why is None:
-            return None
-        ruling = Ruling(rule=FROZEN, reason=why, policy_hash=self._policies.current.hash)
-        return refusals.stopped(ruling)
-
-    def changed_prompt(self) -> Refusal:
-        """What an agent is told of a prompt whose change no one has accepted."""
-        reason = "The definition of this prompt has changed; a reviewer must accept it first."
-        policy = self._policies.current
-        return refusals.stopped(Ruling(rule=QUARANTINED, reason=reason, policy_hash=policy.hash))
-
-    def can_hold(self, server: str) -> bool:
-        """Whether some call to this server may be held."""
-        return can_hold(self._policies.current, server)
 
     async def admit(
         self,
@@ -180,7 +121,7 @@ class Guard:
             given = retried.answers
             shown = await elsewhere(lambda: self._shown(given))
             retried = replace(retried, answers=shown)
-        policy, verdict, text = await self._judged(call, arguments)
+        policy, verdict, text = await self.rules.judged(call, arguments)
         admission = self._admission(
             call,
             grant,
@@ -304,10 +245,9 @@ class Guard:
 
     def _judge_standing(self, tx: Transaction) -> None:
         """What the policy denies now is superseded, not left to hope."""
-        policy = self._policies.current
         for approval in queue.standing(tx):
             call = approval.call
-            verdict = self._judge(policy, call, loads(call.arguments))
+            verdict = self.rules.judge(call, loads(call.arguments))
             if isinstance(verdict, Deny) and verdict.ruling.rule != FROZEN:
                 why = verdict.ruling.reason or "The policy denies it now."
                 queue.supersede(tx, approval.id, why)
@@ -325,7 +265,7 @@ class Guard:
         misfit = input_schema.fault(tool.definition.get("inputSchema"), arguments)
         if misfit is not None:
             return misfit
-        verdict = self._judge(self._policies.current, call, arguments)
+        verdict = self.rules.judge(call, arguments)
         if isinstance(verdict, Deny):
             return verdict.ruling.reason or "The policy denies it."
         if isinstance(verdict, Hold) and not terms.cover(
@@ -359,33 +299,35 @@ class Guard:
 
     async def claim(
         self, approval_id: str, *, answering: int | None = None, answers: Any = None
-    ) -> Claim | ClaimLost | RefusedByPolicy:
+    ) -> Run | ClaimLost | RefusedByPolicy:
         """Take an approved call for sending: at most one caller ever gets it. With `answering`,
         take it for sending the answers to the question of that round: at most one caller again.
 
         The policy, the tool's definition and the limits are checked again in the same transaction:
         a denial supersedes the approval, a full limit leaves it standing.
         """
-        given: execution.Answers | None = None
+        given: Answers | None = None
         if answering is not None:
-            given = execution.Answers(answering, await elsewhere(lambda: self._shown(answers)))
+            given = Answers(answering, await elsewhere(lambda: self._shown(answers)))
         claimed = await self._journal.write(
             partial(
-                self._claim,
+                runs.claim,
                 approval_id=approval_id,
+                rules=self.rules,
                 owner=f"{self.process}.{secrets.token_hex(8)}",
+                lease_ms=self.lease_ms,
                 answering=given,
             )
         )
-        if isinstance(claimed, Claim):
+        if isinstance(claimed, Run):
             self._owners.add(claimed.owner)
         return claimed
 
-    def let_go(self, claimed: Claim) -> None:
+    def let_go(self, run: Run) -> None:
         """This process sends this call no longer. If no end of it is on record by now none will
         be: its lease runs out, and its outcome is unknown.
         """
-        self._owners.discard(claimed.owner)
+        self._owners.discard(run.owner)
 
     def renew(self, tx: Transaction) -> None:
         """What this process is sending keeps its lease."""
@@ -397,16 +339,16 @@ class Guard:
         leases.recover(tx, tx.now)
         record_orphans(tx, process=self.process, sending=self._causing.copy())
 
-    async def finish(self, claimed: Claim, end: RunEnd) -> Approval:
+    async def finish(self, run: Run, end: RunEnd) -> Approval:
         """Record what became of a claimed call; the agent's answer waits for this. Look at the
         approval's `execution`: a lease that ran out meanwhile has made it unknown, and that stays.
         """
-        return await self._journal.write(partial(_finish, claimed, end))
+        return await self._journal.write(partial(runs.finish, run, end))
 
     async def stored_result(self, approval_id: str, *, attached_at: Millis) -> bytes | None:
         """The answer of a finished call for an agent that came back, or that waited beside it."""
         return await self._journal.write(
-            partial(execution.answer, approval_id=approval_id, attached_at=attached_at)
+            partial(answer, approval_id=approval_id, attached_at=attached_at)
         )
 
     async def answered(
@@ -436,7 +378,7 @@ class Guard:
 
     def delivered(self, approval_id: str) -> None:
         """The answer was handed over: an identical call is a new call from here on."""
-        self._journal.post(partial(execution.deliver, approval_id=approval_id))
+        self._journal.post(partial(deliver, approval_id=approval_id))
 
     async def waits(self, approval_id: str, *, until: Millis) -> None:
         """The agent waits in place for this approval, `until` then."""
@@ -448,138 +390,10 @@ class Guard:
         """The agent no longer waits in place."""
         await self._journal.write(partial(queue.detach, approval_id=approval_id, to=self.process))
 
-    async def _judged(
-        self, call: Call, arguments: Mapping[str, Any]
-    ) -> tuple[Policy, Verdict, str]:
-        """The verdict, by what policy, and the arguments as people may see them. By what is in
-        force when it returns: a large call is judged beside the event loop, where an operator may
-        stop it meanwhile.
-        """
-        while True:
-            policy = self._policies.current
-            stopped = self._freezes.reason(call.grant, call.server)
-            known = self._known(call)
-            judged = await aside(
-                len(call.arguments), partial(self._judge_and_mask, policy, call, arguments)
-            )
-            if (
-                policy is self._policies.current
-                and stopped == self._freezes.reason(call.grant, call.server)
-                and known == self._known(call)
-            ):
-                return policy, *judged
-
-    def _known(self, call: Call) -> tuple[str, bool] | None:
-        """What a verdict rests on of the tool's definition."""
-        tool = self._catalogue.tool(call.server, call.tool)
-        return (tool.hash, tool.quarantined) if tool is not None else None
-
-    def _judge_and_mask(
-        self, policy: Policy, call: Call, arguments: Mapping[str, Any]
-    ) -> tuple[Verdict, str]:
-        paths = redact_paths(policy, call.server, call.tool)
-        shown = (
-            masked(call.arguments, paths, key=self._fingerprint)
-            if paths or not plain(arguments)
-            else call.arguments.decode()
-        )
-        return self._judge(policy, call, arguments), shown
-
-    def _judge(self, policy: Policy, call: Call, arguments: Mapping[str, Any]) -> Verdict:
-        stopped = self._freezes.reason(call.grant, call.server)
-        if stopped is not None:
-            return Deny(ruling=Ruling(rule=FROZEN, reason=stopped, policy_hash=policy.hash))
-        tool = self._catalogue.tool(call.server, call.tool)
-        facts = ToolFacts(name=call.tool) if tool is None else tool.facts(self._trusted)
-        verdict = judge(
-            policy, call, tool=facts, grant=GrantFacts(label=call.grant_label), args=arguments
-        )
-        if tool is None or isinstance(verdict, Deny):
-            return verdict
-        unknown = input_schema.unknown_name(tool.definition.get("inputSchema"), arguments)
-        return verdict if unknown is None else _unknown(policy, unknown)
-
     def _shown(self, answers: Any) -> Any:
         """What an agent answered, as the history may keep it."""
         return loads(masked(canonical(answers), (), key=self._fingerprint))
 
-    def _pinned(self, call: Call) -> str:
-        """The hash of the tool's pinned definition; "" when the server never listed it."""
-        tool = self._catalogue.tool(call.server, call.tool)
-        return tool.call_hash if tool is not None else ""
-
-    def _claim(
-        self, tx: Transaction, approval_id: str, *, owner: str, answering: execution.Answers | None
-    ) -> Claim | ClaimLost | RefusedByPolicy:
-        over: list[RefusedByPolicy] = []
-        taken: tuple[Charge, ...] = ()
-
-        def recheck(
-            tx: Transaction, approval: Approval
-        ) -> str | execution.NotNow | EffectClaim | None:
-            call = approval.call
-            verdict = self._judge(self._policies.current, call, loads(call.arguments))
-            if isinstance(verdict, Deny):
-                if verdict.ruling.rule == FROZEN:  # a pause, not a judgement: the approval stands
-                    over.append(RefusedByPolicy(refusals.denied(verdict.ruling)))
-                    return execution.NotNow(verdict.ruling.reason, RETRY_PENDING)
-                return verdict.ruling.reason or "The policy denies it now."
-            if self._pinned(call) != call.tool_hash:
-                return "The definition of the tool changed."
-            stop = _other_effect(approval, verdict.claim)
-            if stop is not None:
-                return stop
-            # One call is counted once, when its first round is sent.
-            nonlocal taken
-            taken = tuple(verdict.charges) if answering is None else ()
-            full = limits.take(tx, taken, limits.Subject.of(call))
-            if full is None:
-                return verdict.claim
-            ruled = refusals.limit_ruling(verdict.ruling, full.limit)
-            over.append(RefusedByPolicy(refusals.limited(ruled, full.limit, full.retry_after)))
-            return execution.NotNow("A limit is full.", full.retry_after)
-
-        outcome = execution.claim(
-            tx,
-            approval_id,
-            owner=owner,
-            lease_ms=self.lease_ms,
-            recheck=recheck,
-            answering=answering,
-        )
-        if isinstance(outcome, execution.Claimed):
-            return Claim(outcome.approval, owner, taken)
-        return over[-1] if over else _lost(outcome)
-
-
-def _lost(outcome: execution.Lost) -> ClaimLost | RefusedByPolicy:
-    """What an agent is told whose approval cannot run now; or that it must look again."""
-    if outcome.retry_after is None or outcome.approval is None:
-        return ClaimLost()
-    return RefusedByPolicy(refusals.not_now(outcome.approval, outcome.why, outcome.retry_after))
-
-
-def _other_effect(approval: Approval, claim: EffectClaim | None) -> str | None:
-    """Why a call may not run whose effect is another one by now than the card said."""
-    if claim is None or claim.key == approval.effect:
-        return None
-    return "The policy names another effect of this call now than the one that was approved."
-
-
-def _unknown(policy: Policy, place: Path) -> Deny:
-    name = visible(text(place).removeprefix("args."))[:_NAME_ROOM]
-    reason = f'The definition of this tool has no argument "{name}".'
-    return Deny(ruling=Ruling(rule=UNKNOWN, reason=reason, policy_hash=policy.hash))
-
 
 def _append(row: Event, tx: Transaction) -> None:
     tx.append(row)
-
-
-def _finish(claimed: Claim, end: RunEnd, tx: Transaction) -> Approval:
-    recorded = execution.finish(tx, claimed.approval.id, end, owner=claimed.owner)
-    if recorded.execution is Execution.NOT_EXECUTED:  # it may be claimed, and counted, again
-        subject = limits.Subject.of(claimed.approval.call)
-        taken_at = claimed.approval.claimed_at or tx.now
-        limits.give_back(tx, claimed.charges, subject, taken_at=taken_at)
-    return recorded

@@ -60,6 +60,9 @@ class HandClock:
         self._now += int(seconds * 1000)
 
 
+ClaimOutcome = execution.Claimed[None] | execution.Postponed[None] | execution.Lost
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """An open database and its clock, with the few moves most tests make."""
@@ -115,7 +118,7 @@ class Record:
         assert isinstance(decided, Moved), decided
         return decided.approval
 
-    def claim(self, approval: Approval, owner: str = "gw1") -> execution.Claimed | execution.Lost:
+    def claim(self, approval: Approval, owner: str = "gw1") -> ClaimOutcome:
         return self.write(lambda tx: run(tx, approval, owner))
 
     def finish(
@@ -205,9 +208,10 @@ def vote(
     )
 
 
-def run(tx: Transaction, approval: Approval, owner: str) -> execution.Claimed | execution.Lost:
+def run(tx: Transaction, approval: Approval, owner: str) -> ClaimOutcome:
     return execution.claim(tx, approval.id, owner=owner, lease_ms=15_000, recheck=fine)
 
 
-def fine(_tx: Transaction, _approval: Approval) -> None:
+def fine(_tx: Transaction, _approval: Approval) -> execution.Recheck[None, None]:
     """A re-check that finds nothing against it."""
+    return execution.Proceed(None)

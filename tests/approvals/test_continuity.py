@@ -19,7 +19,7 @@ from approvals.record.signed import keep_near
 from approvals.reviewers import add
 from approvals.rows import APPROVAL
 from tests.approvals.intruder import Intruder
-from tests.approvals.record import HandClock, Record, run
+from tests.approvals.record import ClaimOutcome, HandClock, Record, run
 
 MANY = 600  # rows: more than the writer may read
 
@@ -57,7 +57,7 @@ def claims(record: Record, approval: Approval) -> int:
         asked.append(seq)
         return prove(seq)
 
-    def claim(tx: Transaction) -> execution.Claimed | execution.Lost:
+    def claim(tx: Transaction) -> ClaimOutcome:
         tries.append(tx.patient)
         return run(tx, approval, "gw1")
 

@@ -200,8 +200,10 @@ class Machine(RuleBasedStateMachine):
     # What gateways send.
 
     def claiming(self, one: str, owner: str, answering: Answers | None = None) -> Act:
-        def recheck(_tx: Transaction, approval: Approval) -> str | None:
-            return "The policy denies it now." if number(approval) in self.denied else None
+        def recheck(_tx: Transaction, approval: Approval) -> execution.Recheck[None, None]:
+            if number(approval) in self.denied:
+                return execution.Superseded("The policy denies it now.")
+            return execution.Proceed(None)
 
         return lambda tx: execution.claim(
             tx, one, owner=owner, lease_ms=15_000, recheck=recheck, answering=answering

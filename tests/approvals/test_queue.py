@@ -188,17 +188,16 @@ def test_a_recheck_that_says_no_supersedes_and_one_that_says_later_leaves_it(
 ) -> None:
     approved = record.approved()
 
-    def later(_tx: Transaction, _approval: Approval) -> execution.NotNow:
-        return execution.NotNow("full", 23)
+    def later(_tx: Transaction, _approval: Approval) -> execution.Recheck[None, str]:
+        return execution.Later("full")
 
-    def no(_tx: Transaction, seen: Approval) -> str:
-        return f"denied: {seen.call.arguments.decode()}"
+    def no(_tx: Transaction, seen: Approval) -> execution.Recheck[None, None]:
+        return execution.Superseded(f"denied: {seen.call.arguments.decode()}")
 
     waits = record.write(
         lambda tx: execution.claim(tx, approved.id, owner="g", lease_ms=1, recheck=later)
     )
-    assert isinstance(waits, execution.Lost)
-    assert (waits.why, waits.retry_after) == ("full", 23)
+    assert waits == execution.Postponed(execution.Later("full"))
     assert record.now_is(approved.id).state is State.APPROVED
     lost = record.write(
         lambda tx: execution.claim(tx, approved.id, owner="g", lease_ms=1, recheck=no)

@@ -12,7 +12,7 @@ from approvals.model import Approval, Execution, State
 from approvals.record.transaction import Transaction
 from approvals.seal import SealBroken
 from approvals.tasks import Task
-from tests.approvals.record import KEYS, Record
+from tests.approvals.record import KEYS, ClaimOutcome, Record
 
 ENVELOPE: dict[str, Any] = {"meta": {"traceparent": "00-1"}, "protocol": "2026-07-28", "extra": {}}
 QUESTION = b'{"result":{"resultType":"input_required","inputRequests":{"a":{},"b":{}}}}'
@@ -117,13 +117,13 @@ def test_answers_that_did_not_reach_the_server_stand(record: Record) -> None:
     assert runnable(record) == [approval.id]
 
 
-def go_on(tx: Transaction, approval: Approval, asked: int) -> execution.Claimed | execution.Lost:
+def go_on(tx: Transaction, approval: Approval, asked: int) -> ClaimOutcome:
     return execution.claim(
         tx,
         approval.id,
         owner="gw1",
         lease_ms=15_000,
-        recheck=lambda _tx, _approval: None,
+        recheck=lambda _tx, _approval: execution.Proceed(None),
         answering=execution.Answers(asked, {"a": 1}),
     )
 

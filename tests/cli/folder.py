@@ -157,7 +157,11 @@ class Folder:
 
         def claim(tx: Transaction) -> object:
             return execution.claim(
-                tx, approval.id, owner="one", lease_ms=1, recheck=lambda _tx, _approval: None
+                tx,
+                approval.id,
+                owner="one",
+                lease_ms=1,
+                recheck=lambda _tx, _approval: execution.Proceed(None),
             )
 
         def finish(tx: Transaction) -> object:

@@ -17,6 +17,7 @@ from approvals.model import Call, Client, Execution
 from approvals.record.database import Database
 from approvals.record.tables import SpentRow
 from gateway.enforcement.grants import Grant
+from gateway.enforcement.outcomes import record_outcome
 from gateway.enforcement.recording import (
     Admission,
     Allowed,
@@ -24,7 +25,6 @@ from gateway.enforcement.recording import (
     RefusedByPolicy,
     Retried,
     record_allowed,
-    record_outcome,
 )
 from gateway.policy.document import load
 from gateway.policy.judge import Allow, GrantFacts, ToolFacts, judge

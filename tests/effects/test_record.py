@@ -19,7 +19,7 @@ from approvals.record.history import HistoryQuery
 from approvals.record.migrate import migrate
 from approvals.record.verify import check
 from tests.approvals.conftest import record, server, url  # noqa: F401 - fixtures
-from tests.approvals.record import ALICE, KEYS, START, HandClock, Record
+from tests.approvals.record import ALICE, KEYS, START, HandClock, Record, fine
 
 KEY = "refund:pay_1"
 
@@ -42,7 +42,7 @@ def test_a_question_keeps_the_key_and_its_end_decides(record: Record) -> None:  
     assert isinstance(record.claim(other), execution.Lost)
     going_on = record.write(
         lambda tx: execution.claim(
-            tx, approved.id, owner="gw1", lease_ms=15_000, recheck=lambda *_: None,
+            tx, approved.id, owner="gw1", lease_ms=15_000, recheck=fine,
             answering=execution.Answers(1, {}),
         )
     )  # fmt: skip

@@ -21,7 +21,9 @@ def doubtful(scene: Scene) -> tuple[Approval, Approval]:
     def lost(tx: Transaction) -> None:
         vote = Vote(revision=1, reviewer=someone, choice=Choice.APPROVE, via="cli")
         decide.decide(tx, first.id, vote)
-        execution.claim(tx, first.id, owner="gw", lease_ms=1_000, recheck=lambda *_: None)
+        execution.claim(
+            tx, first.id, owner="gw", lease_ms=1_000, recheck=lambda *_: execution.Proceed(None)
+        )
         execution.finish(tx, first.id, execution.RunEnd(Execution.OUTCOME_UNKNOWN), owner="gw")
 
     scene.database.journal.write_now(lost)

@@ -93,7 +93,7 @@ async def test_no_result_is_scanned_on_the_loop(scene: Scene, door: Door) -> Non
     write = scene.database.journal.write_now
     write(
         lambda tx: execution.claim(
-            tx, held.id, owner="gw", lease_ms=60_000, recheck=lambda *_: None
+            tx, held.id, owner="gw", lease_ms=60_000, recheck=lambda *_: execution.Proceed(None)
         )
     )
     write(

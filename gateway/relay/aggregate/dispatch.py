@@ -247,7 +247,7 @@ class AggregateDispatch:
         match method:
             case "tools/list":
                 tools = named(self.names.joined, lists)
-                if any(self._guard.can_hold(server) for server in incoming.backends):
+                if any(self._guard.rules.can_hold(server) for server in incoming.backends):
                     tools.append(dict(AWAIT_DEFINITION))
                 return tools
             case "prompts/list":
@@ -262,7 +262,7 @@ class AggregateDispatch:
         return [
             dict(tool.definition)
             for name, tool in self._catalogue.of(server).items()
-            if tool.present and not self._guard.hidden(server, name)
+            if tool.present and not self._guard.rules.hidden(server, name)
         ]
 
     async def _offers(self, incoming: AggregateRequest, server: str, method: str) -> bool:
@@ -336,7 +336,9 @@ class AggregateDispatch:
         if bundle is None:
             await incoming.error(ErrorCode.INVALID_REQUEST, "initialize comes first")
             return
-        stopped = {name: self._guard.stopped(incoming.grant.id, name) for name in incoming.backends}
+        stopped = {
+            name: self._guard.rules.stopped(incoming.grant.id, name) for name in incoming.backends
+        }
         stops = [one for one in stopped.values() if one is not None]
         if stops and len(stops) == len(stopped):
             await incoming.error(-32603, stops[0].text, stops[0].data())

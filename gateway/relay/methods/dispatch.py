@@ -150,7 +150,7 @@ class Dispatch:
         watches_resources = isinstance(watched, dict) and watched.get("resourceSubscriptions")
         if method not in _PASSED or (method in _OPEN and not watches_resources):
             return None
-        return self._guard.stopped(visit.grant.id, visit.backend.name)
+        return self._guard.rules.stopped(visit.grant.id, visit.backend.name)
 
     async def stream(
         self,

@@ -20,9 +20,10 @@ from approvals.owned_tasks import OwnedTasks
 from approvals.record.journal import RecordUnavailable
 from gateway.enforcement import refusals
 from gateway.enforcement.catalogue import Catalogue
-from gateway.enforcement.guard import Claim, ClaimLost, Guard
+from gateway.enforcement.guard import Guard
 from gateway.enforcement.recording import RefusedByPolicy
 from gateway.enforcement.refusals import Refusal
+from gateway.enforcement.runs import ClaimLost, Run
 from gateway.protocol.jsonrpc import ToolCall, error_body
 from gateway.protocol.request_state import MOST_ROUNDS
 from gateway.relay.agents.request import Visit
@@ -114,14 +115,14 @@ class Executions:
                 return None
             case RefusedByPolicy(refusal):
                 return refusal
-            case Claim() as claim:
+            case Run() as run:
                 try:
-                    return await self._send(visit, call, claim, progress)
+                    return await self._send(visit, call, run, progress)
                 finally:
-                    self._guard.let_go(claim)
+                    self._guard.let_go(run)
 
-    async def _send(self, visit: Visit, call: ToolCall, claim: Claim, progress: Progress) -> Ending:
-        claimed = claim.approval
+    async def _send(self, visit: Visit, call: ToolCall, run: Run, progress: Progress) -> Ending:
+        claimed = run.approval
         started = time.perf_counter()
         response: Response | None = None
         execution = Execution.OUTCOME_UNKNOWN
@@ -148,7 +149,7 @@ class Executions:
                 result_digest=sha256(body) if body is not None else "",
                 latency_ms=int((time.perf_counter() - started) * 1000),
             )
-            recorded = await self._guard.finish(claim, end)
+            recorded = await self._guard.finish(run, end)
         except RecordUnavailable:
             # The call ran and that could not be recorded: the lease will run out and the row will
             # say "outcome unknown". So does the agent's answer; two stories would be worse.

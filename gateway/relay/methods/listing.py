@@ -288,7 +288,7 @@ class Listing:
         if visit.message.method not in _OF_A_PROMPT or not isinstance(name, str):
             return None
         pin = self._catalogue.pin(visit.backend.name, "prompt", name)
-        return self._guard.changed_prompt() if pin is not None and pin.quarantined else None
+        return self._guard.rules.changed_prompt() if pin is not None and pin.quarantined else None
 
     async def pinned(
         self, server: str, method: str, items: list[dict[str, Any]]
@@ -493,7 +493,7 @@ class Listing:
         last = not isinstance(listed.get("nextCursor"), str)
         if last:
             shown.pop("nextCursor", None)  # some write null, which is no cursor
-        if kind == "tool" and last and self._guard.can_hold(server):
+        if kind == "tool" and last and self._guard.rules.can_hold(server):
             shown["tools"].append(dict(AWAIT_DEFINITION))
         if kind == "tool" and modern:
             # What is listed depends on the grant and on a policy that may change at any moment.
@@ -506,7 +506,7 @@ class Listing:
         shown: list[dict[str, Any]] = []
         for item in items:
             name = named(kind, item) if isinstance(item, dict) else None
-            if name is None or (kind == "tool" and self._guard.hidden(server, name)):
+            if name is None or (kind == "tool" and self._guard.rules.hidden(server, name)):
                 continue
             pin = self._catalogue.pin(server, kind, name)
             if pin is not None:

@@ -210,7 +210,7 @@ class Tasks:
     async def _pass(self, visit: Visit) -> None:
         """A task of the server's own. A server without tasks knows none: so the agent is told."""
         message = visit.message
-        stopped = self._guard.stopped(visit.grant.id, visit.backend.name)
+        stopped = self._guard.rules.stopped(visit.grant.id, visit.backend.name)
         if stopped is not None:
             await refuse_request(visit, stopped)
             return
