@@ -19,7 +19,8 @@ from approvals.record.tables import ApprovalRow, GrantRow, HistoryTable
 from approvals.redact import masked
 from approvals.rows import resolve
 from approvals.seal import SealBroken, unseal
-from approvals.view import SharedFacts, view_in, view_of
+from approvals.shared_facts import SharedFacts
+from approvals.view import view_in, view_of
 from web.services import Services
 from web.session import PageSessions, Viewer
 from web.views.answer import ServerAnswer, answer_of

@@ -34,7 +34,8 @@ from approvals.slack.blocks import (
 )
 from approvals.slack.card_context import CardContext, name_of, person
 from approvals.slack.text import escape, fit, harmless, quoted, utc, visible, when
-from approvals.view import EditSummary, FieldChange, Since, View, approvers
+from approvals.values import FieldChange
+from approvals.view import EditSummary, Since, View, approvers
 
 _NAMED: Final = 5  # of those who approved
 _CHANGES: Final = 5  # shown of one comparison

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 from approvals.cautions import cautions
 from approvals.model import Choice, State
-from approvals.view import Since, Value, View, lowered
+from approvals.values import Value
+from approvals.view import Since, View, lowered
 from gateway.cli import show
 
 _WIDE = 72  # characters of a value that still stand on its line

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from approvals import decide, queue
 from approvals.differences import changes
 from approvals.model import Choice, Execution, Settlement, State, Terms
-from approvals.view import View, alone, field_change, view_of
+from approvals.values import field_change
+from approvals.view import View, alone, view_of
 from tests.approvals.record import ALICE, BOB, START, Record
 
 

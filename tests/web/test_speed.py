@@ -13,7 +13,8 @@ from sqlalchemy import Connection, Engine, event
 
 from approvals.model import Choice, Vote
 from approvals.record import history
-from approvals.view import SharedFacts, view_in, view_of
+from approvals.shared_facts import SharedFacts
+from approvals.view import view_in, view_of
 from tests.web.conftest import Door
 from tests.web.scene import Scene, charge, hold
 

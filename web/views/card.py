@@ -19,17 +19,8 @@ from approvals.model import Approval, Execution, Millis, Reviewer, Risk, Settlem
 from approvals.permission import refusal
 from approvals.phrases import PRESETS
 from approvals.reveal import reveals
-from approvals.view import (
-    LONG,
-    Earlier,
-    FieldChange,
-    Since,
-    View,
-    alone,
-    approvers,
-    beside_path,
-    lowered,
-)
+from approvals.values import LONG, FieldChange
+from approvals.view import Earlier, Since, View, alone, approvers, beside_path, lowered
 
 LONGER = ((1800, "30 minutes"), (7200, "2 hours"), (86400, "1 day"))
 """By how much a deadline may be moved at a time; the record bounds the whole."""
