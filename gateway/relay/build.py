@@ -32,10 +32,12 @@ from gateway.relay.methods.dispatch import Dispatch
 from gateway.relay.methods.execution import Executions
 from gateway.relay.methods.holding import Holding
 from gateway.relay.methods.listing import Listing
+from gateway.relay.methods.pinned_lists import PinnedLists
 from gateway.relay.methods.questions import Questions
 from gateway.relay.methods.task_runner import TaskRunner
 from gateway.relay.methods.task_subscriptions import TaskListen
 from gateway.relay.methods.tasks import Tasks
+from gateway.relay.methods.tool_listing import ToolListing
 from gateway.relay.upstreams.http import HttpUpstream, pooled_session
 from gateway.relay.upstreams.unconfirmed import Gate
 from gateway.relay.upstreams.upstream import Upstream
@@ -93,29 +95,33 @@ class Relay:
     holding: Holding
 
 
+@dataclass(frozen=True, slots=True)
+class _Runs:
+    """What runs approved calls."""
+
+    executions: Executions
+    tasks: TaskRunner
+
+
 async def open_relay(stack: AsyncExitStack, core: Core, settings: Settings) -> Relay:
     """The relay, taken down with the stack."""
     bounds = Bounds.of(settings)
     backends = await _backends(stack, core, bounds)
-    listing = Listing(
-        guard=core.guard,
+    tool_listing = ToolListing(
+        pinned=PinnedLists(core.guard.rules, core.catalogue),
         catalogue=core.catalogue,
         max_result=bounds.result,
         max_listing=bounds.listing,
         refresh_seconds=bounds.refresh,
     )
-    executions = Executions(
-        guard=core.guard, listing=listing, catalogue=core.catalogue, max_result=bounds.result
-    )
-    stack.push_async_callback(executions.aclose, _EXECUTION_PATIENCE)
-    runner = await _runners(stack, core, executions, backends)
+    runs = await _runs(stack, core, bounds, tool_listing, backends)
     sessions = Sessions(core.database.keys.session)
-    dispatch, holding = _methods(core, settings, executions, listing, runner, sessions)
+    dispatch, holding = _methods(core, settings, bounds, tool_listing, runs, sessions)
     together = AggregateDispatch(
         backends=backends,
         dispatch=dispatch,
         holding=holding,
-        listing=listing,
+        tool_listing=tool_listing,
         catalogue=core.catalogue,
         guard=core.guard,
         approvals=core.approvals,
@@ -140,18 +146,17 @@ async def open_relay(stack: AsyncExitStack, core: Core, settings: Settings) -> R
 def _methods(
     core: Core,
     settings: Settings,
-    executions: Executions,
-    listing: Listing,
-    runner: TaskRunner,
+    bounds: Bounds,
+    tool_listing: ToolListing,
+    runs: _Runs,
     sessions: Sessions,
 ) -> tuple[Dispatch, Holding]:
     """What serves one server's messages, by method; and the held calls among them."""
-    bounds = Bounds.of(settings)
     questions = Questions(RequestStates(core.database.keys.state), core.database.clock)
     holding = Holding(
         approvals=core.approvals,
         guard=core.guard,
-        executions=executions,
+        executions=runs.executions,
         rounds=questions,
         patience=ClientTimeouts(core.database, core.grants),
         clock=core.database.clock,
@@ -161,7 +166,7 @@ def _methods(
     tasks = Tasks(
         approvals=core.approvals,
         guard=core.guard,
-        runner=runner,
+        runner=runs.tasks,
         url=settings.page(),
         hold=bounds.task_hold,
         max_result=bounds.result,
@@ -169,7 +174,7 @@ def _methods(
     calls = Calls(
         guard=core.guard,
         holding=holding,
-        listing=listing,
+        tool_listing=tool_listing,
         catalogue=core.catalogue,
         rounds=questions,
         tasks=tasks,
@@ -181,11 +186,17 @@ def _methods(
         stopping=holding.stopping,
         max_result=bounds.result,
     )
+    listing = Listing(
+        tool_listing=tool_listing,
+        catalogue=core.catalogue,
+        max_result=bounds.result,
+    )
     dispatch = Dispatch(
         guard=core.guard,
         calls=calls,
         holding=holding,
         listing=listing,
+        tool_listing=tool_listing,
         tasks=tasks,
         task_listen=task_listen,
         sessions=sessions,
@@ -194,18 +205,29 @@ def _methods(
     return dispatch, holding
 
 
-async def _runners(
-    stack: AsyncExitStack, core: Core, executions: Executions, backends: Mapping[str, Backend]
-) -> TaskRunner:
-    """What runs approved calls that no one waits for in place."""
-    runner = TaskRunner(
+async def _runs(
+    stack: AsyncExitStack,
+    core: Core,
+    bounds: Bounds,
+    tool_listing: ToolListing,
+    backends: Mapping[str, Backend],
+) -> _Runs:
+    """What runs approved calls: those that are waited for in place, and those that are not."""
+    executions = Executions(
+        guard=core.guard,
+        tool_listing=tool_listing,
+        catalogue=core.catalogue,
+        max_result=bounds.result,
+    )
+    stack.push_async_callback(executions.aclose, _EXECUTION_PATIENCE)
+    tasks = TaskRunner(
         database=core.database,
         wakeup=core.wakeup,
         executions=executions,
         backends=backends,
         clock=core.database.clock,
     )
-    await stack.enter_async_context(runner.working())
+    await stack.enter_async_context(tasks.working())
     detached = DetachedRunner(
         database=core.database,
         executions=executions,
@@ -213,7 +235,7 @@ async def _runners(
         clock=core.database.clock,
     )
     await stack.enter_async_context(detached.working())
-    return runner
+    return _Runs(executions, tasks)
 
 
 async def _backends(stack: AsyncExitStack, core: Core, bounds: Bounds) -> dict[str, Backend]:

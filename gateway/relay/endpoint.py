@@ -23,7 +23,7 @@ from gateway.enforcement.grants import Grant, Grants
 from gateway.protocol.jsonrpc import Malformed, Message, error_body, parse
 from gateway.protocol.param_headers import HeaderParam
 from gateway.protocol.routing_headers import check_modern_headers, is_modern
-from gateway.relay.agents.request import Backend, Visit
+from gateway.relay.agents.request import AgentRequest, Backend, Caller
 from gateway.relay.agents.response import Receive, Scope, Send, reply
 from gateway.relay.agents.sessions import Session, Sessions
 from gateway.relay.aggregate.dispatch import AggregateDispatch
@@ -118,12 +118,16 @@ class Endpoint:
             raise HttpRefusal(403, "This grant does not reach that server")
         method = scope["method"]
         if method in ("GET", "DELETE"):
-            protocol = _protocol(headers)
-            session = self._session(headers, grant, backend)
-            last_event = headers.get(b"last-event-id", b"").decode("latin-1")
-            await self._dispatch.stream(
-                method, grant, backend, session, protocol, last_event, receive, send
+            caller = Caller(
+                grant=grant,
+                backend=backend,
+                modern=False,
+                revision=_protocol(headers),
+                session=self._session(headers, grant, backend),
+                envelope={},
             )
+            last_event = headers.get(b"last-event-id", b"").decode("latin-1")
+            await self._dispatch.stream(caller, method, last_event, receive, send)
             return
         if method != "POST":
             await reply(send, 405, headers=[(b"allow", b"GET, POST, DELETE")])
@@ -145,18 +149,18 @@ class Endpoint:
             _check_routing(raw, message, self._params(backend, message))
         session = None if modern else self._session(headers, grant, backend)
         protocol = _protocol(headers)
-        visit = Visit(
+        caller = Caller(
             grant=grant,
             backend=backend,
-            message=message,
             modern=modern,
-            protocol=protocol or (session.protocol if session else ""),
+            revision=protocol or (session.protocol if session else ""),
             session=session,
-            receive=receive,
-            send=send,
+            envelope=message.meta,
         )
         try:
-            await self._dispatch.post(visit)
+            await self._dispatch.post(
+                AgentRequest(caller=caller, message=message, receive=receive, send=send)
+            )
         except RecordUnavailable:
             log.exception("record.unavailable", server=backend.name)
             await reply(send, 503, _unrecorded(message), headers=_RETRY)
@@ -170,7 +174,7 @@ class Endpoint:
         receive: Receive,
         send: Send,
     ) -> None:
-        """The URL of all servers: the same proof, then `Together`."""
+        """The URL of all servers: the same proof, then `AggregateDispatch`."""
         together = self._together
         if method == "POST":
             message = await self._message(headers, receive)

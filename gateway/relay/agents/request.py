@@ -1,14 +1,18 @@
-"""One request of an agent, as far as the door has proven it: who, to which server, in which era."""
+"""Who asks which server, and the request it asks with, as far as the endpoint has proven both."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any, Literal
 
+from approvals.digest import canonical
 from approvals.model import Client
 from gateway.enforcement.grants import Grant
-from gateway.protocol.jsonrpc import Message, client_of
+from gateway.protocol.jsonrpc import Message, RequestId, client_of, encode
 from gateway.protocol.message import CLIENT_KEY
+from gateway.protocol.routing_headers import outbound_headers
 from gateway.relay.agents.response import Receive, Send
 from gateway.relay.agents.sessions import Session
 from gateway.relay.upstreams.upstream import Request, Upstream
@@ -23,55 +27,102 @@ class Backend:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Visit:
-    """One parsed POST."""
+class Caller:
+    """Who asks which server, apart from the message and the connection it is asked on."""
 
     grant: Grant
     backend: Backend
-    message: Message
     modern: bool
-    protocol: str  # revision the agent speaks; "" before a legacy session has one
+    revision: str  # of MCP, that the agent speaks; "" before a legacy session has one
     session: Session | None  # legacy only
-    receive: Receive
-    send: Send
-    reply_headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    envelope: Mapping[str, Any]  # `_meta` of its message
 
     @property
     def client(self) -> Client:
+        """What the agent's program says it is."""
         if self.session is not None:
             return self.session.client
-        info = self.message.meta.get(CLIENT_KEY)
-        return client_of(info)
+        return client_of(self.envelope.get(CLIENT_KEY))
 
-    def request(
+    def post(
         self,
         body: bytes,
         *,
-        rpc_method: str = "",
-        rpc_id: str | int | None = None,
+        method: str,
+        id: RequestId | None,  # noqa: A002 - JSON-RPC's word
         headers: Mapping[str, str] | None = None,
         about: str = "",
     ) -> Request:
-        """A request towards the server on behalf of this visit: same session, same revision."""
+        """A message towards the server on this caller's behalf: same session, same revision.
+        `about`: the id a call has on record.
+        """
         return Request(
             method="POST",
             body=body,
             grant=self.grant.id,
-            protocol=self.protocol,
+            protocol=self.revision,
             session=self.session.id if self.session is not None else "",
             headers=headers or {},
-            rpc_method=rpc_method or self.message.method,
-            rpc_id=self.message.id if rpc_id is None and not rpc_method else rpc_id,
+            rpc_method=method,
+            rpc_id=id,
             about=about,
         )
 
-    def resumption(self, last_event: str) -> Request:
-        """A request for what the server says after an event of an earlier stream; legacy only."""
+    def own_request(
+        self,
+        id: RequestId,  # noqa: A002 - JSON-RPC's word
+        method: str,
+        params: Mapping[str, Any],
+        *,
+        meta: tuple[str, ...],
+    ) -> Request:
+        """A request of the gateway's own on this caller's behalf, with these keys of its envelope
+        where its revision has one.
+        """
+        headers: dict[str, str] = {}
+        if self.modern:
+            kept = {key: self.envelope[key] for key in meta if key in self.envelope}
+            params = {**params, "_meta": kept}
+            headers = dict(outbound_headers(self.revision, method, params))
+        body = canonical({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+        return self.post(body, method=method, id=id, headers=headers)
+
+    def without_body(
+        self, method: Literal["GET", "DELETE"], last_event: str | None = None
+    ) -> Request:
+        """Legacy only. GET: what the server says unasked, or on after an event of an earlier
+        stream; DELETE: the end of the session.
+        """
         return Request(
-            method="GET",
+            method=method,
             body=b"",
             grant=self.grant.id,
-            protocol=self.protocol,
+            protocol=self.revision,
             session=self.session.id if self.session is not None else "",
-            headers={"Last-Event-ID": last_event},
+            headers={"Last-Event-ID": last_event} if last_event is not None else {},
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentRequest:
+    """One parsed POST: who asks, what, and the connection that is waited on for the answer."""
+
+    caller: Caller
+    message: Message
+    receive: Receive
+    send: Send
+
+    def passed_on(self) -> Request:
+        """The message as it came, towards the server, with the headers its revision wants."""
+        message, caller = self.message, self.caller
+        headers = (
+            dict(outbound_headers(caller.revision, message.method, message.params or {}))
+            if caller.modern
+            else None
+        )
+        return caller.post(encode(message), method=message.method, id=message.id, headers=headers)
+
+
+def own_id() -> str:
+    """The id of a request of the gateway's own: never one an agent would choose."""
+    return f"signoff-{secrets.token_hex(8)}"

@@ -36,8 +36,9 @@ async def reply(
 class EventStream:
     """An SSE answer, started by its first event or comment."""
 
-    def __init__(self, send: Send, headers: Headers = ()) -> None:
+    def __init__(self, send: Send, headers: Headers = (), *, status: int = 200) -> None:
         self._send = send
+        self._status = status
         self._headers = headers
         self._lock = asyncio.Lock()
         self.started = False
@@ -50,7 +51,7 @@ class EventStream:
         await self._send(
             {
                 "type": "http.response.start",
-                "status": 200,
+                "status": self._status,
                 "headers": [
                     (b"content-type", EVENT_STREAM),
                     (b"cache-control", b"no-cache, no-transform"),

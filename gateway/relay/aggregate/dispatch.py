@@ -1,6 +1,6 @@
 """The URL of all servers, by method: a call is its server's, a list is everybody's.
 
-A message that belongs to one server becomes a visit there and takes the same way as at the
+A message that belongs to one server becomes a request there and takes the same way as at the
 server's own URL: same policy, pins, limits, approvals. Not passed on: the tasks of 2025-11-25 and
 what a server calls experimental.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -47,7 +48,12 @@ from gateway.relay.aggregate.streams import Streams
 from gateway.relay.aggregate.task_owners import TaskOwners
 from gateway.relay.methods.dispatch import Dispatch
 from gateway.relay.methods.holding import Holding
-from gateway.relay.methods.listing import AWAIT_DEFINITION, LISTS, Listing, ListingFailed
+from gateway.relay.methods.pinned_lists import (
+    AWAIT_DEFINITION,
+    LISTS,
+    ListingFailed,
+)
+from gateway.relay.methods.tool_listing import ToolListing
 
 log = structlog.get_logger()
 
@@ -69,7 +75,7 @@ class AggregateDispatch:
         backends: Mapping[str, Backend],
         dispatch: Dispatch,
         holding: Holding,
-        listing: Listing,
+        tool_listing: ToolListing,
         catalogue: Catalogue,
         guard: Guard,
         approvals: Approvals,
@@ -80,7 +86,8 @@ class AggregateDispatch:
         self._backends = backends
         self._dispatch = dispatch
         self._holding = holding
-        self._listing = listing
+        self._pinned = tool_listing.pinned
+        self._tool_listing = tool_listing
         self._catalogue = catalogue
         self._guard = guard
         self._approvals = approvals
@@ -135,7 +142,7 @@ class AggregateDispatch:
     async def _modern(self, incoming: AggregateRequest, method: str) -> None:
         """What only 2026-07-28 has."""
         if method == "server/discover":
-            await discover(incoming, self._max_result, self._listing)
+            await discover(incoming, self._max_result, self._pinned)
         elif method == "subscriptions/listen":
             await self.streams.listen(incoming)
         elif method.startswith("tasks/"):
@@ -146,7 +153,7 @@ class AggregateDispatch:
     async def _legacy(self, incoming: AggregateRequest, method: str) -> None:
         """What only the revisions with sessions have."""
         if method == "initialize":
-            await initialize(incoming, self.bundles, self._listing)
+            await initialize(incoming, self.bundles, self._pinned)
         elif method == "ping":
             await incoming.answer({})
         elif method == "logging/setLevel":
@@ -172,7 +179,7 @@ class AggregateDispatch:
                 key: one for key, one in (incoming.message.params or {}).items() if key != "task"
             }  # a server's own tasks are not to be had here
             message = replace(incoming.message, params={**params, "name": found[1]})
-            await self._visit(incoming, found[0], message)
+            await self._pass(incoming, found[0], message)
         except NotOpened as error:
             await self._refuse(incoming, refusals.not_sent(waits=error.waits))
 
@@ -183,22 +190,31 @@ class AggregateDispatch:
             await self._refuse(incoming, refusals.unknown_approval())
             return
         try:
-            visit = await incoming.visit(server, send=self._down(incoming, server))
+            part = await incoming.part(server, send=self._down(incoming, server))
         except NotOpened as error:
             await self._refuse(incoming, refusals.not_sent(waits=error.waits))
             return
         call = tool_call(incoming.message)
         if incoming.modern and call.request_state is not None:
-            await self._dispatch.post(visit)  # it brings the answer to a question
+            await self._dispatch.post(part)  # it brings the answer to a question
             return
         bundle = incoming.bundle
         with bundle.under_way(incoming.message, server) if bundle is not None else nullcontext():
-            await self._holding.resume(visit, call)
+            await self._holding.resume(part, call)
 
     async def _list(self, incoming: AggregateRequest, method: str) -> None:
         if (incoming.message.params or {}).get("cursor") is not None:
             await incoming.error(ErrorCode.INVALID_PARAMS, "Unknown cursor: the list has one page")
             return
+        try:
+            async with cancel_on_disconnect(incoming.receive):
+                result = await self._gathered(incoming, method)
+        except AgentGone:
+            return
+        await incoming.answer(result, cached=True)
+
+    async def _gathered(self, incoming: AggregateRequest, method: str) -> dict[str, Any]:
+        """The servers' lists as one; which resource is whose is taken note of."""
 
         async def ask(server: str) -> list[dict[str, Any]]:
             try:
@@ -208,18 +224,14 @@ class AggregateDispatch:
                     incoming.bundle.forget(server)
                 return await self._listed(incoming, server, method)
 
-        try:
-            async with cancel_on_disconnect(incoming.receive):
-                found = await gather(incoming.backends, ask)
-        except AgentGone:
-            return
+        found = await gather(incoming.backends, ask)
         lists = {name: found.answers.get(name, []) for name in incoming.backends}
         if method == "tools/list":
             lists |= {server: self._known(server) for server in found.missing}
         result: dict[str, Any] = {KEYS[method]: self._shown(incoming, method, lists)}
         if found.missing:
             result["_meta"] = {MISSING: list(found.missing)}
-        await incoming.answer(result, cached=True)
+        return result
 
     async def _listed(
         self, incoming: AggregateRequest, server: str, method: str
@@ -227,18 +239,22 @@ class AggregateDispatch:
         """One server's part of a list.
 
         Raises:
-            Unlisted, NotOpened, NotSent, OutcomeUnknown: it gave none.
+            ListFailed, NotOpened, NotSent, OutcomeUnknown: it gave none.
         """
         if not await self._offers(incoming, server, method):
             return []
-        visit = await incoming.visit(server)
+        caller = await incoming.caller(server)
         try:
             if method == "tools/list":
-                return await self._listing.offered(visit)
-            items = await pages(visit, method, self._max_result, most=self._listing.most_bytes)
-            return await self._listing.pinned(server, method, items) if method in LISTS else items
+                return await self._tool_listing.offered(caller)
+            items = await pages(
+                caller, method, self._max_result, most=self._tool_listing.most_bytes
+            )
+            if method not in LISTS:
+                return items
+            return await self._pinned.whole_list(server, method, items)
         except ListingFailed as error:
-            lost = error.status == 404 and visit.session is not None  # noqa: PLR2004 - HTTP
+            lost = error.status == HTTPStatus.NOT_FOUND and caller.session is not None
             raise (SessionLost if lost else ListFailed)(str(error)) from error
 
     def _shown(
@@ -293,7 +309,7 @@ class AggregateDispatch:
         asked = incoming.asking(name=own)
         if isinstance(ref, dict):
             asked = incoming.asking(ref={**ref, "name": own})
-        await self._visit(incoming, server, asked)
+        await self._pass(incoming, server, asked)
 
     async def _resource(self, incoming: AggregateRequest, uri: Any = None) -> None:
         """What a resource is asked for, at the server it belongs to."""
@@ -306,13 +322,17 @@ class AggregateDispatch:
             code = ErrorCode.INVALID_PARAMS if incoming.modern else _NOT_FOUND
             await incoming.error(code, _NOBODYS if server is None else _SEVERAL)
             return
-        await self._visit(incoming, server, incoming.message)
+        await self._pass(incoming, server, incoming.message)
 
     async def _owner(self, incoming: AggregateRequest, uri: str) -> str | Ambiguous | None:
         found = self._owners.owner(incoming.grant.id, uri)
         if found is None:
-            for method in ("resources/list", "resources/templates/list"):
-                await self._list(replace(incoming, send=nowhere), method)
+            try:
+                async with cancel_on_disconnect(incoming.receive):
+                    for method in ("resources/list", "resources/templates/list"):
+                        await self._gathered(incoming, method)
+            except AgentGone:
+                return None
             found = self._owners.owner(incoming.grant.id, uri)
         return found if isinstance(found, Ambiguous) or found in incoming.backends else None
 
@@ -328,7 +348,7 @@ class AggregateDispatch:
                 await incoming.error(ErrorCode.INVALID_PARAMS, "Task not found")
                 return
             server = next(iter(incoming.backends))
-        await self._visit(incoming, server, incoming.message)
+        await self._pass(incoming, server, incoming.message)
 
     async def _level(self, incoming: AggregateRequest) -> None:
         """logging/setLevel, for every server that logs, also one that is opened later."""
@@ -351,8 +371,8 @@ class AggregateDispatch:
         ]
 
         async def ask(server: str) -> Any:
-            visit = await incoming.visit(server)
-            return await request(visit, "logging/setLevel", params, self._max_result) or {}
+            caller = await incoming.caller(server)
+            return await request(caller, "logging/setLevel", params, self._max_result) or {}
 
         await gather([name for name in logging if name in incoming.backends], ask)
         await incoming.answer({})
@@ -363,18 +383,18 @@ class AggregateDispatch:
         if bundle is not None:
             if message.method == "notifications/roots/list_changed":
                 for server in bundle.opened.keys() & incoming.backends.keys():
-                    await self._visit(replace(incoming, send=nowhere), server, message)
+                    await self._pass(replace(incoming, send=nowhere), server, message)
             elif message.method == "notifications/cancelled":
                 server = bundle.asked.get((message.params or {}).get("requestId", ""), "")
                 if server in incoming.backends:
-                    await self._visit(incoming, server, message)
+                    await self._pass(incoming, server, message)
                     return
             elif (found := ids_to_server(message)) is not None and found[0] in bundle.opened:
-                await self._visit(incoming, *found)
+                await self._pass(incoming, *found)
                 return
         await reply(incoming.send, 202)
 
-    async def _visit(self, incoming: AggregateRequest, server: str, message: Message) -> None:
+    async def _pass(self, incoming: AggregateRequest, server: str, message: Message) -> None:
         """Let one server have this message, and its answer reach the agent.
 
         Raises:
@@ -385,19 +405,27 @@ class AggregateDispatch:
             send = incoming.send
             if message.method == "tools/call":
                 send = self._tasks.watching(incoming.grant.id, server, send)
-            await self._dispatch.post(await incoming.visit(server, message, send=send))
+            await self._dispatch.post(await incoming.part(server, message, send=send))
             return
         with bundle.under_way(message, server):
-            for _ in range(2):
-                down = self._down(incoming, server)
-                await self._dispatch.post(await incoming.visit(server, message, send=down))
-                if not down.gone:
-                    return
-                bundle.forget(server)
-                if message.method == "tools/call":  # it may have been sent: that is the agent's
-                    await self._refuse(incoming, _RENEWED)
-                    return
+            if await self._send_once(incoming, server, message):
+                return
+            bundle.forget(server)  # the server has ended its session: there is a new one to be had
+            if message.method == "tools/call":  # it may have been sent: that is the agent's
+                await self._refuse(incoming, _RENEWED)
+                return
+            if await self._send_once(incoming, server, message):
+                return
+            bundle.forget(server)
             await self._ended_at_once(incoming)
+
+    async def _send_once(self, incoming: AggregateRequest, server: str, message: Message) -> bool:
+        """Send a message in the server's session; False: the server does not know that session,
+        and the agent has been told nothing.
+        """
+        down = self._down(incoming, server)
+        await self._dispatch.post(await incoming.part(server, message, send=down))
+        return not down.gone
 
     async def _ended_at_once(self, incoming: AggregateRequest) -> None:
         if incoming.message.kind == "request":

@@ -5,17 +5,15 @@ the tools it is known to have stay listed, and the answer says which servers are
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import structlog
 
-from approvals.digest import canonical
 from gateway.protocol.message import CAPABILITIES_KEY, VERSION_KEY
-from gateway.protocol.routing_headers import outbound_headers
-from gateway.relay.agents.request import Visit
+from gateway.relay.agents.request import Caller, own_id
 from gateway.relay.aggregate.session import NotOpened
 from gateway.relay.upstreams.reading import Response, read_response
 from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown, Unconfirmed
@@ -81,33 +79,24 @@ async def gather(servers: Iterable[str], ask: Ask, *, seconds: float = SECONDS) 
 
 
 async def request(
-    visit: Visit, method: str, params: dict[str, Any], limit: int
+    caller: Caller, method: str, params: dict[str, Any], limit: int
 ) -> dict[str, Any] | None:
-    """The result of a request of the gateway's own in this visit's place; None: an error.
+    """The result of a request of the gateway's own on this caller's behalf; None: an error.
 
     Raises:
         NotSent: the server cannot be reached.
         OutcomeUnknown: it gave no usable answer.
         SessionLost: it has ended the session.
     """
-    return _result(await _asked(visit, method, params, limit))
+    return _result(await _asked(caller, method, params, limit))
 
 
-async def _asked(visit: Visit, method: str, params: dict[str, Any], limit: int) -> Response:
-    rpc_id = f"signoff-{secrets.token_hex(8)}"
-    headers: dict[str, str] = {}
-    if visit.modern:
-        meta = visit.message.meta
-        params = {
-            **params,
-            "_meta": {key: meta[key] for key in (VERSION_KEY, CAPABILITIES_KEY) if key in meta},
-        }
-        headers = dict(outbound_headers(visit.protocol, method, params))
-    body = canonical({"jsonrpc": "2.0", "id": rpc_id, "method": method, "params": params})
-    asked = visit.request(body, rpc_method=method, rpc_id=rpc_id, headers=headers)
-    answer = await visit.backend.upstream.send(asked)
+async def _asked(caller: Caller, method: str, params: dict[str, Any], limit: int) -> Response:
+    rpc_id = own_id()
+    asked = caller.own_request(rpc_id, method, params, meta=(VERSION_KEY, CAPABILITIES_KEY))
+    answer = await caller.backend.upstream.send(asked)
     try:
-        if answer.status == 404 and visit.session is not None:  # noqa: PLR2004 - HTTP
+        if answer.status == HTTPStatus.NOT_FOUND and caller.session is not None:
             raise SessionLost(method)
         return await read_response(answer, rpc_id, limit=limit)
     finally:
@@ -119,19 +108,19 @@ def _result(response: Response) -> dict[str, Any] | None:
     return result if isinstance(result, dict) else None
 
 
-async def pages(visit: Visit, method: str, limit: int, *, most: int) -> list[dict[str, Any]]:
+async def pages(caller: Caller, method: str, limit: int, *, most: int) -> list[dict[str, Any]]:
     """All pages of one server's list, each of at most `limit` bytes and together of at most `most`.
     A server that has no such list has an empty one.
 
     Raises:
         NotSent, OutcomeUnknown: as `request`; it is too large.
-        Unlisted: it has too many pages.
+        ListFailed: it has too many pages.
     """
     found: list[dict[str, Any]] = []
     params: dict[str, Any] = {}
     cursors: set[str] = set()
     for _ in range(_MOST_PAGES):
-        response = await _asked(visit, method, params, min(limit, most))
+        response = await _asked(caller, method, params, min(limit, most))
         most -= len(response.body)
         result = _result(response)
         items = result.get(KEYS[method]) if result is not None else None

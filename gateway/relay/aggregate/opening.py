@@ -12,7 +12,7 @@ from gateway.protocol.jsonrpc import LEGACY_VERSIONS, MODERN_VERSIONS, ErrorCode
 from gateway.relay.aggregate.lists import MISSING, Gathered, ListFailed, gather, request
 from gateway.relay.aggregate.request import IDENTITY, AggregateRequest
 from gateway.relay.aggregate.session import AggregateSessions, ServerSession
-from gateway.relay.methods.listing import Listing
+from gateway.relay.methods.pinned_lists import PinnedLists
 from gateway.relay.methods.tasks import advertised
 
 OPENING_SECONDS = 5.0
@@ -25,7 +25,7 @@ _PASSED = ("completions", "logging")
 
 
 async def initialize(
-    incoming: AggregateRequest, bundles: AggregateSessions, listing: Listing
+    incoming: AggregateRequest, bundles: AggregateSessions, pinned: PinnedLists
 ) -> None:
     """Open a legacy session (2025-11-25, basic/lifecycle) and with it, as far as they are there,
     one of each server.
@@ -51,17 +51,17 @@ async def initialize(
         "serverInfo": dict(IDENTITY),
     }
     said = {server: {"instructions": one.instructions} for server, one in opened.items()}
-    words = instructions(await _pinned(listing, said) | _waiting(found))
+    words = instructions(await _pinned(pinned, said) | _waiting(found))
     sealed = bundles.sealed(incoming.grant, bundle, capabilities)
     await _answer(incoming, result, words, found.missing, sealed)
 
 
-async def discover(incoming: AggregateRequest, limit: int, listing: Listing) -> None:
+async def discover(incoming: AggregateRequest, limit: int, pinned: PinnedLists) -> None:
     """Answer `server/discover` (2026-07-28, basic/discovery)."""
 
     async def ask(server: str) -> dict[str, Any]:
-        visit = await incoming.visit(server)
-        result = await request(visit, "server/discover", {}, limit)
+        caller = await incoming.caller(server)
+        result = await request(caller, "server/discover", {}, limit)
         if result is None:
             raise ListFailed("server/discover")
         return result
@@ -69,7 +69,7 @@ async def discover(incoming: AggregateRequest, limit: int, listing: Listing) -> 
     found = await gather(incoming.backends, ask, seconds=OPENING_SECONDS)
     capabilities = merged([one.get("capabilities") for one in found.answers.values()])
     result = advertised({"supportedVersions": list(MODERN_VERSIONS), "capabilities": capabilities})
-    words = instructions(await _pinned(listing, found.answers) | _waiting(found))
+    words = instructions(await _pinned(pinned, found.answers) | _waiting(found))
     await _answer(incoming, result, words, found.missing)
 
 
@@ -94,9 +94,9 @@ def instructions(words: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-async def _pinned(listing: Listing, said: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+async def _pinned(pinned: PinnedLists, said: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Each server's instructions as agents may see them."""
-    told = {server: await listing.instructed(server, one) for server, one in said.items()}
+    told = {server: await pinned.instructed(server, one) for server, one in said.items()}
     return {server: one.get("instructions") for server, one in told.items()}
 
 

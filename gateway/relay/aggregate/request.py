@@ -1,4 +1,4 @@
-"""One message at `/mcp`, and the visits to servers that it becomes."""
+"""One message at `/mcp`, and the requests to servers that it becomes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from gateway.enforcement.grants import Grant
 from gateway.protocol.jsonrpc import Message, error_body, result_body
 from gateway.protocol.sse import Blocks
-from gateway.relay.agents.request import Backend, Visit
+from gateway.relay.agents.request import AgentRequest, Backend, Caller
 from gateway.relay.agents.response import Headers, Receive, Send, reply
 from gateway.relay.aggregate.ids import ids_to_agent
 from gateway.relay.aggregate.names import Names
@@ -33,10 +33,8 @@ class AggregateRequest:
     receive: Receive
     send: Send
 
-    async def visit(
-        self, server: str, message: Message | None = None, *, send: Send | None = None
-    ) -> Visit:
-        """The visit to one server in which `message` is this one, or its part of it.
+    async def caller(self, server: str) -> Caller:
+        """Who asks, as one server sees it.
 
         Raises:
             NotOpened: legacy, and the server gives no session.
@@ -45,13 +43,26 @@ class AggregateRequest:
         session = None
         if self.bundle is not None:
             session = (await self.bundle.session(self.grant, backend)).session
-        return Visit(
+        return Caller(
             grant=self.grant,
             backend=backend,
-            message=message or self.message,
             modern=self.modern,
-            protocol=session.protocol if session is not None else self.protocol,
+            revision=session.protocol if session is not None else self.protocol,
             session=session,
+            envelope=self.message.meta,
+        )
+
+    async def part(
+        self, server: str, message: Message | None = None, *, send: Send | None = None
+    ) -> AgentRequest:
+        """The request to one server in which `message` is this one, or its part of it.
+
+        Raises:
+            NotOpened: legacy, and the server gives no session.
+        """
+        return AgentRequest(
+            caller=await self.caller(server),
+            message=message or self.message,
             receive=self.receive,
             send=send or self.send,
         )
@@ -91,7 +102,7 @@ class AnswerRewriter:
     def __init__(
         self, server: str, send: Send, *, tokens: Mapping[str, str] | None, max_block: int
     ) -> None:
-        """`tokens`: see `downwards`."""
+        """`tokens`: see `ids_to_agent`."""
         self._server = server
         self._tokens = tokens
         self._send = send

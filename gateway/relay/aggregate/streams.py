@@ -16,8 +16,9 @@ import structlog
 from gateway.enforcement.grants import Grant
 from gateway.protocol.sse import Blocks, EventTooLarge, SseParser
 from gateway.relay.agents.disconnect import AgentGone, cancel_on_disconnect, leave_when_set
-from gateway.relay.agents.request import Backend, Visit
+from gateway.relay.agents.request import AgentRequest, Backend, Caller
 from gateway.relay.agents.response import EventStream, Receive, Send, reply
+from gateway.relay.agents.sessions import Session
 from gateway.relay.aggregate.ids import ids_to_agent, of_event
 from gateway.relay.aggregate.request import AggregateRequest, AnswerRewriter
 from gateway.relay.aggregate.resource_owners import ResourceOwners
@@ -25,7 +26,7 @@ from gateway.relay.aggregate.session import AggregateSession
 from gateway.relay.aggregate.task_owners import TaskOwners
 from gateway.relay.methods.dispatch import Dispatch
 from gateway.relay.upstreams.response_filter import Passed, ResponseFilter
-from gateway.relay.upstreams.upstream import Answer, NotSent, OutcomeUnknown, Request
+from gateway.relay.upstreams.upstream import Answer, NotSent, OutcomeUnknown
 
 log = structlog.get_logger()
 
@@ -75,9 +76,8 @@ class Streams:
             server, event_id = found
             session = bundle.opened[server].session
             down = AnswerRewriter(server, send, tokens=bundle.tokens, max_block=self._max_block)
-            await self._dispatch.stream(
-                "GET", grant, backends[server], session, session.protocol, event_id, receive, down
-            )
+            caller = _listener(grant, backends[server], session)
+            await self._dispatch.stream(caller, "GET", event_id, receive, down)
             if down.gone:
                 await reply(send, 405, headers=[(b"allow", b"GET, POST, DELETE")])
             return
@@ -106,17 +106,10 @@ class Streams:
         """The agent ends its session, and so the servers' are ended."""
 
         async def end(server: str) -> None:
-            session = bundle.opened[server].session
-            request = Request(
-                method="DELETE",
-                body=b"",
-                grant=grant.id,
-                protocol=session.protocol,
-                session=session.id,
-            )
+            caller = _listener(grant, backends[server], bundle.opened[server].session)
             try:
                 async with asyncio.timeout(_ACKNOWLEDGED_SECONDS):
-                    answer = await backends[server].upstream.send(request)
+                    answer = await backends[server].upstream.send(caller.without_body("DELETE"))
                     await answer.aclose()
             except (NotSent, OutcomeUnknown, TimeoutError) as error:
                 log.info("session.not_ended", server=server, error=str(error))
@@ -135,8 +128,8 @@ class Streams:
             async with cancel_on_disconnect(incoming.receive), leave_when_set(self._stopping):
                 parts = await self._parts(incoming, wanted)
                 for server, part in parts.items():
-                    visit = await incoming.visit(server, incoming.asking(notifications=part))
-                    work = self._listen(visit, listening)
+                    asked = await incoming.part(server, incoming.asking(notifications=part))
+                    work = self._listen(asked, listening)
                     tasks.append(asyncio.create_task(work, name=f"listen {server}"))
                 await listening.begin()
                 await _kept_alive(stream)
@@ -163,16 +156,16 @@ class Streams:
                 parts[server].setdefault("taskIds", []).append(task)
         return parts
 
-    async def _listen(self, visit: Visit, listening: _Listening) -> None:
+    async def _listen(self, asked: AgentRequest, listening: _Listening) -> None:
         """One server's part, as at its own URL; what is no event of a stream is no news."""
-        server, cutter = visit.backend.name, Blocks(self._max_block)
+        server, cutter = asked.caller.backend.name, Blocks(self._max_block)
 
         async def send(event: Any) -> None:
             for block in cutter.feed(event.get("body", b"")):
                 await listening.take(server, block)
 
         try:
-            await self._dispatch.post(replace(visit, receive=_never, send=send))
+            await self._dispatch.post(replace(asked, receive=_never, send=send))
         except EventTooLarge:
             log.info("server.stream_broken", server=server)
         finally:
@@ -184,14 +177,14 @@ class Streams:
         """One server's GET stream, come back to when it breaks; its end is a server without one."""
         while (opened := bundle.opened.get(backend.name)) is not None:
             try:
-                visit = self._dispatch.listener(grant, backend, opened.session)
-                answer = await backend.upstream.send(visit.resumption(""))
+                caller = _listener(grant, backend, opened.session)
+                answer = await backend.upstream.send(caller.without_body("GET", last_event=""))
                 if answer.content_type != "text/event-stream":
                     await answer.aclose()
                     return
                 async with aclosing(self._passed(answer)) as events:
                     async for passed in events:
-                        told = self._dispatch.heard(visit, passed)
+                        told = self._dispatch.heard(caller, passed)
                         await stream.raw(ids_to_agent(backend.name, told, bundle.tokens))
             except (NotSent, OutcomeUnknown, EventTooLarge) as error:
                 log.info("server.stream_broken", server=backend.name, error=str(error))
@@ -281,6 +274,18 @@ def _message(block: bytes) -> dict[str, Any] | None:
 def _texts(value: Any) -> list[str]:
     found = value if isinstance(value, list) else []
     return [one for one in found[:_MOST_NAMED] if isinstance(one, str)]
+
+
+def _listener(grant: Grant, backend: Backend, session: Session) -> Caller:
+    """The agent as it listens in one server's session."""
+    return Caller(
+        grant=grant,
+        backend=backend,
+        modern=False,
+        revision=session.protocol,
+        session=session,
+        envelope={},
+    )
 
 
 async def _never() -> Any:

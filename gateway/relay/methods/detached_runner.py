@@ -7,12 +7,10 @@ gets it when it comes back. Of several gateways one claims the call and runs it,
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
 
 import structlog
 from sqlalchemy import Connection
@@ -26,11 +24,10 @@ from approvals.record.journal import RecordUnavailable
 from approvals.rows import load
 from gateway.enforcement import grants
 from gateway.enforcement.grants import Grant
-from gateway.protocol.jsonrpc import Message, tool_call
 from gateway.protocol.message import CAPABILITIES_KEY, CLIENT_KEY, MODERN_VERSIONS, VERSION_KEY
-from gateway.relay.agents.request import Backend, Visit
-from gateway.relay.agents.response import EventStream
+from gateway.relay.agents.request import Backend, Caller
 from gateway.relay.methods.execution import Executions
+from gateway.relay.methods.outbound import stored_call
 from gateway.relay.methods.progress import Progress
 
 log = structlog.get_logger()
@@ -101,39 +98,27 @@ class DetachedRunner:
             backend = self._backends.get(approval.call.server)
             if backend is None or not grant.reaches(backend.name):
                 return
-            visit = _visit(approval, grant, backend)
-            progress = Progress(EventStream(visit.send), None)
-            await self._executions.run(visit, tool_call(visit.message), approval, progress)
+            caller = _caller(approval, grant, backend)
+            call = stored_call(approval, caller.envelope)
+            await self._executions.run(caller, call, approval, Progress.silent())
         except RecordUnavailable:
             log.warning("record.unavailable", approval=approval_id)
 
 
-def _visit(approval: Approval, grant: Grant, backend: Backend) -> Visit:
-    """A request in no one's session: the gateway's own, in the revision that has none."""
+def _caller(approval: Approval, grant: Grant, backend: Backend) -> Caller:
+    """In no one's session: the gateway's own, in the revision that has none."""
     (version,) = MODERN_VERSIONS
     client = approval.call.client
-    meta = {
+    envelope = {
         VERSION_KEY: version,
         CAPABILITIES_KEY: {},
         CLIENT_KEY: {"name": client.name, "version": client.version},
     }
-    params = {"name": approval.call.tool, "arguments": {}, "_meta": meta}
-    return Visit(
+    return Caller(
         grant=grant,
         backend=backend,
-        message=Message("request", f"signoff-{secrets.token_hex(8)}", "tools/call", params),
         modern=True,
-        protocol=version,
+        revision=version,
         session=None,
-        receive=_never,
-        send=_nowhere,
+        envelope=envelope,
     )
-
-
-async def _never() -> dict[str, Any]:
-    await asyncio.Event().wait()
-    raise AssertionError
-
-
-async def _nowhere(_: Any) -> None:
-    """No one listens."""

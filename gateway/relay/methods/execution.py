@@ -26,12 +26,13 @@ from gateway.enforcement.refusals import Refusal
 from gateway.enforcement.runs import ClaimLost, Run
 from gateway.protocol.jsonrpc import ToolCall, error_body
 from gateway.protocol.request_state import MOST_ROUNDS
-from gateway.relay.agents.request import Visit
-from gateway.relay.methods.listing import Listing, ListingFailed
+from gateway.relay.agents.request import Caller
 from gateway.relay.methods.outbound import approved_call, call_request
+from gateway.relay.methods.pinned_lists import ListingFailed
 from gateway.relay.methods.progress import Progress
 from gateway.relay.methods.replies import unknown
 from gateway.relay.methods.server_task import ServerTask
+from gateway.relay.methods.tool_listing import ToolListing
 from gateway.relay.upstreams.reading import Response, Unfinished, read_response
 from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown, Request, Unconfirmed
 
@@ -66,10 +67,10 @@ class Executions:
     """The tasks in which approved calls run. Leave it with all of them ended."""
 
     def __init__(
-        self, *, guard: Guard, listing: Listing, catalogue: Catalogue, max_result: int
+        self, *, guard: Guard, tool_listing: ToolListing, catalogue: Catalogue, max_result: int
     ) -> None:
         self._guard = guard
-        self._listing = listing
+        self._tool_listing = tool_listing
         self._catalogue = catalogue
         self._max_result = max_result
         self._tasks = OwnedTasks()
@@ -87,11 +88,11 @@ class Executions:
             exchange.cancel()
 
     async def run(
-        self, visit: Visit, call: ToolCall, approval: Approval, progress: Progress
+        self, caller: Caller, call: ToolCall, approval: Approval, progress: Progress
     ) -> Ending | None:
         """Run an approved call once. None: someone else has it; look at the row again."""
         task = self._tasks.start(
-            self._run(visit, call, approval, progress), name=f"execute {approval.id}"
+            self._run(caller, call, approval, progress), name=f"execute {approval.id}"
         )
         return await asyncio.shield(task)
 
@@ -101,10 +102,10 @@ class Executions:
         self._tasks.cancel()
 
     async def _run(
-        self, visit: Visit, call: ToolCall, approval: Approval, progress: Progress
+        self, caller: Caller, call: ToolCall, approval: Approval, progress: Progress
     ) -> Ending | None:
         try:
-            await self._listing.ensure(visit, fresh=True)
+            await self._tool_listing.ensure(caller, fresh=True)
         except ListingFailed as error:
             if error.waits:
                 return refusals.not_sent(approval, waits=True)
@@ -117,21 +118,21 @@ class Executions:
                 return refusal
             case Run() as run:
                 try:
-                    return await self._send(visit, call, run, progress)
+                    return await self._send(caller, call, run, progress)
                 finally:
                     self._guard.let_go(run)
 
-    async def _send(self, visit: Visit, call: ToolCall, run: Run, progress: Progress) -> Ending:
+    async def _send(self, caller: Caller, call: ToolCall, run: Run, progress: Progress) -> Ending:
         claimed = run.approval
         started = time.perf_counter()
         response: Response | None = None
         execution = Execution.OUTCOME_UNKNOWN
         refusal: Refusal = refusals.outcome_unknown(claimed)
         try:
-            response = await self._exchanged(visit, call, claimed, progress)
+            response = await self._exchanged(caller, call, claimed, progress)
             execution = response.execution
             if execution is Execution.INPUT_REQUIRED:
-                response, execution = _asked(response, claimed, modern=visit.modern)
+                response, execution = _asked(response, claimed, modern=caller.modern)
         except NotSent as error:
             log.warning("call.not_sent", approval=claimed.id, error=str(error))
             waits = isinstance(error, Unconfirmed)
@@ -165,11 +166,11 @@ class Executions:
         return Ran(claimed.id, body, asks, claimed if claimed.edited else None)
 
     async def _exchanged(
-        self, visit: Visit, call: ToolCall, claimed: Approval, progress: Progress
+        self, caller: Caller, call: ToolCall, claimed: Approval, progress: Progress
     ) -> Response:
         """The server's response, unless the agent gives the call up while it runs."""
         exchange = asyncio.create_task(
-            self._exchange(visit, call, claimed, progress), name=f"exchange {claimed.id}"
+            self._exchange(caller, call, claimed, progress), name=f"exchange {claimed.id}"
         )
         self._exchanges[claimed.id] = exchange
         try:
@@ -184,35 +185,36 @@ class Executions:
             del self._exchanges[claimed.id]
 
     async def _exchange(
-        self, visit: Visit, call: ToolCall, claimed: Approval, progress: Progress
+        self, caller: Caller, call: ToolCall, claimed: Approval, progress: Progress
     ) -> Response:
-        tool = self._catalogue.tool(visit.backend.name, claimed.call.tool)
-        call = approved_call(call, claimed.call.metadata, modern=visit.modern)
+        tool = self._catalogue.tool(caller.backend.name, claimed.call.tool)
+        call = approved_call(call, claimed.call.metadata, modern=caller.modern)
         request = call_request(
-            visit, call, claimed.call.arguments, tool, about=claimed.id, name=claimed.call.tool
+            caller, call, claimed.call.arguments, tool, about=claimed.id, name=claimed.call.tool
         )
-        if visit.modern and (task := ServerTask.resumed(call)) is not None:
-            return await task.answered(visit, call, limit=self._max_result)
+        if caller.modern and (task := ServerTask.resumed(call)) is not None:
+            return await task.answered(caller, call, limit=self._max_result)
         try:
-            response = await self._read(visit, call, request, progress)
+            response = await self._read(caller, call, request, progress)
         except Unfinished as left:
             # The server let go of the stream and may run on: the rest is had by coming back.
-            response = await self._come_back(visit, call, left, progress)
-        if visit.modern and (task := ServerTask.of(response)) is not None:
-            return await task.followed(visit, call, limit=self._max_result)
+            response = await self._come_back(caller, call, left, progress)
+        if caller.modern and (task := ServerTask.of(response)) is not None:
+            return await task.followed(caller, call, limit=self._max_result)
         return response
 
     async def _come_back(
-        self, visit: Visit, call: ToolCall, left: Unfinished, progress: Progress
+        self, caller: Caller, call: ToolCall, left: Unfinished, progress: Progress
     ) -> Response:
         last_event = ""
         for _ in range(_MOST_RETURNS):
             last_event = left.last_event or last_event
-            if visit.session is None or not last_event:
+            if caller.session is None or not last_event:
                 break
             await asyncio.sleep(min(left.retry_ms / 1000, _LONGEST_RETRY))
             try:
-                return await self._read(visit, call, visit.resumption(last_event), progress)
+                rest = caller.without_body("GET", last_event)
+                return await self._read(caller, call, rest, progress)
             except Unfinished as again:
                 left = again
             except NotSent as error:  # this request; the call itself was sent
@@ -220,9 +222,9 @@ class Executions:
         raise left
 
     async def _read(
-        self, visit: Visit, call: ToolCall, request: Request, progress: Progress
+        self, caller: Caller, call: ToolCall, request: Request, progress: Progress
     ) -> Response:
-        answer = await visit.backend.upstream.send(request)
+        answer = await caller.backend.upstream.send(request)
         try:
             return await read_response(
                 answer, call.id, limit=self._max_result, on_message=progress.from_server

@@ -28,7 +28,7 @@ from gateway.enforcement.refusals import Addition, Refusal, with_addition, with_
 from gateway.protocol.jsonrpc import ToolCall
 from gateway.protocol.strict_json import deeper_than
 from gateway.relay.agents.disconnect import AgentGone, cancel_on_disconnect
-from gateway.relay.agents.request import Visit
+from gateway.relay.agents.request import AgentRequest
 from gateway.relay.agents.response import EventStream
 from gateway.relay.methods.client_timeouts import ClientTimeouts
 from gateway.relay.methods.execution import Ending, Executions, Ran, Unknown
@@ -87,103 +87,115 @@ class Holding:
         """
         self.stopping.set()
 
-    async def hold(self, visit: Visit, call: ToolCall, approval: Approval, hold: float) -> None:
+    async def hold(
+        self, incoming: AgentRequest, call: ToolCall, approval: Approval, hold: float
+    ) -> None:
         """Answer a call that a person must decide on."""
-        if visit.modern and approval.execution is Execution.INPUT_REQUIRED and call.input_responses:
+        if (
+            incoming.caller.modern
+            and approval.execution is Execution.INPUT_REQUIRED
+            and call.input_responses
+        ):
             # An answer without the state it was asked with, as some clients send it.
             stored = await self._guard.stored_result(approval.id, attached_at=self._clock.now())
             if stored is None:
-                await self._rounds.unasked(visit)
+                await self._rounds.unasked(incoming)
                 return
             call = answering(call, asked_in(json.loads(stored)))
             call = replace(call, answering=approval.round)
-        await self._attach(visit, call, approval, hold)
+        await self._attach(incoming, call, approval, hold)
 
-    async def resume(self, visit: Visit, call: ToolCall) -> None:
+    async def resume(self, incoming: AgentRequest, call: ToolCall) -> None:
         """Answer `signoff_await_approval`: the outcome of an earlier call of the same grant."""
         identifier = call.arguments.get("approval_id")
         approval = await self._approvals.get(identifier) if isinstance(identifier, str) else None
         if (
             approval is None
             or approval.id != identifier
-            or approval.call.grant != visit.grant.id
-            or approval.call.server != visit.backend.name
+            or approval.call.grant != incoming.caller.grant.id
+            or approval.call.server != incoming.caller.backend.name
         ):
-            await refuse(visit, refusals.unknown_approval())
+            await refuse(incoming, refusals.unknown_approval())
             return
-        hold = self._awaits(visit)
+        hold = self._awaits(incoming)
         await self._guard.waits(approval.id, until=self._clock.now() + hold * 1000)
-        await self._attach(visit, call, approval, hold)
+        await self._attach(incoming, call, approval, hold)
 
-    def _awaits(self, visit: Visit) -> int:
+    def _awaits(self, incoming: AgentRequest) -> int:
         """Seconds for which an agent that came back waits in place."""
-        grant = visit.grant
+        grant = incoming.caller.grant
         return grant.waits(grant.hold or self._guard.default_hold or _AWAIT_SECONDS)
 
-    async def go_on(self, visit: Visit, retry: AnsweredCall) -> None:
+    async def go_on(self, incoming: AgentRequest, retry: AnsweredCall) -> None:
         """Answer a retry that brings the answer to a question of an approved call. It goes to the
         server once; who brings it again gets what became of it.
         """
         approval = await self._approvals.get(retry.opened.state.id)
         if approval is None or approval.delivery is Delivery.DELIVERED:
-            await self._rounds.spent(visit)
+            await self._rounds.spent(incoming)
             return
         call = replace(retry.call, answering=retry.opened.state.round)
-        hold = self._awaits(visit)
+        hold = self._awaits(incoming)
         await self._guard.waits(approval.id, until=self._clock.now() + hold * 1000)
-        await self._attach(visit, call, approval, hold)
+        await self._attach(incoming, call, approval, hold)
 
-    def cancelled(self, visit: Visit) -> bool:
+    def cancelled(self, incoming: AgentRequest) -> bool:
         """A legacy agent says that it no longer wants a call: its approval is withdrawn.
 
         Ids are the agent's own choice, so they count only within its own session. A client that
         merely lost patience (its reason says so) is leaving, not cancelling: then True, and the
         server must not hear of it, for an approved call may be running there.
         """
-        params = visit.message.params or {}
+        params = incoming.message.params or {}
         request_id, reason = params.get("requestId"), params.get("reason")
-        if visit.session is None or not isinstance(request_id, str | int):
+        if incoming.caller.session is None or not isinstance(request_id, str | int):
             return False
-        task = self._waiting.get((visit.grant.id, visit.session.mark, request_id))
+        task = self._waiting.get(
+            (incoming.caller.grant.id, incoming.caller.session.mark, request_id)
+        )
         if task is None:
             return False
         left = isinstance(reason, str) and "time" in reason.lower()
         task.cancel(_LEFT if left else _CANCELLED)
         return left
 
-    async def _attach(self, visit: Visit, call: ToolCall, approval: Approval, hold: float) -> None:
-        stream = EventStream(visit.send)
+    async def _attach(
+        self, incoming: AgentRequest, call: ToolCall, approval: Approval, hold: float
+    ) -> None:
+        stream = EventStream(incoming.send)
         progress = Progress(stream, call.progress_token)
         loop = asyncio.get_running_loop()
         began = loop.time()
-        key = self._key(visit)
+        key = self._key(incoming)
         task = asyncio.current_task()
         if key is not None and task is not None:
             self._waiting[key] = task
         waiter = object()
         self._here.setdefault(approval.id, set()).add(waiter)
         try:
-            async with cancel_on_disconnect(visit.receive):
-                outcome = await self._wait(visit, call, approval, hold, progress)
+            async with cancel_on_disconnect(incoming.receive):
+                outcome = await self._wait(incoming, call, approval, hold, progress)
             if isinstance(outcome, StillWaiting | Refusal) and self._goes(approval, waiter):
                 await self._record_leaving(
                     approval, outcome
                 )  # first: what is told from now on is so
-            await self._tell(visit, stream, outcome)
+            await self._tell(incoming, stream, outcome)
         except AgentGone:
             await self._left(approval, waiter, cancelled=False)
-            await self._patience.left(visit.grant, loop.time() - began, timed_out=False)
+            await self._patience.left(incoming.caller.grant, loop.time() - began, timed_out=False)
         except asyncio.CancelledError as stop:
             if stop.args not in ((_LEFT,), (_CANCELLED,)) or task is None:
                 raise  # our own shutdown is never taken for the agent's leaving
             task.uncancel()
             await self._left(approval, waiter, cancelled=stop.args == (_CANCELLED,))
             if stop.args == (_LEFT,):
-                await self._patience.left(visit.grant, loop.time() - began, timed_out=True)
+                await self._patience.left(
+                    incoming.caller.grant, loop.time() - began, timed_out=True
+                )
             await stream.end()  # the agent expects no response any more (utilities/cancellation)
         except RecordUnavailable:
             log.exception("record.unavailable", approval=approval.id)
-            await refuse(visit, refusals.untold(approval, url=self._link(approval)), stream)
+            await refuse(incoming, refusals.untold(approval, url=self._link(approval)), stream)
         finally:
             self._goes(approval, waiter)
             if key is not None:
@@ -214,14 +226,19 @@ class Holding:
         return not here
 
     async def _wait(
-        self, visit: Visit, call: ToolCall, approval: Approval, hold: float, progress: Progress
+        self,
+        incoming: AgentRequest,
+        call: ToolCall,
+        approval: Approval,
+        hold: float,
+        progress: Progress,
     ) -> Outcome:
         """Follow the row until there is something to tell or the time is up."""
         loop = asyncio.get_running_loop()
         ends = loop.time() + hold
         since = self._clock.now()
         while True:
-            outcome = await self._look(visit, call, approval, since, progress)
+            outcome = await self._look(incoming, call, approval, since, progress)
             if outcome is not None:
                 return outcome
             remaining = ends - loop.time()
@@ -245,14 +262,19 @@ class Holding:
             stop.cancel()
 
     async def _look(
-        self, visit: Visit, call: ToolCall, approval: Approval, since: Millis, progress: Progress
+        self,
+        incoming: AgentRequest,
+        call: ToolCall,
+        approval: Approval,
+        since: Millis,
+        progress: Progress,
     ) -> Outcome | None:
         """What there is to tell about the row as it stands; None: wait on."""
         match approval.state:
             case State.PENDING:
                 return None
             case State.APPROVED:
-                return await self._approved(visit, call, approval, since, progress)
+                return await self._approved(incoming, call, approval, since, progress)
             case State.DENIED:
                 return refusals.denied_by(approval)
             case State.EXPIRED:
@@ -263,16 +285,21 @@ class Holding:
                 return refusals.superseded(approval)
 
     async def _approved(
-        self, visit: Visit, call: ToolCall, approval: Approval, since: Millis, progress: Progress
+        self,
+        incoming: AgentRequest,
+        call: ToolCall,
+        approval: Approval,
+        since: Millis,
+        progress: Progress,
     ) -> Outcome | None:
         match approval.execution:
             case Execution.NONE | Execution.NOT_EXECUTED:
-                outcome = await self._executions.run(visit, call, approval, progress)
+                outcome = await self._executions.run(incoming.caller, call, approval, progress)
                 if isinstance(outcome, Refusal) and approval.terms.when_detached == "execute":
                     return refusals.runs_later(approval, outcome, url=self._link(approval))
                 return outcome
             case Execution.INPUT_REQUIRED if call.answering == approval.round:
-                return await self._executions.run(visit, call, approval, progress)
+                return await self._executions.run(incoming.caller, call, approval, progress)
             case Execution.EXECUTING:
                 return None
             case Execution.OUTCOME_UNKNOWN:
@@ -286,26 +313,28 @@ class Holding:
                 asks = approval if approval.execution is Execution.INPUT_REQUIRED else None
                 return Ran(approval.id, stored, asks, approval if approval.edited else None)
 
-    async def _tell(self, visit: Visit, stream: EventStream, outcome: Outcome) -> None:
+    async def _tell(self, incoming: AgentRequest, stream: EventStream, outcome: Outcome) -> None:
         match outcome:
             case Ran(approval_id, body, asks, edited):
                 if asks is not None:
-                    body = self._rounds.asked(visit, asks, body)
+                    body = self._rounds.asked(incoming, asks, body)
                 if edited is not None:
                     body = await self._with_edit(body, edited)
-                told = under_id(body, visit.message.id)
-                await answer(visit, told, stream, status=http_status(told, modern=visit.modern))
+                told = under_id(body, incoming.message.id)
+                await answer(
+                    incoming, told, stream, status=http_status(told, modern=incoming.caller.modern)
+                )
                 self._guard.delivered(approval_id)
             case Unknown(approval_id, refusal):
-                await refuse(visit, refusal, stream)
+                await refuse(incoming, refusal, stream)
                 self._guard.delivered(approval_id)  # a repeat is a new call, held with a warning
             case Refusal():
-                await refuse(visit, outcome, stream)
+                await refuse(incoming, outcome, stream)
             case StillWaiting(approval):
                 running = approval.execution is Execution.EXECUTING
                 tell = refusals.still_running if running else refusals.pending
                 refusal = tell(approval, url=self._link(approval))
-                await refuse(visit, refusal, stream)
+                await refuse(incoming, refusal, stream)
 
     async def _with_edit(self, body: bytes, approval: Approval) -> bytes:
         """The server's answer, and that a reviewer changed what it answers."""
@@ -331,10 +360,10 @@ class Holding:
     def _link(self, approval: Approval) -> str:
         return f"{self._url}/approvals/{approval.id}"
 
-    def _key(self, visit: Visit) -> tuple[str, str, str | int] | None:
-        if visit.session is None or visit.message.id is None:
+    def _key(self, incoming: AgentRequest) -> tuple[str, str, str | int] | None:
+        if incoming.caller.session is None or incoming.message.id is None:
             return None
-        return (visit.grant.id, visit.session.mark, visit.message.id)
+        return (incoming.caller.grant.id, incoming.caller.session.mark, incoming.message.id)
 
 
 def with_edit(body: bytes, addition: Addition) -> bytes:

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
-from approvals.model import Metadata
+from approvals.digest import canonical
+from approvals.model import Approval, Metadata
 from gateway.enforcement.catalogue import Tool
 from gateway.protocol.jsonrpc import ToolCall, encode_call, strict_loads
 from gateway.protocol.metadata import outgoing
 from gateway.protocol.routing_headers import outbound_headers
-from gateway.relay.agents.request import Visit
+from gateway.relay.agents.request import Caller, own_id
 from gateway.relay.upstreams.upstream import Request
+
+
+def stored_call(approval: Approval, envelope: Mapping[str, Any]) -> ToolCall:
+    """A held call whose agent does not wait for it, as `approved_call` makes it whole: what is sent
+    of arguments and metadata is what is stored.
+    """
+    return ToolCall(
+        id=own_id(),
+        name=approval.call.tool,
+        arguments={},
+        canonical=canonical({}),
+        meta=dict(envelope),
+        progress_token=None,
+        extra={},
+    )
 
 
 def approved_call(call: ToolCall, held: Metadata, *, modern: bool) -> ToolCall:
@@ -26,7 +44,7 @@ def approved_call(call: ToolCall, held: Metadata, *, modern: bool) -> ToolCall:
 
 
 def call_request(
-    visit: Visit,
+    caller: Caller,
     call: ToolCall,
     arguments: bytes,
     tool: Tool | None,
@@ -40,9 +58,9 @@ def call_request(
     name = name or call.name
     body = encode_call(call.id, name, arguments, call.meta, call.extra)
     headers = {}
-    if visit.modern:
+    if caller.modern:
         params = tool.header_params if tool is not None else ()
         mirrored = strict_loads(arguments) if params else {}
         named = {"name": name, "arguments": mirrored}
-        headers = dict(outbound_headers(visit.protocol, "tools/call", named, params))
-    return visit.request(body, headers=headers, about=about)
+        headers = dict(outbound_headers(caller.revision, "tools/call", named, params))
+    return caller.post(body, method="tools/call", id=call.id, headers=headers, about=about)

@@ -20,13 +20,20 @@ _LONGEST = 200  # characters some hosts show
 class Progress:
     """The notes of one request; without a token, only signs of life."""
 
-    def __init__(self, stream: EventStream, token: str | int | None) -> None:
+    @classmethod
+    def silent(cls) -> Progress:
+        """For a call that no agent waits for."""
+        return cls(None, None)
+
+    def __init__(self, stream: EventStream | None, token: str | int | None) -> None:
         self._stream = stream
         self._token = token
         self._count = 0
 
     async def waiting(self, approval: Approval, link: str) -> None:
         """Say that a person is still to decide."""
+        if self._stream is None:
+            return
         if self._token is None:
             if self._count:  # the first look costs nothing: the decision may be quick
                 await self._stream.ping()
@@ -35,12 +42,14 @@ class Progress:
         self._count += 1
         until = clock(approval.expires_at)
         text = f"Waiting for approval {short_id(approval.id)} until {until}: {link}"
-        await self._note({"progress": self._count, "message": text[:_LONGEST]})
+        await self._note(self._stream, {"progress": self._count, "message": text[:_LONGEST]})
 
     async def from_server(self, data: bytes) -> None:
         """Hand down what the server says while the call runs. What is no message is dropped: the
         call's own answer may still follow.
         """
+        if self._stream is None:
+            return
         try:
             message = json.loads(data)
         except (ValueError, RecursionError):
@@ -57,10 +66,10 @@ class Progress:
             data = json.dumps(message, separators=(",", ":")).encode("ascii")
         await self._stream.message(data)
 
-    async def _note(self, params: dict[str, Any]) -> None:
+    async def _note(self, stream: EventStream, params: dict[str, Any]) -> None:
         message = {
             "jsonrpc": "2.0",
             "method": "notifications/progress",
             "params": {"progressToken": self._token, **params},
         }
-        await self._stream.message(json.dumps(message, separators=(",", ":")).encode("ascii"))
+        await stream.message(json.dumps(message, separators=(",", ":")).encode("ascii"))

@@ -22,7 +22,7 @@ from gateway.protocol.request_state import (
     RequestState,
     RequestStates,
 )
-from gateway.relay.agents.request import Visit
+from gateway.relay.agents.request import AgentRequest
 from gateway.relay.agents.response import reply
 
 QUESTION: Final = "input_required"
@@ -52,20 +52,22 @@ class Questions:
         self._states = states
         self._clock = clock
 
-    async def let_in(self, visit: Visit, call: ToolCall) -> AnsweredCall | None:
+    async def let_in(self, incoming: AgentRequest, call: ToolCall) -> AnsweredCall | None:
         """The retry this call is. None: it was refused, with a JSON-RPC error."""
         sealed = call.request_state or ""
         now = self._clock.now()
-        opened = self._states.open(sealed, grant=visit.grant.id, server=visit.backend.name, now=now)
+        opened = self._states.open(
+            sealed, grant=incoming.caller.grant.id, server=incoming.caller.backend.name, now=now
+        )
         if (
             opened is None
             or opened.state.tool != call.name
             or opened.state.arguments != sha256(call.canonical)
         ):
-            await self.refuse(visit, _FOREIGN)
+            await self.refuse(incoming, _FOREIGN)
             return None
         if opened.state.round > MOST_ROUNDS:
-            await self.refuse(visit, _ENDLESS)
+            await self.refuse(incoming, _ENDLESS)
             return None
         call = answering(call, opened.state.asked)
         extra = {key: value for key, value in call.extra.items() if key != "requestState"}
@@ -73,37 +75,39 @@ class Questions:
             extra["requestState"] = opened.state.server
         return AnsweredCall(replace(call, extra=extra), opened)
 
-    async def spent(self, visit: Visit) -> None:
+    async def spent(self, incoming: AgentRequest) -> None:
         """Refuse an answer to a question that was answered."""
-        await self.refuse(visit, _SPENT)
+        await self.refuse(incoming, _SPENT)
 
-    async def unasked(self, visit: Visit) -> None:
+    async def unasked(self, incoming: AgentRequest) -> None:
         """Refuse an answer to a question that no one asked: it would reach the server beside what
         was judged.
         """
-        await self.refuse(visit, _UNASKED)
+        await self.refuse(incoming, _UNASKED)
 
-    async def refuse(self, visit: Visit, text: str) -> None:
-        body = error_body(visit.message.id, ErrorCode.INVALID_PARAMS, text)
-        await reply(visit.send, 400 if visit.modern else 200, body)
+    async def refuse(self, incoming: AgentRequest, text: str) -> None:
+        body = error_body(incoming.message.id, ErrorCode.INVALID_PARAMS, text)
+        await reply(incoming.send, 400 if incoming.caller.modern else 200, body)
 
-    def asked(self, visit: Visit, approval: Approval, body: bytes) -> bytes:
-        """The question of an approved call, for the agent that made this visit."""
+    def asked(self, incoming: AgentRequest, approval: Approval, body: bytes) -> bytes:
+        """The question of an approved call, for the agent that made this request."""
         until = approval.use_by or 0
-        return self.question(visit, body, id=approval.id, number=approval.round, until=until)
+        return self.question(incoming, body, about=approval.id, number=approval.round, until=until)
 
-    def passed(self, visit: Visit, body: bytes, *, call_id: str, number: int) -> bytes:
+    def passed(self, incoming: AgentRequest, body: bytes, *, call_id: str, number: int) -> bytes:
         """The question of a call that needed no approval."""
         until = self._clock.now() + ANSWER_SECONDS * 1000
-        return self.question(visit, body, id=call_id, number=number, until=until)
+        return self.question(incoming, body, about=call_id, number=number, until=until)
 
-    def question(self, visit: Visit, body: bytes, *, id: str, number: int, until: Millis) -> bytes:  # noqa: A002 - the state's word
+    def question(
+        self, incoming: AgentRequest, body: bytes, *, about: str, number: int, until: Millis
+    ) -> bytes:
         """A server's `input_required` response with our state around its own."""
         message = json.loads(body)
-        params = visit.message.params or {}
+        params = incoming.message.params or {}
         inner = message["result"].get("requestState")
         state = RequestState(
-            id=id,
+            id=about,
             tool=params["name"],
             arguments=sha256(canonical(params.get("arguments", {}))),
             round=number,
@@ -112,7 +116,7 @@ class Questions:
             asked=asked_in(message),
         )
         message["result"]["requestState"] = self._states.seal(
-            state, grant=visit.grant.id, server=visit.backend.name
+            state, grant=incoming.caller.grant.id, server=incoming.caller.backend.name
         )
         return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode()
 

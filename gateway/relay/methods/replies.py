@@ -8,18 +8,24 @@ from approvals.model import Approval
 from gateway.enforcement import refusal_texts, refusals
 from gateway.enforcement.refusals import Refusal
 from gateway.protocol.jsonrpc import error_body, result_body
-from gateway.relay.agents.request import Visit
+from gateway.relay.agents.request import AgentRequest
 from gateway.relay.agents.response import EventStream, reply
 from gateway.relay.upstreams.reading import TooLarge, Unreadable
 from gateway.relay.upstreams.upstream import OutcomeUnknown, Unconfirmed
 
 
-async def refuse(visit: Visit, refusal: Refusal, stream: EventStream | None = None) -> None:
+async def refuse(
+    incoming: AgentRequest, refusal: Refusal, stream: EventStream | None = None
+) -> None:
     """Answer this call with a refusal, on the stream if one was begun."""
-    if visit.message.id is None:
+    await answer(incoming, refusal_body(incoming, refusal), stream)
+
+
+def refusal_body(incoming: AgentRequest, refusal: Refusal) -> bytes:
+    """A refusal as the response to this call."""
+    if incoming.message.id is None:
         raise RuntimeError("a call has an id")
-    body = result_body(visit.message.id, refusal.result(modern=visit.modern))
-    await answer(visit, body, stream)
+    return result_body(incoming.message.id, refusal.result(modern=incoming.caller.modern))
 
 
 def unknown(error: OutcomeUnknown, approval: Approval | None = None) -> Refusal:
@@ -32,11 +38,11 @@ def unknown(error: OutcomeUnknown, approval: Approval | None = None) -> Refusal:
 
 
 async def answer(
-    visit: Visit, body: bytes, stream: EventStream | None = None, *, status: int = 200
+    incoming: AgentRequest, body: bytes, stream: EventStream | None = None, *, status: int = 200
 ) -> None:
     """The one response to this call: JSON, or the last event of the stream that was begun."""
     if stream is None or not stream.started:
-        await reply(visit.send, status, body)
+        await reply(incoming.send, status, body)
         return
     await stream.message(body)
     await stream.end()
@@ -49,10 +55,10 @@ def unreachable(error: Exception) -> str:
     return "The server behind the gateway cannot be reached"
 
 
-async def refuse_request(visit: Visit, refusal: Refusal) -> None:
+async def refuse_request(incoming: AgentRequest, refusal: Refusal) -> None:
     """Answer a request that is no call with a refusal."""
-    body = error_body(visit.message.id, _REFUSED, refusal.text, refusal.data())
-    await reply(visit.send, 200, body)
+    body = error_body(incoming.message.id, _REFUSED, refusal.text, refusal.data())
+    await reply(incoming.send, 200, body)
 
 
 _REFUSED = -32603  # the one code that no host takes for a fault of its own request

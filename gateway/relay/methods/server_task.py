@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import structlog
 
-from approvals.digest import canonical
 from gateway.protocol.jsonrpc import ToolCall, error_body, result_body
 from gateway.protocol.message import CAPABILITIES_KEY, CLIENT_KEY, VERSION_KEY
-from gateway.protocol.routing_headers import outbound_headers
-from gateway.relay.agents.request import Visit
+from gateway.relay.agents.request import Caller, own_id
 from gateway.relay.upstreams.reading import Garbage, Response, read_response
 from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown
 
@@ -59,37 +56,37 @@ class ServerTask:
             return None
         return cls(state.removeprefix(_STATE))
 
-    async def answered(self, visit: Visit, call: ToolCall, *, limit: int) -> Response:
+    async def answered(self, caller: Caller, call: ToolCall, *, limit: int) -> Response:
         """Bring the answers to the task's question, then follow it."""
         params = {"taskId": self.id, "inputResponses": call.input_responses or {}}
-        said = await self._ask(visit, call, "tasks/update", params, limit=limit)
+        said = await self._ask(caller, call, "tasks/update", params, limit=limit)
         if "error" in said:
             raise Garbage("tasks/update was refused")
-        return await self.followed(visit, call, limit=limit)
+        return await self.followed(caller, call, limit=limit)
 
-    async def followed(self, visit: Visit, call: ToolCall, *, limit: int) -> Response:
+    async def followed(self, caller: Caller, call: ToolCall, *, limit: int) -> Response:
         """The response the call would have had: the task's result, its error or its question.
 
         Raises:
             OutcomeUnknown: the task cannot be asked for any more.
         """
         try:
-            return await self._followed(visit, call, limit=limit)
+            return await self._followed(caller, call, limit=limit)
         except asyncio.CancelledError:
             with contextlib.suppress(NotSent, OutcomeUnknown, TimeoutError):
                 async with asyncio.timeout(_FAREWELL_SECONDS):
-                    await self._ask(visit, call, "tasks/cancel", {"taskId": self.id}, limit=limit)
+                    await self._ask(caller, call, "tasks/cancel", {"taskId": self.id}, limit=limit)
             raise
 
-    async def _followed(self, visit: Visit, call: ToolCall, *, limit: int) -> Response:
+    async def _followed(self, caller: Caller, call: ToolCall, *, limit: int) -> Response:
         pause, failures = self.poll_ms, 0
         while True:
             await asyncio.sleep(pause / 1000)
             try:
-                said = await self._ask(visit, call, "tasks/get", {"taskId": self.id}, limit=limit)
+                said = await self._ask(caller, call, "tasks/get", {"taskId": self.id}, limit=limit)
             except (NotSent, OutcomeUnknown) as error:
                 failures += 1
-                log.warning("task.not_asked", server=visit.backend.name, error=str(error))
+                log.warning("task.not_asked", server=caller.backend.name, error=str(error))
                 if failures >= _MOST_FAILURES:
                     raise OutcomeUnknown("the server's task cannot be asked for") from error
                 pause = min(2 * pause, _SLOWEST_MS)
@@ -134,15 +131,12 @@ class ServerTask:
                 return None
 
     async def _ask(
-        self, visit: Visit, call: ToolCall, method: str, params: dict[str, Any], *, limit: int
+        self, caller: Caller, call: ToolCall, method: str, params: dict[str, Any], *, limit: int
     ) -> dict[str, Any]:
-        rpc_id = f"signoff-{secrets.token_hex(8)}"
-        meta = {key: call.meta[key] for key in _KEPT if key in call.meta}
-        whole = {**params, "_meta": meta}
-        body = canonical({"jsonrpc": "2.0", "id": rpc_id, "method": method, "params": whole})
-        headers = dict(outbound_headers(visit.protocol, method, whole))
-        request = visit.request(body, rpc_method=method, rpc_id=rpc_id, headers=headers)
-        answer = await visit.backend.upstream.send(request)
+        rpc_id = own_id()
+        asker = replace(caller, envelope=call.meta)  # as the call itself was sent
+        request = asker.own_request(rpc_id, method, params, meta=_KEPT)
+        answer = await caller.backend.upstream.send(request)
         try:
             return (await read_response(answer, rpc_id, limit=limit)).message
         finally:

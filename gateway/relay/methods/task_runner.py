@@ -8,7 +8,6 @@ compare-and-set as ever: of several gateways one runs it, once.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -28,11 +27,11 @@ from approvals.tasks import Task
 from approvals.wakeup import Wakeup
 from gateway.enforcement import grants
 from gateway.enforcement.grants import Grant
-from gateway.protocol.jsonrpc import Message, ToolCall, tool_call
-from gateway.relay.agents.request import Backend, Visit
-from gateway.relay.agents.response import EventStream
+from gateway.protocol.jsonrpc import ToolCall
+from gateway.relay.agents.request import Backend, Caller
 from gateway.relay.methods import task_view
 from gateway.relay.methods.execution import Executions, Ran
+from gateway.relay.methods.outbound import stored_call
 from gateway.relay.methods.progress import Progress
 
 log = structlog.get_logger()
@@ -175,9 +174,8 @@ class TaskRunner:
         if backend is None or not grant.reaches(backend.name):
             await self._supersede(approval, _SERVER_GONE)
             return
-        visit = _visit(task, grant, backend)
-        progress = Progress(EventStream(visit.send), None)
-        outcome = await self._executions.run(visit, _call(task, visit), approval, progress)
+        caller = _caller(task, grant, backend)
+        outcome = await self._executions.run(caller, _call(task), approval, Progress.silent())
         if isinstance(outcome, Ran):
             self._later.pop(approval.id, None)
             if outcome.asks is not None:
@@ -208,25 +206,21 @@ class TaskRunner:
         )
 
 
-def _visit(task: Task, grant: Grant, backend: Backend) -> Visit:
-    """The request of the agent that made the task, as far as servers and listings look at it."""
-    envelope = task.envelope
-    params = {"name": task.approval.call.tool, "arguments": {}, "_meta": envelope["meta"]}
-    return Visit(
+def _caller(task: Task, grant: Grant, backend: Backend) -> Caller:
+    """The agent that made the task, as far as servers and listings look at it."""
+    return Caller(
         grant=grant,
         backend=backend,
-        message=Message("request", f"signoff-{secrets.token_hex(8)}", "tools/call", params),
         modern=True,
-        protocol=envelope["protocol"],
+        revision=task.envelope["protocol"],
         session=None,
-        receive=_never,
-        send=_nowhere,
+        envelope=task.envelope["meta"],
     )
 
 
-def _call(task: Task, visit: Visit) -> ToolCall:
+def _call(task: Task) -> ToolCall:
     """The call as it is sent: from the start, or on with the answers to the latest question."""
-    call = tool_call(visit.message)
+    call = stored_call(task.approval, task.envelope["meta"])
     asked = task.approval.round
     if not asked:
         return call
@@ -235,12 +229,3 @@ def _call(task: Task, visit: Visit) -> ToolCall:
     if state is not None:
         extra["requestState"] = state
     return replace(call, extra=extra, answering=asked)
-
-
-async def _never() -> dict[str, Any]:
-    await asyncio.Event().wait()
-    raise AssertionError
-
-
-async def _nowhere(_: Any) -> None:
-    """No one listens."""

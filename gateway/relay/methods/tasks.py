@@ -21,7 +21,7 @@ from approvals.seal import SealBroken
 from approvals.service import Approvals
 from approvals.tasks import Task
 from gateway.enforcement.guard import Guard
-from gateway.protocol.jsonrpc import ErrorCode, ToolCall, encode, error_body, result_body
+from gateway.protocol.jsonrpc import ErrorCode, ToolCall, error_body, result_body
 from gateway.protocol.message import (
     CAPABILITIES_KEY,
     CLIENT_KEY,
@@ -29,9 +29,8 @@ from gateway.protocol.message import (
     TASKS_EXTENSION,
     VERSION_KEY,
 )
-from gateway.protocol.routing_headers import outbound_headers
 from gateway.relay.agents.disconnect import AgentGone, cancel_on_disconnect
-from gateway.relay.agents.request import Visit
+from gateway.relay.agents.request import AgentRequest, Caller
 from gateway.relay.agents.response import reply
 from gateway.relay.methods import task_view
 from gateway.relay.methods.replies import refuse_request, unreachable
@@ -69,64 +68,64 @@ class Tasks:
         self._hold = hold  # seconds in which a quick approval is answered without a task
         self._max_result = max_result
 
-    def envelope(self, visit: Visit, call: ToolCall) -> dict[str, Any]:
+    def envelope(self, caller: Caller, call: ToolCall) -> dict[str, Any]:
         """Who is to be spoken for when no one waits for it any more; what else the request brought
         is kept with the approval.
         """
         kept = (VERSION_KEY, CAPABILITIES_KEY, CLIENT_KEY, LEVEL_KEY)
         meta = {key: call.meta[key] for key in kept if key in call.meta}
-        return {"meta": meta, "protocol": visit.protocol}
+        return {"meta": meta, "protocol": caller.revision}
 
-    async def begin(self, visit: Visit, approval: Approval) -> None:
+    async def begin(self, incoming: AgentRequest, approval: Approval) -> None:
         """Answer a held call with its task, which is on record already."""
-        rpc_id = visit.message.id
+        rpc_id = incoming.message.id
         if rpc_id is None:
             raise RuntimeError("a call has an id")
         self._runner.begun()
         if self._hold > 0:
             try:
-                async with cancel_on_disconnect(visit.receive):
+                async with cancel_on_disconnect(incoming.receive):
                     result = await self._quickly(approval)
             except AgentGone:  # it never learned of the task: nothing may run for it
                 await self._database.journal.write(partial(tasks.unfollow, approval_id=approval.id))
                 return
             if result is not None:
-                await reply(visit.send, _OK, result_body(rpc_id, result))
+                await reply(incoming.send, _OK, result_body(rpc_id, result))
                 self._guard.delivered(approval.id)
                 return
         told = task_view.created(approval, now=self._clock.now(), url=self._url)
-        await reply(visit.send, _OK, result_body(rpc_id, told))
+        await reply(incoming.send, _OK, result_body(rpc_id, told))
 
-    async def serve(self, visit: Visit) -> None:
+    async def serve(self, incoming: AgentRequest) -> None:
         """Answer tasks/*."""
-        method, params = visit.message.method, visit.message.params or {}
+        method, params = incoming.message.method, incoming.message.params or {}
         if method not in METHODS:
-            await _fail(visit, 404, ErrorCode.METHOD_NOT_FOUND, "Method not found")
+            await _fail(incoming, 404, ErrorCode.METHOD_NOT_FOUND, "Method not found")
             return
-        if not declares(visit):
-            await undeclared(visit)
+        if not declares(incoming):
+            await undeclared(incoming)
             return
         named = params.get("taskId")
         if not isinstance(named, str):
-            await _fail(visit, 400, ErrorCode.INVALID_PARAMS, "taskId must be a string")
+            await _fail(incoming, 400, ErrorCode.INVALID_PARAMS, "taskId must be a string")
             return
         if task_view.approval_id(named) is None:
-            await self._pass(visit)
+            await self._pass(incoming)
             return
-        task = await self.find(visit, named)
+        task = await self.find(incoming.caller, named)
         if task is None:
-            await _fail(visit, 400, ErrorCode.INVALID_PARAMS, _UNKNOWN)
+            await _fail(incoming, 400, ErrorCode.INVALID_PARAMS, _UNKNOWN)
         elif method == "tasks/get":
-            await self._get(visit, task)
+            await self._get(incoming, task)
         elif method == "tasks/update":
-            await self._update(visit, task, params.get("inputResponses"))
+            await self._update(incoming, task, params.get("inputResponses"))
         else:
             await self._database.journal.write(
                 partial(tasks.cancel, approval_id=task.approval.id, why=_CANCELLED)
             )
-            await _acknowledge(visit)
+            await _acknowledge(incoming)
 
-    async def find(self, visit: Visit, named: str) -> Task | None:
+    async def find(self, caller: Caller, named: str) -> Task | None:
         """The task of this grant and server; None where there is none or it is another's."""
         approval_id = task_view.approval_id(named)
         if approval_id is None:
@@ -141,7 +140,7 @@ class Tasks:
         if task is None:
             return None
         call = task.approval.call
-        mine = call.grant == visit.grant.id and call.server == visit.backend.name
+        mine = call.grant == caller.grant.id and call.server == caller.backend.name
         return task if mine else None
 
     def detailed(self, task: Task) -> dict[str, Any]:
@@ -153,20 +152,20 @@ class Tasks:
         if task_view.is_over(detailed):
             self._guard.delivered(task.approval.id)
 
-    async def _get(self, visit: Visit, task: Task) -> None:
+    async def _get(self, incoming: AgentRequest, task: Task) -> None:
         detailed = self.detailed(task)
-        await reply(visit.send, _OK, result_body(visit.message.id or 0, detailed))
+        await reply(incoming.send, _OK, result_body(incoming.message.id or 0, detailed))
         self.told(task, detailed)
 
-    async def _update(self, visit: Visit, task: Task, given: object) -> None:
+    async def _update(self, incoming: AgentRequest, task: Task, given: object) -> None:
         if not isinstance(given, dict):
-            await _fail(visit, 400, ErrorCode.INVALID_PARAMS, "inputResponses must be an object")
+            await _fail(incoming, 400, ErrorCode.INVALID_PARAMS, "inputResponses must be an object")
             return
         if task.approval.execution is Execution.INPUT_REQUIRED:
             await self._database.journal.write(
                 partial(self._answer, approval_id=task.approval.id, given=given)
             )
-        await _acknowledge(visit)
+        await _acknowledge(incoming)
 
     def _answer(self, tx: Transaction, approval_id: str, given: dict[str, Any]) -> None:
         """Take what answers an open question; anything else is ignored (SEP-2663)."""
@@ -207,18 +206,16 @@ class Tasks:
                 return None if result is None else {"resultType": "complete", **result}
         return None
 
-    async def _pass(self, visit: Visit) -> None:
+    async def _pass(self, incoming: AgentRequest) -> None:
         """A task of the server's own. A server without tasks knows none: so the agent is told."""
-        message = visit.message
-        stopped = self._guard.rules.stopped(visit.grant.id, visit.backend.name)
+        message = incoming.message
+        stopped = self._guard.rules.stopped(incoming.caller.grant.id, incoming.caller.backend.name)
         if stopped is not None:
-            await refuse_request(visit, stopped)
+            await refuse_request(incoming, stopped)
             return
-        headers = dict(outbound_headers(visit.protocol, message.method, message.params or {}))
-        request = visit.request(encode(message), headers=headers)
         try:
-            async with cancel_on_disconnect(visit.receive):
-                answer = await visit.backend.upstream.send(request)
+            async with cancel_on_disconnect(incoming.receive):
+                answer = await incoming.caller.backend.upstream.send(incoming.passed_on())
                 try:
                     if answer.content_type == "text/event-stream" and message.id is not None:
                         limit = self._max_result
@@ -230,28 +227,28 @@ class Tasks:
         except AgentGone:
             return
         except (NotSent, OutcomeUnknown) as error:
-            log.warning("server.unreachable", server=visit.backend.name, error=str(error))
-            await reply(visit.send, 502, error_body(message.id, -32603, unreachable(error)))
+            log.warning("server.unreachable", server=incoming.caller.backend.name, error=str(error))
+            await reply(incoming.send, 502, error_body(message.id, -32603, unreachable(error)))
             return
         if _unheard_of(body):
-            await _fail(visit, 400, ErrorCode.INVALID_PARAMS, _UNKNOWN)
+            await _fail(incoming, 400, ErrorCode.INVALID_PARAMS, _UNKNOWN)
             return
-        await reply(visit.send, *handed_down(answer.status, body, message.id))
+        await reply(incoming.send, *handed_down(answer.status, body, message.id))
 
 
-def declares(visit: Visit) -> bool:
+def declares(incoming: AgentRequest) -> bool:
     """Whether this very request says that its client knows tasks."""
-    capabilities = visit.message.meta.get(CAPABILITIES_KEY)
+    capabilities = incoming.message.meta.get(CAPABILITIES_KEY)
     extensions = capabilities.get("extensions") if isinstance(capabilities, dict) else None
     return isinstance(extensions, dict) and isinstance(extensions.get(TASKS_EXTENSION), dict)
 
 
-async def undeclared(visit: Visit) -> None:
+async def undeclared(incoming: AgentRequest) -> None:
     """Say which capability the request must declare."""
     needed: dict[str, Any] = {"requiredCapabilities": {"extensions": {TASKS_EXTENSION: {}}}}
     text = "Missing required client capability"
-    body = error_body(visit.message.id, ErrorCode.MISSING_CAPABILITY, text, needed)
-    await reply(visit.send, 400, body)
+    body = error_body(incoming.message.id, ErrorCode.MISSING_CAPABILITY, text, needed)
+    await reply(incoming.send, 400, body)
 
 
 def advertised(discovered: dict[str, Any]) -> dict[str, Any]:
@@ -276,9 +273,11 @@ def _unheard_of(body: bytes) -> bool:
     return isinstance(error, dict) and error.get("code") == ErrorCode.METHOD_NOT_FOUND
 
 
-async def _acknowledge(visit: Visit) -> None:
-    await reply(visit.send, _OK, result_body(visit.message.id or 0, {"resultType": "complete"}))
+async def _acknowledge(incoming: AgentRequest) -> None:
+    await reply(
+        incoming.send, _OK, result_body(incoming.message.id or 0, {"resultType": "complete"})
+    )
 
 
-async def _fail(visit: Visit, status: int, code: ErrorCode, text: str) -> None:
-    await reply(visit.send, status, error_body(visit.message.id, code, text))
+async def _fail(incoming: AgentRequest, status: int, code: ErrorCode, text: str) -> None:
+    await reply(incoming.send, status, error_body(incoming.message.id, code, text))
