@@ -305,9 +305,8 @@ def finish(tx: Transaction, approval_id: str, end: RunEnd, *, owner: str) -> App
     }
     if end.execution is Execution.INPUT_REQUIRED:
         values["use_by"] = tx.now + approval.terms.use_within * 1000
-        if (
-            end.result is not None
-        ):  # None: the answers did not reach the server, the question stands
+        # Without a result the answers did not reach the server: the question stands.
+        if end.result is not None:
             values["round"] = approval.round + 1
         told["data"] = {
             "round": values.get("round", approval.round),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -121,8 +120,3 @@ class AgentRequest:
             else None
         )
         return caller.post(encode(message), method=message.method, id=message.id, headers=headers)
-
-
-def own_id() -> str:
-    """The id of a request of the gateway's own: never one an agent would choose."""
-    return f"signoff-{secrets.token_hex(8)}"

@@ -13,10 +13,10 @@ from typing import Any
 import structlog
 
 from gateway.protocol.message import CAPABILITIES_KEY, VERSION_KEY
-from gateway.relay.agents.request import Caller, own_id
+from gateway.relay.agents.request import Caller
 from gateway.relay.aggregate.session import NotOpened
 from gateway.relay.upstreams.reading import Response, read_response
-from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown, Unconfirmed
+from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown, Unconfirmed, new_request_id
 
 log = structlog.get_logger()
 
@@ -92,7 +92,7 @@ async def request(
 
 
 async def _asked(caller: Caller, method: str, params: dict[str, Any], limit: int) -> Response:
-    rpc_id = own_id()
+    rpc_id = new_request_id()
     asked = caller.own_request(rpc_id, method, params, meta=(VERSION_KEY, CAPABILITIES_KEY))
     answer = await caller.backend.upstream.send(asked)
     try:

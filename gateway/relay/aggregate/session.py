@@ -24,7 +24,13 @@ from gateway.protocol.jsonrpc import Message, RequestId
 from gateway.relay.agents.request import Backend
 from gateway.relay.agents.sessions import Session, Sessions
 from gateway.relay.upstreams.reading import read_json, read_response
-from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown, Request, Unconfirmed
+from gateway.relay.upstreams.upstream import (
+    NotSent,
+    OutcomeUnknown,
+    Request,
+    Unconfirmed,
+    new_request_id,
+)
 
 log = structlog.get_logger()
 
@@ -127,7 +133,7 @@ class AggregateSession:
         return opened
 
     async def _initialize(self, grant: Grant, backend: Backend) -> ServerSession:
-        rpc_id = f"signoff-{secrets.token_hex(8)}"
+        rpc_id = new_request_id()
         params = {
             "protocolVersion": self.protocol,
             "capabilities": self._capabilities,

@@ -33,7 +33,13 @@ from gateway.relay.bridge.translate import (
 )
 from gateway.relay.upstreams.message_queue import MessageQueue
 from gateway.relay.upstreams.reading import Garbage, Response, read_response
-from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown, Request, Upstream
+from gateway.relay.upstreams.upstream import (
+    NotSent,
+    OutcomeUnknown,
+    Request,
+    Upstream,
+    new_request_id,
+)
 
 MOST_ROUNDS = 20
 MOST_QUESTIONS = 50  # at once
@@ -149,7 +155,7 @@ class LegacyRequest:
 
     async def _round(self, more: Json, *, first: bool) -> Response:
         """One request towards the server; a retry has an id of its own."""
-        rpc_id: Id = self._errand.id if first else f"signoff-{secrets.token_hex(8)}"
+        rpc_id: Id = self._errand.id if first else new_request_id()
         params = self._modern_params()
         headers = outbound_headers(MODERN, self._errand.method, params, self._errand.header_params)
         request = Request(
@@ -272,7 +278,7 @@ class LegacyRequest:
                 future.cancel()
 
     def _ask(self, asked: Json) -> tuple[Id, asyncio.Future[Json]]:
-        asked_id = f"signoff-{secrets.token_hex(8)}"  # no other server's, behind one URL
+        asked_id = new_request_id()  # no other server's, behind one URL
         params: dict[str, Any] = {**as_object(asked.get("params"))}
         if params.get("mode") == "url":
             params.setdefault("elicitationId", secrets.token_urlsafe(16))

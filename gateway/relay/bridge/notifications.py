@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from contextlib import suppress
 
 import structlog
@@ -15,7 +14,13 @@ from gateway.relay.bridge.messages import as_object, decoded, encoded, notificat
 from gateway.relay.bridge.translate import MODERN, OWN
 from gateway.relay.upstreams.message_queue import MessageQueue
 from gateway.relay.upstreams.reading import read_response
-from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown, Request, Upstream
+from gateway.relay.upstreams.upstream import (
+    NotSent,
+    OutcomeUnknown,
+    Request,
+    Upstream,
+    new_request_id,
+)
 
 log = structlog.get_logger()
 
@@ -75,7 +80,7 @@ class Notifications:
 
     async def _listen(self) -> bool:
         """One subscription until it ends; False: the server has none to give."""
-        rpc_id = f"signoff-{secrets.token_hex(8)}"
+        rpc_id = new_request_id()
         wanted = {
             **dict.fromkeys(
                 ("toolsListChanged", "promptsListChanged", "resourcesListChanged"), True

@@ -12,8 +12,8 @@ from gateway.enforcement.catalogue import Tool
 from gateway.protocol.jsonrpc import ToolCall, encode_call, strict_loads
 from gateway.protocol.metadata import outgoing
 from gateway.protocol.routing_headers import outbound_headers
-from gateway.relay.agents.request import Caller, own_id
-from gateway.relay.upstreams.upstream import Request
+from gateway.relay.agents.request import Caller
+from gateway.relay.upstreams.upstream import Request, new_request_id
 
 
 def stored_call(approval: Approval, envelope: Mapping[str, Any]) -> ToolCall:
@@ -21,7 +21,7 @@ def stored_call(approval: Approval, envelope: Mapping[str, Any]) -> ToolCall:
     of arguments and metadata is what is stored.
     """
     return ToolCall(
-        id=own_id(),
+        id=new_request_id(),
         name=approval.call.tool,
         arguments={},
         canonical=canonical({}),

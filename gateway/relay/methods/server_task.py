@@ -15,9 +15,9 @@ import structlog
 
 from gateway.protocol.jsonrpc import ToolCall, error_body, result_body
 from gateway.protocol.message import CAPABILITIES_KEY, CLIENT_KEY, VERSION_KEY
-from gateway.relay.agents.request import Caller, own_id
+from gateway.relay.agents.request import Caller
 from gateway.relay.upstreams.reading import Garbage, Response, read_response
-from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown
+from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown, new_request_id
 
 log = structlog.get_logger()
 
@@ -133,7 +133,7 @@ class ServerTask:
     async def _ask(
         self, caller: Caller, call: ToolCall, method: str, params: dict[str, Any], *, limit: int
     ) -> dict[str, Any]:
-        rpc_id = own_id()
+        rpc_id = new_request_id()
         asker = replace(caller, envelope=call.meta)  # as the call itself was sent
         request = asker.own_request(rpc_id, method, params, meta=_KEPT)
         answer = await caller.backend.upstream.send(request)

@@ -14,10 +14,16 @@ import structlog
 
 from gateway.enforcement.catalogue import Catalogue
 from gateway.protocol.message import CAPABILITIES_KEY, CLIENT_KEY, VERSION_KEY
-from gateway.relay.agents.request import Caller, own_id
+from gateway.relay.agents.request import Caller
 from gateway.relay.methods.pinned_lists import ListingFailed, PinnedLists, read_list
 from gateway.relay.upstreams.reading import read_response
-from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown, Request, Unconfirmed
+from gateway.relay.upstreams.upstream import (
+    NotSent,
+    OutcomeUnknown,
+    Request,
+    Unconfirmed,
+    new_request_id,
+)
 
 log = structlog.get_logger()
 
@@ -221,7 +227,7 @@ class ToolListing:
 
     def _request(self, caller: Caller, cursor: str | None) -> Request:
         params = {} if cursor is None else {"cursor": cursor}
-        return caller.own_request(own_id(), "tools/list", params, meta=_ENVELOPE)
+        return caller.own_request(new_request_id(), "tools/list", params, meta=_ENVELOPE)
 
     async def _page(
         self, caller: Caller, request: Request, limit: int

@@ -6,6 +6,7 @@ through as it speaks and a stdio server is given the same shape by `gateway.rela
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -26,6 +27,11 @@ class Request:
     rpc_method: str = ""  # of the message in `body`
     rpc_id: str | int | None = None  # None: a notification or a response
     about: str = ""  # a tools/call's "apr_…" or "call_…" on record
+
+
+def new_request_id() -> str:
+    """The id of a request of the gateway's own: never one an agent would choose."""
+    return f"signoff-{secrets.token_hex(8)}"
 
 
 class Answer(Protocol):
