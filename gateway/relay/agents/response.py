@@ -33,8 +33,19 @@ async def reply(
     await send({"type": "http.response.body", "body": body})
 
 
+async def begin_stream(send: Send, *, status: int = 200, headers: Headers = ()) -> None:
+    """The head of an SSE answer; pieces of its body follow, and one that says it is the last."""
+    fields = [
+        (b"content-type", EVENT_STREAM),
+        (b"cache-control", b"no-cache, no-transform"),
+        (b"x-accel-buffering", b"no"),
+        *headers,
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": fields})
+
+
 class EventStream:
-    """An SSE answer, started by its first event or comment."""
+    """An SSE answer that several may write to, started by its first event or comment."""
 
     def __init__(self, send: Send, headers: Headers = (), *, status: int = 200) -> None:
         self._send = send
@@ -48,18 +59,7 @@ class EventStream:
         if self.started:
             return
         self.started = True
-        await self._send(
-            {
-                "type": "http.response.start",
-                "status": self._status,
-                "headers": [
-                    (b"content-type", EVENT_STREAM),
-                    (b"cache-control", b"no-cache, no-transform"),
-                    (b"x-accel-buffering", b"no"),
-                    *self._headers,
-                ],
-            }
-        )
+        await begin_stream(self._send, status=self._status, headers=self._headers)
 
     async def raw(self, data: bytes) -> None:
         async with self._lock:

@@ -23,7 +23,7 @@ from gateway.protocol.sse import EventTooLarge, event
 from gateway.relay.agents.detached_stream import outlive_agent
 from gateway.relay.agents.disconnect import AgentGone, cancel_on_disconnect
 from gateway.relay.agents.request import AgentRequest, Caller
-from gateway.relay.agents.response import EventStream, reply
+from gateway.relay.agents.response import begin_stream, reply
 from gateway.relay.methods.answer_stream import AnswerStream
 from gateway.relay.methods.call_outcome import CallOutcome
 from gateway.relay.methods.holding import Holding
@@ -262,26 +262,29 @@ class Calls:
             if caller.modern
             else None,
         )
-        stream = EventStream(incoming.send, status=answer.status)
+        send, started = incoming.send, False  # by hand: an EventStream's order costs each call
         try:
             chunks = answer.body() if caller.modern else outlive_agent(answer, incoming.receive)
             async for chunk in chunks:
                 told = await passed.feed(chunk)
-                await stream.start()
+                if not started:
+                    started = True
+                    await begin_stream(send, status=answer.status)
                 if told:
-                    await stream.raw(told)
+                    await send({"type": "http.response.body", "body": told, "more_body": True})
         except EventTooLarge as error:
-            if not stream.started:
+            if not started:
                 raise TooLarge(f"over {self._max_result} bytes") from error
         except OutcomeUnknown as error:
-            if not stream.started:
+            if not started:
                 raise
             log.warning("server.stream_broken", server=caller.backend.name, error=str(error))
             if isinstance(error, Unreadable):  # it was answered, and there is nothing to wait for
-                await stream.raw(event(refusal_body(incoming, unknown(error))))
-        if not stream.started:
+                told = event(refusal_body(incoming, unknown(error)))
+                await send({"type": "http.response.body", "body": told, "more_body": True})
+        if not started:
             raise Garbage("an empty stream")
-        await stream.end()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _sealed(self, incoming: AgentRequest, allowed: Allowed, body: bytes) -> bytes:
         """A server's question as the agent gets it."""
