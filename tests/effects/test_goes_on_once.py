@@ -16,7 +16,6 @@ from approvals.digest import canonical, digest_of, sha256
 from approvals.model import Call, Client, Execution
 from approvals.record.database import Database
 from approvals.record.tables import SpentRow
-from gateway.enforcement.grants import Grant
 from gateway.enforcement.outcomes import record_outcome
 from gateway.enforcement.recording import (
     Admission,
@@ -30,6 +29,7 @@ from gateway.policy.document import load
 from gateway.policy.judge import Allow, GrantFacts, ToolFacts, judge
 from tests.approvals.intruder import Intruder
 from tests.approvals.record import KEYS, START, HandClock, Record
+from tests.support.grant import agent_grant
 
 POLICY = load(
     json.dumps(
@@ -64,16 +64,7 @@ def admission(call_id: str, retried: Retried | None = None) -> Admission:
         digest=digest_of(CALL),
         arguments_digest=sha256(CALL.arguments),
         max_pending=50,
-        grant=Grant(
-            id="g",
-            label="a",
-            servers=frozenset("*"),
-            owner="",
-            hold=None,
-            created_at=START,
-            expires_at=None,
-            revoked_at=None,
-        ),
+        grant=agent_grant(id="g", label="a", created_at=START),
         tool_risk="medium",
         hold=0,
         process="gw",

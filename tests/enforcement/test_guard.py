@@ -35,28 +35,19 @@ from approvals.record.history import HistoryQuery, search
 from approvals.rows import load
 from gateway.enforcement.catalogue import Catalogue
 from gateway.enforcement.freezes import Freezes, Kind, freeze, thaw
-from gateway.enforcement.grants import Grant
 from gateway.enforcement.guard import Guard
 from gateway.enforcement.policy_file import PolicyFile
 from gateway.enforcement.recording import Allowed, Held, RefusedByPolicy, Spent, Unasked
 from gateway.enforcement.runs import ClaimLost, Run
 from tests.approvals.record import KEYS, HandClock
+from tests.support.grant import agent_grant
 from tests.support.scratch_record import lay_sqlite
 
 pytestmark = pytest.mark.anyio
 
 ALICE = Reviewer(id="alice", role="approver", verified="session")
 BOB = Reviewer(id="bob", role="approver", verified="session")
-GRANT = Grant(
-    id="grt_a",
-    label="agent",
-    servers=frozenset({"*"}),
-    owner="",
-    hold=None,
-    created_at=0,
-    expires_at=None,
-    revoked_at=None,
-)
+GRANT = agent_grant(id="grt_a")
 TOOLS = ("read", "denied", "secret", "few", "pay", "charge", "order", "pair")
 POLICY: dict[str, Any] = {
     "version": "1",

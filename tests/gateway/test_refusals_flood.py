@@ -19,12 +19,12 @@ from approvals.record.history import HistoryQuery, search
 from approvals.rows import APPROVAL
 from gateway.enforcement.catalogue import Catalogue
 from gateway.enforcement.freezes import Freezes
-from gateway.enforcement.grants import Grant
 from gateway.enforcement.guard import Guard
 from gateway.enforcement.policy_file import PolicyFile
 from gateway.enforcement.recording import Allowed, Held, RefusedByPolicy, Spent, Unasked
 from gateway.enforcement.refusal_tally import TOLD
 from tests.approvals.record import HandClock
+from tests.support.grant import agent_grant
 
 pytestmark = pytest.mark.anyio
 
@@ -68,17 +68,7 @@ async def admitted(
         arguments=canonical(arguments),
         tool_hash="",
     )
-    asking = Grant(
-        id=grant,
-        label=grant,
-        servers=frozenset({"*"}),
-        owner="",
-        hold=None,
-        patience=None,
-        created_at=0,
-        expires_at=None,
-        revoked_at=None,
-    )
+    asking = agent_grant(id=grant, label=grant)
     return await guard.admit(call, arguments, grant=asking)
 
 

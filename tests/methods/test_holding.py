@@ -20,7 +20,7 @@ from approvals.service import Approvals
 from approvals.wakeup import Wakeup
 from gateway.enforcement.catalogue import Catalogue
 from gateway.enforcement.freezes import Freezes
-from gateway.enforcement.grants import Grant, Grants
+from gateway.enforcement.grants import Grants
 from gateway.enforcement.guard import Guard
 from gateway.enforcement.policy_file import PolicyFile
 from gateway.enforcement.recording import Held
@@ -39,19 +39,11 @@ from gateway.relay.methods.tool_listing import ToolListing
 from tests.approvals.record import ALICE, KEYS, HandClock, vote
 from tests.methods.scripted import Connection, ScriptedUpstream
 from tests.patience import PATIENCE
+from tests.support.grant import agent_grant
 from tests.support.scratch_record import lay_sqlite
 
 POLICY = {"version": "1", "default": "deny", "tools": {"refund": {"require_approval": True}}}
-GRANT = Grant(
-    id="grt_1",
-    label="claude-code",
-    servers=frozenset({"*"}),
-    owner="",
-    hold=None,
-    created_at=0,
-    expires_at=None,
-    revoked_at=None,
-)
+GRANT = agent_grant(label="claude-code")
 SESSION = Session(id="s1", mark="s1", client=Client("claude-code", "2.1"), protocol="2025-11-25")
 
 

@@ -28,7 +28,6 @@ from approvals.slack.api import SlackApi
 from approvals.slack.config import SlackConfig
 from approvals.slack.health import SlackHealth
 from approvals.slack.notifier import SlackNotifier
-from gateway.enforcement.grants import Grant
 from gateway.enforcement.recording import (
     Admission,
     Allowed,
@@ -47,6 +46,7 @@ from gateway.policy.rules import Policy
 from gateway.policy.schema import schema
 from tests.approvals.conftest import sqlite_record, sqlite_url  # noqa: F401 - fixtures
 from tests.approvals.record import START, Record
+from tests.support.grant import agent_grant
 
 Document = dict[str, Any]
 Part = Mapping[str, Any]
@@ -233,10 +233,7 @@ def admitted(
         call=call, redact=redact_paths(policy, "s", tool), masked=call.arguments.decode(),
         digest=digest_of(call),
         arguments_digest=sha256(call.arguments), max_pending=50,
-        grant=Grant(
-            id=grant, label="agent", servers=frozenset("*"), owner="alice", hold=None,
-            created_at=START, expires_at=None, revoked_at=None,
-        ),
+        grant=agent_grant(id=grant, owner="alice", created_at=START),
         tool_risk="medium", hold=50, process=f"gw_{grant}", follow=None, retried=None,
         call_id=f"call_{grant}{record.clock.now()}{session}{tool}", told=True, max_withdrawn=50,
     )  # fmt: skip
