@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar, cast
 
+from approvals.digest import canonical
+from approvals.model import Event
 from approvals.record.clock import Clock
 from approvals.record.continuity import Unproven
 from approvals.record.keys import Keys
@@ -27,7 +29,7 @@ T = TypeVar("T")
 log = logging.getLogger("signoff.journal")
 
 MOST_WAITING: Final = 10_000  # writes queued; more are refused at once
-MOST_POSTED: Final = 20_000  # posts kept; beyond, the oldest is dropped and counted
+MOST_POSTED: Final = 20_000  # posts kept; beyond, the oldest is lost and counted
 MOST_AT_ONCE: Final = 1_000  # functions in one transaction
 POST_WITHIN: Final = 0.02  # seconds a post may wait for company
 _PROVINGS: Final = 3  # so often others read the history for a write, before it does so itself
@@ -69,6 +71,8 @@ class Journal:
         self._clock = clock
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()  # None: look again
         self._posted: deque[_Write] = deque()
+        self._lost = 0  # posts that no row tells of yet
+        self._losing = threading.Lock()
         self._asleep = False
         self._closing = False
         self._stopped = False
@@ -116,12 +120,14 @@ class Journal:
 
     def post(self, fn: Callable[[Transaction], object]) -> None:
         """Write without waiting: with the next batch, or within 20 ms. Survives an unavailable
-        record in memory, in order and bounded; does not survive a crash.
+        record in memory, in order and bounded; does not survive a crash. What is lost beyond the
+        bound, or because it raised, is counted: the next batch appends how many (`rows_lost`).
         """
         if self._closing:
             raise RecordUnavailable("The record is closed.")
         if len(self._posted) >= MOST_POSTED:
             self._posted.popleft()
+            self._lose(1)
         self._posted.append(_Write(fn, None, None, patient=True))
         if self._asleep:  # set before the writer looks at the posts a last time: never missed
             self._queue.put(None)
@@ -138,6 +144,10 @@ class Journal:
         self._closing = True
         self._queue.put(None)
         self._thread.join()
+
+    def _lose(self, posts: int) -> None:
+        with self._losing:
+            self._lost += posts
 
     def _proving(self, error: Unproven) -> concurrent.futures.Future[None]:
         if self.prove is None:
@@ -250,7 +260,10 @@ class Journal:
             )
         except self._writer.errors as error:
             raise self._dropped("The record cannot be opened for writing.") from error
+        lost = self._lost
         try:
+            if lost:
+                tx.append(_rows_lost(lost))
             self._fill(tx, batch, open_to_more=open_to_more)
         except NotBegun as error:
             raise self._dropped("The record cannot be opened for writing.") from error.__cause__
@@ -268,6 +281,7 @@ class Journal:
         except self._writer.errors as error:
             raise self._dropped("The record did not confirm a write.") from error
         self.trouble = None
+        self._lose(-lost)
         self.seq = tx.seq
         for listener in self._listeners:
             listener(tx.rung, tx.seq)
@@ -296,12 +310,13 @@ class Journal:
         for write in batch:
             write.error = RecordUnavailable(str(error))  # one each: a traceback grows as it rises
             write.error.__cause__ = cause
-        if self._closing:
-            return
         kept = [
             _Write(write.fn, None, None, patient=True) for write in batch if write.future is None
         ]
-        self._posted.extendleft(reversed(kept))
+        if not self._closing:
+            self._posted.extendleft(reversed(kept))
+        elif kept:  # the log alone can tell: there will be no later batch
+            log.error("journal.posts_lost", extra={"posts": len(kept)})
 
     def _resolve(self, batch: list[_Write]) -> None:
         """Tell the waiters: one wake-up of each event loop, however large the batch."""
@@ -312,6 +327,7 @@ class Journal:
             elif write.future is None:
                 if write.error is not None and not isinstance(write.error, RecordUnavailable):
                     log.error("journal.post_failed", exc_info=write.error)
+                    self._lose(1)
             else:
                 _settle(write)
         for loop, writes in loops.items():
@@ -319,6 +335,17 @@ class Journal:
                 loop.call_soon_threadsafe(_settle_all, writes)
             except RuntimeError:  # the loop is gone, and its waiters with it
                 log.warning("journal.loop_closed", extra={"writes": len(writes)})
+
+
+def _rows_lost(posts: int) -> Event:
+    """The row that stands for posts which were never written."""
+    return Event(
+        event="rows_lost",
+        actor_kind="gateway",
+        via="gateway",
+        reason=f"{posts} rows (outcomes, refusals) could not be written.",
+        data=canonical({"lost": posts}).decode(),
+    )
 
 
 def _settle_all(writes: list[_Write]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sqlite3
@@ -10,6 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any
 import anyio
 import pytest
 import uvloop
+from sqlalchemy import Connection, text
 
 from approvals.model import Event
 from approvals.record import history
@@ -25,6 +28,7 @@ from approvals.record.clock import SystemClock
 from approvals.record.database import Database, RecordUnavailable, Transaction
 from approvals.record.engines import UnsupportedDatabase
 from approvals.record.history import Intact, verify
+from approvals.record.journal import MOST_POSTED
 from tests.approvals.record import KEYS, HandClock, Record
 from tests.patience import PATIENCE
 
@@ -275,6 +279,65 @@ async def test_a_locked_database_fails_closed_and_recovers(sqlite_url: str) -> N
     again = Database.open(sqlite_url, key=KEYS, clock=HandClock())
     assert again.read_now(history.count) == 2
     again.close_now()
+
+
+async def test_posts_lost_beyond_the_bound_are_counted_in_the_history(sqlite_url: str) -> None:
+    database = Database.open(sqlite_url, key=KEYS, clock=HandClock())
+    journal = database.journal
+    journal.write_now(lambda tx: tx.connection.exec_driver_sql("PRAGMA busy_timeout = 50"))
+    other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with anyio.fail_after(PATIENCE), pytest.raises(RecordUnavailable):
+        await journal.write(append("refused"))
+    for _ in range(MOST_POSTED * 2):
+        journal.post(append("posted"))
+    other.execute("ROLLBACK")
+    other.close()
+    await database.close()
+
+    again = Database.open(sqlite_url, key=KEYS, clock=HandClock())
+    counted = again.read_now(lambda connection: Counter(_events(connection)))
+    lost = again.read_now(_lost)
+    again.close_now()
+    assert counted["posted"] + lost == MOST_POSTED * 2
+    assert lost >= MOST_POSTED // 2
+    assert counted["rows_lost"] >= 1
+
+
+async def test_a_post_that_raises_is_counted_in_the_history_once(record: Record) -> None:
+    record.database.journal.post(fail)
+    with anyio.fail_after(PATIENCE):
+        await record.database.journal.write(append("with it"))
+        for name in ("after", "and after"):
+            await record.database.journal.write(append(name))
+    assert record.read(_lost) == 1
+    assert Counter(record.events()) == Counter(["with it", "rows_lost", "after", "and after"])
+    assert isinstance(record.read(lambda connection: verify(connection, KEYS)), Intact)
+
+
+def test_posts_lost_at_the_end_are_told_in_the_log(
+    sqlite_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = Database.open(sqlite_url, key=KEYS, clock=HandClock())
+    journal = database.journal
+    journal.write_now(lambda tx: tx.connection.exec_driver_sql("PRAGMA busy_timeout = 50"))
+    other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    for _ in range(3):
+        journal.post(append("posted"))
+    database.close_now()
+    other.close()
+    told = [one for one in caplog.records if one.message == "journal.posts_lost"]
+    assert sum(vars(one)["posts"] for one in told) == 3
+
+
+def _events(connection: Connection) -> list[str]:
+    return list(connection.execute(text("SELECT event FROM history")).scalars())
+
+
+def _lost(connection: Connection) -> int:
+    rows = connection.execute(text("SELECT data FROM history WHERE event = 'rows_lost'")).scalars()
+    return sum(int(json.loads(data)["lost"]) for data in rows)
 
 
 def test_a_failed_commit_is_reported_and_the_next_write_works(url: str) -> None:

@@ -42,7 +42,7 @@ EVENTS = (
     *("reviewer_added", "reviewer_removed", "link_issued", "link_used", "session_issued"),
     *("token_issued", "credentials_revoked", "cli_decides_set"),
     *("tool_pinned", "tool_changed", "tool_accepted", "tool_classified", "tool_kept"),
-    *("tool_pinned_without", "rows_signed", "checkpoint", "history_accepted"),
+    *("tool_pinned_without", "rows_signed", "rows_lost", "checkpoint", "history_accepted"),
 )
 """What the filter offers: every event of the history, in the order of a life."""
 
