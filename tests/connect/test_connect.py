@@ -10,8 +10,8 @@ import anyio
 import pytest
 from mcp.types import ElicitResult
 
+from tests.connect.conftest import Mode, Start
 from tests.end_to_end.in_place import approved_in_place, in_thread, text
-from tests.front.conftest import Mode, Start
 from tests.harness import SIGNOFF
 from tests.patience import PATIENCE
 

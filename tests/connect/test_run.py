@@ -15,8 +15,8 @@ from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from tests.conformance.stage import BY_PIPE
+from tests.connect.conftest import MODES, Mode
 from tests.end_to_end.in_place import text
-from tests.front.conftest import MODES, Mode
 from tests.harness import ROOT, SIGNOFF, Site, eventually
 from tests.patience import PATIENCE
 from tests.web.pagekey import PageKey, sign_in
