@@ -15,10 +15,10 @@ from mcp.types import (
     TextContent,
 )
 
+from tests.aggregate.conftest import LONG, House, Mode
 from tests.end_to_end.in_place import approved_in_place, in_thread, text
 from tests.harness import eventually
 from tests.patience import PATIENCE
-from tests.together.conftest import LONG, House, Mode
 
 pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("together")]
 
