@@ -28,7 +28,7 @@ test: setup lint  ## everything: types, style, contracts and all tests but the s
 	@$(RUN)/pytest -n $(WORKERS) -m "not slow and not figure" $(ARGS)
 
 check: lint  ## before a commit, in a minute: style, types, contracts and the tests without processes
-	@$(RUN)/pytest -q -n $(WORKERS) -m "not slow and not figure" tests/policy tests/gateway tests/enforcement tests/risk $(ARGS)
+	@$(RUN)/pytest -q -n $(WORKERS) -m "not slow and not figure" tests/policy tests/gateway tests/protocol tests/enforcement tests/hosting tests/risk $(ARGS)
 
 lint: .venv/.ready  ## style, types, import contracts
 	@$(RUN)/ruff format --check --quiet . || { echo "Run: .venv/bin/ruff format ."; exit 1; }

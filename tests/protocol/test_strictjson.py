@@ -17,7 +17,7 @@ from gateway.protocol.strict_json import (
     deeper_than,
     strict_loads,
 )
-from tests.gateway.exact import same
+from tests.protocol.exact import same
 
 QUICK = settings(max_examples=300, database=None, deadline=None)
 

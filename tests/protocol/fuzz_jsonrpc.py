@@ -1,4 +1,4 @@
-"""Fuzz the door: `python tests/gateway/fuzz_jsonrpc.py [seconds] [seed]`; stops at a wrong answer.
+"""Fuzz the door: `python tests/protocol/fuzz_jsonrpc.py [seconds] [seed]`; stops at a wrong answer.
 
 Mutates real messages by bytes and by tokens. `strict_loads` is held against a second strict
 reading made of the standard library alone, in both directions; `parse` against its own encoding.
@@ -13,7 +13,7 @@ from typing import Any
 from approvals.digest import canonical
 from gateway.protocol.jsonrpc import Malformed, encode, parse, tool_call
 from gateway.protocol.strict_json import MAX_DEPTH, MAX_INT_DIGITS, BadJson, strict_loads
-from tests.gateway.exact import same
+from tests.protocol.exact import same
 
 CALL = (
     b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"pay","arguments":{"to":"a:b",'
