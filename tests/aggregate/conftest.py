@@ -18,8 +18,8 @@ from mcp.client.streamable_http import streamable_http_client
 
 from tests.conformance.stage import BY_PIPE, reference
 from tests.end_to_end.desk import Desk, at_work
-from tests.harness import Site, Witness, free_port, witness
-from tests.patience import PATIENCE
+from tests.support.live_gateway import Site, Witness, free_port, witness
+from tests.support.patience import PATIENCE
 
 Json = dict[str, Any]
 Mode = Literal["legacy", "auto"]

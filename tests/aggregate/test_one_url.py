@@ -17,8 +17,8 @@ from mcp.types import (
 
 from tests.aggregate.conftest import LONG, House, Mode
 from tests.end_to_end.in_place import approved_in_place, in_thread, text
-from tests.harness import eventually
-from tests.patience import PATIENCE
+from tests.support.live_gateway import eventually
+from tests.support.patience import PATIENCE
 
 pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("together")]
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.agents import agent
-from tests.harness import Site, eventually, witness
-from tests.patience import PATIENCE
+from tests.support.live_gateway import Site, eventually, witness
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.xdist_group("together")
 

@@ -14,7 +14,7 @@ from sqlalchemy import make_url
 from approvals.record.database import Database
 from tests.approvals.intruder import Intruder
 from tests.approvals.record import KEYS, HandClock, Record
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 from tests.support.scratch_record import lay_sqlite, postgres
 
 POSTGRES = os.environ.get(

@@ -23,8 +23,8 @@ from approvals.model import Choice, Moved, State, Terms
 from approvals.record.database import Database, RecordUnavailable
 from approvals.record.history import Intact, verify
 from tests.approvals.record import KEYS, HandClock, Record, hold
-from tests.harness import ROOT, end
-from tests.patience import PATIENCE
+from tests.support.live_gateway import ROOT, end
+from tests.support.patience import PATIENCE
 
 UNAVAILABLE = "unavailable"
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"

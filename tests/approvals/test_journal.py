@@ -30,7 +30,7 @@ from approvals.record.engines import UnsupportedDatabase
 from approvals.record.history import Intact, verify
 from approvals.record.journal import MOST_POSTED
 from tests.approvals.record import KEYS, HandClock, Record
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 
 def append(name: str) -> Callable[[Transaction], int]:

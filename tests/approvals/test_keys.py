@@ -12,7 +12,7 @@ import pytest
 from approvals.record.clock import SystemClock
 from approvals.record.keys import Keys, KeyUnusable
 from approvals.seal import SealBroken, seal, unseal
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 KEY = b"k" * 32
 

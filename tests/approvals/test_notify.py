@@ -17,8 +17,8 @@ from approvals.outbox import LEASE, Notice
 from approvals.outbox_worker import MOST_TRIES, OLDEST, DeliveryRetry, GiveUp, Outbox
 from approvals.record.database import Database
 from tests.approvals.record import BOB, KEYS, Record
-from tests.harness import eventually
-from tests.patience import PATIENCE
+from tests.support.live_gateway import eventually
+from tests.support.patience import PATIENCE
 
 
 class Memory:

@@ -28,7 +28,7 @@ from approvals.model import (
 from approvals.record.database import Database, Transaction
 from approvals.record.history import Intact, verify
 from tests.approvals.record import ALICE, BOB, KEYS, Record, call, hold, run, vote
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 ROUNDS = 5
 Act = Callable[[Transaction], Any]

@@ -15,7 +15,7 @@ from tests.approvals.receiver import receiver
 from tests.approvals.record import ALICE, BOB, KEYS, START, Record
 from tests.approvals.test_notify import Memory, worker
 from tests.approvals.test_webhook import hook, verified
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 HALF, LATE = 900, 1_440
 """Seconds after which a call that waits half an hour is told of again."""

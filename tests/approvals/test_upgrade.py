@@ -29,7 +29,7 @@ from approvals.reviewers import everyone, prove, session_of
 from gateway.enforcement.grants import Grants
 from tests.approvals.intruder import Intruder
 from tests.approvals.record import ALICE, BOB, KEYS, START, HandClock, Record
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 FIRST: dict[str, Any] = json.loads(
     (Path(__file__).parent / "first_schema.json").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ from approvals.record.database import Database
 from approvals.service import Approvals
 from approvals.wakeup import Wakeup
 from tests.approvals.record import ALICE, BOB, KEYS, Record, hold
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 
 @contextmanager

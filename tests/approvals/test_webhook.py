@@ -24,7 +24,7 @@ from approvals.record.clock import SystemClock
 from approvals.signing import SecretUnusable, secret_of
 from tests.approvals.receiver import Received, receiver
 from tests.approvals.record import Record
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()
 PAGE = "https://gate.example"

@@ -26,7 +26,7 @@ from typing import Any
 
 from tests.bench import burden, peers
 from tests.bench.target import Target, served
-from tests.harness import Site, free_port
+from tests.support.live_gateway import Site, free_port
 
 HERE = Path(__file__).parent
 REVISIONS = ("2025-11-25", "2026-07-28")

@@ -20,7 +20,7 @@ from statistics import median
 
 from tests.bench.bench import POLICY, REVISIONS, load, machine, upstream
 from tests.bench.target import Target
-from tests.harness import DEPLOYED, ROOT, Site
+from tests.support.live_gateway import DEPLOYED, ROOT, Site
 
 ANSWERS = {"JSON": "/mcp", "event stream": "/sse"}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench.target import Target, served
-from tests.harness import free_port
+from tests.support.live_gateway import free_port
 
 PYTHON: Final = Path(".venv-peers/bin/python")
 TOKEN: Final = "bench-token"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tests.harness import accepts, end, eventually
+from tests.support.live_gateway import accepts, end, eventually
 
 
 @dataclass(frozen=True)

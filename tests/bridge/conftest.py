@@ -14,7 +14,7 @@ import pytest
 from tests.bridge.crossing import Era, command, served
 from tests.end_to_end.agents import Agent, agent
 from tests.end_to_end.desk import Desk, at_work
-from tests.harness import ROOT, Site, eventually
+from tests.support.live_gateway import ROOT, Site, eventually
 
 HOLD = 180  # seconds; longer than any wait of a test
 POLICY: dict[str, Any] = {

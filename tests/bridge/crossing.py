@@ -24,8 +24,8 @@ from gateway.relay.upstreams.stdio import StdioUpstream
 from gateway.relay.upstreams.stdio_connection import Limits
 from gateway.relay.upstreams.upstream import Answer, Request
 from gateway.servers import Protocol
-from tests.harness import ROOT, Process, accepts, end, eventually, free_port
 from tests.support import forked
+from tests.support.live_gateway import ROOT, Process, accepts, end, eventually, free_port
 
 Era = Literal["legacy", "modern"]
 Way = Literal["http", "stdio"]

@@ -15,7 +15,7 @@ from gateway.relay.bridge.bridge import Bridge
 from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown
 from gateway.servers import Protocol
 from tests.bridge.crossing import SECONDS, bridge, call, legacy, modern, opened, served, whole
-from tests.harness import free_port, witness
+from tests.support.live_gateway import free_port, witness
 
 pytestmark = pytest.mark.anyio
 

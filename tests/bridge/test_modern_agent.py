@@ -36,7 +36,7 @@ from tests.bridge.crossing import (
     until,
     whole,
 )
-from tests.harness import free_port
+from tests.support.live_gateway import free_port
 
 pytestmark = pytest.mark.anyio
 

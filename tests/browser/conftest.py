@@ -23,7 +23,7 @@ from cryptography.x509.oid import NameOID
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from approvals.model import Role
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 from tests.web.place import open_place
 from tests.web.scene import Scene, open_scene
 from web.app import build

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent.parent
 CHROMIUM = shutil.which("chromium-headless-shell") or "/usr/bin/chromium"

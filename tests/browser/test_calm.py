@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from approvals.model import Choice, Terms, Vote
 from tests.browser.conftest import Site, Visitor, Visitors
 from tests.browser.test_reviewing import settled
-from tests.harness import eventually
+from tests.support.live_gateway import eventually
 
 pytestmark = pytest.mark.browser
 

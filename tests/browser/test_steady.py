@@ -11,7 +11,7 @@ from approvals.model import Approval, Choice, State, Terms, Vote
 from gateway.operations.status import Alert
 from tests.browser.conftest import Site, Visitors
 from tests.browser.test_reviewing import settled, state_of
-from tests.harness import eventually
+from tests.support.live_gateway import eventually
 
 pytestmark = pytest.mark.browser
 

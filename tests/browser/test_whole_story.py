@@ -17,8 +17,8 @@ from playwright.sync_api import Browser, Page, expect
 from approvals.model import Role
 from approvals.reviewers import People
 from tests.end_to_end.agents import agent
-from tests.harness import Site, Witness, witness
-from tests.patience import PATIENCE
+from tests.support.live_gateway import Site, Witness, witness
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.browser
 

@@ -9,9 +9,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.patience import PATIENCE
 from tests.support import forked
 from tests.support.forked import Forked
+from tests.support.patience import PATIENCE
 
 HERE = Path(__file__).parent
 

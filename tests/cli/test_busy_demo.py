@@ -12,8 +12,8 @@ import time
 
 import pytest
 
-from tests.harness import ROOT, SIGNOFF, end
-from tests.patience import PATIENCE
+from tests.support.live_gateway import ROOT, SIGNOFF, end
+from tests.support.patience import PATIENCE
 
 WORDS = {
     "git_status": "Repository status",

@@ -17,7 +17,7 @@ from gateway.cli.checks import _do
 from gateway.enforcement.confirmations import FIRST, confirm_policy, note_commands
 from tests.cli.command import HERE, Command
 from tests.cli.folder import Folder
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 
 def _free_port() -> str:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 _HEAD_BYTES = 64 * 1024
 _CHUNK = 64 * 1024

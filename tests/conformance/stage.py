@@ -18,9 +18,9 @@ import httpx2
 from tests.conformance.listener import granting
 from tests.conformance.one_era import Era
 from tests.end_to_end.desk import Desk
-from tests.harness import ROOT, Site, accepts, end, eventually, free_port
-from tests.patience import PATIENCE
 from tests.support import forked
+from tests.support.live_gateway import ROOT, Site, accepts, end, eventually, free_port
+from tests.support.patience import PATIENCE
 
 REFERENCE: Final = (sys.executable, "-m", "tests.conformance.reference")
 _LOOK_SECONDS: Final = 0.03

@@ -14,8 +14,8 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from tests.conformance.stage import reference
 from tests.end_to_end.desk import Desk, at_work
-from tests.harness import SIGNOFF, Site, Witness, witness
-from tests.patience import PATIENCE
+from tests.support.live_gateway import SIGNOFF, Site, Witness, witness
+from tests.support.patience import PATIENCE
 
 Mode = Literal["legacy", "auto"]
 

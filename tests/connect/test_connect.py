@@ -12,8 +12,8 @@ from mcp.types import ElicitResult
 
 from tests.connect.conftest import Mode, Start
 from tests.end_to_end.in_place import approved_in_place, in_thread, text
-from tests.harness import SIGNOFF
-from tests.patience import PATIENCE
+from tests.support.live_gateway import SIGNOFF
+from tests.support.patience import PATIENCE
 
 pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("front")]
 

@@ -17,8 +17,8 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from tests.conformance.stage import BY_PIPE
 from tests.connect.conftest import MODES, Mode
 from tests.end_to_end.in_place import text
-from tests.harness import ROOT, SIGNOFF, Site, eventually
-from tests.patience import PATIENCE
+from tests.support.live_gateway import ROOT, SIGNOFF, Site, eventually
+from tests.support.patience import PATIENCE
 from tests.web.pagekey import PageKey, sign_in
 
 pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("front")]

@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 
 from tests.approvals.conftest import POSTGRES
 from tests.invariants.ground import Ground, Nursery, ground
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 Grounds = Callable[..., AbstractContextManager[Ground]]
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.effects.conftest import Grounds
-from tests.harness import eventually
 from tests.invariants.ground import DOWN, Gateway, Ground, decision_of, text_of
+from tests.support.live_gateway import eventually
 
 TWICE: dict[str, Any] = {"free": {"require_approval": {"allow_duplicates": True}}}
 LONG = {"SIGNOFF_HOLD": "3600"}

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness import ROOT, Site, accepts, end, eventually, free_port
+from tests.support.live_gateway import ROOT, Site, accepts, end, eventually, free_port
 
 OLD_SDK = ROOT / ".venv-mcp1/bin/python"
 BODY = {

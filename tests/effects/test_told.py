@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tests.effects.conftest import Grounds
-from tests.harness import eventually
 from tests.invariants.ground import Gateway, Ground, decision_of, text_of
+from tests.support.live_gateway import eventually
 
 ASKS = "A person must approve this call."
 HELD: dict[str, Any] = {"require_approval": {"hold": "20s"}, "effect": "pay:{args.key}"}

@@ -21,9 +21,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness import ROOT, Process, end, eventually
-from tests.patience import PATIENCE
 from tests.support import forked
+from tests.support.live_gateway import ROOT, Process, end, eventually
+from tests.support.patience import PATIENCE
 
 CLIENTS = ("py2-legacy", "py2-modern", "py1", "ts1", "ts2-legacy", "ts2-auto")
 DECISION = "dev.signoff/decision"

@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx2
 
-from tests.harness import Site, eventually
-from tests.patience import PATIENCE
+from tests.support.live_gateway import Site, eventually
+from tests.support.patience import PATIENCE
 
 Row = dict[str, Any]
 

@@ -9,7 +9,7 @@ from mcp.client.client import Client
 from mcp.types import CallToolResult, TextContent
 
 from tests.end_to_end.desk import Desk
-from tests.harness import eventually
+from tests.support.live_gateway import eventually
 
 
 def text(result: CallToolResult) -> str:

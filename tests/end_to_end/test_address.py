@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.harness import Site, eventually, free_port
-from tests.patience import PATIENCE
+from tests.support.live_gateway import Site, eventually, free_port
+from tests.support.patience import PATIENCE
 from tests.web.pagekey import PageKey, sign_in
 
 pytestmark = pytest.mark.xdist_group("address")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.end_to_end.agents import Agent
 from tests.end_to_end.conftest import Scene
-from tests.harness import eventually
+from tests.support.live_gateway import eventually
 from tests.tasks.agent import Agent as Bare
 
 pytestmark = pytest.mark.xdist_group("client with tasks")

@@ -13,7 +13,7 @@ import pytest
 from approvals.reviewers import People
 from gateway.enforcement.confirmations import commands_decide
 from tests.end_to_end.test_confirming import RULES, Admin
-from tests.harness import Site, eventually
+from tests.support.live_gateway import Site, eventually
 
 TOKEN = re.compile(r"rvt_[\w-]+")
 VARIABLE = "SIGNOFF_REVIEWER_TOKEN"

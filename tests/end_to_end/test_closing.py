@@ -12,7 +12,7 @@ import pytest
 
 from tests.end_to_end.conftest import Scene
 from tests.end_to_end.desk import at_work
-from tests.harness import Site, witness
+from tests.support.live_gateway import Site, witness
 
 pytestmark = pytest.mark.xdist_group("closing")
 

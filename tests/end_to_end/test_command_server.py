@@ -12,7 +12,7 @@ import pytest
 
 from tests.end_to_end.agents import agent
 from tests.end_to_end.desk import Desk, at_work
-from tests.harness import Site, eventually
+from tests.support.live_gateway import Site, eventually
 
 pytestmark = pytest.mark.xdist_group("every_client")
 

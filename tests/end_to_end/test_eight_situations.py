@@ -21,8 +21,8 @@ import pytest
 
 from tests.end_to_end.conftest import Scene
 from tests.end_to_end.desk import Row, at_work
-from tests.harness import Site, eventually, witness
-from tests.patience import PATIENCE
+from tests.support.live_gateway import Site, eventually, witness
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.xdist_group("eight situations")
 CLIENT = "py2-modern"

@@ -9,7 +9,7 @@ import pytest
 
 from tests.end_to_end.agents import CLIENTS, Agent, until_progress
 from tests.end_to_end.conftest import Scene
-from tests.harness import eventually
+from tests.support.live_gateway import eventually
 
 pytestmark = pytest.mark.xdist_group("every_client")
 REVISIONS = {

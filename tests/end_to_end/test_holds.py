@@ -15,7 +15,7 @@ from gateway.enforcement.grants import Grant
 from tests.end_to_end.agents import CLIENTS, Agent
 from tests.end_to_end.conftest import Scene
 from tests.end_to_end.desk import at_work
-from tests.harness import Site, eventually, witness
+from tests.support.live_gateway import Site, eventually, witness
 
 pytestmark = pytest.mark.xdist_group("holds")
 LONG = 180  # seconds; longer than any wait of a test

@@ -6,7 +6,7 @@ import pytest
 
 from tests.end_to_end.agents import CLIENTS
 from tests.end_to_end.conftest import Scene
-from tests.harness import eventually
+from tests.support.live_gateway import eventually
 
 pytestmark = pytest.mark.xdist_group("leaving")
 IMPATIENT = ("py2-legacy", "py2-modern", "ts1", "ts2-legacy", "ts2-auto")

@@ -18,8 +18,8 @@ from tests.browser.conftest import chromium  # noqa: F401 - a fixture
 from tests.browser.test_whole_story import reviewing
 from tests.end_to_end.agents import Agent, Answer, agent
 from tests.end_to_end.desk import Desk
-from tests.harness import Site, Witness, witness
 from tests.slack.test_end_to_end import Town, apart  # noqa: F401 - a fixture
+from tests.support.live_gateway import Site, Witness, witness
 
 pytestmark = pytest.mark.browser
 MINUTE = 60_000  # milliseconds

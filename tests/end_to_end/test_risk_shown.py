@@ -11,7 +11,7 @@ import pytest
 from approvals.record.history import HistoryQuery, search
 from tests.end_to_end.conftest import Scene
 from tests.end_to_end.desk import at_work
-from tests.harness import Site, eventually, witness
+from tests.support.live_gateway import Site, eventually, witness
 
 pytestmark = pytest.mark.xdist_group("risk_shown")
 

@@ -13,8 +13,8 @@ import pytest
 
 from tests.end_to_end.conftest import Scene
 from tests.end_to_end.desk import at_work
-from tests.harness import DEPLOYED, Site, eventually, witness
-from tests.patience import PATIENCE
+from tests.support.live_gateway import DEPLOYED, Site, eventually, witness
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.xdist_group("rules")
 CLIENT = "py2-modern"

@@ -12,8 +12,8 @@ import httpx2
 import pytest
 
 from approvals.reviewers import People
-from tests.harness import DEPLOYED, Site, eventually
-from tests.patience import PATIENCE
+from tests.support.live_gateway import DEPLOYED, Site, eventually
+from tests.support.patience import PATIENCE
 from tests.web.pagekey import PageKey, sign_in
 
 CAROL = {"pay": {"approve_if": [{"conditions": [], "reviewers": ["carol"]}]}}

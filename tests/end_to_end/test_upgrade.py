@@ -24,8 +24,8 @@ from approvals.record.migrate import migrate
 from tests.approvals.conftest import server, url  # noqa: F401 - fixtures
 from tests.end_to_end.agents import Agent, agent
 from tests.end_to_end.desk import Desk
-from tests.harness import Site, Witness, eventually, witness
-from tests.patience import PATIENCE
+from tests.support.live_gateway import Site, Witness, eventually, witness
+from tests.support.patience import PATIENCE
 
 HERE = Path(__file__).parent
 FIRST: dict[str, Any] = json.loads((HERE / "first_edition.json").read_text(encoding="utf-8"))

@@ -15,8 +15,8 @@ from approvals.reviewers import People
 from tests.end_to_end.conftest import Scene
 from tests.end_to_end.desk import at_work
 from tests.end_to_end.test_confirming import CLIENT, RULES, Admin
-from tests.harness import Site, eventually, witness
-from tests.patience import PATIENCE
+from tests.support.live_gateway import Site, eventually, witness
+from tests.support.patience import PATIENCE
 from tests.web.pagekey import PageKey, sign_in
 
 pytestmark = pytest.mark.xdist_group("confirming")

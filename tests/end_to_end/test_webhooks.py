@@ -12,8 +12,8 @@ import standardwebhooks
 from anyio.from_thread import start_blocking_portal
 
 from tests.approvals.receiver import Receiver, receiver
-from tests.harness import Site, eventually
 from tests.invariants.ground import Gateway, Ground, Nursery, decision_of, ground
+from tests.support.live_gateway import Site, eventually
 
 SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()
 

@@ -14,7 +14,7 @@ from approvals.record.database import Database
 from gateway.enforcement import grants
 from gateway.enforcement.grants import FRESH_MS, Grants
 from tests.approvals.record import HandClock
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 

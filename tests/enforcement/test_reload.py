@@ -17,7 +17,7 @@ from gateway.enforcement.policy_file import MOST, PolicyFile
 from gateway.policy.document import PolicyInvalid, load
 from gateway.policy.rules import Policy
 from tests.approvals.record import HandClock
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 

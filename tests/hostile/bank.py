@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from tests.hostile.threads import served
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 
 @dataclass

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.harness import Site, witness
 from tests.hostile.door import Door, call
 from tests.hostile.evil import OWN_CREDENTIAL, evil_server
+from tests.support.live_gateway import Site, witness
 
 TOO_MUCH = {
     "conditions": [{"path": "args.amount", "op": "gt", "value": 100}],

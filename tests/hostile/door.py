@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.harness import Site, Witness
 from tests.hostile.evil import Evil
-from tests.patience import PATIENCE
+from tests.support.live_gateway import Site, Witness
+from tests.support.patience import PATIENCE
 
 VERSION = "2026-07-28"
 META = {

@@ -16,8 +16,8 @@ from mcp_types import Implementation
 from sqlalchemy import RowMapping
 
 from approvals import pins
-from tests.harness import ROOT, Site
 from tests.hostile.shifty import Shifty, shifty
+from tests.support.live_gateway import ROOT, Site
 
 
 @dataclass

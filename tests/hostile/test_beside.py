@@ -17,9 +17,9 @@ import pytest
 
 from approvals.digest import canonical, sha256
 from tests.end_to_end.desk import Desk
-from tests.harness import Site, eventually
 from tests.hostile.raw import Raw, read
 from tests.hostile.recorder import Recorder, recorder
+from tests.support.live_gateway import Site, eventually
 
 pytestmark = pytest.mark.xdist_group("beside")
 Json = dict[str, Any]

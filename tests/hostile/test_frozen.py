@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness import Site, Witness, eventually, witness
 from tests.hostile.impostor import impostor
 from tests.hostile.raw import Raw, read
+from tests.support.live_gateway import Site, Witness, eventually, witness
 
 pytestmark = pytest.mark.xdist_group("frozen")
 Json = dict[str, Any]

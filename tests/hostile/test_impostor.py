@@ -16,11 +16,11 @@ import pytest
 
 from gateway.protocol.sse import SseParser
 from tests.end_to_end.agents import CLIENTS, agent
-from tests.harness import Site
 from tests.hostile.bank import Bank, bank
 from tests.hostile.impostor import FORGED, OURS, impostor
 from tests.hostile.raw import Raw, read
-from tests.patience import PATIENCE
+from tests.support.live_gateway import Site
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.xdist_group("impostor")
 Json = dict[str, Any]

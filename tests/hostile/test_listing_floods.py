@@ -17,8 +17,8 @@ from approvals.record.database import Database
 from approvals.record.history import HistoryQuery, search
 from gateway.enforcement.catalogue import Catalogue
 from tests.approvals.record import KEYS, HandClock
-from tests.harness import DEPLOYED, witness
 from tests.hostile.pinned import ground
+from tests.support.live_gateway import DEPLOYED, witness
 
 pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("listing_floods")]
 

@@ -16,9 +16,9 @@ import httpx2
 import pytest
 
 from tests.end_to_end.desk import Desk, at_work
-from tests.harness import DEPLOYED, Site, eventually, free_port, witness
 from tests.hostile.faulty import TOOLS, Faulty, faulty_server
-from tests.patience import PATIENCE
+from tests.support.live_gateway import DEPLOYED, Site, eventually, free_port, witness
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.xdist_group("faulty")
 META = {

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.harness import eventually
 from tests.hostile.door import Door, call, read_answer
-from tests.patience import PATIENCE
+from tests.support.live_gateway import eventually
+from tests.support.patience import PATIENCE
 
 HEAD = "POST /mcp/w HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\n"
 JSON = "content-type: application/json\r\n"

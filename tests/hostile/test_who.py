@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import eventually
 from tests.hostile.door import Door, call, message, modern
 from tests.hostile.evil import OWN_CREDENTIAL
+from tests.support.live_gateway import eventually
 
 CREDENTIALS = {
     "none": None,

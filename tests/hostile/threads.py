@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import uvicorn
 
 from gateway.hosting import connection
 from gateway.hosting.connection import Connection
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 

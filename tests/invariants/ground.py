@@ -21,8 +21,17 @@ from typing import Any
 from sqlalchemy import Connection
 
 from approvals.record.history import Intact, verify
-from tests.harness import DEPLOYED, ROOT, Site, Witness, end, eventually, free_port, witness
-from tests.patience import PATIENCE
+from tests.support.live_gateway import (
+    DEPLOYED,
+    ROOT,
+    Site,
+    Witness,
+    end,
+    eventually,
+    free_port,
+    witness,
+)
+from tests.support.patience import PATIENCE
 
 DOWN = (ConnectionError, TimeoutError, http.client.HTTPException, OSError)
 """How a gateway that is not there, or just died, shows."""

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.harness import eventually
 from tests.invariants.ground import DOWN, Gateway, Ground, decision_of, text_of
-from tests.patience import PATIENCE
+from tests.support.live_gateway import eventually
+from tests.support.patience import PATIENCE
 
 TOOLS: dict[str, Any] = {
     "free": {},

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness import eventually
 from tests.invariants.ground import DOWN, Gateway, Ground, Nursery, decision_of, ground, text_of
-from tests.patience import PATIENCE
+from tests.support.live_gateway import eventually
+from tests.support.patience import PATIENCE
 
 CAP, CALLS = 20, 200
 YEAR = 31_622_400  # seconds: a window that does not roll while a test runs

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from tests.harness import end, eventually
 from tests.invariants.ground import DOWN, Gateway, Ground, Nursery, decision_of, ground, text_of
 from tests.invariants.storm import TOOLS, Storm
-from tests.patience import PATIENCE
+from tests.support.live_gateway import end, eventually
+from tests.support.patience import PATIENCE
 
 LONGEST = 0.6  # seconds a gateway of a storm lives
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness import Site, eventually
 from tests.invariants.ground import Gateway, Ground, Nursery, decision_of, ground, text_of
-from tests.patience import PATIENCE
+from tests.support.live_gateway import Site, eventually
+from tests.support.patience import PATIENCE
 
 TOOLS: dict[str, Any] = {"free": {}, "held": {"require_approval": True},
                          "slow": {"require_approval": True}}  # fmt: skip

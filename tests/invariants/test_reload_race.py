@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness import eventually
 from tests.invariants.ground import Gateway, Ground, Nursery, ground
-from tests.patience import PATIENCE
+from tests.support.live_gateway import eventually
+from tests.support.patience import PATIENCE
 
 HELD: dict[str, Any] = {"held": {"require_approval": True}}
 DENIED: dict[str, Any] = {"held": {"action": "deny", "reason": "Not any more."}}

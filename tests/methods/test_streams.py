@@ -13,7 +13,7 @@ import pytest
 
 from gateway.protocol.sse import ServerSentEvent, SseParser
 from tests.conformance.stage import Front, approving, gateway, reference
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.xdist_group("conformance")
 HIDDEN = "test_simple_text"

@@ -6,8 +6,8 @@ import pytest
 
 from gateway.policy.document import load
 from gateway.policy.rules import Policy
-from tests.harness import ROOT
 from tests.policy.asking import ask, word
+from tests.support.live_gateway import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ import httpx2
 import pytest
 
 from tests.end_to_end.desk import Desk
-from tests.harness import Site, eventually
-from tests.patience import PATIENCE
+from tests.support.live_gateway import Site, eventually
+from tests.support.patience import PATIENCE
 from tests.tasks.agent import Agent
 
 TOOLS = ("whole", "broken_after", "broken_before")

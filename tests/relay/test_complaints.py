@@ -12,8 +12,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.relay.upstreams.stderr_log import LINE, LINES, WINDOW, StderrLog
-from tests.harness import Site, eventually
-from tests.patience import PATIENCE
+from tests.support.live_gateway import Site, eventually
+from tests.support.patience import PATIENCE
 
 FORGED = '{"event":"policy.loaded","level":"info","policy":"mine"}'
 LOUD = f"""

@@ -15,7 +15,7 @@ import pytest
 
 from gateway.relay.upstreams.stdio import Limits, StdioUpstream
 from gateway.relay.upstreams.upstream import Answer, Request
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 CHILDREN = Path(__file__).parent / "children"
 MODERN = "2026-07-28"

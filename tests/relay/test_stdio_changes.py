@@ -8,8 +8,8 @@ import anyio
 import pytest
 
 from gateway.relay.upstreams.stdio import StdioUpstream
-from tests.patience import PATIENCE
 from tests.relay.test_stdio import CHILDREN, META, MODERN, post
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 

@@ -14,7 +14,7 @@ import pytest
 from gateway.relay.upstreams.process_slot import Restarts, after_death
 from gateway.relay.upstreams.stdio import Limits, StdioUpstream
 from gateway.relay.upstreams.upstream import NotSent, OutcomeUnknown, Request
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 RAW = str(Path(__file__).parent / "children" / "raw.py")
 MODERN = "2026-07-28"

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import psycopg
 
-from tests.harness import free_port
-from tests.patience import PATIENCE
+from tests.support.live_gateway import free_port
+from tests.support.patience import PATIENCE
 
 
 class NoServer(Exception):

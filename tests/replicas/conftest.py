@@ -11,9 +11,9 @@ from sqlalchemy import URL, make_url
 
 from tests.approvals.conftest import POSTGRES
 from tests.invariants.ground import Nursery
-from tests.patience import PATIENCE
 from tests.replicas.cluster import Cluster, NoServer, cluster
 from tests.replicas.proxy import Proxy
+from tests.support.patience import PATIENCE
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 T = TypeVar("T")
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.harness import eventually
 from tests.invariants.ground import Gateway, Ground, Nursery, decision_of, ground, text_of
-from tests.patience import PATIENCE
 from tests.replicas.cluster import Cluster
+from tests.support.live_gateway import eventually
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.postgres
 

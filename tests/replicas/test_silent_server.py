@@ -17,9 +17,9 @@ from approvals.record import history
 from approvals.record.database import Database, RecordUnavailable, Transaction
 from approvals.record.history import Intact, verify
 from tests.approvals.record import KEYS, HandClock
-from tests.harness import eventually
-from tests.patience import PATIENCE
 from tests.replicas.proxy import Proxy
+from tests.support.live_gateway import eventually
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.postgres
 

@@ -14,12 +14,12 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from sqlalchemy import URL
 
 from approvals import reviewers
-from tests.harness import eventually
 from tests.invariants.ground import Ground, Nursery, ground
 from tests.slack.message import Message
 from tests.slack.payloads import click
 from tests.slack.sockets import Sockets
 from tests.slack.workspace import Workspace
+from tests.support.live_gateway import eventually
 
 pytestmark = pytest.mark.postgres
 

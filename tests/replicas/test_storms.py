@@ -15,10 +15,10 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from tests.harness import eventually
 from tests.invariants.ground import Gateway, Ground, Nursery, ground
 from tests.invariants.storm import TOOLS, Storm
 from tests.replicas.cluster import Cluster
+from tests.support.live_gateway import eventually
 
 pytestmark = pytest.mark.postgres
 

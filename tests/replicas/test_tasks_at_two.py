@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
-from tests.harness import Site, eventually
+from tests.support.live_gateway import Site, eventually
 from tests.tasks.agent import Agent
 from tests.tasks.conftest import Scene, scene_in
 

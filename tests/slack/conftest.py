@@ -4,7 +4,7 @@ import pytest
 
 from approvals.slack import inbound
 from tests.approvals.conftest import record, server, sqlite_record, sqlite_url, url
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 __all__ = ["record", "server", "sqlite_record", "sqlite_url", "url"]
 

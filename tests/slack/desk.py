@@ -19,9 +19,9 @@ from approvals.slack.health import SlackHealth
 from approvals.slack.notifier import SlackNotifier
 from approvals.slack.pacing import Lanes
 from tests.approvals.record import Record
-from tests.patience import PATIENCE
 from tests.slack.message import Message
 from tests.slack.workspace import Workspace
+from tests.support.patience import PATIENCE
 
 PAGE = "https://gate.example"
 MOST_ROUNDS = 500

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from tests.patience import PATIENCE
 from tests.slack.message import Message, Params, Refused
 from tests.slack.people import Channel
 from tests.slack.rules import wrong_blocks, wrong_view
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from tests.slack.workspace import Workspace

@@ -15,8 +15,8 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from tests.patience import PATIENCE
 from tests.slack.workspace import Workspace
+from tests.support.patience import PATIENCE
 
 Json = dict[str, Any]
 ACK_SECONDS = PATIENCE  # Slack gives three; here a busy machine has its time

@@ -18,11 +18,11 @@ from approvals import reviewers
 from approvals.record.database import Transaction
 from tests.end_to_end.agents import Agent, agent
 from tests.end_to_end.desk import Desk
-from tests.harness import Site, Witness, eventually, witness
 from tests.slack.message import Fault, Message
 from tests.slack.payloads import click, command, interaction, signed, submit
 from tests.slack.sockets import Sockets
 from tests.slack.workspace import Workspace
+from tests.support.live_gateway import Site, Witness, eventually, witness
 
 Json = dict[str, Any]
 TOOLS: Json = {

@@ -13,12 +13,12 @@ from approvals.slack.api import opened as api_opened
 from approvals.slack.app import SlackApp, opened
 from approvals.slack.socket import SocketRefused, address, introduce
 from approvals.slack.workspace import KnownWorkspace
-from tests.patience import PATIENCE
 from tests.slack.bench import Bench, bench, setting
 from tests.slack.message import Fault
 from tests.slack.payloads import click
 from tests.slack.sockets import NotAcknowledged, Sockets
 from tests.slack.workspace import Workspace
+from tests.support.patience import PATIENCE
 from tests.web.scene import open_scene
 
 

@@ -12,10 +12,10 @@ from approvals.outbox import LEASE
 from approvals.record.database import Database
 from approvals.slack import messages
 from tests.approvals.record import BOB, KEYS, Record
-from tests.patience import PATIENCE
 from tests.slack.desk import actions, desk, opened
 from tests.slack.message import Fault, broken, busy, dropped, says, slow
 from tests.slack.workspace import EVERYTHING
+from tests.support.patience import PATIENCE
 
 HISTORY = frozenset(("channels:history", "groups:history", "im:history"))
 LONG = Terms(expires=4 * 3_600)

@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from tests.harness import end, free_port
+from tests.support.live_gateway import end, free_port
 
 HERE: Final = Path(__file__).parent
 NODE: Final = HERE / "node_modules" / ".bin" / "node"

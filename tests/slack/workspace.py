@@ -17,10 +17,10 @@ from contextlib import asynccontextmanager, contextmanager
 
 from aiohttp import web
 
-from tests.patience import PATIENCE
 from tests.slack.message import Call, Fault, Message, Params, Refused
 from tests.slack.methods import METHODS, authorize
 from tests.slack.people import Channel, Group, Person
+from tests.support.patience import PATIENCE
 
 EVERYTHING = frozenset(
     (

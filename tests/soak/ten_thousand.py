@@ -8,7 +8,7 @@ from approvals.model import Terms
 from approvals.queue import open_approval
 from approvals.record.database import Transaction
 from tests.approvals.record import RULING, call
-from tests.harness import Site
+from tests.support.live_gateway import Site
 
 PENDING = 10_000
 _AT_ONCE = 500

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import ROOT, Site, accepts, end, eventually, free_port
+from tests.support.live_gateway import ROOT, Site, accepts, end, eventually, free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("steady")]
 CALLS = int(os.environ.get("SIGNOFF_STEADY_CALLS", "1000000"))

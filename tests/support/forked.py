@@ -21,7 +21,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import IO, Final
 
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 CHILD: Final = Path(__file__).parent / "child.py"
 _CONTEXT: Final = multiprocessing.get_context("forkserver")

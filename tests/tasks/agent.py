@@ -15,8 +15,8 @@ from typing import Any, Final
 
 import httpx2
 
-from tests.harness import eventually
-from tests.patience import PATIENCE
+from tests.support.live_gateway import eventually
+from tests.support.patience import PATIENCE
 
 TASKS: Final = "io.modelcontextprotocol/tasks"
 VERSION: Final = "2026-07-28"

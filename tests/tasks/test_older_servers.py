@@ -9,7 +9,7 @@ import pytest
 
 from tests.conformance.stage import BY_PIPE
 from tests.end_to_end.desk import Desk
-from tests.harness import Site, eventually
+from tests.support.live_gateway import Site, eventually
 from tests.tasks.agent import Agent
 
 pytestmark = pytest.mark.xdist_group("tasks")

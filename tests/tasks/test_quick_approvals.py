@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from tests.harness import eventually
-from tests.patience import PATIENCE
+from tests.support.live_gateway import eventually
+from tests.support.patience import PATIENCE
 from tests.tasks.agent import Reply
 from tests.tasks.conftest import Scene, scene_in
 

@@ -12,8 +12,8 @@ import pytest
 
 from approvals import decide
 from approvals.model import Choice, Moved, Reviewer, Vote
-from tests.harness import eventually
-from tests.patience import PATIENCE
+from tests.support.live_gateway import eventually
+from tests.support.patience import PATIENCE
 from tests.tasks.agent import ENDED, Agent
 from tests.tasks.conftest import Scene, scene_in
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.harness import eventually
-from tests.patience import PATIENCE
+from tests.support.live_gateway import eventually
+from tests.support.patience import PATIENCE
 from tests.tasks.agent import Agent, Reply
 from tests.tasks.conftest import Scene
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.desk import Desk
-from tests.harness import Site, eventually
-from tests.patience import PATIENCE
+from tests.support.live_gateway import Site, eventually
+from tests.support.patience import PATIENCE
 from tests.tasks.agent import Agent
 
 LIMIT = {"counter": "once", "window": "day", "max": 1, "scope": "grant"}

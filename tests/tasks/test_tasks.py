@@ -7,8 +7,8 @@ import threading
 import httpx2
 import pytest
 
-from tests.harness import eventually
-from tests.patience import PATIENCE
+from tests.support.live_gateway import eventually
+from tests.support.patience import PATIENCE
 from tests.tasks.agent import TASKS, Agent
 from tests.tasks.conftest import Scene
 

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from approvals.model import State, Terms
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 from tests.web.conftest import FROM_OUR_PAGE, Door
 from tests.web.scene import Scene
 

@@ -11,7 +11,7 @@ import pytest
 from sse_starlette import ServerSentEvent
 
 from approvals.model import Choice, Event, Vote
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 from tests.web.scene import Scene
 from web.stream import BOUND, REPLAY, LiveFeed, StreamChange, Watcher, read_span
 

@@ -28,11 +28,11 @@ from approvals.record.database import Database, Transaction
 from approvals.record.keys import Keys
 from approvals.reviewers import People
 from gateway.enforcement import grants
-from tests.patience import PATIENCE
 from tests.support import forked
 from tests.support.forked import Forked
+from tests.support.patience import PATIENCE
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SIGNOFF = Path(sys.executable).parent / "signoff"
 DEPLOYED = {"SIGNOFF_POLICY_TRUST": "file"}
 """For tests that rewrite policy.json or servers.json and are about something else than who may:
@@ -115,7 +115,7 @@ def witness(folder: Path, *, port: int = 0, tools: str = "") -> Iterator[Witness
     """A remembering server for the length of the block, perhaps with tools of these names."""
     port = port or free_port()
     file = folder / "witness.jsonl"
-    argv = ["uvicorn", "witness:app", "--app-dir", str(ROOT / "tests"), "--port", str(port),
+    argv = ["uvicorn", "tests.support.witness:app", "--app-dir", str(ROOT), "--port", str(port),
             "--no-access-log", "--log-level", "error"]  # fmt: skip
     environ = {**os.environ, "WITNESS_FILE": str(file)}
     if tools:

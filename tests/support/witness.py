@@ -1,6 +1,6 @@
 """A real MCP server whose only job is to remember: one fsynced line per execution.
 
-WITNESS_FILE=… uvicorn --app-dir tests witness:app. Speaks every revision; tools take `key`.
+WITNESS_FILE=… uvicorn tests.support.witness:app. Speaks every revision; tools take `key`.
 The file, not anyone's answer, says what ran.
 """
 
