@@ -47,10 +47,10 @@ def reference(era: Era = "both", *, port: int = 0) -> Iterator[str]:
 
 @contextmanager
 def jobs(file: Path) -> Iterator[str]:
-    """The server of jobs (tests/jobs.py), which remembers in this file; its URL."""
+    """The server of jobs (tests/support/task_server.py), which remembers in this file; its URL."""
     port = free_port()
     argv = [
-        "uvicorn", "jobs:app", "--app-dir", str(ROOT / "tests"),
+        "uvicorn", "tests.support.task_server:app", "--app-dir", str(ROOT),
         "--port", str(port), "--no-access-log", "--log-level", "error",
     ]  # fmt: skip
     environ = {**os.environ, "JOBS_FILE": str(file)}

@@ -13,8 +13,8 @@ import pytest
 
 from tests.conformance.stage import jobs
 from tests.end_to_end.desk import Desk, Row, at_work
-from tests.jobs import TOOLS
 from tests.support.live_gateway import DEPLOYED, Site, eventually
+from tests.support.task_server import TOOLS
 from tests.tasks.agent import Agent
 
 HOLD = 180  # seconds; longer than any wait of a test

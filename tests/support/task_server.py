@@ -1,8 +1,8 @@
 """A real server of 2026-07-28 whose tools take their time: they are slow, fail, ask back, or make
 tasks of their own. It remembers on disk, one fsynced line each, what came and what was done.
 
-JOBS_FILE=… uvicorn --app-dir tests jobs:app. Its tools are those the official suite's `tasks-*`
-scenarios name, and a few more. The file, not anyone's answer, says what ran.
+JOBS_FILE=… uvicorn tests.support.task_server:app. Its tools are those the official suite's
+`tasks-*` scenarios name, and a few more. The file, not anyone's answer, says what ran.
 """
 
 from __future__ import annotations
