@@ -12,7 +12,7 @@ from approvals.model import Choice
 from approvals.record.clock import SystemClock
 from approvals.record.database import Database, RecordUnavailable, Transaction
 from approvals.rows import load
-from tests.approvals.record import ALICE, KEYS, hold, vote
+from tests.support.record import ALICE, KEYS, hold, vote
 
 
 def held(tx: Transaction, number: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,14 +11,10 @@ import pytest
 from sqlalchemy import make_url
 
 from approvals.record.database import Database
-from tests.approvals.intruder import Intruder
-from tests.approvals.record import KEYS, HandClock, Record
+from tests.support.intruder import Intruder
 from tests.support.patience import PATIENCE
-from tests.support.scratch_record import lay_sqlite, postgres
-
-POSTGRES = os.environ.get(
-    "SIGNOFF_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/test"
-)
+from tests.support.record import KEYS, HandClock, Record
+from tests.support.scratch_record import POSTGRES, lay_sqlite, postgres
 
 
 def _server() -> str:

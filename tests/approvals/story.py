@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from approvals.model import Choice, Event, Terms
 from approvals.record.database import Transaction
-from tests.approvals.record import ALICE, BOB, Record
+from tests.support.record import ALICE, BOB, Record
 
 
 def told(record: Record) -> None:

@@ -8,7 +8,7 @@ from approvals.able import unable
 from approvals.model import Choice, Moved, NotAllowed, Reviewer, State, Terms, Via
 from approvals.reviewers import add, remove
 from approvals.view import view_of
-from tests.approvals.record import ALICE, BOB, Record
+from tests.support.record import ALICE, BOB, Record
 
 ROOT = Reviewer(id="root", role="admin")
 END = "An administrator can deny it; else it expires."

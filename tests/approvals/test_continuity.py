@@ -18,8 +18,8 @@ from approvals.record.keys import Keys
 from approvals.record.signed import keep_near
 from approvals.reviewers import add
 from approvals.rows import APPROVAL
-from tests.approvals.intruder import Intruder
-from tests.approvals.record import ClaimOutcome, HandClock, Record, run
+from tests.support.intruder import Intruder
+from tests.support.record import ClaimOutcome, HandClock, Record, run
 
 MANY = 600  # rows: more than the writer may read
 

@@ -12,8 +12,8 @@ import pytest
 from approvals.record.database import Database, Transaction
 from gateway.enforcement.limits import OverLimit, Subject, give_back, peek, take
 from gateway.policy.limit import Charge, Limit
-from tests.approvals.record import KEYS, START, HandClock, Record
 from tests.support.patience import PATIENCE
+from tests.support.record import KEYS, START, HandClock, Record
 
 ME = Subject(grant="grt_1", session="", server="payments")
 MINUTE = 60_000

@@ -31,7 +31,7 @@ from approvals.record import signed
 from approvals.record.database import Transaction
 from approvals.reviewers import add
 from approvals.rows import decisions_of
-from tests.approvals.record import ALICE, BOB, CAROL, START, Record, call, vote
+from tests.support.record import ALICE, BOB, CAROL, START, Record, call, vote
 
 
 def test_one_approval_is_enough_where_the_quorum_is_one(record: Record) -> None:

@@ -16,8 +16,8 @@ from approvals import export
 from approvals.model import Event
 from approvals.record.database import Database, Transaction
 from approvals.record.history import HistoryQuery, head
-from tests.approvals.record import KEYS, START, HandClock, Record
 from tests.approvals.story import told
+from tests.support.record import KEYS, START, HandClock, Record
 
 
 def exported(

@@ -22,9 +22,9 @@ from approvals import execution, queue
 from approvals.model import Choice, Moved, State, Terms
 from approvals.record.database import Database, RecordUnavailable
 from approvals.record.history import Intact, verify
-from tests.approvals.record import KEYS, HandClock, Record, hold
 from tests.support.live_gateway import ROOT, end
 from tests.support.patience import PATIENCE
+from tests.support.record import KEYS, HandClock, Record, hold
 
 UNAVAILABLE = "unavailable"
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"

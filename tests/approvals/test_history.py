@@ -30,8 +30,8 @@ from approvals.record.history import (
 )
 from approvals.record.keys import Keys
 from approvals.record.statements import Statements
-from tests.approvals.record import KEYS, START, Record, call
 from tests.approvals.story import told
+from tests.support.record import KEYS, START, Record, call
 
 
 def check(record: Record, **fields: Any) -> Intact | Broken:

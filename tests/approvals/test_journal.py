@@ -29,8 +29,8 @@ from approvals.record.database import Database, RecordUnavailable, Transaction
 from approvals.record.engines import UnsupportedDatabase
 from approvals.record.history import Intact, verify
 from approvals.record.journal import MOST_POSTED
-from tests.approvals.record import KEYS, HandClock, Record
 from tests.support.patience import PATIENCE
+from tests.support.record import KEYS, HandClock, Record
 
 
 def append(name: str) -> Callable[[Transaction], int]:
@@ -362,7 +362,7 @@ import sys
 from approvals.record.clock import SystemClock
 from approvals.model import Event
 from approvals.record.database import Database
-from tests.approvals.record import KEYS
+from tests.support.record import KEYS
 
 database = Database.open(sys.argv[1], key=KEYS, clock=SystemClock())
 for n in range(100_000):

@@ -11,7 +11,7 @@ from approvals import queue
 from approvals.model import Event, Execution
 from approvals.record.database import Database, Transaction
 from approvals.record.history import Intact, verify
-from tests.approvals.record import KEYS, START, HandClock, Record
+from tests.support.record import KEYS, START, HandClock, Record
 
 
 @pytest.fixture

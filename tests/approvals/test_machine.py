@@ -58,8 +58,8 @@ from approvals.model import (
 from approvals.record.database import Database, RecordUnavailable, Transaction
 from approvals.record.history import Intact, head, verify
 from approvals.rows import decisions_of
-from tests.approvals.conftest import POSTGRES
-from tests.approvals.record import KEYS, HandClock, Record, call, hold, vote
+from tests.support.record import KEYS, HandClock, Record, call, hold, vote
+from tests.support.scratch_record import POSTGRES
 
 PEOPLE = [Reviewer(id=name, role="approver") for name in ("ann", "ben", "cyd")]
 OWNERS = st.sampled_from(["gw1", "gw2"])

@@ -14,7 +14,7 @@ from approvals.model import Execution, Metadata, State
 from approvals.rows import APPROVAL
 from approvals.seal import seal
 from approvals.view import View, view_of
-from tests.approvals.record import KEYS, Record
+from tests.support.record import KEYS, Record
 
 SECRET = "ghp_" + "a1B2" * 9
 SHOWN = canonical({"_meta": {"vendor/mode": "staging\u200b", "vendor/token": SECRET}})

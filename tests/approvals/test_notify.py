@@ -16,9 +16,9 @@ from approvals.model import Choice, State
 from approvals.outbox import LEASE, Notice
 from approvals.outbox_worker import MOST_TRIES, OLDEST, DeliveryRetry, GiveUp, Outbox
 from approvals.record.database import Database
-from tests.approvals.record import BOB, KEYS, Record
 from tests.support.live_gateway import eventually
 from tests.support.patience import PATIENCE
+from tests.support.record import BOB, KEYS, Record
 
 
 class Memory:

@@ -17,8 +17,8 @@ from approvals.record.database import Database
 from approvals.record.engines import parse, writer_engine
 from approvals.record.migrate import migrate
 from gateway.enforcement.catalogue import Catalogue
-from tests.approvals.record import KEYS, HandClock, Record
 from tests.approvals.test_upgrade import FIRST, LATER, TABLES, install, old
+from tests.support.record import KEYS, HandClock, Record
 
 pytestmark = pytest.mark.anyio
 

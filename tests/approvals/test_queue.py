@@ -26,7 +26,7 @@ from approvals.model import (
 from approvals.moves import GATEWAY, IllegalMove, move
 from approvals.record.database import Transaction
 from approvals.rows import APPROVAL, load, resolve
-from tests.approvals.record import ALICE, START, Record, call, fine, run
+from tests.support.record import ALICE, START, Record, call, fine, run
 
 
 def test_a_held_call_is_a_row_with_its_exact_arguments(record: Record) -> None:

@@ -27,8 +27,8 @@ from approvals.model import (
 )
 from approvals.record.database import Database, Transaction
 from approvals.record.history import Intact, verify
-from tests.approvals.record import ALICE, BOB, KEYS, Record, call, hold, run, vote
 from tests.support.patience import PATIENCE
+from tests.support.record import ALICE, BOB, KEYS, Record, call, hold, run, vote
 
 ROUNDS = 5
 Act = Callable[[Transaction], Any]

@@ -9,7 +9,7 @@ import pytest
 from approvals.model import Approval, Choice
 from gateway.enforcement import refusals
 from gateway.enforcement.refusals import Refusal
-from tests.approvals.record import RULING, Record
+from tests.support.record import RULING, Record
 
 WAITS = refusals.denied(RULING)
 

@@ -11,11 +11,11 @@ from approvals.model import Choice, Terms
 from approvals.outbox import LEASE, Notice
 from approvals.outbox_worker import DeliveryRetry, Outbox
 from approvals.record.database import Database
-from tests.approvals.receiver import receiver
-from tests.approvals.record import ALICE, BOB, KEYS, START, Record
 from tests.approvals.test_notify import Memory, worker
 from tests.approvals.test_webhook import hook, verified
 from tests.support.patience import PATIENCE
+from tests.support.record import ALICE, BOB, KEYS, START, Record
+from tests.support.webhook_receiver import receiver
 
 HALF, LATE = 900, 1_440
 """Seconds after which a call that waits half an hour is told of again."""

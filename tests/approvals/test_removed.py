@@ -7,7 +7,7 @@ from functools import partial
 from approvals import execution, reviewers
 from approvals.model import Counted, Execution, Moved, NotAllowed, State, Terms
 from gateway.enforcement import grants
-from tests.approvals.record import ALICE, BOB, CAROL, Record
+from tests.support.record import ALICE, BOB, CAROL, Record
 
 
 def on_record(record: Record, *names: str) -> None:

@@ -10,8 +10,8 @@ import pytest
 from approvals.model import Choice, NotAllowed, NotFound, Reviewer, Role, Terms
 from approvals.record.history import row_of, walk
 from approvals.reveal import Look, NothingMasked, Revealed, reveal, reveals
-from tests.approvals.record import BOB, Record
 from tests.approvals.test_export import exported, proof
+from tests.support.record import BOB, Record
 
 GIVEN = {"card": "4111", "api_key": "abc", "note": "x"}
 TOKEN = "ghp_abcdefghijklmnopqrstuvwxyz"

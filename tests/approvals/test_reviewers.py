@@ -10,8 +10,8 @@ from approvals.model import Event, Reviewer
 from approvals.record import signed
 from approvals.record.database import Database
 from approvals.reviewers import HOST, REVIEWER, People, ReviewerRefused, add, known_as
-from tests.approvals.intruder import Intruder
-from tests.approvals.record import KEYS, Record
+from tests.support.intruder import Intruder
+from tests.support.record import KEYS, Record
 
 
 def people(record: Record) -> People:

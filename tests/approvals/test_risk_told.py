@@ -16,7 +16,7 @@ from approvals.view import View, view_of
 from approvals.webhook import payload
 from gateway.cli.card import draw
 from gateway.policy.terms import at_risk
-from tests.approvals.record import Record
+from tests.support.record import Record
 from web.api import full_of
 from web.views.card import card_of
 

@@ -14,7 +14,7 @@ from approvals.migrations import HEAD
 from approvals.record.database import Database
 from approvals.record.engines import parse, writer_engine
 from approvals.record.migrate import config, migrate
-from tests.approvals.record import KEYS, HandClock, Record
+from tests.support.record import KEYS, HandClock, Record
 
 
 def differs(_context: object, _is: object, _said: object, found: Any, wanted: Any) -> bool | None:

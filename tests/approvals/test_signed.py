@@ -14,8 +14,8 @@ from approvals.record.database import Database, RecordUnavailable, Transaction
 from approvals.record.history import HISTORY, Intact, verify
 from approvals.record.ledger import RESTARTED
 from approvals.reviewers import REVIEWER
-from tests.approvals.intruder import Intruder
-from tests.approvals.record import KEYS, HandClock, Record
+from tests.support.intruder import Intruder
+from tests.support.record import KEYS, HandClock, Record
 
 
 def event(name: str = "reviewer_added") -> Event:

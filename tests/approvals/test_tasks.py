@@ -12,7 +12,7 @@ from approvals.model import Approval, Execution, State
 from approvals.record.transaction import Transaction
 from approvals.seal import SealBroken
 from approvals.tasks import Task
-from tests.approvals.record import KEYS, ClaimOutcome, Record
+from tests.support.record import KEYS, ClaimOutcome, Record
 
 ENVELOPE: dict[str, Any] = {"meta": {"traceparent": "00-1"}, "protocol": "2026-07-28", "extra": {}}
 QUESTION = b'{"result":{"resultType":"input_required","inputRequests":{"a":{},"b":{}}}}'

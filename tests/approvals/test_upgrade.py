@@ -27,9 +27,9 @@ from approvals.record.migrate import migrate
 from approvals.record.upgrade import RecordSetBack
 from approvals.reviewers import everyone, prove, session_of
 from gateway.enforcement.grants import Grants
-from tests.approvals.intruder import Intruder
-from tests.approvals.record import ALICE, BOB, KEYS, START, HandClock, Record
+from tests.support.intruder import Intruder
 from tests.support.patience import PATIENCE
+from tests.support.record import ALICE, BOB, KEYS, START, HandClock, Record
 
 FIRST: dict[str, Any] = json.loads(
     (Path(__file__).parent / "first_schema.json").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from approvals.differences import changes
 from approvals.model import Choice, Execution, Settlement, State, Terms
 from approvals.values import field_change
 from approvals.view import View, alone, view_of
-from tests.approvals.record import ALICE, BOB, START, Record
+from tests.support.record import ALICE, BOB, START, Record
 
 
 def view(record: Record, approval_id: str) -> View:

@@ -16,8 +16,8 @@ from approvals.model import Approval, Choice, Decided, Moved, NotFound, State, T
 from approvals.record.database import Database
 from approvals.service import Approvals
 from approvals.wakeup import Wakeup
-from tests.approvals.record import ALICE, BOB, KEYS, Record, hold
 from tests.support.patience import PATIENCE
+from tests.support.record import ALICE, BOB, KEYS, Record, hold
 
 
 @contextmanager

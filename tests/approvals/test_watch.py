@@ -17,8 +17,8 @@ from approvals.record.keys import Keys
 from approvals.record.ledger import RESTARTED
 from approvals.record.upgrade import RecordSetBack
 from gateway.enforcement.freezes import Freezes
-from tests.approvals.intruder import Intruder
-from tests.approvals.record import HandClock, Record
+from tests.support.intruder import Intruder
+from tests.support.record import HandClock, Record
 
 
 @pytest.fixture

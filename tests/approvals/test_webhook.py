@@ -22,9 +22,9 @@ from approvals.outbox import Notice
 from approvals.outbox_worker import DeliveryRetry, GiveUp, Notifier, Outbox
 from approvals.record.clock import SystemClock
 from approvals.signing import SecretUnusable, secret_of
-from tests.approvals.receiver import Received, receiver
-from tests.approvals.record import Record
 from tests.support.patience import PATIENCE
+from tests.support.record import Record
+from tests.support.webhook_receiver import Received, receiver
 
 SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()
 PAGE = "https://gate.example"

@@ -31,8 +31,8 @@ from approvals.reviewers import CREDENTIAL, REVIEWER
 from approvals.rows import APPROVAL, DECISION
 from gateway.enforcement import freezes, grants
 from gateway.enforcement.confirmations import FIRST, Unconfirmed, confirm_policy, read_confirmed
-from tests.approvals.intruder import Intruder
-from tests.approvals.record import ALICE, BOB, HandClock, Record
+from tests.support.intruder import Intruder
+from tests.support.record import ALICE, BOB, HandClock, Record
 
 Check = Callable[[Record], bool]
 RUNS: list[Callable[[Record, Intruder], Approval]] = []

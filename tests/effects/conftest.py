@@ -13,9 +13,9 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from tests.approvals.conftest import POSTGRES
 from tests.invariants.ground import Ground, Nursery, ground
 from tests.support.patience import PATIENCE
+from tests.support.scratch_record import POSTGRES
 
 Grounds = Callable[..., AbstractContextManager[Ground]]
 

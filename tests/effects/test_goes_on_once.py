@@ -27,9 +27,9 @@ from gateway.enforcement.recording import (
 )
 from gateway.policy.document import load
 from gateway.policy.judge import Allow, GrantFacts, ToolFacts, judge
-from tests.approvals.intruder import Intruder
-from tests.approvals.record import KEYS, START, HandClock, Record
 from tests.support.grant import agent_grant
+from tests.support.intruder import Intruder
+from tests.support.record import KEYS, START, HandClock, Record
 
 POLICY = load(
     json.dumps(

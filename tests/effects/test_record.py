@@ -19,7 +19,7 @@ from approvals.record.history import HistoryQuery
 from approvals.record.migrate import migrate
 from approvals.record.verify import check
 from tests.approvals.conftest import record, server, url  # noqa: F401 - fixtures
-from tests.approvals.record import ALICE, KEYS, START, HandClock, Record, fine
+from tests.support.record import ALICE, KEYS, START, HandClock, Record, fine
 
 KEY = "refund:pay_1"
 

@@ -11,9 +11,9 @@ import pytest
 import standardwebhooks
 from anyio.from_thread import start_blocking_portal
 
-from tests.approvals.receiver import Receiver, receiver
 from tests.invariants.ground import Gateway, Ground, Nursery, decision_of, ground
 from tests.support.live_gateway import Site, eventually
+from tests.support.webhook_receiver import Receiver, receiver
 
 SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from approvals.record.database import Database
-from tests.approvals.record import KEYS, HandClock
+from tests.support.record import KEYS, HandClock
 from tests.support.scratch_record import lay_sqlite
 
 

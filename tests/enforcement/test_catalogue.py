@@ -15,7 +15,7 @@ from approvals.record.database import Database
 from approvals.record.history import HistoryQuery, search
 from approvals.record.transaction import Transaction
 from gateway.enforcement.catalogue import Catalogue, TooManyNames
-from tests.approvals.record import HandClock
+from tests.support.record import HandClock
 
 pytestmark = pytest.mark.anyio
 

@@ -13,8 +13,8 @@ from sqlalchemy import Engine, event
 from approvals.record.database import Database
 from gateway.enforcement import grants
 from gateway.enforcement.grants import FRESH_MS, Grants
-from tests.approvals.record import HandClock
 from tests.support.patience import PATIENCE
+from tests.support.record import HandClock
 
 pytestmark = pytest.mark.anyio
 

@@ -39,8 +39,8 @@ from gateway.enforcement.guard import Guard
 from gateway.enforcement.policy_file import PolicyFile
 from gateway.enforcement.recording import Allowed, Held, RefusedByPolicy, Spent, Unasked
 from gateway.enforcement.runs import ClaimLost, Run
-from tests.approvals.record import KEYS, HandClock
 from tests.support.grant import agent_grant
+from tests.support.record import KEYS, HandClock
 from tests.support.scratch_record import lay_sqlite
 
 pytestmark = pytest.mark.anyio

@@ -14,7 +14,7 @@ from approvals.record.database import Database
 from gateway.enforcement import limits
 from gateway.enforcement.limits import OverLimit, Subject
 from gateway.policy.limit import Charge, Limit
-from tests.approvals.record import KEYS, HandClock
+from tests.support.record import KEYS, HandClock
 from tests.support.scratch_record import lay_sqlite
 
 SUBJECT = Subject("grt_1", "", "bank")

@@ -23,8 +23,8 @@ from gateway.enforcement.guard import Guard
 from gateway.enforcement.policy_file import PolicyFile
 from gateway.enforcement.recording import Allowed, Held, RefusedByPolicy, Spent, Unasked
 from gateway.enforcement.refusal_tally import TOLD
-from tests.approvals.record import HandClock
 from tests.support.grant import agent_grant
+from tests.support.record import HandClock
 
 pytestmark = pytest.mark.anyio
 

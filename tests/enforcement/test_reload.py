@@ -16,8 +16,8 @@ import pytest
 from gateway.enforcement.policy_file import MOST, PolicyFile
 from gateway.policy.document import PolicyInvalid, load
 from gateway.policy.rules import Policy
-from tests.approvals.record import HandClock
 from tests.support.patience import PATIENCE
+from tests.support.record import HandClock
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,7 @@ from approvals.record.history import HistoryQuery, search
 from gateway.enforcement import tool_class
 from gateway.enforcement.catalogue import Catalogue, Tool
 from gateway.risk import Category
-from tests.approvals.record import HandClock
+from tests.support.record import HandClock
 
 pytestmark = pytest.mark.anyio
 

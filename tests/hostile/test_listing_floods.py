@@ -16,9 +16,9 @@ from approvals.model import Event
 from approvals.record.database import Database
 from approvals.record.history import HistoryQuery, search
 from gateway.enforcement.catalogue import Catalogue
-from tests.approvals.record import KEYS, HandClock
 from tests.hostile.pinned import ground
 from tests.support.live_gateway import DEPLOYED, witness
+from tests.support.record import KEYS, HandClock
 
 pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("listing_floods")]
 

@@ -36,10 +36,10 @@ from gateway.relay.methods.holding import Holding
 from gateway.relay.methods.pinned_lists import PinnedLists
 from gateway.relay.methods.questions import Questions
 from gateway.relay.methods.tool_listing import ToolListing
-from tests.approvals.record import ALICE, KEYS, HandClock, vote
 from tests.methods.scripted import Connection, ScriptedUpstream
 from tests.support.grant import agent_grant
 from tests.support.patience import PATIENCE
+from tests.support.record import ALICE, KEYS, HandClock, vote
 from tests.support.scratch_record import lay_sqlite
 
 POLICY = {"version": "1", "default": "deny", "tools": {"refund": {"require_approval": True}}}

@@ -45,8 +45,8 @@ from gateway.policy.judge import Allow, Deny, hidden, judge, redact_paths
 from gateway.policy.rules import Policy
 from gateway.policy.schema import schema
 from tests.approvals.conftest import sqlite_record, sqlite_url  # noqa: F401 - fixtures
-from tests.approvals.record import START, Record
 from tests.support.grant import agent_grant
+from tests.support.record import START, Record
 
 Document = dict[str, Any]
 Part = Mapping[str, Any]

@@ -9,11 +9,11 @@ import psycopg
 import pytest
 from sqlalchemy import URL, make_url
 
-from tests.approvals.conftest import POSTGRES
 from tests.invariants.ground import Nursery
 from tests.replicas.cluster import Cluster, NoServer, cluster
 from tests.replicas.proxy import Proxy
 from tests.support.patience import PATIENCE
+from tests.support.scratch_record import POSTGRES
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,10 @@ from approvals.model import Event
 from approvals.record import history
 from approvals.record.database import Database, RecordUnavailable, Transaction
 from approvals.record.history import Intact, verify
-from tests.approvals.record import KEYS, HandClock
 from tests.replicas.proxy import Proxy
 from tests.support.live_gateway import eventually
 from tests.support.patience import PATIENCE
+from tests.support.record import KEYS, HandClock
 
 pytestmark = pytest.mark.postgres
 

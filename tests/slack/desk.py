@@ -18,10 +18,10 @@ from approvals.slack.config import SlackConfig
 from approvals.slack.health import SlackHealth
 from approvals.slack.notifier import SlackNotifier
 from approvals.slack.pacing import Lanes
-from tests.approvals.record import Record
 from tests.slack.message import Message
 from tests.slack.workspace import Workspace
 from tests.support.patience import PATIENCE
+from tests.support.record import Record
 
 PAGE = "https://gate.example"
 MOST_ROUNDS = 500

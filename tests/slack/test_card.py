@@ -25,8 +25,8 @@ from approvals.slack.limits import check
 from approvals.slack.modals import Origin
 from approvals.slack.text import harmless, lines
 from approvals.view import View, view_of
-from tests.approvals.record import ALICE, BOB, KEYS, HandClock, Record
 from tests.slack.rules import wrong_blocks
+from tests.support.record import ALICE, BOB, KEYS, HandClock, Record
 
 MARK = "zqx"
 LOOK = CardContext("https://gate.example", team="T1")

@@ -12,9 +12,9 @@ from approvals import decide
 from approvals.digest import canonical
 from approvals.model import Approval, ArgumentEdit, Choice, State, Terms
 from approvals.reviewers import add
-from tests.approvals.record import ALICE, BOB, Record
 from tests.slack.desk import Desk, actions, desk, opened
 from tests.slack.message import Message, dropped
+from tests.support.record import ALICE, BOB, Record
 
 
 def digests(here: Desk) -> list[Message]:

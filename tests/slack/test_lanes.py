@@ -7,7 +7,7 @@ import pytest
 from approvals.outbox import Notice
 from approvals.outbox_worker import MOST_TRIES, NotYet, Outbox
 from approvals.slack.pacing import UPDATES, Lanes
-from tests.approvals.record import HandClock, Record
+from tests.support.record import HandClock, Record
 
 
 class Patient:

@@ -12,9 +12,9 @@ from approvals.model import Choice, Execution, Moved, Terms
 from approvals.record.database import Database, Transaction
 from approvals.rows import APPROVAL
 from approvals.slack.action_values import parse_value
-from tests.approvals.record import ALICE, BOB, CAROL, KEYS, HandClock, Record
 from tests.approvals.test_upgrade import LATER, install
 from tests.slack.desk import PAGE, actions, desk
+from tests.support.record import ALICE, BOB, CAROL, KEYS, HandClock, Record
 
 DECIDING = {"approval.approve", "approval.deny", "approval.ask", "approval.edit"}
 

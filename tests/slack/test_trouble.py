@@ -11,11 +11,11 @@ from approvals.model import Choice, State, Terms
 from approvals.outbox import LEASE
 from approvals.record.database import Database
 from approvals.slack import messages
-from tests.approvals.record import BOB, KEYS, Record
 from tests.slack.desk import actions, desk, opened
 from tests.slack.message import Fault, broken, busy, dropped, says, slow
 from tests.slack.workspace import EVERYTHING
 from tests.support.patience import PATIENCE
+from tests.support.record import BOB, KEYS, Record
 
 HISTORY = frozenset(("channels:history", "groups:history", "im:history"))
 LONG = Terms(expires=4 * 3_600)

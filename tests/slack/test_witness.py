@@ -21,9 +21,9 @@ from approvals.slack.config import SlackConfig
 from approvals.slack.health import SlackHealth
 from approvals.slack.notifier import SlackNotifier
 from approvals.slack.pacing import Lanes
-from tests.approvals.record import BOB, KEYS, HandClock, Record
 from tests.slack.rules import wrong_blocks
 from tests.slack.witness import CHANNEL, TOKEN, emulator
+from tests.support.record import BOB, KEYS, HandClock, Record
 
 pytestmark = pytest.mark.node
 

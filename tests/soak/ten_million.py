@@ -21,7 +21,7 @@ from sqlalchemy import make_url
 from approvals.model import Event, Millis
 from approvals.record.statements import COLUMNS
 from approvals.record.transaction import FIRST_HASH
-from tests.approvals.record import KEYS, START
+from tests.support.record import KEYS, START
 
 ROWS: Final = 10_000_000
 STEP: Final[Millis] = 3_000

@@ -7,8 +7,8 @@ from functools import partial
 from approvals.model import Terms
 from approvals.queue import open_approval
 from approvals.record.database import Transaction
-from tests.approvals.record import RULING, call
 from tests.support.live_gateway import Site
+from tests.support.record import RULING, call
 
 PENDING = 10_000
 _AT_ONCE = 500

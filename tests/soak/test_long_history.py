@@ -15,9 +15,9 @@ from sqlalchemy import make_url
 
 from approvals.record.database import Database
 from approvals.record.history import HistoryPage, HistoryQuery, Intact, head, search, verify
-from tests.approvals.conftest import POSTGRES
-from tests.approvals.record import KEYS, START, HandClock
 from tests.soak.ten_million import ROWS, SELDOM, STEP, fill
+from tests.support.record import KEYS, START, HandClock
+from tests.support.scratch_record import POSTGRES
 
 pytestmark = pytest.mark.slow
 

@@ -5,6 +5,7 @@ quarter of a second, and a thousand tests want one.
 from __future__ import annotations
 
 import atexit
+import os
 import secrets
 import shutil
 import tempfile
@@ -19,7 +20,11 @@ from sqlalchemy import make_url
 from approvals.record.clock import Clock, SystemClock
 from approvals.record.database import Database
 from approvals.record.keys import Keys
-from tests.approvals.record import KEYS, HandClock
+from tests.support.record import KEYS, HandClock
+
+POSTGRES = os.environ.get(
+    "SIGNOFF_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/test"
+)
 
 
 def lay_sqlite(path: Path) -> str:
