@@ -31,13 +31,13 @@ FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 
 class Child:
-    """A process with the record open; see `tests.approvals.child`."""
+    """A process with the record open; see `tests.approvals.record_process`."""
 
     def __init__(
         self, url: str, *, prefix: tuple[str, ...] = (), environ: Mapping[str, str] | None = None
     ) -> None:
         self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "tests.approvals.child", url],
+            [*prefix, sys.executable, "-m", "tests.approvals.record_process", url],
             cwd=ROOT,
             env={**os.environ, **(environ or {})},
             stdin=subprocess.PIPE,

@@ -23,7 +23,7 @@ from typing import IO, Final
 
 from tests.support.patience import PATIENCE
 
-CHILD: Final = Path(__file__).parent / "child.py"
+CHILD: Final = Path(__file__).parent / "forked_command.py"
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.support.preload"])
 _OTHERS: Final = ("PYTHON", "LD_", "LC_", "LANG")

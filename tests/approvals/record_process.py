@@ -1,7 +1,7 @@
 """A process with an open record that does what it is told, one line at a time. Not a test.
 
-`python -m tests.approvals.child URL`: "hold N", "approve ID" and "now" are answered with an id, a
-number, or "unavailable". Its parent breaks what lies underneath.
+`python -m tests.approvals.record_process URL`: "hold N", "approve ID" and "now" are answered
+with an id, a number, or "unavailable". Its parent breaks what lies underneath.
 """
 
 from __future__ import annotations
