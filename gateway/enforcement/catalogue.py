@@ -22,7 +22,7 @@ from approvals.fingerprint import fingerprint
 from approvals.model import Millis
 from approvals.pins import Kind, Subject
 from approvals.record.database import Database, Transaction
-from gateway.enforcement import tool_class
+from gateway.enforcement import input_schema, tool_class
 from gateway.enforcement.tool_class import ToolClass
 from gateway.policy.facts import ToolFacts
 from gateway.protocol.param_headers import HeaderParam, header_params
@@ -91,6 +91,7 @@ class Tool(Pin):
 
     call_hash: str  # names the pin in the identity of calls; see `approvals.digest.digest_of`
     header_params: tuple[HeaderParam, ...]  # arguments repeated as Mcp-Param-* headers
+    closed: bool  # its input schema may refuse the name of an argument
     assessment: Assessment
     settled: ToolClass | None = None  # a person said what it is
 
@@ -430,6 +431,7 @@ def _assessed(
             tools[name] = Tool(
                 **fields,
                 header_params=header_params(plain.get("inputSchema")),
+                closed=input_schema.may_refuse_names(plain.get("inputSchema")),
                 assessment=assessment,
                 settled=class_,
             )

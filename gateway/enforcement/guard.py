@@ -161,7 +161,7 @@ class Guard:
             hold=grant.hold if grant.hold is not None else self.default_hold,
             process=self.process,
             call_id=next(self._call_ids),
-            told=not self._tally.full(call.grant, self._clock.now()),
+            told=not self._tally.full(call.grant, self._clock),
             max_withdrawn=self._max_withdrawn,
             **more,
         )

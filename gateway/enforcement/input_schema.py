@@ -42,6 +42,20 @@ def fault(schema: Any, arguments: Any) -> str | None:
     return f"It does not fit the tool's schema. {'; '.join(told)}" if faults else None
 
 
+def may_refuse_names(schema: Any) -> bool:
+    """Whether `unknown_name` could find one: something in the schema is closed."""
+    rest = [schema]
+    while rest:
+        one = rest.pop()
+        if isinstance(one, dict):
+            if one.get("additionalProperties") is False:
+                return True
+            rest += one.values()
+        elif isinstance(one, list):
+            rest += one
+    return False
+
+
 def unknown_name(schema: Any, arguments: Any) -> Path | None:
     """The first name that an object of the schema does not know although it is closed
     (`additionalProperties: false`, no patterns of names); None if there is none.

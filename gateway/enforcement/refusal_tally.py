@@ -13,6 +13,7 @@ from typing import Final
 
 from approvals.digest import canonical
 from approvals.model import Call, Event, Millis
+from approvals.record.clock import Clock
 
 TOLD: Final = 60
 """Refusals of one grant in a minute that the history tells one by one."""
@@ -37,11 +38,12 @@ class Tally:
     def __init__(self) -> None:
         self._minutes: dict[str, _Minute] = {}
 
-    def full(self, grant: str, now: Millis) -> bool:
+    def full(self, grant: str, clock: Clock) -> bool:
         """Whether the next refusal of this grant is only summed up."""
         minute = self._minutes.get(grant)
-        running = minute is not None and now - minute.since < MINUTE
-        return running and minute is not None and minute.refused >= TOLD
+        if minute is None or minute.refused < TOLD:
+            return False
+        return clock.now() - minute.since < MINUTE
 
     def refused(self, call: Call, rule: str, now: Millis, *, told: bool) -> Event | None:
         """Count a refusal, which has a row of its own or has not; the row of the minute before, if

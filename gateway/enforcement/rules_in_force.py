@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from approvals.aside import aside
+from approvals.aside import LARGE, elsewhere
 from approvals.differences import Path, text
 from approvals.model import Call, Ruling
 from approvals.redact import masked, plain, visible
 from gateway.enforcement import input_schema, refusals
-from gateway.enforcement.catalogue import Catalogue
+from gateway.enforcement.catalogue import Catalogue, Tool
 from gateway.enforcement.freezes import Freezes
 from gateway.enforcement.policy_file import PolicyFile
 from gateway.enforcement.refusal_texts import reads_as_ours
@@ -33,6 +33,8 @@ from gateway.policy.rules import Policy
 
 UNKNOWN = "(unknown argument)"
 """The rule that refuses a name which the tool's definition does not know and does not allow."""
+
+_MOST_FACTS = 4_096  # tools whose facts are kept
 
 _NAME_ROOM = 80  # characters of such a name that the agent is told
 
@@ -57,6 +59,7 @@ class RulesInForce:
         self._freezes = freezes
         self._trusted = trusted  # servers whose annotations may loosen rules
         self._fingerprint = fingerprint  # the key of what is masked
+        self._facts: dict[tuple[str, str], tuple[Tool, ToolFacts]] = {}
 
     def hidden(self, server: str, tool: object) -> bool:
         """Whether the tool must be absent from every list. One that is called like the gateway's
@@ -100,13 +103,14 @@ class RulesInForce:
         force when it returns: a large call is judged beside the event loop, where an operator may
         stop it meanwhile.
         """
+        if len(call.arguments) <= LARGE:
+            policy = self._policies.current
+            return policy, *self._judge_and_mask(policy, call, arguments)
         while True:
             policy = self._policies.current
             stopped = self._freezes.reason(call.grant, call.server)
             known = self._standing(call)
-            judged = await aside(
-                len(call.arguments), partial(self._judge_and_mask, policy, call, arguments)
-            )
+            judged = await elsewhere(partial(self._judge_and_mask, policy, call, arguments))
             if (
                 policy is self._policies.current
                 and stopped == self._freezes.reason(call.grant, call.server)
@@ -135,14 +139,24 @@ class RulesInForce:
         if stopped is not None:
             return Deny(ruling=Ruling(rule=FROZEN, reason=stopped, policy_hash=policy.hash))
         tool = self._catalogue.tool(call.server, call.tool)
-        facts = ToolFacts(name=call.tool) if tool is None else tool.facts(self._trusted)
+        facts = ToolFacts(name=call.tool) if tool is None else self._facts_of(tool)
         verdict = judge(
             policy, call, tool=facts, grant=GrantFacts(label=call.grant_label), args=arguments
         )
-        if tool is None or isinstance(verdict, Deny):
+        if tool is None or not tool.closed or isinstance(verdict, Deny):
             return verdict
         unknown = input_schema.unknown_name(tool.definition.get("inputSchema"), arguments)
         return verdict if unknown is None else _unknown(policy, unknown)
+
+    def _facts_of(self, tool: Tool) -> ToolFacts:
+        """What rules can look at of a tool, made once for each."""
+        name = (tool.server, tool.name)
+        kept = self._facts.get(name)
+        if kept is None or kept[0] is not tool:
+            if len(self._facts) >= _MOST_FACTS:  # tools that are gone among them
+                self._facts.clear()
+            kept = self._facts[name] = (tool, tool.facts(self._trusted))
+        return kept[1]
 
 
 def _unknown(policy: Policy, place: Path) -> Deny:

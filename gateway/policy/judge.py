@@ -94,9 +94,7 @@ def can_hold(policy: Policy | None, server: str) -> bool:
 
 def redact_paths(policy: Policy | None, server: str, tool: str) -> tuple[str, ...]:
     """Argument paths people must not see, such as `args.card.number`."""
-    if policy is None:
-        return ()
-    return tuple(dict.fromkeys(path.text for path in plan_of(policy, server, tool).redact))
+    return () if policy is None else plan_of(policy, server, tool).redact_texts
 
 
 def terms_for(policy: Policy | None, server: str, tool: str) -> Terms:

@@ -109,6 +109,7 @@ class Plan:
     holds: tuple[HoldRule, ...]
     effect: EffectRule | None
     redact: tuple[Path, ...]
+    redact_texts: tuple[str, ...]  # the same as text, such as `args.card.number`
     constant: Verdict | None = None  # when neither arguments nor facts can change the verdict
 
 

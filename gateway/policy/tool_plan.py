@@ -26,11 +26,8 @@ def make_plan(policy: Policy, server: str, tool: str) -> Plan:
     named = TOOL_NAME.fullmatch(tool) is not None
     own = tuple(entry for part in sections for entry in _matching(part, tool)) if named else ()
     entries = (*own, *(part.all_tools for part in sections))
-    redact = (
-        path
-        for paths in (*(part.redact for part in sections), *(one.redact for one in entries))
-        for path in paths
-    )
+    masks = (*(part.redact for part in sections), *(one.redact for one in entries))
+    redact = tuple(dict.fromkeys(path for paths in masks for path in paths))
     return Plan(
         named=named,
         hidden=not named
@@ -44,7 +41,8 @@ def make_plan(policy: Policy, server: str, tool: str) -> Plan:
         limits=_strictest(limit for entry in entries for limit in entry.limits),
         holds=tuple(rule for entry in entries for rule in entry.holds),
         effect=next((entry.effect for entry in entries if entry.effect is not None), None),
-        redact=tuple(dict.fromkeys(redact)),
+        redact=redact,
+        redact_texts=tuple(dict.fromkeys(path.text for path in redact)),
     )
 
 
