@@ -15,10 +15,10 @@ from sqlalchemy import URL
 
 from approvals import reviewers
 from tests.invariants.ground import Ground, Nursery, ground
-from tests.slack.message import Message
-from tests.slack.payloads import click
-from tests.slack.sockets import Sockets
-from tests.slack.workspace import Workspace
+from tests.support.fake_slack.message import Message
+from tests.support.fake_slack.payloads import click
+from tests.support.fake_slack.sockets import Sockets
+from tests.support.fake_slack.workspace import Workspace
 from tests.support.live_gateway import eventually
 
 pytestmark = pytest.mark.postgres

@@ -12,8 +12,8 @@ from approvals.model import Approval, State, Terms
 from approvals.service import JudgeAgain
 from approvals.slack.app import SlackApp, opened
 from approvals.slack.config import SlackConfig
-from tests.slack.sockets import Sockets
-from tests.slack.workspace import Workspace
+from tests.support.fake_slack.sockets import Sockets
+from tests.support.fake_slack.workspace import Workspace
 from tests.web.scene import Scene, open_scene
 
 MINUTES = 30 * 60

@@ -18,8 +18,8 @@ from approvals.slack.config import SlackConfig
 from approvals.slack.health import SlackHealth
 from approvals.slack.notifier import SlackNotifier
 from approvals.slack.pacing import Lanes
-from tests.slack.message import Message
-from tests.slack.workspace import Workspace
+from tests.support.fake_slack.message import Message
+from tests.support.fake_slack.workspace import Workspace
 from tests.support.patience import PATIENCE
 from tests.support.record import Record
 

@@ -25,7 +25,7 @@ from approvals.slack.limits import check
 from approvals.slack.modals import Origin
 from approvals.slack.text import harmless, lines
 from approvals.view import View, view_of
-from tests.slack.rules import wrong_blocks
+from tests.support.fake_slack.rules import wrong_blocks
 from tests.support.record import ALICE, BOB, KEYS, HandClock, Record
 
 MARK = "zqx"

@@ -10,10 +10,10 @@ import pytest
 from approvals.model import Reviewer
 from approvals.slack.checkup import SlackFinding, checkup
 from tests.slack.bench import bench, setting
-from tests.slack.message import Fault
-from tests.slack.payloads import click
-from tests.slack.sockets import Sockets
-from tests.slack.workspace import Workspace
+from tests.support.fake_slack.message import Fault
+from tests.support.fake_slack.payloads import click
+from tests.support.fake_slack.sockets import Sockets
+from tests.support.fake_slack.workspace import Workspace
 
 ALICE = Reviewer(id="alice", role="approver", identities=("slack:T1/U1",))
 

@@ -13,7 +13,7 @@ from approvals.digest import canonical
 from approvals.model import Approval, ArgumentEdit, Choice, State, Terms
 from approvals.reviewers import add
 from tests.slack.desk import Desk, actions, desk, opened
-from tests.slack.message import Message, dropped
+from tests.support.fake_slack.message import Message, dropped
 from tests.support.record import ALICE, BOB, Record
 
 

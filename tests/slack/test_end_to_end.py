@@ -18,10 +18,10 @@ from approvals import reviewers
 from approvals.record.database import Transaction
 from tests.end_to_end.agents import Agent, agent
 from tests.end_to_end.desk import Desk
-from tests.slack.message import Fault, Message
-from tests.slack.payloads import click, command, interaction, signed, submit
-from tests.slack.sockets import Sockets
-from tests.slack.workspace import Workspace
+from tests.support.fake_slack.message import Fault, Message
+from tests.support.fake_slack.payloads import click, command, interaction, signed, submit
+from tests.support.fake_slack.sockets import Sockets
+from tests.support.fake_slack.workspace import Workspace
 from tests.support.live_gateway import Site, Witness, eventually, witness
 
 Json = dict[str, Any]

@@ -14,10 +14,10 @@ from approvals.phrases import ASKED, PRESETS
 from approvals.record.transaction import Transaction
 from approvals.slack.limits import check
 from tests.slack.bench import Bench, bench
-from tests.slack.message import Fault
-from tests.slack.payloads import click, command, from_home, home_opened, submit
-from tests.slack.people import Person
-from tests.slack.rules import wrong_blocks, wrong_view
+from tests.support.fake_slack.message import Fault
+from tests.support.fake_slack.payloads import click, command, from_home, home_opened, submit
+from tests.support.fake_slack.people import Person
+from tests.support.fake_slack.rules import wrong_blocks, wrong_view
 
 Json = dict[str, Any]
 

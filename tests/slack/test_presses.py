@@ -14,9 +14,9 @@ from approvals.model import Approval, Choice, NotAllowed, Reviewer, State, Terms
 from approvals.rows import APPROVAL
 from gateway.enforcement import grants
 from tests.slack.bench import Bench, bench
-from tests.slack.message import Fault
-from tests.slack.payloads import click, from_home
-from tests.slack.people import Person
+from tests.support.fake_slack.message import Fault
+from tests.support.fake_slack.payloads import click, from_home
+from tests.support.fake_slack.people import Person
 
 Json = dict[str, Any]
 

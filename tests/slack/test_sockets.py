@@ -14,10 +14,10 @@ from approvals.slack.app import SlackApp, opened
 from approvals.slack.socket import SocketRefused, address, introduce
 from approvals.slack.workspace import KnownWorkspace
 from tests.slack.bench import Bench, bench, setting
-from tests.slack.message import Fault
-from tests.slack.payloads import click
-from tests.slack.sockets import NotAcknowledged, Sockets
-from tests.slack.workspace import Workspace
+from tests.support.fake_slack.message import Fault
+from tests.support.fake_slack.payloads import click
+from tests.support.fake_slack.sockets import NotAcknowledged, Sockets
+from tests.support.fake_slack.workspace import Workspace
 from tests.support.patience import PATIENCE
 from tests.web.scene import open_scene
 

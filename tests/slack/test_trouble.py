@@ -12,8 +12,8 @@ from approvals.outbox import LEASE
 from approvals.record.database import Database
 from approvals.slack import messages
 from tests.slack.desk import actions, desk, opened
-from tests.slack.message import Fault, broken, busy, dropped, says, slow
-from tests.slack.workspace import EVERYTHING
+from tests.support.fake_slack.message import Fault, broken, busy, dropped, says, slow
+from tests.support.fake_slack.workspace import EVERYTHING
 from tests.support.patience import PATIENCE
 from tests.support.record import BOB, KEYS, Record
 

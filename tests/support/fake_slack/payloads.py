@@ -11,7 +11,7 @@ from typing import Any
 
 from approvals.model import Approval
 from approvals.slack.action_values import block_of, value_of
-from tests.slack.workspace import Workspace
+from tests.support.fake_slack.workspace import Workspace
 
 Json = dict[str, Any]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from tests.slack.workspace import Workspace
+from tests.support.fake_slack.workspace import Workspace
 from tests.support.patience import PATIENCE
 
 Json = dict[str, Any]

@@ -17,9 +17,9 @@ from contextlib import asynccontextmanager, contextmanager
 
 from aiohttp import web
 
-from tests.slack.message import Call, Fault, Message, Params, Refused
-from tests.slack.methods import METHODS, authorize
-from tests.slack.people import Channel, Group, Person
+from tests.support.fake_slack.message import Call, Fault, Message, Params, Refused
+from tests.support.fake_slack.methods import METHODS, authorize
+from tests.support.fake_slack.people import Channel, Group, Person
 from tests.support.patience import PATIENCE
 
 EVERYTHING = frozenset(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from tests.slack.message import Message, Params, Refused
-from tests.slack.people import Channel
-from tests.slack.rules import wrong_blocks, wrong_view
+from tests.support.fake_slack.message import Message, Params, Refused
+from tests.support.fake_slack.people import Channel
+from tests.support.fake_slack.rules import wrong_blocks, wrong_view
 from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
-    from tests.slack.workspace import Workspace
+    from tests.support.fake_slack.workspace import Workspace
 
 MOST_TEXT = 4_000  # beyond it Slack splits a message in two: refused here
 MOST_METADATA = 8_000
