@@ -17,7 +17,7 @@ import pytest
 
 from approvals.digest import canonical, sha256
 from tests.end_to_end.desk import Desk
-from tests.hostile.raw import Raw, read
+from tests.hostile.raw_agent import Raw, read
 from tests.hostile.recorder import Recorder, recorder
 from tests.support.live_gateway import Site, eventually
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.hostile.impostor import impostor
-from tests.hostile.raw import Raw, read
+from tests.hostile.raw_agent import Raw, read
 from tests.support.live_gateway import Site, Witness, eventually, witness
 
 pytestmark = pytest.mark.xdist_group("frozen")

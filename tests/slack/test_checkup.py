@@ -9,7 +9,7 @@ import pytest
 
 from approvals.model import Reviewer
 from approvals.slack.checkup import SlackFinding, checkup
-from tests.slack.bench import bench, setting
+from tests.slack.app_bench import bench, setting
 from tests.support.fake_slack.message import Fault
 from tests.support.fake_slack.payloads import click
 from tests.support.fake_slack.sockets import Sockets

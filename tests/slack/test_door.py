@@ -14,7 +14,7 @@ import pytest
 
 from approvals.model import State
 from approvals.slack.inbound import Ack, Inbound
-from tests.slack.bench import Bench, bench
+from tests.slack.app_bench import Bench, bench
 from tests.support.fake_slack.payloads import (
     click,
     command,

@@ -12,7 +12,7 @@ from approvals.model import State
 from approvals.slack.card import card
 from approvals.slack.card_context import CardContext
 from approvals.view import view_of
-from tests.slack.bench import Bench, bench
+from tests.slack.app_bench import Bench, bench
 from tests.support.fake_slack.payloads import click, submit
 from tests.support.fake_slack.rules import wrong_blocks, wrong_view
 from tests.web.test_effects import KEY, doubtful

@@ -13,7 +13,7 @@ from approvals.model import Approval, Call, Choice, Reviewer, State, Terms, Vote
 from approvals.phrases import ASKED, PRESETS
 from approvals.record.transaction import Transaction
 from approvals.slack.limits import check
-from tests.slack.bench import Bench, bench
+from tests.slack.app_bench import Bench, bench
 from tests.support.fake_slack.message import Fault
 from tests.support.fake_slack.payloads import click, command, from_home, home_opened, submit
 from tests.support.fake_slack.people import Person

@@ -13,7 +13,7 @@ from sqlalchemy import update
 from approvals.model import Approval, Choice, NotAllowed, Reviewer, State, Terms, Vote
 from approvals.rows import APPROVAL
 from gateway.enforcement import grants
-from tests.slack.bench import Bench, bench
+from tests.slack.app_bench import Bench, bench
 from tests.support.fake_slack.message import Fault
 from tests.support.fake_slack.payloads import click, from_home
 from tests.support.fake_slack.people import Person

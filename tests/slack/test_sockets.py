@@ -13,7 +13,7 @@ from approvals.slack.api import opened as api_opened
 from approvals.slack.app import SlackApp, opened
 from approvals.slack.socket import SocketRefused, address, introduce
 from approvals.slack.workspace import KnownWorkspace
-from tests.slack.bench import Bench, bench, setting
+from tests.slack.app_bench import Bench, bench, setting
 from tests.support.fake_slack.message import Fault
 from tests.support.fake_slack.payloads import click
 from tests.support.fake_slack.sockets import NotAcknowledged, Sockets

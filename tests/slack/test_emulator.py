@@ -21,7 +21,7 @@ from approvals.slack.config import SlackConfig
 from approvals.slack.health import SlackHealth
 from approvals.slack.notifier import SlackNotifier
 from approvals.slack.pacing import Lanes
-from tests.slack.witness import CHANNEL, TOKEN, emulator
+from tests.slack.emulator import CHANNEL, TOKEN, emulator
 from tests.support.fake_slack.rules import wrong_blocks
 from tests.support.record import BOB, KEYS, HandClock, Record
 
