@@ -17,9 +17,9 @@ from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from tests.conformance.stage import BY_PIPE, reference
-from tests.end_to_end.desk import Desk, at_work
 from tests.support.live_gateway import Site, Witness, free_port, witness
 from tests.support.patience import PATIENCE
+from tests.support.reviewer_desk import Desk, at_work
 
 Json = dict[str, Any]
 Mode = Literal["legacy", "auto"]

@@ -16,7 +16,7 @@ from mcp.types import (
 )
 
 from tests.aggregate.conftest import LONG, House, Mode
-from tests.end_to_end.in_place import approved_in_place, in_thread, text
+from tests.support.in_place import approved_in_place, in_thread, text
 from tests.support.live_gateway import eventually
 from tests.support.patience import PATIENCE
 

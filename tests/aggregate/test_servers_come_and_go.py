@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.agents import agent
+from tests.support.agents import agent
 from tests.support.live_gateway import Site, eventually, witness
 from tests.support.patience import PATIENCE
 

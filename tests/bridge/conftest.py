@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from tests.bridge.crossing import Era, command, served
-from tests.end_to_end.agents import Agent, agent
-from tests.end_to_end.desk import Desk, at_work
+from tests.support.agents import Agent, agent
 from tests.support.live_gateway import ROOT, Site, eventually
+from tests.support.reviewer_desk import Desk, at_work
 
 HOLD = 180  # seconds; longer than any wait of a test
 POLICY: dict[str, Any] = {

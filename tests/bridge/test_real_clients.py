@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.bridge.conftest import ERAS, Scene
-from tests.end_to_end.agents import Agent, agent
-from tests.tasks.agent import Agent as Bare
+from tests.support.agents import Agent, agent
+from tests.support.bare_agent import Agent as Bare
 
 pytestmark = pytest.mark.xdist_group("bridge")
 

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from approvals.model import Role
 from approvals.reviewers import People
-from tests.end_to_end.agents import agent
+from tests.support.agents import agent
 from tests.support.live_gateway import Site, Witness, witness
 from tests.support.patience import PATIENCE
 

@@ -17,10 +17,10 @@ import httpx2
 
 from tests.conformance.listener import granting
 from tests.conformance.one_era import Era
-from tests.end_to_end.desk import Desk
 from tests.support import forked
 from tests.support.live_gateway import ROOT, Site, accepts, end, eventually, free_port
 from tests.support.patience import PATIENCE
+from tests.support.reviewer_desk import Desk
 
 REFERENCE: Final = (sys.executable, "-m", "tests.conformance.reference")
 _LOOK_SECONDS: Final = 0.03

@@ -13,9 +13,9 @@ from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from tests.conformance.stage import reference
-from tests.end_to_end.desk import Desk, at_work
 from tests.support.live_gateway import SIGNOFF, Site, Witness, witness
 from tests.support.patience import PATIENCE
+from tests.support.reviewer_desk import Desk, at_work
 
 Mode = Literal["legacy", "auto"]
 

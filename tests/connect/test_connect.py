@@ -11,7 +11,7 @@ import pytest
 from mcp.types import ElicitResult
 
 from tests.connect.conftest import Mode, Start
-from tests.end_to_end.in_place import approved_in_place, in_thread, text
+from tests.support.in_place import approved_in_place, in_thread, text
 from tests.support.live_gateway import SIGNOFF
 from tests.support.patience import PATIENCE
 

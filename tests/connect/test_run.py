@@ -16,7 +16,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from tests.conformance.stage import BY_PIPE
 from tests.connect.conftest import MODES, Mode
-from tests.end_to_end.in_place import text
+from tests.support.in_place import text
 from tests.support.live_gateway import ROOT, SIGNOFF, Site, eventually
 from tests.support.patience import PATIENCE
 from tests.web.pagekey import PageKey, sign_in

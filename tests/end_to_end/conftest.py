@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.agents import Agent, agent
-from tests.end_to_end.desk import Desk, Row, at_work
+from tests.support.agents import Agent, agent
 from tests.support.live_gateway import Site, Witness, witness
+from tests.support.reviewer_desk import Desk, Row, at_work
 
 HOLD = 180  # seconds; longer than any wait of a test, so a held call is answered by a decision
 POLICY: dict[str, Any] = {

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.agents import Agent
 from tests.end_to_end.conftest import Scene
+from tests.support.agents import Agent
+from tests.support.bare_agent import Agent as Bare
 from tests.support.live_gateway import eventually
-from tests.tasks.agent import Agent as Bare
 
 pytestmark = pytest.mark.xdist_group("client with tasks")
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.conftest import Scene
-from tests.end_to_end.desk import at_work
 from tests.support.live_gateway import Site, witness
+from tests.support.reviewer_desk import at_work
 
 pytestmark = pytest.mark.xdist_group("closing")
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.agents import agent
-from tests.end_to_end.desk import Desk, at_work
+from tests.support.agents import agent
 from tests.support.live_gateway import Site, eventually
+from tests.support.reviewer_desk import Desk, at_work
 
 pytestmark = pytest.mark.xdist_group("every_client")
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.agents import Answer
 from tests.end_to_end.conftest import HOLD, Scene
-from tests.end_to_end.desk import Row, at_work
+from tests.support.agents import Answer
 from tests.support.live_gateway import Site, witness
+from tests.support.reviewer_desk import Row, at_work
 
 pytestmark = pytest.mark.xdist_group("edited")
 TOOLS: dict[str, Any] = {

@@ -20,9 +20,9 @@ import httpx2
 import pytest
 
 from tests.end_to_end.conftest import Scene
-from tests.end_to_end.desk import Row, at_work
 from tests.support.live_gateway import Site, eventually, witness
 from tests.support.patience import PATIENCE
+from tests.support.reviewer_desk import Row, at_work
 
 pytestmark = pytest.mark.xdist_group("eight situations")
 CLIENT = "py2-modern"

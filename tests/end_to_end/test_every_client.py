@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.end_to_end.agents import CLIENTS, Agent, until_progress
 from tests.end_to_end.conftest import Scene
+from tests.support.agents import CLIENTS, Agent, until_progress
 from tests.support.live_gateway import eventually
 
 pytestmark = pytest.mark.xdist_group("every_client")

@@ -12,10 +12,10 @@ import pytest
 
 from gateway.enforcement import grants
 from gateway.enforcement.grants import Grant
-from tests.end_to_end.agents import CLIENTS, Agent
 from tests.end_to_end.conftest import Scene
-from tests.end_to_end.desk import at_work
+from tests.support.agents import CLIENTS, Agent
 from tests.support.live_gateway import Site, eventually, witness
+from tests.support.reviewer_desk import at_work
 
 pytestmark = pytest.mark.xdist_group("holds")
 LONG = 180  # seconds; longer than any wait of a test

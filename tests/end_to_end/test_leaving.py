@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.end_to_end.agents import CLIENTS
 from tests.end_to_end.conftest import Scene
+from tests.support.agents import CLIENTS
 from tests.support.live_gateway import eventually
 
 pytestmark = pytest.mark.xdist_group("leaving")

@@ -16,10 +16,10 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import chromium  # noqa: F401 - a fixture
 from tests.browser.test_whole_story import reviewing
-from tests.end_to_end.agents import Agent, Answer, agent
-from tests.end_to_end.desk import Desk
 from tests.slack.test_end_to_end import Town, apart  # noqa: F401 - a fixture
+from tests.support.agents import Agent, Answer, agent
 from tests.support.live_gateway import Site, Witness, witness
+from tests.support.reviewer_desk import Desk
 
 pytestmark = pytest.mark.browser
 MINUTE = 60_000  # milliseconds

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.end_to_end.agents import CLIENTS
 from tests.end_to_end.conftest import Scene
+from tests.support.agents import CLIENTS
 from tests.support.live_gateway import eventually
 
 pytestmark = pytest.mark.xdist_group("leaving")

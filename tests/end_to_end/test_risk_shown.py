@@ -10,8 +10,8 @@ import pytest
 
 from approvals.record.history import HistoryQuery, search
 from tests.end_to_end.conftest import Scene
-from tests.end_to_end.desk import at_work
 from tests.support.live_gateway import Site, eventually, witness
+from tests.support.reviewer_desk import at_work
 
 pytestmark = pytest.mark.xdist_group("risk_shown")
 

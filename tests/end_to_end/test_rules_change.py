@@ -12,9 +12,9 @@ import httpx2
 import pytest
 
 from tests.end_to_end.conftest import Scene
-from tests.end_to_end.desk import at_work
 from tests.support.live_gateway import DEPLOYED, Site, eventually, witness
 from tests.support.patience import PATIENCE
+from tests.support.reviewer_desk import at_work
 
 pytestmark = pytest.mark.xdist_group("rules")
 CLIENT = "py2-modern"

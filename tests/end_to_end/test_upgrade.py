@@ -22,10 +22,10 @@ from sqlalchemy import MetaData, insert
 from approvals.record.engines import parse, writer_engine
 from approvals.record.migrate import migrate
 from tests.approvals.conftest import server, url  # noqa: F401 - fixtures
-from tests.end_to_end.agents import Agent, agent
-from tests.end_to_end.desk import Desk
+from tests.support.agents import Agent, agent
 from tests.support.live_gateway import Site, Witness, eventually, witness
 from tests.support.patience import PATIENCE
+from tests.support.reviewer_desk import Desk
 
 HERE = Path(__file__).parent
 FIRST: dict[str, Any] = json.loads((HERE / "first_edition.json").read_text(encoding="utf-8"))

@@ -16,10 +16,10 @@ import httpx2
 import pytest
 
 from approvals.digest import canonical, sha256
-from tests.end_to_end.desk import Desk
 from tests.hostile.raw_agent import Raw, read
 from tests.hostile.recorder import Recorder, recorder
 from tests.support.live_gateway import Site, eventually
+from tests.support.reviewer_desk import Desk
 
 pytestmark = pytest.mark.xdist_group("beside")
 Json = dict[str, Any]

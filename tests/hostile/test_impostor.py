@@ -15,10 +15,10 @@ import httpx2
 import pytest
 
 from gateway.protocol.sse import SseParser
-from tests.end_to_end.agents import CLIENTS, agent
 from tests.hostile.bank import Bank, bank
 from tests.hostile.impostor import FORGED, OURS, impostor
 from tests.hostile.raw_agent import Raw, read
+from tests.support.agents import CLIENTS, agent
 from tests.support.live_gateway import Site
 from tests.support.patience import PATIENCE
 

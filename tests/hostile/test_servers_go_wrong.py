@@ -15,10 +15,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.end_to_end.desk import Desk, at_work
 from tests.hostile.faulty import TOOLS, Faulty, faulty_server
 from tests.support.live_gateway import DEPLOYED, Site, eventually, free_port, witness
 from tests.support.patience import PATIENCE
+from tests.support.reviewer_desk import Desk, at_work
 
 pytestmark = pytest.mark.xdist_group("faulty")
 META = {

@@ -13,10 +13,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.end_to_end.desk import Desk
+from tests.support.bare_agent import Agent
 from tests.support.live_gateway import Site, eventually
 from tests.support.patience import PATIENCE
-from tests.tasks.agent import Agent
+from tests.support.reviewer_desk import Desk
 
 TOOLS = ("whole", "broken_after", "broken_before")
 

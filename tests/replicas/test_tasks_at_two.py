@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
+from tests.support.bare_agent import Agent
 from tests.support.live_gateway import Site, eventually
-from tests.tasks.agent import Agent
 from tests.tasks.conftest import Scene, scene_in
 
 pytestmark = pytest.mark.postgres

@@ -16,13 +16,13 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from approvals import reviewers
 from approvals.record.database import Transaction
-from tests.end_to_end.agents import Agent, agent
-from tests.end_to_end.desk import Desk
+from tests.support.agents import Agent, agent
 from tests.support.fake_slack.message import Fault, Message
 from tests.support.fake_slack.payloads import click, command, interaction, signed, submit
 from tests.support.fake_slack.sockets import Sockets
 from tests.support.fake_slack.workspace import Workspace
 from tests.support.live_gateway import Site, Witness, eventually, witness
+from tests.support.reviewer_desk import Desk
 
 Json = dict[str, Any]
 TOOLS: Json = {

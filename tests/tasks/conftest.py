@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from tests.conformance.stage import jobs
-from tests.end_to_end.desk import Desk, Row, at_work
+from tests.support.bare_agent import Agent
 from tests.support.live_gateway import DEPLOYED, Site, eventually
+from tests.support.reviewer_desk import Desk, Row, at_work
 from tests.support.task_server import TOOLS
-from tests.tasks.agent import Agent
 
 HOLD = 180  # seconds; longer than any wait of a test
 FLEETING: dict[str, Any] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tasks.agent import TASKS
+from tests.support.bare_agent import TASKS
 from tests.tasks.conftest import Scene
 
 pytestmark = pytest.mark.xdist_group("tasks")

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tests.conformance.stage import BY_PIPE
-from tests.end_to_end.desk import Desk
+from tests.support.bare_agent import Agent
 from tests.support.live_gateway import Site, eventually
-from tests.tasks.agent import Agent
+from tests.support.reviewer_desk import Desk
 
 pytestmark = pytest.mark.xdist_group("tasks")
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
+from tests.support.bare_agent import Reply
 from tests.support.live_gateway import eventually
 from tests.support.patience import PATIENCE
-from tests.tasks.agent import Reply
 from tests.tasks.conftest import Scene, scene_in
 
 pytestmark = pytest.mark.xdist_group("tasks")

@@ -12,9 +12,9 @@ import pytest
 
 from approvals import decide
 from approvals.model import Choice, Moved, Reviewer, Vote
+from tests.support.bare_agent import ENDED, Agent
 from tests.support.live_gateway import eventually
 from tests.support.patience import PATIENCE
-from tests.tasks.agent import ENDED, Agent
 from tests.tasks.conftest import Scene, scene_in
 
 pytestmark = pytest.mark.xdist_group("tasks")

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.bare_agent import Agent, Reply
 from tests.support.live_gateway import eventually
 from tests.support.patience import PATIENCE
-from tests.tasks.agent import Agent, Reply
 from tests.tasks.conftest import Scene
 
 pytestmark = pytest.mark.xdist_group("tasks")

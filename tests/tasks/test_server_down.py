@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.desk import Desk
+from tests.support.bare_agent import Agent
 from tests.support.live_gateway import Site, eventually
 from tests.support.patience import PATIENCE
-from tests.tasks.agent import Agent
+from tests.support.reviewer_desk import Desk
 
 LIMIT = {"counter": "once", "window": "day", "max": 1, "scope": "grant"}
 

@@ -7,9 +7,9 @@ import threading
 import httpx2
 import pytest
 
+from tests.support.bare_agent import TASKS, Agent
 from tests.support.live_gateway import eventually
 from tests.support.patience import PATIENCE
-from tests.tasks.agent import TASKS, Agent
 from tests.tasks.conftest import Scene
 
 pytestmark = pytest.mark.xdist_group("tasks")

@@ -8,8 +8,8 @@ import anyio
 from mcp.client.client import Client
 from mcp.types import CallToolResult, TextContent
 
-from tests.end_to_end.desk import Desk
 from tests.support.live_gateway import eventually
+from tests.support.reviewer_desk import Desk
 
 
 def text(result: CallToolResult) -> str:
