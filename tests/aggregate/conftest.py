@@ -16,9 +16,9 @@ import pytest
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from tests.conformance.stage import BY_PIPE, reference
 from tests.support.live_gateway import Site, Witness, free_port, witness
 from tests.support.patience import PATIENCE
+from tests.support.reference_gateway import BY_PIPE, reference
 from tests.support.reviewer_desk import Desk, at_work
 
 Json = dict[str, Any]

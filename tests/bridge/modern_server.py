@@ -26,8 +26,8 @@ from mcp_types import (
     SubscriptionsListenRequestParams,
 )
 
-from tests.conformance import one_era
-from tests.conformance.reference_tools import (
+from tests.support import one_era
+from tests.support.reference_tools import (
     ROOTS,
     Context,
     Result,

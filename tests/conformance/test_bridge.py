@@ -18,9 +18,9 @@ from typing import Any, Final
 import pytest
 
 from tests.conformance import suite
-from tests.conformance.one_era import Era
-from tests.conformance.stage import BY_PIPE, gateway, reference
 from tests.conformance.suite import Check, Leg
+from tests.support.one_era import Era
+from tests.support.reference_gateway import BY_PIPE, gateway, reference
 
 WHY_NOT: Final = suite.missing()
 pytestmark = [

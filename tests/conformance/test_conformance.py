@@ -23,8 +23,8 @@ from typing import Final
 import pytest
 
 from tests.conformance import suite
-from tests.conformance.stage import BY_PIPE, approving, gateway, reference
 from tests.conformance.suite import Check, Leg
+from tests.support.reference_gateway import BY_PIPE, approving, gateway, reference
 
 WHY_NOT: Final = suite.missing()
 pytestmark = [

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from tests.conformance import suite
-from tests.conformance.stage import approving, gateway, jobs
+from tests.support.reference_gateway import approving, gateway, jobs
 
 WHY_NOT: Final = suite.missing()
 pytestmark = [

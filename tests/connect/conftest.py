@@ -12,9 +12,9 @@ import pytest
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
-from tests.conformance.stage import reference
 from tests.support.live_gateway import SIGNOFF, Site, Witness, witness
 from tests.support.patience import PATIENCE
+from tests.support.reference_gateway import reference
 from tests.support.reviewer_desk import Desk, at_work
 
 Mode = Literal["legacy", "auto"]

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from gateway.protocol.sse import ServerSentEvent, SseParser
-from tests.conformance.stage import Front, approving, gateway, reference
 from tests.support.patience import PATIENCE
+from tests.support.reference_gateway import Front, approving, gateway, reference
 
 pytestmark = pytest.mark.xdist_group("conformance")
 HIDDEN = "test_simple_text"

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.stage import jobs
 from tests.support.bare_agent import Agent
 from tests.support.live_gateway import DEPLOYED, Site, eventually
+from tests.support.reference_gateway import jobs
 from tests.support.reviewer_desk import Desk, Row, at_work
 from tests.support.task_server import TOOLS
 

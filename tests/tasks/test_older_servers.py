@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.stage import BY_PIPE
 from tests.support.bare_agent import Agent
 from tests.support.live_gateway import Site, eventually
+from tests.support.reference_gateway import BY_PIPE
 from tests.support.reviewer_desk import Desk
 
 pytestmark = pytest.mark.xdist_group("tasks")

@@ -1,6 +1,6 @@
 """A server that does all of MCP, written with the SDK, for the official suite to run against.
 
-python -m tests.conformance.reference (http PORT | stdio) [both | legacy | modern]. Knows nothing
+python -m tests.support.reference_server (http PORT | stdio) [both | legacy | modern]. Knows nothing
 of the gateway: the suite must be content with it alone, and then with the gateway in front of it.
 """
 
@@ -35,9 +35,9 @@ from mcp_types import (
 )
 from pydantic import BaseModel
 
-from tests.conformance import one_era
-from tests.conformance.one_era import Era
-from tests.conformance.reference_tools import (
+from tests.support import one_era
+from tests.support.one_era import Era
+from tests.support.reference_tools import (
     PNG,
     TOOLS,
     Context,

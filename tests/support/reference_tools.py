@@ -1,7 +1,7 @@
 """The tools that the scenarios of the official suite call, by the names it gives them.
 
-Part of the reference server (`reference.py`), in the words of the wire: results are plain dicts.
-Every tool says what its scenario asks for and nothing more.
+Part of the reference server (`reference_server.py`), in the words of the wire: results are plain
+dicts. Every tool says what its scenario asks for and nothing more.
 """
 
 from __future__ import annotations

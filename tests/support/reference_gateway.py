@@ -15,14 +15,14 @@ from typing import Any, Final
 
 import httpx2
 
-from tests.conformance.listener import granting
-from tests.conformance.one_era import Era
 from tests.support import forked
+from tests.support.granting_listener import granting
 from tests.support.live_gateway import ROOT, Site, accepts, end, eventually, free_port
+from tests.support.one_era import Era
 from tests.support.patience import PATIENCE
 from tests.support.reviewer_desk import Desk
 
-REFERENCE: Final = (sys.executable, "-m", "tests.conformance.reference")
+REFERENCE: Final = (sys.executable, "-m", "tests.support.reference_server")
 _LOOK_SECONDS: Final = 0.03
 BY_PIPE: Final[dict[str, Any]] = {
     "command": REFERENCE[0],
