@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from tests.invariants.ground import Ground, Nursery, ground
+from tests.support.killable_gateways import Ground, Nursery, ground
 from tests.support.patience import PATIENCE
 from tests.support.scratch_record import POSTGRES
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.effects.conftest import Grounds
-from tests.invariants.ground import DOWN, Gateway, Ground, decision_of, text_of
+from tests.support.killable_gateways import DOWN, Gateway, Ground, decision_of, text_of
 from tests.support.live_gateway import eventually
 
 TWICE: dict[str, Any] = {"free": {"require_approval": {"allow_duplicates": True}}}

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.effects.conftest import Grounds
-from tests.invariants.ground import Gateway, Ground, decision_of
+from tests.support.killable_gateways import Gateway, Ground, decision_of
 
 KEYED = {"effect": "pay:{args.key}"}
 TOOLS: dict[str, Any] = {

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from tests.effects.conftest import Grounds
-from tests.invariants.ground import DOWN, Gateway, Ground, decision_of, text_of
+from tests.support.killable_gateways import DOWN, Gateway, Ground, decision_of, text_of
 from tests.support.live_gateway import eventually
 
 PAY: dict[str, Any] = {"effect": "pay:{args.key}"}

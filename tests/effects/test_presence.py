@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from tests.effects.conftest import Grounds
-from tests.invariants.ground import DOWN, Gateway, Ground, decision_of, text_of
+from tests.support.killable_gateways import DOWN, Gateway, Ground, decision_of, text_of
 from tests.support.live_gateway import eventually
 
 LONG = {"SIGNOFF_HOLD": "3600"}  # seconds; a test that waits for it to end fails by itself

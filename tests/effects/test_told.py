@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tests.effects.conftest import Grounds
-from tests.invariants.ground import Gateway, Ground, decision_of, text_of
+from tests.support.killable_gateways import Gateway, Ground, decision_of, text_of
 from tests.support.live_gateway import eventually
 
 ASKS = "A person must approve this call."

@@ -11,7 +11,7 @@ import pytest
 import standardwebhooks
 from anyio.from_thread import start_blocking_portal
 
-from tests.invariants.ground import Gateway, Ground, Nursery, decision_of, ground
+from tests.support.killable_gateways import Gateway, Ground, Nursery, decision_of, ground
 from tests.support.live_gateway import Site, eventually
 from tests.support.webhook_receiver import Receiver, receiver
 

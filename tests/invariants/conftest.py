@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.invariants.ground import Nursery
+from tests.support.killable_gateways import Nursery
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,15 @@ from typing import Any
 
 import pytest
 
-from tests.invariants.ground import DOWN, Gateway, Ground, Nursery, decision_of, ground, text_of
+from tests.support.killable_gateways import (
+    DOWN,
+    Gateway,
+    Ground,
+    Nursery,
+    decision_of,
+    ground,
+    text_of,
+)
 from tests.support.live_gateway import eventually
 from tests.support.patience import PATIENCE
 

@@ -17,10 +17,18 @@ from typing import Any
 
 import pytest
 
-from tests.invariants.ground import DOWN, Gateway, Ground, Nursery, decision_of, ground, text_of
-from tests.invariants.storm import TOOLS, Storm
+from tests.support.killable_gateways import (
+    DOWN,
+    Gateway,
+    Ground,
+    Nursery,
+    decision_of,
+    ground,
+    text_of,
+)
 from tests.support.live_gateway import end, eventually
 from tests.support.patience import PATIENCE
+from tests.support.storm import TOOLS, Storm
 
 LONGEST = 0.6  # seconds a gateway of a storm lives
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.invariants.ground import Gateway, Ground, Nursery, ground
+from tests.support.killable_gateways import Gateway, Ground, Nursery, ground
 from tests.support.live_gateway import eventually
 from tests.support.patience import PATIENCE
 

@@ -9,9 +9,9 @@ import psycopg
 import pytest
 from sqlalchemy import URL, make_url
 
-from tests.invariants.ground import Nursery
 from tests.replicas.cluster import Cluster, NoServer, cluster
 from tests.replicas.proxy import Proxy
+from tests.support.killable_gateways import Nursery
 from tests.support.patience import PATIENCE
 from tests.support.scratch_record import POSTGRES
 

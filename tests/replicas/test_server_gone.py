@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.invariants.ground import Gateway, Ground, Nursery, decision_of, ground, text_of
 from tests.replicas.cluster import Cluster
+from tests.support.killable_gateways import Gateway, Ground, Nursery, decision_of, ground, text_of
 from tests.support.live_gateway import eventually
 from tests.support.patience import PATIENCE
 

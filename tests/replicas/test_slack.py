@@ -14,11 +14,11 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from sqlalchemy import URL
 
 from approvals import reviewers
-from tests.invariants.ground import Ground, Nursery, ground
 from tests.support.fake_slack.message import Message
 from tests.support.fake_slack.payloads import click
 from tests.support.fake_slack.sockets import Sockets
 from tests.support.fake_slack.workspace import Workspace
+from tests.support.killable_gateways import Ground, Nursery, ground
 from tests.support.live_gateway import eventually
 
 pytestmark = pytest.mark.postgres

@@ -15,10 +15,10 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from tests.invariants.ground import Gateway, Ground, Nursery, ground
-from tests.invariants.storm import TOOLS, Storm
 from tests.replicas.cluster import Cluster
+from tests.support.killable_gateways import Gateway, Ground, Nursery, ground
 from tests.support.live_gateway import eventually
+from tests.support.storm import TOOLS, Storm
 
 pytestmark = pytest.mark.postgres
 

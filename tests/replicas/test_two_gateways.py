@@ -17,10 +17,18 @@ import psycopg
 import pytest
 from sqlalchemy import URL
 
-from tests.invariants.ground import DOWN, Gateway, Ground, Nursery, decision_of, ground, text_of
 from tests.invariants.test_caps import CALLS, CAP, admitted, burst
 from tests.invariants.test_caps import TOOLS as CAPPED
 from tests.replicas.proxy import Proxy
+from tests.support.killable_gateways import (
+    DOWN,
+    Gateway,
+    Ground,
+    Nursery,
+    decision_of,
+    ground,
+    text_of,
+)
 from tests.support.live_gateway import Site, eventually
 from tests.support.patience import PATIENCE
 

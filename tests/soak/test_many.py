@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from approvals.reviewers import issue
-from tests.invariants.ground import Gateway, Ground, Nursery, ground
 from tests.soak.ten_thousand import PENDING, fill
+from tests.support.killable_gateways import Gateway, Ground, Nursery, ground
 from tests.support.live_gateway import eventually
 
 pytestmark = pytest.mark.slow

@@ -42,7 +42,7 @@ class Nursery:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.invariants.nursery"],
+            [sys.executable, "-m", "tests.support.gateway_nursery"],
             cwd=ROOT,
             env={k: v for k, v in os.environ.items() if not k.startswith("SIGNOFF_")},
             stdin=subprocess.PIPE,

@@ -1,7 +1,7 @@
 """Starts gateways fast: a process that has imported everything forks one for each line it reads.
 
-`python -m tests.invariants.nursery`: a line is JSON {"environ", "folder"}; the answer is the pid.
-A forked gateway is a process of its own in every respect: its own database, loop and death.
+`python -m tests.support.gateway_nursery`: a line is JSON {"environ", "folder"}; the answer is the
+pid. A forked gateway is a process of its own in every respect: its own database, loop and death.
 """
 
 from __future__ import annotations

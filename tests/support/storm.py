@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.invariants.ground import DOWN, Gateway, Ground, decision_of, text_of
+from tests.support.killable_gateways import DOWN, Gateway, Ground, decision_of, text_of
 from tests.support.live_gateway import eventually
 from tests.support.patience import PATIENCE
 
