@@ -23,9 +23,9 @@ from cryptography.x509.oid import NameOID
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from approvals.model import Role
+from tests.support.admin_place import open_place
 from tests.support.patience import PATIENCE
-from tests.web.place import open_place
-from tests.web.scene import Scene, open_scene
+from tests.support.review_scene import Scene, open_scene
 from web.app import build
 from web.border import Border
 

@@ -12,8 +12,8 @@ from playwright.sync_api import Page
 from approvals.model import Choice, Terms, Vote
 from tests.browser.conftest import Site, Visitors
 from tests.browser.test_reviewing import settled
-from tests.web.place import DEFINITIONS, past_calls
-from tests.web.scene import fill
+from tests.support.admin_place import DEFINITIONS, past_calls
+from tests.support.review_scene import fill
 
 pytestmark = pytest.mark.browser
 

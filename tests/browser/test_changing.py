@@ -11,7 +11,7 @@ from approvals.model import Approval, Call, Choice, State, Terms, Vote
 from approvals.record.database import Transaction
 from tests.browser.conftest import Site, Visitors
 from tests.browser.test_reviewing import settled, state_of
-from tests.web.scene import charge, hold
+from tests.support.review_scene import charge, hold
 
 pytestmark = pytest.mark.browser
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Route, expect
 from approvals.model import Client, Terms
 from tests.browser.conftest import Site, Visitors
 from tests.browser.test_reviewing import settled
-from tests.web.place import past_calls
+from tests.support.admin_place import past_calls
 from tests.web.test_inert import ATTACKS
 
 pytestmark = pytest.mark.browser

@@ -18,8 +18,8 @@ from playwright.sync_api import Page, expect
 from approvals.model import State
 from tests.browser.conftest import Site, Visitors
 from tests.browser.test_reviewing import settled, state_of
-from tests.web.pagekey import PageKey
-from tests.web.place import RULES
+from tests.support.admin_place import RULES
+from tests.support.page_key import PageKey
 from web.border import csrf_token
 
 pytestmark = pytest.mark.browser

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from approvals.model import Choice, State, Terms, Vote
 from tests.browser.conftest import Site, Visitors
-from tests.web.scene import HOSTILE, charge, fill
+from tests.support.review_scene import HOSTILE, charge, fill
 
 pytestmark = pytest.mark.browser
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Site, Visitors
-from tests.web.place import RULES, past_calls
+from tests.support.admin_place import RULES, past_calls
 
 pytestmark = pytest.mark.browser
 

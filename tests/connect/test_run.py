@@ -17,9 +17,9 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from tests.connect.conftest import MODES, Mode
 from tests.support.in_place import text
 from tests.support.live_gateway import ROOT, SIGNOFF, Site, eventually
+from tests.support.page_key import PageKey, sign_in
 from tests.support.patience import PATIENCE
 from tests.support.reference_gateway import BY_PIPE
-from tests.web.pagekey import PageKey, sign_in
 
 pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("front")]
 COMMAND = [BY_PIPE["command"], *BY_PIPE["args"]]

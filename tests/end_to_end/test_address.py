@@ -9,8 +9,8 @@ import httpx2
 import pytest
 
 from tests.support.live_gateway import Site, eventually, free_port
+from tests.support.page_key import PageKey, sign_in
 from tests.support.patience import PATIENCE
-from tests.web.pagekey import PageKey, sign_in
 
 pytestmark = pytest.mark.xdist_group("address")
 

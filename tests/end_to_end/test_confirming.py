@@ -18,9 +18,9 @@ import pytest
 from approvals.reviewers import People
 from tests.end_to_end.conftest import Scene
 from tests.support.live_gateway import Site, eventually, witness
+from tests.support.page_key import PageKey, sign_in
 from tests.support.patience import PATIENCE
 from tests.support.reviewer_desk import at_work
-from tests.web.pagekey import PageKey, sign_in
 
 pytestmark = pytest.mark.xdist_group("confirming")
 CLIENT = "py2-modern"

@@ -13,8 +13,8 @@ import pytest
 
 from approvals.reviewers import People
 from tests.support.live_gateway import DEPLOYED, Site, eventually
+from tests.support.page_key import PageKey, sign_in
 from tests.support.patience import PATIENCE
-from tests.web.pagekey import PageKey, sign_in
 
 CAROL = {"pay": {"approve_if": [{"conditions": [], "reviewers": ["carol"]}]}}
 ANYBODY = {"pay": {"require_approval": True}}

@@ -15,9 +15,9 @@ from approvals.reviewers import People
 from tests.end_to_end.conftest import Scene
 from tests.end_to_end.test_confirming import CLIENT, RULES, Admin
 from tests.support.live_gateway import Site, eventually, witness
+from tests.support.page_key import PageKey, sign_in
 from tests.support.patience import PATIENCE
 from tests.support.reviewer_desk import at_work
-from tests.web.pagekey import PageKey, sign_in
 
 pytestmark = pytest.mark.xdist_group("confirming")
 TOLD = "must first confirm how this server is started or reached. Nothing was sent."

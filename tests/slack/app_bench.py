@@ -14,7 +14,7 @@ from approvals.slack.app import SlackApp, opened
 from approvals.slack.config import SlackConfig
 from tests.support.fake_slack.sockets import Sockets
 from tests.support.fake_slack.workspace import Workspace
-from tests.web.scene import Scene, open_scene
+from tests.support.review_scene import Scene, open_scene
 
 MINUTES = 30 * 60
 

@@ -19,7 +19,7 @@ from tests.support.fake_slack.payloads import click
 from tests.support.fake_slack.sockets import NotAcknowledged, Sockets
 from tests.support.fake_slack.workspace import Workspace
 from tests.support.patience import PATIENCE
-from tests.web.scene import open_scene
+from tests.support.review_scene import open_scene
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 from fastapi import FastAPI
 
 from approvals.model import Role
-from tests.web.pagekey import FROM_SCRIPT, PageKey
-from tests.web.place import Place, open_place
-from tests.web.scene import Scene, open_scene
+from tests.support.admin_place import Place, open_place
+from tests.support.page_key import FROM_SCRIPT, PageKey
+from tests.support.review_scene import Scene, open_scene
 from web.app import build
 
 HOST = "http://127.0.0.1:8788"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import uvicorn
 
-from tests.web.place import open_place, past_calls
-from tests.web.scene import fill, open_scene
+from tests.support.admin_place import open_place, past_calls
+from tests.support.review_scene import fill, open_scene
 from web.app import build
 
 

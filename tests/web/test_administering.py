@@ -10,8 +10,8 @@ import pytest
 
 from approvals.model import Role
 from gateway.enforcement.grants import learn
+from tests.support.admin_place import DEFINITIONS, RULES, Place, changed
 from tests.web.conftest import FROM_OUR_PAGE, HOST, Door, Visit
-from tests.web.place import DEFINITIONS, RULES, Place, changed
 from tests.web.test_inert import stray
 from web.border import csrf_token
 from web.pages.admin import connect_lines

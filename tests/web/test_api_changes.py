@@ -11,9 +11,9 @@ import pytest
 
 from approvals.model import Approval, Call, Execution, State, Terms
 from approvals.record.database import Transaction
+from tests.support.admin_place import open_place
+from tests.support.review_scene import Scene, charge
 from tests.web.conftest import FROM_OUR_PAGE, Door, Visit
-from tests.web.place import open_place
-from tests.web.scene import Scene, charge
 from web.app import build
 
 EDITABLE = Terms(risk="low", editable=("args.amount", "args.metadata.*"))

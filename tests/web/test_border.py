@@ -8,8 +8,8 @@ import pytest
 from starlette.datastructures import Headers
 
 from approvals.model import State
+from tests.support.review_scene import Scene
 from tests.web.conftest import FROM_OUR_PAGE, HOST, Door
-from tests.web.scene import Scene
 from web.border import BODY_LIMIT, Border, holds_nul, inspect
 
 OURS = Border(hosts=frozenset({"127.0.0.1", "localhost"}))

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from approvals.model import Approval, ArgumentEdit, Choice, State, Terms, Vote
+from tests.support.review_scene import HOSTILE, Scene
 from tests.web.conftest import Door, Visit
-from tests.web.scene import HOSTILE, Scene
 from tests.web.test_inert import stray
 from web.border import csrf_token
 from web.pages.bulk import MOST

@@ -8,8 +8,8 @@ import re
 from approvals import queue
 from approvals.digest import canonical
 from approvals.model import Approval, ArgumentEdit, Choice, Metadata, Reviewer, Terms, Vote
+from tests.support.review_scene import Scene
 from tests.web.conftest import Door, Visit
-from tests.web.scene import Scene
 
 
 async def words(visit: Visit, path: str) -> str:

@@ -7,8 +7,8 @@ import pytest
 
 from approvals.model import State, Terms
 from tests.support.patience import PATIENCE
+from tests.support.review_scene import Scene
 from tests.web.conftest import FROM_OUR_PAGE, Door
-from tests.web.scene import Scene
 
 
 async def state_of(scene: Scene, approval_id: str) -> State:

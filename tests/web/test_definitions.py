@@ -15,9 +15,9 @@ from gateway.enforcement.freezes import Freezes
 from gateway.enforcement.grants import Grants
 from gateway.enforcement.policy_file import PolicyFile
 from gateway.servers import Servers
+from tests.support.admin_place import DEFINITIONS, Place, changed
+from tests.support.review_scene import Scene
 from tests.web.conftest import FROM_OUR_PAGE, Door, Visit
-from tests.web.place import DEFINITIONS, Place, changed
-from tests.web.scene import Scene
 from tests.web.test_inert import stray
 from web.border import csrf_token
 

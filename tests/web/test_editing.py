@@ -23,8 +23,8 @@ from gateway.enforcement.guard import Guard
 from gateway.enforcement.input_schema import fault
 from gateway.enforcement.policy_file import PolicyFile
 from gateway.policy import terms
+from tests.support.review_scene import HOSTILE, Scene
 from tests.web.conftest import Door, Visit
-from tests.web.scene import HOSTILE, Scene
 from tests.web.test_inert import stray
 from web.app import build
 from web.border import csrf_token

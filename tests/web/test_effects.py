@@ -7,8 +7,8 @@ import pytest
 from approvals import decide, effects, execution
 from approvals.model import Approval, Choice, Execution, Reviewer, State, Vote
 from approvals.record.database import Transaction
+from tests.support.review_scene import Scene
 from tests.web.conftest import Door
-from tests.web.scene import Scene
 
 KEY = "pay:cus_1"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from approvals.model import Choice, Event, Vote
-from tests.web.scene import Scene
+from tests.support.review_scene import Scene
 from web.views.figures import NONE, ToolUse, insights, use_of_tools
 
 

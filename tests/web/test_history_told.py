@@ -15,8 +15,8 @@ from approvals.digest import canonical
 from approvals.effects import EffectState
 from approvals.model import Call, EffectClaim, Event, Terms
 from approvals.telling import OPERATOR, told_of
+from tests.support.review_scene import Scene
 from tests.web.conftest import Door
-from tests.web.scene import Scene
 
 ROW = re.compile(r'<tr id="s(\d+)">(.*?)</tr>', re.DOTALL)
 

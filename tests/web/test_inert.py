@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from approvals.model import Client, Reviewer
+from tests.support.review_scene import HOSTILE, Scene
 from tests.web.conftest import Door
-from tests.web.scene import HOSTILE, Scene
 from web.pages.history import cell
 from web.views.frame import Frame
 from web.views.render import Pages, pieces

@@ -17,8 +17,8 @@ from approvals.aside import LARGE
 from approvals.digest import canonical
 from approvals.model import Choice, Execution, Terms, Vote
 from approvals.redact import visible
+from tests.support.review_scene import Scene
 from tests.web.conftest import Door
-from tests.web.scene import Scene
 
 ROOT = Path(__file__).parents[2]
 SCANNERS = tuple(

@@ -14,8 +14,8 @@ from approvals.slack.card import card
 from approvals.view import View, alone
 from gateway.cli.card import draw
 from tests.slack.test_card import LOOK
+from tests.support.review_scene import Scene
 from tests.web.conftest import Door
-from tests.web.scene import Scene
 from tests.web.test_card_words import words
 
 DECEIVING = {"e\u0301x": "3", "\u00e9x": "4", "аpi_key": "2", "host": "pаypal.com"}

@@ -15,10 +15,10 @@ from fastapi import FastAPI
 from approvals.model import State
 from approvals.record.history import head
 from approvals.reviewers import MOST_NONCES, NONCE, prune_nonces
+from tests.support.admin_place import RULES, Place
+from tests.support.page_key import FROM_SCRIPT, PageKey, url64
+from tests.support.review_scene import Scene, open_scene
 from tests.web.conftest import FROM_OUR_PAGE, HOST, Door, Visit
-from tests.web.pagekey import FROM_SCRIPT, PageKey, url64
-from tests.web.place import RULES, Place
-from tests.web.scene import Scene, open_scene
 from tests.web.test_roles import TABLE, asked, routes_of
 from web.app import build
 from web.border import Border, csrf_token, proof_at

@@ -14,9 +14,9 @@ import pytest
 
 from approvals.model import Event, Role
 from approvals.record.history import HistoryQuery
+from tests.support.admin_place import RULES, Place, open_place, past_calls
+from tests.support.review_scene import Scene
 from tests.web.conftest import Door, Visit
-from tests.web.place import RULES, Place, open_place, past_calls
-from tests.web.scene import Scene
 from tests.web.test_inert import ATTACKS, stray
 from web.app import build
 from web.border import csrf_token

@@ -6,8 +6,8 @@ import json
 
 from approvals.model import Terms
 from approvals.record.history import HistoryQuery
+from tests.support.review_scene import Scene
 from tests.web.conftest import Door
-from tests.web.scene import Scene
 from tests.web.test_card_words import words
 
 COMMAND = "git clone https://bot:x7Zk2~evil@github.com/acme/site"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from approvals.model import Terms
 from gateway.enforcement.tool_class import ToolClass
 from gateway.risk.assessment import Category
+from tests.support.admin_place import Place
+from tests.support.review_scene import Scene
 from tests.web.conftest import FROM_OUR_PAGE, Door
-from tests.web.place import Place
-from tests.web.scene import Scene
 from tests.web.test_card_words import words
 from web.border import csrf_token
 

@@ -12,8 +12,8 @@ from starlette.routing import BaseRoute
 
 from approvals.model import Role, Terms
 from approvals.record.history import head
+from tests.support.admin_place import RULES, Place
 from tests.web.conftest import FROM_OUR_PAGE, Door
-from tests.web.place import RULES, Place
 from web.app import build
 from web.border import csrf_token
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx2
 import pytest
 
+from tests.support.review_scene import Scene
 from tests.web.conftest import FROM_OUR_PAGE, HOST, Door
-from tests.web.scene import Scene
 from web.border import Border, csrf_token
 
 PAGES = ("/", "/history", "/tools", "/policy", "/insights", "/history/export.csv")

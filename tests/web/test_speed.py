@@ -15,8 +15,8 @@ from approvals.model import Choice, Vote
 from approvals.record import history
 from approvals.shared_facts import SharedFacts
 from approvals.view import view_in, view_of
+from tests.support.review_scene import Scene, charge, hold
 from tests.web.conftest import Door
-from tests.web.scene import Scene, charge, hold
 
 
 async def _busy(scene: Scene) -> None:

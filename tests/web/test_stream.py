@@ -12,7 +12,7 @@ from sse_starlette import ServerSentEvent
 
 from approvals.model import Choice, Event, Vote
 from tests.support.patience import PATIENCE
-from tests.web.scene import Scene
+from tests.support.review_scene import Scene
 from web.stream import BOUND, REPLAY, LiveFeed, StreamChange, Watcher, read_span
 
 

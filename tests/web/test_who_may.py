@@ -6,8 +6,8 @@ from approvals.model import Event, State, Terms
 from approvals.permission import GRANT as TABLE
 from approvals.record import signed
 from approvals.rows import load
+from tests.support.review_scene import Scene
 from tests.web.conftest import Door
-from tests.web.scene import Scene
 from tests.web.test_card_words import words
 
 GRANT = "grt_7d1f0a22c3b94e58"

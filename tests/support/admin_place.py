@@ -21,7 +21,7 @@ from gateway.enforcement.policy_file import PolicyFile
 from gateway.servers import load_servers
 
 if TYPE_CHECKING:
-    from tests.web.scene import Scene
+    from tests.support.review_scene import Scene
 
 RULES = """{
   "version": "1",

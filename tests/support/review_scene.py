@@ -20,8 +20,8 @@ from approvals.record.keys import Keys
 from approvals.reviewers import People
 from approvals.service import Approvals
 from approvals.wakeup import Wakeup
+from tests.support.admin_place import lay_place
 from tests.support.scratch_record import lay_installation
-from tests.web.place import lay_place
 from web.border import Border
 from web.services import Services
 
