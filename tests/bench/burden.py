@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from approvals.model import Event
 from approvals.record.database import Transaction
-from tests.soak.ten_thousand import fill as hold
 from tests.support.live_gateway import Site
+from tests.support.ten_thousand import fill as hold
 
 RULES: Final = 1_000
 SERVERS: Final = 100

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from approvals.reviewers import issue
-from tests.soak.ten_thousand import PENDING, fill
 from tests.support.killable_gateways import Gateway, Ground, Nursery, ground
 from tests.support.live_gateway import eventually
+from tests.support.ten_thousand import PENDING, fill
 
 pytestmark = pytest.mark.slow
 
