@@ -7,12 +7,18 @@ what stands behind a chunked body. It knows no paths and no messages. Not pure.
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import structlog
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
+
+from gateway import open_files
+
+log = structlog.get_logger()
 
 HEAD_BYTES = 64 * 1024
 """Of a request's head, of trailers or of one chunk's extension; one read of the socket may exceed
@@ -26,6 +32,8 @@ LINGER_SECONDS = 2.0
 
 MOST_ARRIVING = 256
 """Connections at once whose request is not there yet; the one that began first goes for another."""
+
+_WARN_EVERY = 60.0  # seconds
 
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
@@ -71,8 +79,28 @@ class Joined(asyncio.Transport):
             self._inner.write(held)
 
 
-_ARRIVING: WeakKeyDictionary[Config, dict[Connection, None]] = WeakKeyDictionary()
-"""Of each server, the connections whose request is not there yet, in the order they began."""
+class _Crowd:
+    """The connections of one server that no one waits for, in the order they came to that."""
+
+    def __init__(self) -> None:
+        self.arriving: OrderedDict[Connection, None] = OrderedDict()  # its request is not there yet
+        self.idle: OrderedDict[Connection, None] = OrderedDict()  # it was answered and is kept
+        self.room = open_files.for_connections()
+        self._warned_at = -_WARN_EVERY
+
+    def make_room(self, coming: Connection) -> None:
+        """Where connections and what runs on them take all there is, one that no one waits for
+        goes: the longest idle, else the one that arrives for longest; else the one that comes.
+        """
+        now = coming.loop.time()
+        if now - self._warned_at >= _WARN_EVERY:
+            self._warned_at = now
+            log.warning("connections.full", most=self.room)
+        next(iter(self.idle or self.arriving), coming).drop()
+
+
+_CROWDS: WeakKeyDictionary[Config, _Crowd] = WeakKeyDictionary()
+"""By server."""
 
 
 class Connection(HttpToolsProtocol):
@@ -90,17 +118,24 @@ class Connection(HttpToolsProtocol):
         self._in_head = True
         self._unparsed = 0  # bytes since the parser last gave a part of a body, or an end
         self._deadline: asyncio.TimerHandle | None = None
-        self._arriving = _ARRIVING.setdefault(config, {})
+        crowd = _CROWDS.get(config)
+        self._crowd = crowd = _CROWDS.setdefault(config, _Crowd()) if crowd is None else crowd
+        self._arriving, self._idle = crowd.arriving, crowd.idle
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(Joined(transport, self.loop))
-        self._expect()
+        if len(self.connections) + len(self.tasks) > self._crowd.room:
+            self._crowd.make_room(self)
+        if not self.transport.is_closing():
+            self._expect()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect_nothing()
+        self._idle.pop(self, None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._idle.pop(self, None)
         self._arrived = False
         self._unparsed += len(data)
         super().data_received(data)
@@ -139,6 +174,8 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         early = self.cycle is not None and self.cycle.more_body and not self._arrived
         super().on_response_complete()
+        if self.timeout_keep_alive_task is not None:
+            self._idle[self] = None
         if early and self._deadline is not None and not self.transport.is_closing():
             self._deadline.cancel()
             self._deadline = self.loop.call_later(LINGER_SECONDS, self._late)
@@ -153,6 +190,7 @@ class Connection(HttpToolsProtocol):
     def drop(self) -> None:
         """Give the connection's place to another."""
         self._expect_nothing()
+        self._idle.pop(self, None)
         self.transport.close()
 
     def _expect_nothing(self) -> None:

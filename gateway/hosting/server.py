@@ -18,6 +18,7 @@ import uvicorn
 from approvals.record.database import RecordUnavailable
 from approvals.record.keys import KeyUnusable
 from approvals.slack.config import SlackUnusable
+from gateway import open_files
 from gateway.app import Gateway, open_gateway
 from gateway.enforcement.confirmations import Unconfirmed
 from gateway.hosting.address import announced
@@ -71,6 +72,7 @@ async def running(
         Unstartable: a bad policy, a missing file, an unusable key or a port in use.
     """
     async with AsyncExitStack() as stack:
+        open_files.raise_limit()
         listener = stack.enter_context(_listener(settings))
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         try:

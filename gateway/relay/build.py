@@ -13,6 +13,7 @@ import aiohttp
 from approvals.record.database import Database
 from approvals.service import Approvals
 from approvals.wakeup import Wakeup
+from gateway import open_files
 from gateway.enforcement.catalogue import Catalogue
 from gateway.enforcement.confirmations import Confirmations
 from gateway.enforcement.grants import Grants
@@ -73,6 +74,7 @@ class Bounds:
     silence: float  # of a server, after which a call's outcome is unknown
     progress: float  # between notes to an agent that waits
     task_hold: float  # for which a call that may become a task waits for a quick decision
+    at_once: int  # requests of one grant
 
     @classmethod
     def of(cls, settings: Settings) -> Bounds:
@@ -84,6 +86,7 @@ class Bounds:
             silence=settings.server_timeout,
             progress=settings.progress,
             task_hold=settings.task_hold,
+            at_once=open_files.for_one_grant(),
         )
 
 
@@ -139,6 +142,7 @@ async def open_relay(stack: AsyncExitStack, core: Core, settings: Settings) -> R
         hosts=settings.hosts(),
         origins=settings.origins(),
         max_body=bounds.body,
+        at_once=bounds.at_once,
     )
     return Relay(endpoint, holding)
 

@@ -2,7 +2,8 @@
 ASGI function in front of everything else.
 
 It proves who asks and that the message has one reading; what happens then is `dispatch`'s. Checked
-in this order: Host, Origin, path, credential, grant, method, media type, size, message, headers.
+in this order: Host, Origin, credential, the grant's share of requests, path, grant, method, media
+type, size, message, headers.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import NoReturn
 
 import structlog
 
@@ -77,7 +79,9 @@ class Endpoint:
         hosts: frozenset[str],
         origins: frozenset[str],
         max_body: int,
+        at_once: int,
     ) -> None:
+        """`at_once`: requests that one grant may have under way."""
         self._backends = backends
         self._grants = grants
         self._sessions = sessions
@@ -87,6 +91,9 @@ class Endpoint:
         self._hosts = hosts
         self._origins = origins
         self._max_body = max_body
+        self._at_once = at_once
+        self._under_way: dict[str, int] = {}  # requests, by grant
+        self._crowded_at = -WINDOW
         self._guesses = Throttle(_GUESSES)
         self._warned_at = -WINDOW
 
@@ -107,8 +114,26 @@ class Endpoint:
         raw: list[tuple[bytes, bytes]] = scope["headers"]
         headers = _single(raw)
         self._check_site(headers)
-        backend = self._backend(scope)
         grant = await self._authenticate(headers, scope)
+        under_way = self._under_way.get(grant.id, 0)
+        if under_way >= self._at_once:
+            self._refuse_crowd(grant)
+        self._under_way[grant.id] = under_way + 1
+        try:
+            await self._granted(scope, headers, grant, receive, send)
+        finally:
+            self._leave(grant)
+
+    async def _granted(
+        self,
+        scope: Scope,
+        headers: dict[bytes, bytes],
+        grant: Grant,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        raw: list[tuple[bytes, bytes]] = scope["headers"]
+        backend = self._backend(scope)
         if backend is None:
             if scope["path"] != ALL or scope.get("raw_path", b"/mcp") != b"/mcp":
                 raise HttpRefusal(404, "There is no such server here")
@@ -271,6 +296,25 @@ class Endpoint:
         )
         refused.headers = [(b"retry-after", str(wait).encode())]
         raise refused
+
+    def _refuse_crowd(self, grant: Grant) -> NoReturn:
+        """One grant's requests take no more than its share: others' agents, and people, must get
+        in too.
+        """
+        now = int(time.monotonic() * 1000)
+        if now - self._crowded_at >= WINDOW:
+            self._crowded_at = now
+            log.warning("endpoint.crowded", grant=grant.id, most=self._at_once)
+        refused = HttpRefusal(429, f"This grant has {self._at_once} requests under way at once")
+        refused.headers = _RETRY
+        raise refused
+
+    def _leave(self, grant: Grant) -> None:
+        left = self._under_way[grant.id] - 1
+        if left:
+            self._under_way[grant.id] = left
+        else:
+            del self._under_way[grant.id]
 
     def _session(
         self, headers: dict[bytes, bytes], grant: Grant, backend: Backend
