@@ -56,7 +56,7 @@ class ResponseFilter:
         """
         self._request = request
         self._token = token
-        self._place = place_of(request) if resumable else None
+        self._resumable = resumable
         self._parser = SseParser(max_event=limit)
 
     async def sift(self, chunk: bytes) -> list[Passed]:
@@ -103,12 +103,14 @@ class ResponseFilter:
         if found.id is None and found.event is None:
             return found
         identifier, name = found.id, found.event
-        if identifier and (self._place is None or not _one_line(identifier)):
+        if identifier and not (self._resumable and _one_line(identifier)):
             identifier = None
         elif identifier:
-            identifier = f"{self._place}{identifier}"
+            identifier = f"{place_of(self._request)}{identifier}"
         if name is not None and not _one_line(name):
             name = None
+        if identifier == found.id and name == found.event:
+            return found
         return replace(found, id=identifier, event=name)
 
 
@@ -153,4 +155,4 @@ def is_token(found: Any, token: RequestId | None) -> bool:
 
 
 def _one_line(text: str) -> bool:
-    return not any(one in text for one in _SEPARATORS)
+    return text.isprintable() or not any(one in text for one in _SEPARATORS)
