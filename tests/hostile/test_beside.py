@@ -16,7 +16,7 @@ import httpx2
 import pytest
 
 from approvals.digest import canonical, sha256
-from tests.hostile.raw_agent import Raw, read
+from tests.hostile.raw_agent import VERSION, Raw, read
 from tests.hostile.recorder import Recorder, recorder
 from tests.support.live_gateway import Site, eventually
 from tests.support.reviewer_desk import Desk
@@ -148,6 +148,57 @@ def test_what_is_sent_is_what_the_held_request_brought(
     for event in ("held", "claimed"):
         assert json.loads(rows[event]["data"])["metadata"] == digest, event
     assert json.loads(rows["held"]["data"])["metadata_shown"] == json.loads(SHOWN)
+
+
+CLIENT, CAPABILITIES = f"{PROTOCOL}clientInfo", f"{PROTOCOL}clientCapabilities"
+SMUGGLED: Json = {
+    CLIENT: {"name": "PRODUCTION", "version": "PRODUCTION", "mode": "PRODUCTION"},
+    CAPABILITIES: {"elicitation": {"form": {}}, "experimental": {"mode": "PRODUCTION"}},
+    f"{PROTOCOL}logLevel": {"mode": "PRODUCTION"},
+}
+
+
+@BOTH
+@SERVERS
+def test_no_key_of_the_protocol_is_a_way_to_add_something(
+    ground: Ground,
+    server: str,
+    modern: bool,  # noqa: FBT001 - a case of this test
+) -> None:
+    key, token = f"protocol-{server}-{modern}", ground.site.grant()
+    raw = ground.agent(server, modern=modern, token=token)
+    if modern:
+        raw.meta[CLIENT] = {"name": "seen", "version": "1", "title": "unseen"}
+    approval = decision(call(raw, "held", key))["approval_id"]
+    ground.desk.approve(approval)
+    raw.meta |= SMUGGLED
+    if not modern:  # which these keys say nothing in
+        raw.meta[f"{PROTOCOL}protocolVersion"] = "PRODUCTION"
+    said = call(raw, "held", key)
+    assert said["result"]["content"][0]["text"] == f"ran {key}"
+    (sent,) = ground.servers[server].calls(key)
+    assert "PRODUCTION" not in json.dumps(sent)
+    if modern and server == "newer":  # the program that was on the card
+        assert sent["_meta"][CLIENT] == {"name": "seen", "version": "1"}
+        assert sent["_meta"][CAPABILITIES] == {}
+
+
+@BOTH
+def test_what_a_key_of_the_protocol_holds_beyond_its_own_words_is_shown(
+    ground: Ground,
+    modern: bool,  # noqa: FBT001 - a case of this test
+) -> None:
+    key = f"odd-{modern}"
+    odd: Json = {CAPABILITIES: {"sampling": {}, "experimental": {"mode": "staging"}}}
+    raw = ground.agent("newer", modern=modern, **odd)
+    approval = decision(call(raw, "held", key))["approval_id"]
+    assert json.loads(ground.desk.approval(approval)["metadata"]) == {"_meta": odd}
+    ground.desk.approve(approval)
+    raw.meta = {CAPABILITIES: {}}
+    call(raw, "held", key)
+    (sent,) = ground.servers["newer"].calls(key)
+    if modern:  # over the bridge the gateway speaks for its own connection
+        assert sent["_meta"][CAPABILITIES] == odd[CAPABILITIES]
 
 
 @SERVERS
@@ -318,6 +369,9 @@ def test_a_task_is_a_wish(ground: Ground) -> None:
     older, raw = ground.servers["older"], ground.agent("older", modern=False)
     for wrong in ({"ttl": 1, "mode": "x"}, {"mode": "x"}, {"ttl": "1"}, {"ttl": True}, {"ttl": -1}):
         assert call(raw, "free", "wrong", task=wrong)["error"]["code"] == -32602, wrong
+        # Nor is it another thing beside a key of the newer revision, in a request of an older one.
+        both = ground.agent("older", modern=False, **{f"{PROTOCOL}protocolVersion": VERSION})
+        assert call(both, "tasked", "wrong", task=wrong)["error"]["code"] == -32602, wrong
     assert older.calls("wrong") == []
     call(raw, "free", "no-tasks", task={"ttl": 5})
     assert "task" not in older.calls("no-tasks")[0]  # this tool makes none

@@ -188,7 +188,7 @@ class Executions:
         self, caller: Caller, call: ToolCall, claimed: Approval, progress: Progress
     ) -> Response:
         tool = self._catalogue.tool(caller.backend.name, claimed.call.tool)
-        call = approved_call(call, claimed.call.metadata, modern=caller.modern)
+        call = approved_call(call, claimed.call, modern=caller.modern)
         request = call_request(
             caller, call, claimed.call.arguments, tool, about=claimed.id, name=claimed.call.tool
         )

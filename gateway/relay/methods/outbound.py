@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from approvals.digest import canonical
-from approvals.model import Approval, Metadata
+from approvals.model import Approval, Call
 from gateway.enforcement.catalogue import Tool
 from gateway.protocol.jsonrpc import ToolCall, encode_call, strict_loads
 from gateway.protocol.metadata import outgoing
@@ -31,11 +31,11 @@ def stored_call(approval: Approval, envelope: Mapping[str, Any]) -> ToolCall:
     )
 
 
-def approved_call(call: ToolCall, held: Metadata, *, modern: bool) -> ToolCall:
+def approved_call(call: ToolCall, held: Call, *, modern: bool) -> ToolCall:
     """The call as it is sent once it is approved: with what it was held with, not with what the
     request brought that collects its answer. Answers to the server's question are that request's.
     """
-    sent = outgoing(call.meta, held)
+    sent = outgoing(call.meta, held.metadata, held.client)
     extra = dict(call.extra) if call.answering is not None else {}
     extra.pop("task", None)
     if sent.task is not None and not modern:
