@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any, cast
@@ -33,6 +34,10 @@ LAST_OUTPUT_SECONDS = 0.5
 _POLL_SECONDS = 0.01
 #: A server that does not read its stdin is not sent more than this.
 UNREAD_BYTES = 8 * 1024 * 1024
+#: Reading the messages of one server takes the event loop, whatever thread does it. Where what one
+#: read brought took so many seconds, the next is put off for three times as many.
+LONG_SECONDS = 0.02
+RESTS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +83,7 @@ class Process:
         self._over = asyncio.Event()
         self._exited = asyncio.Event()
         self._garbage = 0
+        self._resting: asyncio.TimerHandle | None = None
         self.pid = 0
         self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -170,11 +176,38 @@ class Process:
     def received(self, data: bytes) -> None:
         if self._end is not None:
             return  # drained so that the server can finish, not read
+        began = time.monotonic()
         for line in self._lines.feed(data):
             self._line(line)
         if self._lines.too_long:
             log.warning("stdio.too_large", extra={"server": self._command.name})
             self._finish(End("answer too large", crashed=False))
+        took = time.monotonic() - began
+        if took > LONG_SECONDS:
+            self._rest(RESTS * took)
+
+    def _rest(self, seconds: float) -> None:
+        """Leave the loop to others for a while. What is said meanwhile waits in the pipe, and then
+        its writer does.
+        """
+        out = self._stdout()
+        if out is not None and not self._exited.is_set() and self._resting is None:
+            out.pause_reading()
+            self._resting = asyncio.get_running_loop().call_later(seconds, self._go_on)
+
+    def _go_on(self) -> None:
+        resting, self._resting = self._resting, None
+        out = self._stdout()
+        if resting is not None and out is not None:
+            resting.cancel()
+            out.resume_reading()
+
+    def _stdout(self) -> asyncio.ReadTransport | None:
+        """None: it is closed."""
+        if self._transport is None or self._transport.is_closing():
+            return None
+        out = cast("asyncio.ReadTransport | None", self._transport.get_pipe_transport(1))
+        return None if out is None or out.is_closing() else out
 
     def _line(self, line: bytes) -> None:
         if not line.strip():
@@ -199,6 +232,7 @@ class Process:
 
     def exited(self) -> None:
         self._exited.set()
+        self._go_on()
         end = End("the server's process ended", crashed=True)
         asyncio.get_running_loop().call_later(LAST_OUTPUT_SECONDS, self._finish, end)
 
