@@ -113,6 +113,8 @@ async def _answer(
     if isinstance(payload, Response):
         return payload
     ack = await door.inbound.handle(payload)
+    if not door.inbound.has_room(ack):
+        return Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE)
     # The work is a task of its own: it goes on whether or not Slack waits for this answer.
     door.inbound.start(ack)
     return Response() if ack.body is None else JSONResponse(ack.body)

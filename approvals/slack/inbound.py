@@ -44,7 +44,8 @@ SLASH: Final = "slash_command"
 PATIENCE: Final = 2.0
 """Seconds for what must be known before the acknowledgement; Slack waits three."""
 
-_MOST: Final = 500  # presses being worked on
+MOST_PRESSES: Final = 500
+"""Being worked on at once; one more is not acknowledged, so that Slack tells whoever pressed."""
 _AT_ONCE: Final = 16
 
 
@@ -111,14 +112,17 @@ class Inbound:
                 return self._happened(payload, pinned.team_id)
         return Ack()
 
+    def has_room(self, ack: Ack) -> bool:
+        """Whether what comes after the acknowledgement can be begun; if not, it is not given."""
+        if ack.after is None or len(self._tasks) < MOST_PRESSES:
+            return True
+        log.error("slack.overrun")
+        return False
+
     def start(self, ack: Ack) -> None:
         """Do what comes after the acknowledgement, as a task of ours."""
-        if ack.after is None:
-            return
-        if len(self._tasks) >= _MOST:
-            log.error("slack.overrun")
-            return
-        self._tasks.start(self._run(ack.after), name="slack press")
+        if ack.after is not None:
+            self._tasks.start(self._run(ack.after), name="slack press")
 
     async def idle(self) -> None:
         """Until nothing that was pressed is being worked on."""

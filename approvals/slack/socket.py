@@ -278,6 +278,9 @@ class Socket:
             while len(self._acks) > _REMEMBERED:
                 self._acks.popitem(last=False)
         ack = await answering
+        if known is None and not self._inbound.has_room(ack):
+            self._acks.pop(request.envelope_id, None)  # should it come again, it may be done
+            return
         try:
             await client.send_socket_mode_response(
                 SocketModeResponse(request.envelope_id, payload=ack.body)

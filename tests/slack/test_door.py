@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -13,7 +14,7 @@ import httpx2
 import pytest
 
 from approvals.model import State
-from approvals.slack.inbound import Ack, Inbound
+from approvals.slack.inbound import MOST_PRESSES, Ack, Inbound
 from tests.slack.app_bench import Bench, bench
 from tests.support.fake_slack.payloads import (
     click,
@@ -50,6 +51,9 @@ class Nothing(Inbound):
     async def handle(self, payload: Any) -> Ack:
         self.got.append(payload)
         return Ack()
+
+    def has_room(self, ack: Ack) -> bool:
+        return ack.after is None
 
     def start(self, ack: Ack) -> None:
         """Nothing to do."""
@@ -140,6 +144,26 @@ async def test_headers_of_any_shape_are_refused_without_a_traceback(
     assert (answer.status_code, answer.content) == (401, b"")
     assert await street.there.state(held) is State.PENDING
     assert "Traceback" not in "".join(capsys.readouterr())
+
+
+async def test_a_press_that_no_one_has_room_for_is_told_so(street: Street) -> None:
+    inbound, held, over = street.there.app.inbound, street.there.held(), asyncio.Event()
+
+    async def wait() -> None:
+        await over.wait()
+
+    for _ in range(MOST_PRESSES):
+        inbound.start(Ack(after=wait))
+    body = interaction(click(street.there.slack, held, "approval.approve"))
+    sent = signed(SECRET, body)
+    answer = await street.http.post("/slack/interactions", content=body, headers=sent)
+    assert answer.status_code == 503
+    assert await street.there.state(held) is State.PENDING
+    over.set()
+    await inbound.idle()
+    later = signed(SECRET, body, at=int(time.time()) + 1)
+    assert (await street.post("interactions", body, later)).status_code == 200
+    assert await street.there.state(held) is State.APPROVED
 
 
 async def test_a_body_that_is_no_utf8_is_refused(street: Street) -> None:

@@ -11,6 +11,7 @@ import pytest
 from approvals.model import Choice, State, Vote
 from approvals.slack.api import opened as api_opened
 from approvals.slack.app import SlackApp, opened
+from approvals.slack.inbound import MOST_PRESSES, Ack
 from approvals.slack.socket import SocketRefused, address, introduce
 from approvals.slack.workspace import KnownWorkspace
 from tests.slack.app_bench import Bench, bench, setting
@@ -60,6 +61,25 @@ async def test_the_same_envelope_twice_is_one_press(there: Bench) -> None:
     await there.settled()
     assert len(await there.scene.approvals.decisions(held.id)) == 1
     assert there.whispered() == ["Your approval counts. 1 more person must approve."]
+
+
+async def test_a_press_that_no_one_has_room_for_is_not_acknowledged(there: Bench) -> None:
+    inbound, held, over = there.app.inbound, there.held(), asyncio.Event()
+
+    async def wait() -> None:
+        await over.wait()
+
+    for _ in range(MOST_PRESSES):
+        inbound.start(Ack(after=wait))
+    payload = click(there.slack, held, "approval.approve")
+    with pytest.raises(NotAcknowledged):  # so Slack tells whoever pressed, and sends events again
+        await there.sockets.deliver(payload, envelope="again")
+    assert await there.state(held) is State.PENDING
+    over.set()
+    await inbound.idle()
+    await there.sockets.deliver(payload, envelope="again")
+    await there.settled()
+    assert await there.state(held) is State.APPROVED
 
 
 async def test_a_hundred_presses_of_one_button_are_one_decision(there: Bench) -> None:
