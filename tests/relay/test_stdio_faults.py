@@ -83,6 +83,32 @@ async def test_dying_in_a_call_leaves_its_outcome_unknown_and_the_next_call_work
         assert (await result(up, call("echo")))["pid"] != first
 
 
+_LONG = "9" * 5_000  # more digits than Python makes a number of
+ODD: dict[str, dict[str, Any]] = {
+    "an id": {"id": _LONG},
+    "a progress token": {
+        "method": "notifications/progress",
+        "params": {"progressToken": _LONG, "progress": 1},
+    },
+    "a subscription": {
+        "method": "notifications/message",
+        "params": {"_meta": {"io.modelcontextprotocol/subscriptionId": _LONG}},
+    },
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+async def test_an_odd_message_takes_no_other_along(odd: str) -> None:
+    async with child() as up:
+        assert b'"result":{}' in await text(up, call("odd", {"first": [ODD[odd]]}))
+
+
+async def test_an_error_without_a_code_is_an_answer() -> None:
+    async with child() as up:
+        said = json.loads(await text(up, call("bad code")))
+        assert said["error"] == {"code": [], "message": "no"}
+
+
 async def test_dying_in_a_stream_is_told_by_its_body() -> None:
     async with child(limits=Limits(silence=0.05)) as up:
         answer = await up.send(call("never"))

@@ -35,15 +35,15 @@ PATIENCE = 600.0
 _BEFORE = 0.9
 """A server whose question no one answers falls silent: it is told before it is given up."""
 
-_OF_THE_REQUEST = frozenset(
-    {
-        ErrorCode.INVALID_PARAMS,
-        ErrorCode.HEADER_MISMATCH,
-        ErrorCode.MISSING_CAPABILITY,
-        ErrorCode.PARSE_ERROR,
-    }
+_OF_THE_REQUEST = (
+    ErrorCode.INVALID_PARAMS,
+    ErrorCode.HEADER_MISMATCH,
+    ErrorCode.MISSING_CAPABILITY,
+    ErrorCode.PARSE_ERROR,
 )
-"""Errors with HTTP 400 that a server of 2026-07-28 gives; others say that it is none."""
+"""Errors with HTTP 400 that a server of 2026-07-28 gives; others say that it is none. No set: what
+a server gives for a code may be anything.
+"""
 
 
 class Bridge:

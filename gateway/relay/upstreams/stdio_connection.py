@@ -28,6 +28,7 @@ CANCEL_SECONDS = 5.0
 _METHOD_NOT_FOUND = -32601
 _INTERNAL_ERROR = -32603
 _OPEN_ASKS = 1_000
+_DIGITS = 19  # of a number of ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +177,8 @@ class StdioConnection:
         restored = {**message, "id": flight.client_id}
         error, result = message.get("error"), message.get("result")
         if self._modern and isinstance(error, dict):
-            flight.status = ERROR_CODE_HTTP_STATUS.get(error.get("code", 0), 200)
+            code = error.get("code")
+            flight.status = ERROR_CODE_HTTP_STATUS.get(code, 200) if type(code) is int else 200
         if flight.listen and isinstance(result, dict):
             restored["result"] = _resubscribed(result, flight.client_id)
         flight.mailbox.finish(encode(restored))
@@ -295,8 +297,9 @@ def _identifier(value: object) -> str | int | None:
 
 def _number(value: object) -> int | None:
     """An id or token of ours as the server gives it back; some make text of numbers."""
-    if isinstance(value, str) and value.isdecimal() and value.isascii():
-        return int(value)
+    if isinstance(value, str):
+        plain = len(value) <= _DIGITS and value.isdecimal() and value.isascii()
+        return int(value) if plain else None
     return value if type(value) is int else None
 
 

@@ -16,7 +16,7 @@ def say(**message: Any) -> None:
     print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
 
 
-def answer(message: Any, method: str, params: Any) -> None:  # noqa: C901  # a list of oddities
+def answer(message: Any, method: str, params: Any) -> None:  # noqa: C901, PLR0912  # a list of oddities
     identifier = message["id"]
     meta = params.get("_meta", {})
     if method in ("die", "garbage"):
@@ -57,6 +57,14 @@ def answer(message: Any, method: str, params: Any) -> None:  # noqa: C901  # a l
         result["child"] = subprocess.Popen(["sleep", "300"], stdin=null, stdout=null).pid
     if method == "big":
         result["text"] = "y" * params["size"]
+    if method == "odd":  # in one write, so that whoever stops at the first misses the second
+        lines = ({"jsonrpc": "2.0", **one} for one in (*params["first"], {"id": identifier}))
+        whole = "\n".join(json.dumps({"result": {}, **one}) for one in lines)
+        print(whole, flush=True)
+        return
+    if method == "bad code":
+        say(id=identifier, error={"code": [], "message": "no"})
+        return
     if method == "nonsense":
         result = {"unknown": {"deep": [None, 2**70, -0.0, "\ud800"]}, "nul": None}
         say(id=identifier, result=result, surprise=[1])
