@@ -175,7 +175,9 @@ def _without_tokens(text: str, key: bytes) -> str:
 
 
 def _holds_token(text: str) -> bool:
-    return next(_tokens(text), None) is not None
+    if _SECRET_TEXT.search(text) is not None:
+        return True
+    return "eyJ" in text and next(_tokens(text), None) is not None
 
 
 def _tokens(text: str) -> Iterator[tuple[int, int]]:
