@@ -22,6 +22,9 @@ from approvals.rows import APPROVAL, LISTED, approval_of
 UNSETTLED: Final = "unsettled outcomes"
 """The fact `queue.unsettled` asks for once a batch."""
 
+_MOST_BESIDE: Final = 1_000
+"""Calls held for one effect key that change with it; the claim refuses what is beyond."""
+
 _WAITS_ANEW: Final = frozenset({"held", "edited", "extended"})
 """Events from which on reviewers are reminded: what waits, or until when, is new."""
 
@@ -121,7 +124,9 @@ def effect_ended(tx: Transaction, holder: str, state: EffectState | None) -> Mar
 
 def tell_held(tx: Transaction, mark: Mark, state: EffectState | None) -> None:
     """What the key's new standing means for the calls that are held for it. None: it is free."""
-    for held in effects.held_beside(tx.connection, mark.server, mark.key, but=mark.holder):
+    for held in effects.held_beside(
+        tx.connection, mark.server, mark.key, but=mark.holder, limit=_MOST_BESIDE
+    ):
         if state is None or state is EffectState.TAKEN:
             _relieved(tx, held, mark, state)
         elif held.state is State.PENDING and (state is EffectState.UNKNOWN or mark.again):

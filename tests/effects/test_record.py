@@ -52,6 +52,15 @@ def test_a_question_keeps_the_key_and_its_end_decides(record: Record) -> None:  
     assert record.now_is(other.id).state is State.SUPERSEDED
 
 
+def test_of_many_grants_calls_for_one_key_every_one_changes_with_it(record: Record) -> None:  # noqa: F811
+    first = record.approved(effect=KEY)
+    others = [record.hold({"n": n}, effect=KEY) for n in range(130)]
+    record.claim(first)
+    record.finish(first)
+    left = [one.id for one in others if record.now_is(one.id).state is not State.SUPERSEDED]
+    assert left == []
+
+
 def test_a_question_nobody_answered_leaves_it_unknown(record: Record) -> None:  # noqa: F811
     approved = record.approved(effect=KEY)
     record.claim(approved)

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from typing import Any
+from typing import Any, Final
 
 from approvals.service import Approvals
 from gateway.relay.agents.response import Send
 from gateway.relay.methods.task_view import approval_id
 
-_MOST = 10_000
+_MOST: Final = 1_000  # tasks remembered of one grant
 _MADE = b'"taskId"'
 
 
@@ -21,13 +21,14 @@ class TaskOwners:
 
     def __init__(self, approvals: Approvals) -> None:
         self._approvals = approvals
-        self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._known: dict[str, OrderedDict[str, str]] = {}  # of each grant, the oldest first
 
     async def server(self, grant: str, task: str) -> str | None:
         """The server; None: it is no task of this grant, or one that no one remembers."""
         own = approval_id(task)
         if own is None:
-            return self._known.get((grant, task))
+            known = self._known.get(grant)
+            return known.get(task) if known is not None else None
         approval = await self._approvals.get(own)
         if approval is None or approval.call.grant != grant:
             return None
@@ -53,6 +54,7 @@ class TaskOwners:
             result = message.get("result") if isinstance(message, dict) else None
             task = result.get("taskId") if isinstance(result, dict) else None
             if isinstance(task, str):
-                self._known[grant, task] = server
-                if len(self._known) > _MOST:
-                    self._known.popitem(last=False)
+                known = self._known.setdefault(grant, OrderedDict())
+                known[task] = server
+                if len(known) > _MOST:
+                    known.popitem(last=False)

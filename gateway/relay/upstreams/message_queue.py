@@ -7,8 +7,11 @@ the reader waits on the event loop.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from dataclasses import dataclass
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +34,15 @@ class MessageQueue:
         self._limit = limit
         self._letters = letters
         self._size = 0
+        self._lost = 0
         self._end: QueuedMessage | Exception | None = None
         self._bell = asyncio.Event()
         self.reading = False
 
     def put(self, data: bytes) -> None:
-        """Leave a message; the oldest are dropped beyond `limit` bytes."""
+        """Leave a message; the oldest are dropped beyond `limit` bytes. The log tells of the first
+        and, at the end, how many.
+        """
         if self._end is not None:
             return
         self._waiting.append(data)
@@ -45,6 +51,9 @@ class MessageQueue:
             self._size > self._limit and len(self._waiting) > 1
         ):
             self._size -= len(self._waiting.popleft())
+            self._lost += 1
+            if self._lost == 1:
+                log.warning("messages.lost", extra={"waiting": len(self._waiting)})
         self._bell.set()
 
     def finish(self, data: bytes) -> None:
@@ -92,3 +101,5 @@ class MessageQueue:
         if self._end is None:
             self._end = end
             self._bell.set()
+            if self._lost > 1:
+                log.warning("messages.lost", extra={"lost": self._lost})
