@@ -30,7 +30,7 @@ class State(StrEnum):
     APPROVED = "approved"  # may run once, until `use_by`
     DENIED = "denied"  # a reviewer said no
     EXPIRED = "expired"  # no one decided, or no one came back to run it, in time
-    WITHDRAWN = "withdrawn"  # the agent no longer wants it
+    WITHDRAWN = "withdrawn"  # the agent no longer wants it, or a person took the approval back
     SUPERSEDED = "superseded"  # policy, tool or server changed underneath it
 
 
@@ -81,6 +81,7 @@ MOVES: tuple[Move, ...] = (
     Move("superseded", (_P, State.SUPERSEDED)),
     Move("superseded", (_A, State.SUPERSEDED)),
     Move("withdrawn", (_A, State.WITHDRAWN)),
+    Move("taken_back", (_A, State.WITHDRAWN)),
     Move("expired", (_A, State.EXPIRED)),
     Move("claimed", (_A, _A), (_E.NONE, _E.EXECUTING)),
     Move("claimed", (_A, _A), (_E.NOT_EXECUTED, _E.EXECUTING)),
@@ -92,6 +93,7 @@ MOVES: tuple[Move, ...] = (
     Move("expired", (_A, State.EXPIRED), (_E.NOT_EXECUTED, _E.NOT_EXECUTED)),
     Move("superseded", (_A, State.SUPERSEDED), (_E.NOT_EXECUTED, _E.NOT_EXECUTED)),
     Move("withdrawn", (_A, State.WITHDRAWN), (_E.NOT_EXECUTED, _E.NOT_EXECUTED)),
+    Move("taken_back", (_A, State.WITHDRAWN), (_E.NOT_EXECUTED, _E.NOT_EXECUTED)),
     Move("input_required", (_A, _A), (_E.EXECUTING, _E.INPUT_REQUIRED)),
     Move("continued", (_A, _A), (_E.INPUT_REQUIRED, _E.EXECUTING)),
     Move("expired", (_A, State.EXPIRED), (_E.INPUT_REQUIRED, _E.INPUT_REQUIRED)),
@@ -100,7 +102,7 @@ MOVES: tuple[Move, ...] = (
 )
 """Every legal move, and the only list of them. An edit and a vote short of the quorum stay pending
 and change only the revision or the votes; `queue` guards those by state and version alone. An agent
-may take back what was approved, as long as nothing of it runs."""
+may withdraw what was approved, as long as nothing of it runs."""
 
 
 @dataclass(frozen=True, slots=True)

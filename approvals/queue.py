@@ -146,11 +146,14 @@ def count_open(tx: Transaction, grant: str) -> int:
 
 
 def withdrawn_since(tx: Transaction, grant: str, since: Millis) -> list[Millis]:
-    """When the grant's calls were held that were so since then, and were withdrawn."""
+    """When the grant's calls were held that were so since then, and that it withdrew. What a person
+    took back (see `reversal.taken_back`) is not the agent's doing.
+    """
     found = tx.connection.execute(
         select(APPROVAL.c.created_at).where(
             APPROVAL.c.grant_id == grant,
             APPROVAL.c.state == str(State.WITHDRAWN),
+            or_(APPROVAL.c.decided_by == "", APPROVAL.c.use_by.is_not(None)),
             APPROVAL.c.created_at > since,
         )
     )

@@ -40,6 +40,7 @@ from approvals.record.history import HistoryPage, HistoryQuery, count_matching, 
 from approvals.record.keys import Keys
 from approvals.reveal import Look, reveal
 from approvals.rows import APPROVAL, LISTED, approval_of, decisions_of, load, resolve, risks_of
+from approvals.taking_back import TakenBack, take_back
 from approvals.telling import held_risk
 from approvals.view import View, view_of
 from approvals.wakeup import POLL, Wakeup
@@ -211,6 +212,19 @@ class Approvals:
             if full is None:
                 return NotFound()
             return reveal(tx, full, reviewer=reviewer, via=via)
+
+        return await self.database.journal.write(act)
+
+    async def take_back(
+        self, approval_id: str, *, reviewer: Reviewer, via: Via, reason: str = ""
+    ) -> TakenBack:
+        """End what was approved and has not started; see `approvals.taking_back.take_back`."""
+
+        def act(tx: Transaction) -> TakenBack:
+            full = resolve(tx.connection, approval_id)
+            if full is None:
+                return NotFound()
+            return take_back(tx, full, reviewer=reviewer, via=via, reason=reason)
 
         return await self.database.journal.write(act)
 

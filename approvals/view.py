@@ -33,6 +33,7 @@ from approvals.model import (
     tally,
 )
 from approvals.redact import scanned
+from approvals.reversal import taken_back
 from approvals.rows import (
     APPROVAL,
     REVISION,
@@ -76,6 +77,12 @@ class Earlier:
     by: str
     at: Millis
     reason: str
+    taken_back: bool = False  # approved, and then `by` ended it
+
+    @property
+    def word(self) -> str:
+        """What became of it."""
+        return "taken back" if self.taken_back else str(self.state)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,7 +300,8 @@ def _edit(connection: Connection, approval: Approval, shown: Any) -> EditSummary
 
 
 def _as_earlier(one: Approval) -> Earlier:
-    return Earlier(one.id, one.state, one.decided_by, one.decided_at or 0, one.reason)
+    back, at = taken_back(one), one.decided_at or 0
+    return Earlier(one.id, one.state, one.decided_by, at, one.reason, taken_back=back)
 
 
 def _flags(

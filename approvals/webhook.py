@@ -41,6 +41,7 @@ _EVENTS: Final = {
     "approved": "approval.decided",
     "denied": "approval.decided",
     "withdrawn": "approval.decided",
+    "taken_back": "approval.decided",
     "superseded": "approval.decided",
     "expired": "approval.expired",
     "succeeded": "approval.executed",

@@ -34,6 +34,7 @@ from approvals.model import (
     Vote,
 )
 from approvals.reveal import NothingMasked, Revealed
+from approvals.taking_back import TooLate
 from approvals.view import View, alone
 from web.context import PageContext
 from web.cursor import cursor_of, written
@@ -79,6 +80,14 @@ class Extend(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     seconds: int = Field(ge=1, le=30 * 86_400, description="By how much the deadline moves.")
+
+
+class TakeBack(BaseModel):
+    """An approval that shall not be used after all."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    reason: Words = Field(default="", max_length=2000, description="Why; kept in the history.")
 
 
 class Settle(BaseModel):
@@ -271,6 +280,18 @@ def _add_changes(routes: APIRouter, context: PageContext) -> None:
             approval_id, reviewer=viewer.reviewer, seconds=body.seconds, via=via_of(viewer)
         )
         return _answer(decided, viewer)
+
+    @routes.post("/approvals/{approval_id}/take-back")
+    async def take_back(request: Request, approval_id: str, body: TakeBack) -> dict[str, Any]:
+        """Take an approval back, until its call has started. Whoever approved it, or an admin."""
+        viewer = pressing(context, request)
+        why, via = body.reason.strip(), via_of(viewer)
+        done = await context.approvals.take_back(
+            approval_id, reviewer=viewer.reviewer, via=via, reason=why
+        )
+        if isinstance(done, TooLate):
+            raise ApiProblem(409, "too_late", done.why, approval=summary_of(done.approval))
+        return _answer(done, viewer)
 
     @routes.post("/approvals/{approval_id}/settle")
     async def settle(request: Request, approval_id: str, body: Settle) -> dict[str, Any]:

@@ -34,6 +34,8 @@ OUTCOMES = {"succeeded", "tool_error", "upstream_error", "not_executed", "outcom
 ASKS = "input_required"  # the server asked back: more of the same call may follow
 LOOKS = "revealed"  # a reviewer saw what was masked
 ENDS = {"denied", "expired", "withdrawn", "superseded"}
+UNDONE = "taken_back"  # a reviewer ended what was approved, before it started
+ROLES = {"reviewer_added", "reviewer_removed"}  # rows that say who someone is
 TOLD = ("event", "presented_digest", "outcome", "result_digest", "latency_ms", "data")
 LATEST = 50_000  # calls of which is kept what was told of them last
 LONGEST_USE = 30 * 86_400_000  # milliseconds; of approvals that do not say until when
@@ -191,6 +193,7 @@ class Meaning:
     allowed: dict[str, str] = field(default_factory=dict)
     sent: dict[str, int] = field(default_factory=dict)  # rounds of each that are not told of yet
     latest: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # what was told last of each
+    people: dict[str, dict[str, Any]] = field(default_factory=dict)  # on record, where it is told
     problems: list[str] = field(default_factory=list)
     executed: int = 0
 
@@ -209,6 +212,9 @@ class Meaning:
             self.sent[call] += 1
         elif event == ASKS or event in OUTCOMES:
             return self._told(row, call)
+        elif event in ROLES:
+            told = json.loads(row["data"] or "{}")
+            self.people[told.get("reviewer", row["actor"])] = told
         return None
 
     def _told(self, row: dict[str, Any], call: str) -> str | None:
@@ -261,9 +267,23 @@ class Meaning:
             return _asked(row, approval, permit)
         if event in ("claimed", "continued"):
             return _claimed(row, approval, permit)
+        if event == UNDONE:
+            return _taken_back(row, approval, permit) or self._unfit(row, approval)
         if event == LOOKS and row["actor_kind"] != "reviewer":
             return f"{approval}: anyone who looked behind its masks is no reviewer"
         return _changed(row, approval, permit)
+
+    def _unfit(self, row: dict[str, Any], approval: str) -> str | None:
+        """Why anyone who took it back is not who the row says, by what is told of people."""
+        told = json.loads(row["data"] or "{}")
+        known, voter = self.people.get(row["actor"]), told.get("voter", row["actor"])
+        if known is None:  # of no one's rows, or these are left out
+            return None
+        if told.get("right") == "admin" and known.get("role", "") != "admin":
+            return f"{approval}: {row['actor']}, who takes it back, is no administrator"
+        if voter not in (row["actor"], *known.get("identities", ())):
+            return f"{approval}: {row['actor']}, who takes it back, is not {voter}"
+        return None
 
 
 def _changed(row: dict[str, Any], approval: str, permit: Permit) -> str | None:
@@ -287,6 +307,19 @@ def _changed(row: dict[str, Any], approval: str, permit: Permit) -> str | None:
         if permit.running or permit.used or permit.state not in ("pending", "approved"):
             return f"{approval} ends a second time, or after it ran"
         permit.state = row["event"]
+    return None
+
+
+def _taken_back(row: dict[str, Any], approval: str, permit: Permit) -> str | None:
+    if permit.state != "approved":
+        return f"{approval} is taken back while it is {permit.state}"
+    if permit.running or permit.used or permit.asked:
+        return f"{approval} is taken back after it started"
+    told = json.loads(row["data"] or "{}")
+    voted = told.get("right") == "approved" and told.get("voter") in permit.voters
+    if row["actor_kind"] != "reviewer" or not (voted or told.get("right") == "admin"):
+        return f"{approval}: anyone who takes it back has not approved it, and is no administrator"
+    permit.state = "withdrawn"
     return None
 
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from approvals.cautions import called, cautions, void
 from approvals.model import Approval, Execution, Millis, Settlement, State, short_id
+from approvals.reversal import takeable, taken_back
 from approvals.slack import action_values
 from approvals.slack.arguments import Shown, arguments
 from approvals.slack.blocks import (
@@ -93,6 +94,8 @@ def outcome(approval: Approval, now: Millis) -> tuple[str, str]:
         return "Expired", "No one decided in time, which counts as a denial. Nothing ran."
     if approval.state is State.APPROVED:
         return _OUTCOMES[approval.execution]
+    if taken_back(approval):
+        return "Taken back", "It was approved, and taken back before it started. Nothing ran."
     return _ENDS[approval.state]
 
 
@@ -159,6 +162,9 @@ def _told(view: View, look: CardContext, *, now: Millis) -> MessageBody:
             header(f"{word}: {name_of(approval)}"),
             section("why", plain(*said_, most=1_500)),
             fields("facts", list(_facts(view, look))),
+            actions(action_values.block_of(approval), [_back(approval)])
+            if takeable(approval, now)
+            else None,
             context(
                 "ending",
                 [_ending(approval, look), ours(f"<{look.link(approval)}|Open on the page>")],
@@ -174,9 +180,18 @@ def _told(view: View, look: CardContext, *, now: Millis) -> MessageBody:
     )
 
 
+def _back(approval: Approval) -> Json:
+    return button(
+        action_values.TAKE_BACK,
+        "Take back",
+        value=action_values.value_of(approval),
+        spoken=f"Take the approval back, until it has started: {name_of(approval)}",
+    )
+
+
 def _ending(approval: Approval, look: CardContext) -> Json:
     """Who ended it, where, and when."""
-    word = {State.APPROVED: "Approved"}.get(approval.state, str(approval.state).capitalize())
+    word = "Taken back" if taken_back(approval) else str(approval.state).capitalize()
     via = f" via {approval.decided_via}" if approval.decided_via else ""
     at = approval.decided_at or approval.expires_at
     if not approval.decided_by:
@@ -401,7 +416,7 @@ def _about(view: View, called: Sequence[str]) -> Iterator[Json]:
     yield from _ids(approval)
     yield plain(f"Rule {approval.ruling.rule}", most=200)
     if view.similar:
-        before = (f"{one.state} by {one.by}, {utc(one.at)}" for one in view.similar[:3])
+        before = (f"{one.word} by {one.by}, {utc(one.at)}" for one in view.similar[:3])
         yield plain("Before: " + "; ".join(before), most=400)
 
 

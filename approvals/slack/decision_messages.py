@@ -20,7 +20,9 @@ from approvals.model import (
     Stale,
     State,
 )
+from approvals.reversal import taken_back
 from approvals.slack.text import escape, utc
+from approvals.taking_back import TakenBack, TooLate
 
 GONE: Final = "There is no such call any more. Nothing was done."
 CHANGED: Final = (
@@ -60,6 +62,13 @@ def said(decided: Decided, reviewer: Reviewer) -> str:
     assert_never(decided)
 
 
+def said_of_taking_back(done: TakenBack, reviewer: Reviewer) -> str:
+    """The answer to taking an approval back."""
+    if isinstance(done, TooLate):
+        return f"Nothing was done. {escape(done.why)}"
+    return said(done, reviewer)
+
+
 def said_of_effect(settled: SettledEffect) -> str:
     """The answer to whether a call did what its effect key names."""
     match settled:
@@ -86,6 +95,8 @@ def standing(approval: Approval, reviewer: Reviewer) -> str:
             return f"Nothing was done: it was {approval.state} by {who}{via}{at}."
         case State.EXPIRED:
             return EXPIRED
+        case State.WITHDRAWN if taken_back(approval):
+            return f"Nothing was done: {escape(approval.decided_by)} took the approval back."
         case State.WITHDRAWN:
             return "Nothing was done: the agent no longer wants it."
         case State.SUPERSEDED:

@@ -24,6 +24,7 @@ from approvals.slack.decision_messages import (
     NOT_SHOWN,
     said,
     said_of_effect,
+    said_of_taking_back,
     standing,
 )
 from approvals.slack.identity import Account, Identities, UnprovenAccount
@@ -113,6 +114,22 @@ class Deciding:
             ),
         )
         return said(decided, reviewer)
+
+    async def take_back(self, account: Account, pressed: Pressed) -> UnprovenAccount | str:
+        """What was approved and has not started shall not run after all."""
+        try:
+            approval = await self._approvals.get(pressed.approval_id)
+        except SealBroken:
+            return GONE
+        if approval is None or approval.id != pressed.approval_id:
+            return GONE
+        reviewer = await self._identities.decider(account, approval)
+        if isinstance(reviewer, UnprovenAccount):
+            return reviewer
+        if not pressed.means(approval):
+            return CHANGED
+        done = await self._approvals.take_back(approval.id, reviewer=reviewer, via="slack")
+        return said_of_taking_back(done, reviewer)
 
     async def settle_effect(
         self, account: Account, pressed: Pressed, settlement: Settlement, note: str

@@ -19,7 +19,16 @@ from approvals.owned_tasks import OwnedTasks
 from approvals.phrases import ASKED
 from approvals.record.database import RecordUnavailable
 from approvals.slack import home, modals
-from approvals.slack.action_values import APPROVE, ASK, DENY, DONE, EDIT, NOT_DONE, OPEN
+from approvals.slack.action_values import (
+    APPROVE,
+    ASK,
+    DENY,
+    DONE,
+    EDIT,
+    NOT_DONE,
+    OPEN,
+    TAKE_BACK,
+)
 from approvals.slack.api import Denied, Limited, SlackApi, Unreachable
 from approvals.slack.config import SlackConfig
 from approvals.slack.decision_messages import FAILED, NOT_READY, RECORD_DOWN, TOO_LATE
@@ -144,7 +153,7 @@ class Inbound:
     # Buttons.
 
     def _pressed(self, press: SlackPress) -> Ack:
-        if press.action in (APPROVE, DENY, ASK, EDIT, DONE, NOT_DONE):
+        if press.action in (APPROVE, TAKE_BACK, DENY, ASK, EDIT, DONE, NOT_DONE):
             return Ack(after=lambda: self._told(press.listener, self._act(press)))
         if press.action == TEST:
             return Ack(after=lambda: self._test(press))
@@ -160,6 +169,8 @@ class Inbound:
             words = await self._deciding.approve(press.account, press.pressed)
             if words == "":
                 await self._receipt(press, "Approved.")
+        elif press.action == TAKE_BACK:
+            words = await self._deciding.take_back(press.account, press.pressed)
         else:
             words = await self._form(press)
         if not isinstance(words, UnprovenAccount) and press.origin.ts and not press.private:

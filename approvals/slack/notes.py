@@ -56,6 +56,8 @@ def note(kind: str, view: View, look: CardContext, *, at: Millis) -> MessageBody
             return _note(f"{text} Approvals that no longer count: {people}." if people else text)
         case "extended":
             return _note(f"More time: it now expires at {utc(approval.expires_at)}.")
+        case "taken_back":
+            return _note(f"{approval.decided_by} took the approval back. Nothing ran.")
         case "settled":
             ran = "it ran" if approval.settlement is Settlement.DONE else "it did not run"
             return _note(f"The unknown outcome was settled: {ran}.")

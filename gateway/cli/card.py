@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from approvals.cautions import cautions
 from approvals.model import Choice, State
+from approvals.reversal import taken_back
 from approvals.values import Value
 from approvals.view import Since, View, lowered
 from gateway.cli import show
@@ -32,7 +33,7 @@ def draw(view: View) -> None:
         print("earlier decisions on this tool")
         for one in view.similar:
             said = f': "{show.line(one.reason)}"' if one.reason else ""
-            print(f"  {one.approval_id[:10]}  {one.state} by {show.line(one.by)}", end="")
+            print(f"  {one.approval_id[:10]}  {one.word} by {show.line(one.by)}", end="")
             print(f", {show.moment(one.at)}{said}")
     for vote in (*view.votes, *view.voided):
         void = "" if vote.revision == approval.revision else f" (revision {vote.revision}, void)"
@@ -103,7 +104,7 @@ def standing(view: View) -> str:
         needed = f"{view.missing} of {approval.terms.quorum} approvals missing"
         who = f" from {', '.join(approval.terms.reviewers)}" if approval.terms.reviewers else ""
         return f"pending, revision {approval.revision}; {needed}{show.line(who)}"
-    words = [f"{approval.state}"]
+    words = ["taken back" if taken_back(approval) else f"{approval.state}"]
     if approval.decided_by:
         words.append(f"by {show.line(approval.decided_by)} ({approval.decided_via})")
     words.append(show.moment(approval.decided_at))

@@ -1,4 +1,4 @@
-"""`signoff pending | show | approve | deny | extend | settle`: deciding at a terminal.
+"""`signoff pending | show | approve | deny | take-back | extend | settle`: deciding at a terminal.
 
 No one approves unseen: the arguments and their digest are printed first, and a script has to name
 the digest it means.
@@ -223,6 +223,29 @@ def extend(
         )
         moved = _stands(decided)
         return f"{moved.id} now expires {out.moment(moved.expires_at)}."
+
+    print(run(work))
+
+
+def take_back(
+    approval_id: Id,
+    as_: As = None,
+    reason: Annotated[str, typer.Option(help="Why; kept in the history.")] = "",
+) -> None:
+    """Take an approval back, until its call has started."""
+    from approvals.taking_back import TooLate
+    from gateway.cli.acting import reviewer
+    from gateway.cli.record import run
+
+    async def work(record: Record) -> str:
+        view = await view_of(record, approval_id)
+        who = await reviewer(record, as_)
+        done = await record.approvals.take_back(
+            view.approval.id, reviewer=who, via="cli", reason=reason.strip()
+        )
+        if isinstance(done, TooLate):
+            raise Stop(Exit.NOT_FOUND, out.line(done.why))
+        return f"{_stands(done).id} is taken back by {who.id}. Nothing ran."
 
     print(run(work))
 

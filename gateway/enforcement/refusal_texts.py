@@ -117,6 +117,11 @@ def withdrawn() -> str:
     return "Not executed: the request for approval was withdrawn."
 
 
+def taken_back() -> str:
+    """A person who had approved it, or an administrator, changed their mind in time."""
+    return "Not executed: a reviewer took the approval back before the call started. Nothing ran."
+
+
 def superseded(why: str = "") -> str:
     """`why` is the gateway's own text: the policy, the tool or the server changed, or another call
     has done the same.

@@ -15,6 +15,7 @@ from approvals.edits import AppliedEdit
 from approvals.effects import EffectState, Mark
 from approvals.model import Approval, Execution, Ruling
 from approvals.redact import visible
+from approvals.reversal import taken_back
 from gateway.enforcement import refusal_texts
 from gateway.enforcement.refusal_texts import META_KEY, Word, decision_meta
 from gateway.policy.limit import Limit
@@ -146,6 +147,10 @@ def expired(approval: Approval) -> Refusal:
 
 
 def withdrawn(approval: Approval) -> Refusal:
+    """The agent no longer wants it; or a person took the approval back, whose words stay ours."""
+    if taken_back(approval):
+        text = refusal_texts.taken_back()
+        return Refusal(text, _about(approval, "deny", reason=text))
     text = refusal_texts.withdrawn()
     return Refusal(text, _about(approval, "deny", reason=approval.reason or text))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 import subprocess
@@ -116,6 +117,14 @@ def said(event: str, actor: str = "", **fields: Any) -> Event:
 ONE, TWO = said("held", data='{"quorum":1}'), said("held", data='{"quorum":2}')
 APPROVED, CLAIMED = said("approved", "a"), said("claimed")
 RAN = said("succeeded", outcome="succeeded")
+BACK = said("taken_back", "a", data='{"right":"approved","voter":"a"}')
+
+
+def person(name: str, **told: Any) -> Event:
+    """A row about someone who may decide."""
+    data = json.dumps({"reviewer": name, **told})
+    return Event(event="reviewer_added", actor_kind="operator", actor=name, data=data)
+
 
 LIES = {
     "something ran without a verdict": [Event(event="succeeded", call_id="call_9")],
@@ -137,6 +146,21 @@ LIES = {
     ],
     "apr_1 is used twice": [ONE, APPROVED, CLAIMED, RAN, CLAIMED],
     "apr_1 ran without having been claimed": [ONE, APPROVED, RAN],
+    "apr_1 runs while it is withdrawn": [ONE, APPROVED, BACK, CLAIMED],
+    "apr_1 is approved after it was withdrawn": [ONE, APPROVED, BACK, APPROVED],
+    "apr_1 is taken back while it is pending": [ONE, BACK],
+    "apr_1 is taken back after it started": [ONE, APPROVED, CLAIMED, BACK],
+    "apr_1: anyone who takes it back has not approved it": [
+        *(ONE, APPROVED, said("taken_back", "b", data='{"right":"approved","voter":"b"}')),
+    ],
+    "apr_1: b, who takes it back, is no administrator": [
+        *(person("b", role="approver"), ONE, APPROVED),
+        said("taken_back", "b", data='{"right":"admin"}'),
+    ],
+    "apr_1: b, who takes it back, is not a": [
+        *(person("b", role="approver", identities=["slack:T1/U1"]), ONE, APPROVED),
+        said("taken_back", "b", data='{"right":"approved","voter":"a"}'),
+    ],
     "apr_1 was never opened": [APPROVED],
     "apr_1 is edited after it was decided": [ONE, APPROVED, said("edited")],
 }
@@ -158,6 +182,7 @@ def test_the_script_finds_what_the_chain_cannot_the_meaning(
 
 ASKED, WENT_ON = said("input_required"), said("continued")
 OPEN = [ONE, APPROVED, CLAIMED, ASKED]
+ADMINS = said("taken_back", "b", data='{"right":"admin"}')
 
 
 def free(event: str) -> Event:
@@ -171,6 +196,11 @@ def free(event: str) -> Event:
         ([*OPEN, WENT_ON, RAN], ""),
         ([*OPEN, WENT_ON, ASKED, WENT_ON, RAN], ""),
         ([*OPEN, said("withdrawn")], ""),
+        ([ONE, APPROVED, BACK], ""),
+        ([ONE, APPROVED, CLAIMED, said("not_executed"), BACK], ""),
+        ([person("b", role="admin"), ONE, APPROVED, ADMINS], ""),
+        ([*OPEN, BACK], "apr_1 is taken back after it started"),
+        ([ONE, APPROVED, CLAIMED, RAN, BACK], "apr_1 is taken back after it started"),
         ([*OPEN, CLAIMED], "apr_1 is used twice"),
         ([*OPEN, WENT_ON, RAN, WENT_ON], "apr_1 is used twice"),
         ([*OPEN, RAN], "apr_1 ran without having been claimed"),

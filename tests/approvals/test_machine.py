@@ -33,7 +33,7 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import make_url
 
-from approvals import decide, execution, leases, queue, retention
+from approvals import decide, execution, leases, queue, retention, reversal
 from approvals.digest import canonical, digest_of
 from approvals.execution import Answers
 from approvals.model import (
@@ -58,6 +58,7 @@ from approvals.model import (
 from approvals.record.database import Database, RecordUnavailable, Transaction
 from approvals.record.history import Intact, head, verify
 from approvals.rows import decisions_of
+from approvals.taking_back import take_back
 from tests.support.record import KEYS, HandClock, Record, call, hold, vote
 from tests.support.scratch_record import POSTGRES
 
@@ -304,6 +305,21 @@ class Machine(RuleBasedStateMachine):
         ended = self.record.write(lambda tx: queue.withdraw(tx, one, grant=grant, why="left"))
         assert ended is None or grant == "grt_1"
 
+    @rule(one=ids, person=st.sampled_from(PEOPLE))
+    def take_back(self, one: str, person: Reviewer) -> None:
+        """Someone no longer wants what is approved to run."""
+        before = self.record.now_is(one)
+        votes = self.record.read(lambda connection: decisions_of(connection, one))
+        theirs = any(
+            (vote.reviewer, vote.revision) == (person.id, before.revision) for vote in votes
+        )
+        done = self.record.write(lambda tx: take_back(tx, one, reviewer=person, via="page"))
+        in_time = reversal.takeable(before, self.clock.now())
+        assert isinstance(done, Moved) == (in_time and theirs)
+        if isinstance(done, Moved):
+            assert before.execution in (Execution.NONE, Execution.NOT_EXECUTED)
+            assert self.record.now_is(one).state is State.WITHDRAWN
+
     @rule(one=ids)
     def leave(self, one: str) -> None:
         self.record.write(lambda tx: queue.detach(tx, one))
@@ -363,9 +379,10 @@ class Machine(RuleBasedStateMachine):
             lambda tx: queue.supersede(tx, one, "policy"),
             partial(settled, one=one),
             lambda tx: execution.deliver(tx, one),
+            lambda tx: take_back(tx, one, reviewer=PEOPLE[0], via="page"),
         ]
 
-    @rule(one=ids, which=st.integers(0, 7))
+    @rule(one=ids, which=st.integers(0, 8))
     def die_in_the_middle(self, one: str, which: int) -> None:
         before, top = self.record.now_is(one), self.record.read(head)
         act = self.acts(one)[which]
@@ -379,7 +396,7 @@ class Machine(RuleBasedStateMachine):
         assert self.record.now_is(one) == before
         assert self.record.read(head) == top
 
-    @rule(one=ids, which=st.integers(0, 7))
+    @rule(one=ids, which=st.integers(0, 8))
     def die_with_the_disk_as_it_is(self, one: str, which: int) -> None:
         """What lies on the disk in the middle of a transaction is all that the next one finds."""
         before, top = self.record.now_is(one), self.record.read(head)
@@ -474,7 +491,7 @@ class OnPostgres(Machine):
         with psycopg.connect(url, autocommit=True) as server:
             server.execute(statement)
 
-    @rule(one=Machine.ids, which=st.integers(0, 7))
+    @rule(one=Machine.ids, which=st.integers(0, 8))
     def die_with_the_disk_as_it_is(self, one: str, which: int) -> None:
         before, top = self.record.now_is(one), self.record.read(head)
         act = self.acts(one)[which]

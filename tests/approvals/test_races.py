@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from approvals import decide, execution, queue
+from approvals import decide, execution, queue, taking_back
 from approvals.digest import canonical, digest_of
 from approvals.model import (
     AlreadyDecided,
@@ -19,6 +19,7 @@ from approvals.model import (
     Choice,
     Counted,
     Decided,
+    Execution,
     Moved,
     Reviewer,
     Stale,
@@ -281,3 +282,27 @@ def test_a_claim_against_the_deadline_runs_or_expires(
         claimed, _ = together(replicas, [partial(run, approval=approved, owner="gw"), sweep])
         final = record.now_is(approved.id)
         assert (final.state is State.APPROVED) == isinstance(claimed, execution.Claimed)
+
+
+def test_taking_back_against_a_claim_has_one_winner(
+    record: Record, replicas: tuple[Database, ...]
+) -> None:
+    for n in range(2 * ROUNDS):
+        approved = record.approved({"n": n}, effect=f"refund:{n}" if n % 2 else None)
+        back = partial(taking_back.take_back, approval_id=approved.id, reviewer=ALICE, via="page")
+        acts: list[Act] = [partial(run, approval=approved, owner="gw"), back]
+        results = together(replicas, acts if n % 4 < 2 else acts[::-1])
+        claimed, taken = results if n % 4 < 2 else results[::-1]
+        assert isinstance(claimed, execution.Claimed) != isinstance(taken, Moved)
+        final = record.now_is(approved.id)
+        if isinstance(taken, Moved):
+            assert (final.state, final.execution) == (State.WITHDRAWN, Execution.NONE)
+            assert isinstance(claimed, execution.Lost)
+        else:
+            assert isinstance(taken, taking_back.TooLate)
+            assert "has started" in taken.why
+            assert final.execution is Execution.EXECUTING
+        told = [one for one in record.events(approved) if one in ("claimed", "taken_back")]
+        assert len(told) == 1
+    found = record.read(lambda connection: verify(connection, KEYS))
+    assert isinstance(found, Intact)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Insert, insert, update
 
-from approvals import decide, execution, leases, queue, reviewers
+from approvals import decide, execution, leases, queue, reviewers, taking_back
 from approvals.confirmed import POLICY_EVENT
 from approvals.digest import canonical, sha256
 from approvals.effects import EFFECT
@@ -230,6 +230,40 @@ def a_withdrawn_call_is_made_approved_again(record: Record, intruder: Intruder) 
     approved = record.approved()
     record.write(lambda tx: queue.withdraw(tx, approved.id, grant="grt_1", why="no"))
     state(intruder, approved, **approved_values(record))
+    return approved
+
+
+def _taken_back(record: Record) -> Approval:
+    approved = record.approved()
+    taken = record.write(
+        lambda tx: taking_back.take_back(tx, approved.id, reviewer=ALICE, via="page")
+    )
+    assert isinstance(taken, Moved)
+    return approved
+
+
+@runs
+def what_was_taken_back_is_made_approved_again(record: Record, intruder: Intruder) -> Approval:
+    approved = _taken_back(record)
+    state(intruder, approved, **approved_values(record))
+    return approved
+
+
+@runs
+def what_was_taken_back_is_made_approved_and_the_row_that_says_so_is_gone(
+    record: Record, intruder: Intruder
+) -> Approval:
+    approved = _taken_back(record)
+    state(intruder, approved, **approved_values(record))
+    intruder.opens_the_history()
+    intruder.does(HISTORY.delete().where(HISTORY.c.event == "taken_back"))
+    return approved
+
+
+@runs
+def what_was_taken_back_is_made_not_executed(record: Record, intruder: Intruder) -> Approval:
+    approved = _taken_back(record)
+    state(intruder, approved, **{**approved_values(record), "execution": "not_executed"})
     return approved
 
 

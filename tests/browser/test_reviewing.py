@@ -283,3 +283,38 @@ def test_pictures_of_every_page_in_both_lights(
             assert picture.stat().st_size > 10_000
             back = page.evaluate("getComputedStyle(document.body).backgroundColor")
             assert back == ("rgb(244, 245, 247)" if scheme == "light" else "rgb(14, 19, 25)")
+
+
+@pytest.mark.parametrize("phone", [False, True])
+def test_an_approval_is_taken_back_where_it_was_given(
+    site: Site, visitors: Visitors, *, phone: bool
+) -> None:
+    page = visitors.new().sign_in("alice")
+    if phone:
+        page.set_viewport_size({"width": 390, "height": 844})
+    settled(page)
+    held = site.scene.held("git_commit", {"message": "Fix rounding"}, server="git")
+    card = page.locator(f"#a-{held.id}")
+    card.get_by_role("button", name="Approve").click()
+    expect(card).to_contain_text("by alice")
+    back = card.get_by_role("button", name="Take back")
+    expect(back).to_be_in_viewport()
+    # A tap on it that was meant for the button before is not taken: the queue has just moved.
+    expect(back).to_be_enabled()
+    back.focus()
+    page.keyboard.press("Enter")
+    expect(card).to_contain_text("Taken back")
+    expect(card).to_contain_text("by alice")
+    expect(back).to_have_count(0)
+    assert state_of(site, held.id) is State.WITHDRAWN
+
+
+def test_taking_back_on_the_page_of_the_call(site: Site, visitors: Visitors) -> None:
+    page = visitors.new().sign_in("alice")
+    held = site.scene.held("git_commit", {"message": "Fix rounding"}, server="git")
+    page.goto(f"{site.url}/approvals/{held.id}")
+    page.get_by_role("button", name="Approve").click()
+    page.get_by_role("button", name="Take back").click()
+    expect(page.locator(".verdict")).to_contain_text("Taken back")
+    expect(page.locator(".timeline")).to_contain_text("Taken back by alice")
+    assert state_of(site, held.id) is State.WITHDRAWN

@@ -45,6 +45,7 @@ def ready(folder: Folder) -> dict[str, Any]:
         "commands": [
             ("approve", held.id, "--yes", "--hash", held.digest, "--as", "alice"),
             ("deny", held.id, "--reason", "No.", "--as", "alice"),
+            ("take-back", held.id, "--as", "alice"),
             ("extend", held.id, "--by", "10m", "--as", "alice"),
             ("reviewer", "add", "carol"),
             ("reviewer", "token", "alice"),

@@ -116,6 +116,22 @@ def test_an_unknown_id_is_exit_6(signoff: Command, folder: Folder, written: str)
     assert "There is no approval" in done.err
 
 
+def test_an_approval_is_taken_back_until_it_has_started(signoff: Command, folder: Folder) -> None:
+    folder.people(alice="approver", bob="approver", carol="admin")
+    held = folder.held()
+    digest = ("--yes", "--hash", held.digest)
+    assert signoff("approve", held.id, "--as", "alice", *digest).code == 0
+    refused = signoff("take-back", held.id, "--as", "bob")
+    assert (refused.code, "Only someone who approved it" in refused.err) == (4, True)
+    done = signoff("take-back", held.id[:12], "--as", "alice", "--reason", "Wrong one.")
+    assert (done.code, done.out) == (0, f"{held.id} is taken back by alice. Nothing ran.\n")
+    assert "taken back by alice (cli)" in signoff("show", held.id).out
+    late = signoff("take-back", held.id, "--as", "carol")
+    assert (late.code, "alice took it back already" in late.err) == (6, True)
+    assert "taken_back" in signoff("history", "--approval", held.id).out
+    assert signoff("history", "verify").code == 0
+
+
 def test_yes_at_the_terminal_approves_after_showing(signoff: Command, folder: Folder) -> None:
     folder.people(alice="approver")
     held = folder.held()

@@ -10,13 +10,20 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from approvals.execution import Claimed
 from approvals.model import Approval, Choice, NotAllowed, Reviewer, State, Terms, Vote
 from approvals.rows import APPROVAL
+from approvals.slack.blocks import MessageBody
+from approvals.slack.card import card
+from approvals.slack.card_context import CardContext
+from approvals.view import view_of
 from gateway.enforcement import grants
 from tests.slack.app_bench import Bench, bench
 from tests.support.fake_slack.message import Fault
 from tests.support.fake_slack.payloads import click, from_home
 from tests.support.fake_slack.people import Person
+from tests.support.fake_slack.rules import wrong_blocks
+from tests.support.record import run
 
 Json = dict[str, Any]
 
@@ -491,3 +498,55 @@ async def test_from_home_a_press_without_channel_or_message_works(there: Bench) 
     held = there.held()
     await there.press(from_home(there.slack, held, "approval.approve"))
     assert await there.state(held) is State.APPROVED
+
+
+async def test_an_approval_is_taken_back_from_the_decided_card(there: Bench) -> None:
+    held = there.held()
+    await there.press(click(there.slack, held, "approval.approve", "U1"))
+    faces = [drawn(there, held)]
+    await there.press(click(there.slack, held, "approval.take_back", "U2"))
+    assert "Only someone who approved it" in there.whispered()[-1]
+    await there.press(click(there.slack, held, "approval.take_back", "U1"))
+    found = await there.scene.approvals.get(held.id)
+    assert found is not None
+    assert (found.state, found.decided_by, found.decided_via) == (
+        *(State.WITHDRAWN, "alice", "slack"),
+    )
+    faces.append(drawn(there, held))
+    buttons = [[one["action_id"] for one in elements(face)] for face in faces]
+    assert buttons == [["approval.take_back"], []]
+    assert "Taken back" in faces[1].text
+    count = len(there.whispered())
+    await there.press(click(there.slack, held, "approval.take_back", "U1"))
+    assert "alice took it back already" in there.whispered()[count]
+    await there.press(click(there.slack, held, "approval.approve", "U2"))
+    assert "alice took the approval back" in there.whispered()[-1]
+
+
+async def test_what_has_started_is_not_taken_back(there: Bench) -> None:
+    held = there.held()
+    await there.press(click(there.slack, held, "approval.approve", "U1"))
+    claimed = there.scene.database.journal.write_now(lambda tx: run(tx, held, "gw"))
+    assert isinstance(claimed, Claimed)
+    await there.press(click(there.slack, held, "approval.take_back", "U1"))
+    assert there.whispered()[-1] == (
+        "Nothing was done. It has started, and can no longer be taken back."
+    )
+    assert elements(drawn(there, held)) == []
+
+
+def drawn(there: Bench, held: Approval) -> MessageBody:
+    """The card as it stands."""
+    database, clock = there.scene.database, there.scene.approvals.clock
+    view = database.read_now(lambda one: view_of(one, held.id, now=clock.now()))
+    assert view is not None
+    look = CardContext("http://127.0.0.1:1", show_arguments=True, team="T1")
+    face = card(view, look, now=clock.now())
+    assert wrong_blocks(list(face.blocks)) == []
+    return face
+
+
+def elements(face: MessageBody) -> list[Json]:
+    """Its buttons."""
+    found = [block for block in face.blocks if block["type"] == "actions"]
+    return [one for block in found for one in block["elements"]]

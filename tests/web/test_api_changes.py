@@ -141,3 +141,23 @@ async def test_an_administrator_denies_what_names_others_and_the_view_says_who_c
     assert (await send(office, f"{held.id}/deny", body, "alice")).status_code == 403
     denied = await send(office, f"{held.id}/deny", body, "root")
     assert (denied.status_code, denied.json()["approval"]["state"]) == (200, "denied")
+
+
+@pytest.mark.usefixtures("alice")
+async def test_an_approval_is_taken_back_until_it_has_started(scene: Scene, office: Door) -> None:
+    held = scene.held("create_charge", charge(900))
+    waits = await send(office, f"{held.id}/take-back", {})
+    assert (waits.status_code, waits.json()["code"]) == (409, "too_late")
+    await send(office, f"{held.id}/approve", {"revision": 1})
+    looks = await send(office, f"{held.id}/take-back", {}, name="eve")
+    assert (looks.status_code, looks.json()["code"]) == (403, "not_allowed")
+    wrong = await send(office, f"{held.id}/take-back", {"why": "x"})
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "invalid_request")
+    done = await send(office, f"{held.id}/take-back", {"reason": "Wrong customer."})
+    assert (done.status_code, done.json()["outcome"]) == (200, "moved")
+    told = done.json()["approval"]
+    assert (told["state"], told["decided_by"], told["reason"]) == (
+        *("withdrawn", "alice", "Wrong customer."),
+    )
+    late = await send(office, f"{held.id}/take-back", {})
+    assert (late.status_code, late.json()["code"]) == (409, "too_late")

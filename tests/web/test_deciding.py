@@ -5,8 +5,10 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from approvals.execution import Claimed
 from approvals.model import State, Terms
 from tests.support.patience import PATIENCE
+from tests.support.record import run
 from tests.support.review_scene import Scene
 from tests.web.conftest import FROM_OUR_PAGE, Door
 
@@ -279,3 +281,45 @@ async def test_an_invented_id_finds_nothing(door: Door, written: str) -> None:
     token = {"X-CSRF-Token": "x", **FROM_OUR_PAGE}
     answer = await visit.http.post(f"/api/v1/approvals/{written}/approve", json={}, headers=token)
     assert answer.status_code in (403, 404, 422)
+
+
+async def test_an_approval_is_taken_back_from_the_decided_card(scene: Scene, door: Door) -> None:
+    held = scene.held("git_commit", {"message": "x"}, terms=Terms(risk="low"))
+    path, headers = f"/approvals/{held.id}/take-back", {**FROM_OUR_PAGE, "X-Signoff-Fragment": "1"}
+    alice, bob = await door.signed_in("alice"), await door.signed_in("bob")
+    form = await alice.form(held.id)
+    approved = await alice.post(
+        f"/approvals/{held.id}/decide", {**form, "choice": "approve"}, headers
+    )
+    assert f'action="{path}"' in approved.text
+    assert f'action="{path}"' in (await alice.get(f"/approvals/{held.id}")).text
+    assert f'action="{path}"' not in (await bob.get(f"/approvals/{held.id}")).text
+    other = await bob.post(path, {"csrf": (await bob.form(held.id)).get("csrf", "")}, headers)
+    assert (other.status_code, "Only someone who approved it" in other.text) == (403, True)
+    forged = await alice.post(path, {"csrf": "x"}, headers)
+    assert forged.status_code == 403
+    done = await alice.post(path, {"csrf": form["csrf"]}, headers)
+    assert (done.status_code, "Taken back" in done.text, path in done.text) == (200, True, False)
+    found = await scene.approvals.get(held.id)
+    assert found is not None
+    assert (found.state, found.decided_by, found.decided_via) == (
+        *(State.WITHDRAWN, "alice", "page"),
+    )
+    late = await alice.post(path, {"csrf": form["csrf"]}, headers)
+    assert (late.status_code, "took it back already" in late.text) == (409, True)
+
+
+async def test_what_has_started_is_not_taken_back_and_offers_no_button(
+    scene: Scene, door: Door
+) -> None:
+    held = scene.held("git_commit", {"message": "x"}, terms=Terms(risk="low"))
+    path = f"/approvals/{held.id}/take-back"
+    alice = await door.signed_in("alice", "admin")
+    form = await alice.form(held.id)
+    await alice.post(f"/approvals/{held.id}/decide", {**form, "choice": "approve"})
+    claimed = scene.database.journal.write_now(lambda tx: run(tx, held, "gw"))
+    assert isinstance(claimed, Claimed)
+    page = (await alice.get(f"/approvals/{held.id}")).text
+    assert f'action="{path}"' not in page
+    late = await alice.post(path, {"csrf": form["csrf"]})
+    assert (late.status_code, "It has started" in late.text) == (409, True)

@@ -17,6 +17,7 @@ from approvals.model import (
     Settlement,
     Stale,
 )
+from approvals.taking_back import TakenBack, TooLate
 from web.session import Viewer
 from web.views.frame import FormNotice
 
@@ -37,6 +38,13 @@ def said_of_effect(settled: SettledEffect) -> tuple[FormNotice, int]:
         case NotFound():
             return FormNotice("Someone was first: nothing of it is unknown any more.", "bad"), 409
     assert_never(settled)
+
+
+def said_of_taking_back(done: TakenBack, viewer: Viewer) -> tuple[FormNotice, int]:
+    """What came of taking an approval back."""
+    if isinstance(done, TooLate):
+        return FormNotice(done.why, "bad"), 409
+    return said(done, viewer)
 
 
 def said(decided: Decided, viewer: Viewer) -> tuple[FormNotice, int]:

@@ -31,7 +31,16 @@ _LONGEST = 300  # characters of one filter
 
 EVENTS = (
     *("held", "approved", "denied", "expired", "withdrawn", "superseded", "voted", "edited"),
-    *("extended", "attached", "repeated", "delivered", "cancel_asked", "not_executed", "revealed"),
+    *(
+        "taken_back",
+        "extended",
+        "attached",
+        "repeated",
+        "delivered",
+        "cancel_asked",
+        "not_executed",
+        "revealed",
+    ),
     *("claimed", "succeeded", "tool_error", "upstream_error", "outcome_unknown", "settled"),
     *("input_required", "answered", "continued", "contradicted", "contents_dropped"),
     *("effect_changed", "effect_unknown", "effect_marked"),

@@ -18,7 +18,7 @@ from approvals.reveal import Revealed
 from web.border import FRAGMENT
 from web.context import Context
 from web.page_request import PageRequest, form_page_of, page_of
-from web.pages.decision_messages import BAD, said, said_of_effect
+from web.pages.decision_messages import BAD, said, said_of_effect, said_of_taking_back
 from web.views.card import LONGER, Card, unmasked
 from web.views.frame import FormNotice
 
@@ -158,6 +158,17 @@ async def extend(
         notice, status = said(decided, page.viewer)
     else:
         notice, status = FormNotice("Choose one of the times offered.", "bad"), 422
+    return await _done(page, approval_id, origin, notice, status)
+
+
+@routes.post("/approvals/{approval_id}/take-back")
+async def take_back(
+    request: Request, approval_id: str, context: Context, csrf: _Short = "", origin: _Origin = ""
+) -> Response:
+    """What was approved and has not started shall not run after all."""
+    page = await form_page_of(context, request, csrf)
+    done = await context.approvals.take_back(approval_id, reviewer=page.viewer.reviewer, via="page")
+    notice, status = said_of_taking_back(done, page.viewer)
     return await _done(page, approval_id, origin, notice, status)
 
 

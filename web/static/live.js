@@ -67,7 +67,7 @@
   // After a decision the next call stands where the hand still is: a second press there was not
   // meant for it. The keyboard goes on at once: it says which card it presses.
   document.addEventListener("click", (event) => {
-    if (!event.detail || Date.now() > quiet || !event.target.closest(".card .acts [data-act]")) return;
+    if (!event.detail || Date.now() > quiet || !event.target.closest(".card .acts [data-act], .card .verdict [data-act]")) return;
     event.preventDefault();
     event.stopImmediatePropagation();
   }, true);
@@ -431,7 +431,11 @@
       const refused = fresh.querySelector(".alarm[role=alert]:not([hidden])");
       if (!refused) for (const fold of card.querySelectorAll("details[open]")) fold.open = false;
       put(fresh, true);
-      if (!fresh.hasAttribute("data-open")) {
+      if (!card.hasAttribute("data-open")) { // taken back: what was decided stays where it is
+        const now = document.getElementById(fresh.id);
+        const note = now.querySelector(".alarm:not([hidden])");
+        tell(note ? note.textContent.trim() : fresh.dataset.said);
+      } else if (!fresh.hasAttribute("data-open")) {
         quiet = Date.now() + 600;
         loosen();
         prune();

@@ -19,6 +19,7 @@ from approvals.model import Approval, Execution, Millis, Reviewer, Risk, Settlem
 from approvals.permission import refusal
 from approvals.phrases import PRESETS
 from approvals.reveal import reveals
+from approvals.reversal import takeable, taken_back
 from approvals.values import LONG, FieldChange
 from approvals.view import Earlier, Since, View, alone, approvers, beside_path, lowered
 
@@ -31,6 +32,8 @@ _WORTH_COUNTING = 80  # characters from which a text's length is told
 _BRIEF = 160  # characters of a changed text in the queue: all of it stands among the arguments
 _WHOLE = 10_000  # more than a view ever shows of a value
 _MARK = "[redacted, "
+TAKEN_BACK = "taken_back"
+"""The state shown of what a person took back."""
 EDITED = "Edited since the agent asked"
 
 
@@ -138,6 +141,7 @@ class Card:
     settleable: bool
     doubtful: str  # the call that perhaps has done what this one does, if this person may settle it
     editable: bool  # the rule lets this person change some of it first
+    takes_back: bool  # this person may still take the approval back
     reveals: bool  # something is masked that this person may look behind
 
 
@@ -192,13 +196,14 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
         cut=cut,
         edited=approval.edited,
         confirm=approval.grave,
-        passed="" if state == approval.state else f"{approval.state.value} ",
+        passed="" if state in (approval.state, TAKEN_BACK) else f"{approval.state.value} ",
         decided_by=approval.decided_by,
         decided_via=approval.decided_via,
         decided_at=approval.decided_at,
         decision_reason=approval.reason,
         unused_until=_unused_until(view, state),
         alone=alone(view, cut=cut),
+        takes_back=takeable(approval, now) and _takes_back(view, reviewer),
         **_permissions(view, reviewer, is_open=is_open),
     )
 
@@ -223,12 +228,19 @@ def _permissions(view: View, reviewer: Reviewer, *, is_open: bool) -> dict[str, 
     }
 
 
+def _takes_back(view: View, reviewer: Reviewer) -> bool:
+    voted = not reviewer.names().isdisjoint(approvers(view))
+    return reviewer.role == "admin" or (voted and reviewer.may_decide)
+
+
 def shown_state(approval: Approval, now: Millis) -> str:
     """One word for three axes: what a person would say has become of it."""
     if approval.state is State.PENDING:
         return "pending" if approval.expires_at > now else "expired"
     if approval.state is State.APPROVED and approval.execution is not Execution.NONE:
         return approval.execution.value
+    if taken_back(approval):
+        return TAKEN_BACK
     return approval.state.value
 
 
@@ -292,7 +304,7 @@ def _before(earlier: Earlier) -> Before:
     if earlier.state is State.APPROVED:
         return Before("yes", "Approved", f"by {earlier.by}{_quoted(earlier.reason)}", earlier.at)
     # It was approved and then not run: no reason of a person's stands there.
-    return Before("", f"Approved, {earlier.state}", f"by {earlier.by}", earlier.at)
+    return Before("", f"Approved, {earlier.word}", f"by {earlier.by}", earlier.at)
 
 
 def _quoted(reason: str) -> str:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from approvals.model import Approval, Execution, Millis, State, short_id
+from approvals.reversal import taken_back
 from approvals.tasks import Task
 from gateway.enforcement import refusal_texts, refusals
 from gateway.enforcement.refusal_texts import clock
@@ -109,6 +110,8 @@ def _status(task: Task, url: str) -> dict[str, Any]:
             return _refused(refusals.expired(approval))
         case State.SUPERSEDED:
             return _refused(refusals.superseded(approval))
+        case State.WITHDRAWN if taken_back(approval):
+            return _refused(refusals.withdrawn(approval))
         case State.WITHDRAWN:
             return {"status": "cancelled", "statusMessage": "The request was withdrawn."}
 

@@ -1,0 +1,158 @@
+"""Taking an approval back: who may, until when, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from approvals import effects, queue, reviewers
+from approvals.execution import Claimed, Lost
+from approvals.model import Approval, Choice, Execution, Moved, NotAllowed, Reviewer, State, Terms
+from approvals.record.history import row_of, walk
+from approvals.reversal import taken_back
+from approvals.taking_back import TakenBack, TooLate, take_back
+from gateway.enforcement import refusals
+from tests.support.record import ALICE, BOB, CAROL, Record
+
+ADA = Reviewer(id="ada", role="admin", verified="session")
+
+
+def back(record: Record, approval: Approval, reviewer: Reviewer = ALICE) -> TakenBack:
+    return record.write(
+        lambda tx: take_back(tx, approval.id, reviewer=reviewer, via="page", reason="A slip.")
+    )
+
+
+def known(record: Record, reviewer: Reviewer) -> Reviewer:
+    names = reviewer.identities
+    return record.write(
+        lambda tx: reviewers.add(tx, reviewer.id, role=reviewer.role, identities=names)
+    )
+
+
+def test_who_approved_it_takes_it_back_and_nothing_runs(record: Record) -> None:
+    approved = record.approved()
+    assert isinstance(back(record, approved), Moved)
+    now = record.now_is(approved.id)
+    assert (now.state, now.execution, now.decided_by, now.decided_via) == (
+        *(State.WITHDRAWN, Execution.NONE, "alice", "page"),
+    )
+    assert taken_back(now)
+    assert isinstance(record.claim(approved), Lost)
+    assert record.events(approved) == ["held", "approved", "taken_back"]
+    rows = record.read(lambda connection: [row_of(row).event for row in walk(connection)])
+    assert (rows[-1].actor, rows[-1].reason) == ("alice", "A slip.")
+    assert json.loads(rows[-1].data or "{}") == {"right": "approved", "voter": "alice"}
+
+
+def test_the_agent_is_told_shortly_and_in_our_words(record: Record) -> None:
+    approved = record.approved()
+    back(record, approved)
+    told = refusals.withdrawn(record.now_is(approved.id))
+    assert told.text == (
+        "Not executed: a reviewer took the approval back before the call started. Nothing ran."
+    )
+    assert "slip" not in json.dumps(told.meta)
+
+
+def test_what_the_agent_withdraws_is_told_as_before(record: Record) -> None:
+    approved = record.approved()
+    record.write(lambda tx: queue.withdraw(tx, approved.id, grant="grt_1", why="left"))
+    now = record.now_is(approved.id)
+    assert not taken_back(now)
+    assert "was withdrawn" in refusals.withdrawn(now).text
+
+
+def test_one_of_several_who_approved_it_is_enough(record: Record) -> None:
+    held = record.hold(terms=Terms(quorum=2))
+    record.decide(held, BOB)
+    record.decide(held, ALICE)
+    assert isinstance(back(record, held, BOB), Moved)
+
+
+def test_an_administrator_takes_back_what_others_approved(record: Record) -> None:
+    approved = record.approved()
+    assert isinstance(back(record, approved, ADA), NotAllowed)  # on no record: a role only said
+    known(record, ADA)
+    assert isinstance(back(record, approved, ADA), Moved)
+
+
+@pytest.mark.parametrize("reviewer", [BOB, Reviewer(id="vera", role="viewer")])
+def test_no_one_else_may(record: Record, reviewer: Reviewer) -> None:
+    approved = record.approved()
+    assert isinstance(back(record, approved, reviewer), NotAllowed)
+    assert isinstance(record.claim(approved), Claimed)
+
+
+def test_whose_vote_no_longer_counts_may_not(record: Record) -> None:
+    known(record, CAROL)
+    held = record.hold(terms=Terms(quorum=2))
+    record.decide(held, CAROL)
+    record.decide(held, ALICE)
+    record.write(lambda tx: reviewers.remove(tx, "carol"))
+    assert isinstance(back(record, held, CAROL), NotAllowed)
+
+
+def test_a_person_may_by_another_name_of_theirs(record: Record) -> None:
+    held = record.hold()
+    record.decide(held, Reviewer(id="slack:T1/U1", role="approver"))
+    linked = Reviewer(id="dora", role="approver", identities=("slack:T1/U1",))
+    assert isinstance(back(record, held, linked), NotAllowed)  # no row tells that they are one
+    assert isinstance(back(record, held, known(record, linked)), Moved)
+
+
+def test_once_it_has_started_it_is_too_late(record: Record) -> None:
+    approved = record.approved()
+    record.claim(approved)
+    for outcome in (None, Execution.INPUT_REQUIRED):
+        if outcome is not None:
+            record.finish(approved, outcome)
+        late = back(record, approved)
+        assert isinstance(late, TooLate)
+        assert late.why == "It has started, and can no longer be taken back."
+
+
+def test_what_was_refused_before_it_left_has_not_started(record: Record) -> None:
+    approved = record.approved(effect="refund:1")
+    record.claim(approved)
+    record.finish(approved, Execution.NOT_EXECUTED, result=None)
+    assert isinstance(back(record, approved), Moved)
+    free = record.read(
+        lambda connection: effects.mark_of(
+            connection, "payments", "refund:1", now=record.clock.now()
+        )
+    )
+    assert free is None
+
+
+def test_what_is_not_approved_is_not_taken_back(record: Record) -> None:
+    held = record.hold({"n": 1})
+    waits = back(record, held)
+    assert isinstance(waits, TooLate)
+    assert "deny it instead" in waits.why
+    record.decide(held, BOB, Choice.DENY)
+    over = back(record, held)
+    assert isinstance(over, TooLate)
+    approved = record.approved({"n": 2}, terms=Terms(use_within=60))
+    record.clock.pass_(seconds=60)
+    assert isinstance(back(record, approved), TooLate)
+    assert record.now_is(approved.id).state is State.EXPIRED
+    twice = record.approved({"n": 3})
+    back(record, twice)
+    again = back(record, twice)
+    assert isinstance(again, TooLate)
+    assert "alice took it back already" in again.why
+
+
+def test_a_repeat_of_the_call_opens_a_new_approval_and_the_agent_is_not_to_blame(
+    record: Record,
+) -> None:
+    approved = record.approved()
+    back(record, approved)
+    assert record.write(lambda tx: queue.find_open(tx, approved.asked)) is None
+    assert record.write(lambda tx: queue.remembered_denial(tx, approved.asked, tx.now)) is None
+    assert record.write(lambda tx: queue.withdrawn_since(tx, "grt_1", 0)) == []
+    other = record.approved({"n": 2})
+    record.write(lambda tx: queue.withdraw(tx, other.id, grant="grt_1", why="left"))
+    assert len(record.write(lambda tx: queue.withdrawn_since(tx, "grt_1", 0))) == 1
