@@ -124,7 +124,10 @@ def decide(tx: Transaction, approval_id: str, vote: Vote) -> Decided:
         told["data"]["missing"] = missing
         changed = change(tx, found, {}, event="voted", actor=actor, told=told)
         return Counted(changed, missing) if changed is not None else _lost(tx, found)
-    decided["use_by"] = told["data"]["use_by"] = tx.now + found.terms.use_within * 1000
+    may_start = tx.now + found.terms.undo * 1000
+    if found.terms.undo:
+        told["data"]["runs_from"] = may_start
+    decided["use_by"] = told["data"]["use_by"] = may_start + found.terms.use_within * 1000
     moved = move(tx, found, "approved", actor=actor, values=decided, told=told)
     return _moved(tx, found, moved)
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, not_, select
 from approvals.model import Execution, Millis, State
 from approvals.processes import waited_for
 from approvals.record.tables import TaskRow
-from approvals.rows import APPROVAL
+from approvals.rows import APPROVAL, may_start
 
 _TASK = TaskRow.__table__  # type: ignore[attr-defined]
 _SAYS_SO = '%"when_detached":"execute"%'
@@ -22,6 +22,7 @@ def deserted(connection: Connection, now: Millis, *, limit: int = 100) -> list[s
             APPROVAL.c.execution.in_([str(Execution.NONE), str(Execution.NOT_EXECUTED)]),
             APPROVAL.c.terms.like(_SAYS_SO),
             APPROVAL.c.use_by > now,
+            may_start(connection, now),
             not_(waited_for(now)),
             APPROVAL.c.id.not_in(select(_TASK.c.approval_id)),
         )

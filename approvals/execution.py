@@ -36,6 +36,7 @@ _FINISHED: Final = (
     Execution.UPSTREAM_ERROR,
     Execution.OUTCOME_UNKNOWN,
 )
+_EARLY: Final = "It may still be taken back."
 _HALTED: Final = 60  # seconds after which it may be asked again whether the record is whole
 
 
@@ -191,7 +192,10 @@ def _barred(tx: Transaction, approval: Approval, answering: Answers | None) -> L
         return Lost(stopped, approval, retry_after=_HALTED)
     permit = permit_of(tx, approval.id)
     why = permit if isinstance(permit, str) else _unpermitted(tx, approval, permit)
-    return None if why is None else _refused(tx, approval, why)
+    if why is not None or isinstance(permit, str):
+        return _refused(tx, approval, why or "")
+    left = permit.runs_from - tx.now
+    return None if left <= 0 else Lost(_EARLY, approval, retry_after=-(-left // 1000))
 
 
 def _unpermitted(tx: Transaction, approval: Approval, permit: Permit) -> str | None:

@@ -162,6 +162,7 @@ class Terms:
     expires: int = 1800
     hold: int | None = None  # None: the grant's or the gateway's own
     use_within: int = 900
+    undo: int = 0  # for so long after it was approved it does not start
     when_detached: Detached = "keep"
     editable: tuple[str, ...] = ()
     risk: Risk | None = None  # as a rule states it; of an approval, the risk in force

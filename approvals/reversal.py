@@ -22,6 +22,14 @@ def takeable(approval: Approval, now: Millis) -> bool:
     return approval.state is State.APPROVED and approval.execution in NOT_STARTED and usable
 
 
+def runs_from(approval: Approval) -> Millis:
+    """Before this moment it does not start, by its row; 0: it may at once. The history decides."""
+    waits = approval.state is State.APPROVED and approval.execution in NOT_STARTED
+    if not (waits and approval.terms.undo):
+        return 0
+    return (approval.decided_at or 0) + approval.terms.undo * 1000
+
+
 def taken_back(approval: Approval) -> bool:
     """Whether a person ended it after it was approved. Taking back takes away until when it may be
     used; what an agent withdraws keeps that, or was never approved.

@@ -10,7 +10,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, or_, select
+from sqlalchemy import ColumnElement, Connection, Integer, Table, cast, func, or_, select
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import SQLModel
 
 from approvals.digest import canonical, keepable
@@ -25,6 +26,7 @@ from approvals.model import (
     Delivery,
     Execution,
     Metadata,
+    Millis,
     Risk,
     Ruling,
     Settlement,
@@ -207,6 +209,14 @@ def decisions_of(connection: Connection, approval_id: str) -> tuple[Decision, ..
         )
         for row in rows
     )
+
+
+def may_start(connection: Connection, now: Millis) -> ColumnElement[bool]:
+    """Of approved rows: those whose rule has them wait no longer for being taken back."""
+    undo: ColumnElement[Any] = cast(cast(APPROVAL.c.terms, JSONB)["undo"].astext, Integer)
+    if connection.dialect.name == "sqlite":
+        undo = func.json_extract(APPROVAL.c.terms, "$.undo")
+    return APPROVAL.c.decided_at + func.coalesce(undo, 0) * 1000 <= now
 
 
 UNSETTLED: Final = (

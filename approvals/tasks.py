@@ -24,7 +24,7 @@ from approvals.moves import Actor, change, move
 from approvals.record.keys import Keys
 from approvals.record.tables import SpentRow, TaskRow
 from approvals.record.transaction import Transaction
-from approvals.rows import APPROVAL, load
+from approvals.rows import APPROVAL, load, may_start
 from approvals.seal import seal, unseal
 
 TASK: Final[Table] = SQLModel.metadata.tables[str(TaskRow.__tablename__)]
@@ -123,6 +123,7 @@ def runnable(
             APPROVAL.c.execution.in_([str(one) for one in UNFINISHED]),  # for the index
             never & exists().where(_OF_THIS) | on,
             APPROVAL.c.use_by > now,
+            may_start(connection, now),
             APPROVAL.c.id.not_in(but),
         )
         .order_by(APPROVAL.c.decided_at)

@@ -34,6 +34,7 @@ from approvals.model import (
     Vote,
 )
 from approvals.reveal import NothingMasked, Revealed
+from approvals.reversal import runs_from
 from approvals.taking_back import TooLate
 from approvals.view import View, alone
 from web.context import PageContext
@@ -431,6 +432,7 @@ def summary_of(approval: Approval) -> dict[str, Any]:
         "expires_at": approval.expires_at,
         "decided_at": approval.decided_at,
         "use_by": approval.use_by,
+        "runs_from": runs_from(approval) or None,
         "finished_at": approval.finished_at,
         "decided_by": approval.decided_by,
         "decided_via": approval.decided_via,

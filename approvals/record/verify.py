@@ -121,6 +121,7 @@ class Permit:
     shown: str = ""  # the arguments as people are shown them
     expires_at: int | None = None
     use_by: int | None = None
+    runs_from: int = 0  # before that it may be taken back, and does not start
     rounds: int = 0  # questions the server has asked
     ended: str = ""  # how its latest run ended
     settlement: str | None = None
@@ -357,6 +358,7 @@ def _voted(row: dict[str, Any], approval: str, permit: Permit) -> str | None:
         permit.state = "approved"
         told = json.loads(row["data"] or "{}")
         permit.use_by = told.get("use_by", row["at"] + LONGEST_USE)
+        permit.runs_from = told.get("runs_from", 0)
     return None
 
 
@@ -367,6 +369,8 @@ def _claimed(row: dict[str, Any], approval: str, permit: Permit) -> str | None:
     if permit.running or permit.used or permit.asked is not goes_on:
         return f"{approval} is used twice"
     permit.running, permit.asked = True, False
+    if row["at"] < permit.runs_from:
+        return f"{approval} starts while its rule still lets it be taken back"
     if row["presented_digest"] != permit.digest:
         return f"{approval}: what runs is not what was approved"
     if json.loads(row["data"] or "{}").get("metadata", "") != permit.metadata:

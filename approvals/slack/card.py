@@ -11,7 +11,7 @@ from typing import Final
 
 from approvals.cautions import called, cautions, void
 from approvals.model import Approval, Execution, Millis, Settlement, State, short_id
-from approvals.reversal import takeable, taken_back
+from approvals.reversal import runs_from, takeable, taken_back
 from approvals.slack import action_values
 from approvals.slack.arguments import Shown, arguments
 from approvals.slack.blocks import (
@@ -34,7 +34,7 @@ from approvals.slack.blocks import (
     section,
 )
 from approvals.slack.card_context import CardContext, name_of, person
-from approvals.slack.text import escape, fit, harmless, quoted, utc, visible, when
+from approvals.slack.text import escape, fit, harmless, quoted, utc, utc_second, visible, when
 from approvals.values import FieldChange
 from approvals.view import EditSummary, Since, View, approvers
 
@@ -93,7 +93,9 @@ def outcome(approval: Approval, now: Millis) -> tuple[str, str]:
             return "Waiting", "It waits for a person."
         return "Expired", "No one decided in time, which counts as a denial. Nothing ran."
     if approval.state is State.APPROVED:
-        return _OUTCOMES[approval.execution]
+        word, sentence = _OUTCOMES[approval.execution]
+        later = runs_from(approval)
+        return word, f"It can be taken back until {utc_second(later)}." if later > now else sentence
     if taken_back(approval):
         return "Taken back", "It was approved, and taken back before it started. Nothing ran."
     return _ENDS[approval.state]

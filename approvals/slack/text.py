@@ -72,6 +72,11 @@ def utc(at: Millis) -> str:
     return f"{moment:%H:%M} UTC, {moment.day} {moment:%b}"
 
 
+def utc_second(at: Millis) -> str:
+    """Such as: 14:30:05 UTC; the second is the last whole one before it."""
+    return f"{datetime.fromtimestamp(at // 1000, UTC):%H:%M:%S} UTC"
+
+
 def lines(value: Any) -> list[str]:
     """A decoded JSON value as indented JSON, hidden characters shown. Text of several lines is
     unfolded behind a gutter, with its backslashes doubled, so nothing in it is ambiguous.

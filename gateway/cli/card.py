@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from approvals.cautions import cautions
 from approvals.model import Choice, State
-from approvals.reversal import taken_back
+from approvals.reversal import runs_from, taken_back
 from approvals.values import Value
 from approvals.view import Since, View, lowered
 from gateway.cli import show
@@ -113,6 +113,8 @@ def standing(view: View) -> str:
     text = " ".join(word for word in words if word)
     if approval.state is State.APPROVED:
         text += f"; execution: {str(approval.execution).replace('_', ' ')}"
+        if runs_from(approval):
+            text += f", no sooner than {show.moment(runs_from(approval))}"
         if approval.settlement is not None:
             text += f", settled as {str(approval.settlement).replace('_', ' ')}"
     return text

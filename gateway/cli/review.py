@@ -395,6 +395,9 @@ async def _decide(record: Record, view: View, who: Reviewer, choice: Choice, rea
         return f"Denied by {who.id}."
     left = out.span(moved.terms.use_within * 1000)
     then = "The agent waits and gets it now." if view.waiting else f"Usable once within {left}."
+    if moved.terms.undo:
+        undo = out.span(moved.terms.undo * 1000)
+        then = f"It starts in {undo} at the soonest; until then: signoff take-back {moved.id}"
     return f"Approved by {who.id}. {then}"
 
 

@@ -117,6 +117,16 @@ def withdrawn() -> str:
     return "Not executed: the request for approval was withdrawn."
 
 
+def starts_soon(approval_id: str, at: Millis) -> str:
+    """Approved, and its rule has it wait in case that was a slip."""
+    handle = json.dumps({"approval_id": approval_id})
+    return (
+        f"Not executed yet: approval {approval_id} was given; the call starts no sooner than "
+        f"{timestamp(at)}. Call {AWAIT_TOOL} with {handle} or repeat the identical call to get "
+        "the outcome."
+    )
+
+
 def taken_back() -> str:
     """A person who had approved it, or an administrator, changed their mind in time."""
     return "Not executed: a reviewer took the approval back before the call started. Nothing ran."

@@ -15,7 +15,7 @@ from approvals.edits import AppliedEdit
 from approvals.effects import EffectState, Mark
 from approvals.model import Approval, Execution, Ruling
 from approvals.redact import visible
-from approvals.reversal import taken_back
+from approvals.reversal import runs_from, taken_back
 from gateway.enforcement import refusal_texts
 from gateway.enforcement.refusal_texts import META_KEY, Word, decision_meta
 from gateway.policy.limit import Limit
@@ -117,9 +117,24 @@ def too_many_withdrawn(ruling: Ruling, withdrawn: int, retry_after: int) -> Refu
     return Refusal(refusal_texts.text_for_withdrawn(withdrawn, retry_after), meta)
 
 
+def waiting(approval: Approval, *, url: str) -> Refusal:
+    """The agent must be let go, and there is no outcome yet."""
+    if approval.execution is Execution.EXECUTING:
+        return still_running(approval, url=url)
+    if runs_from(approval):
+        return starts_soon(approval, url=url)
+    return pending(approval, url=url)
+
+
 def pending(approval: Approval, *, url: str) -> Refusal:
     """No one has decided yet, and the agent must be let go."""
     text = refusal_texts.text_for_pending(approval.id, approval.ruling.reason, approval.expires_at)
+    return Refusal(text, _about(approval, "hold", url=url, retry_after=RETRY_SECONDS))
+
+
+def starts_soon(approval: Approval, *, url: str) -> Refusal:
+    """Approved, but it may still be taken back, and the agent must be let go."""
+    text = refusal_texts.starts_soon(approval.id, runs_from(approval))
     return Refusal(text, _about(approval, "hold", url=url, retry_after=RETRY_SECONDS))
 
 

@@ -34,6 +34,7 @@ _WHOLE: Final = frozenset({"version", "reviewers", "approval", "servers", *_SECT
 _TERMS: Final = frozenset(
     {
         *("reviewers", "quorum", "expires", "hold", "use_within", "when_detached", "editable"),
+        "undo",
         *("risk", "not_owner", "deny_memory", "allow_duplicates", "web_only"),
     }
 )

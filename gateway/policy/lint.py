@@ -1,7 +1,8 @@
 """What is legal JSON of the right shape and still wrong or suspicious. Pure.
 
-Errors: counters that disagree. Warnings: rules that can never match, bounds on one side only, texts
-that promise an approval a denial does not give, hidden tools with rules. Reviewers: `quorum`.
+Errors: counters that disagree, an `undo` that outlasts half of the wait. Warnings: rules that can
+never match, bounds on one side only, texts that promise an approval a denial does not give, hidden
+tools with rules. Reviewers: `quorum`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from gateway.policy.contradiction import LOWER, UPPER, impossible
 from gateway.policy.limit import Limit
 from gateway.policy.pattern import matches
 from gateway.policy.problems import Report, shown, step
+from gateway.policy.reading import brief
 from gateway.policy.rules import RISKS, Entry, Rule, Section
+from gateway.policy.terms import undo_fits
 
 _PROMISE = re.compile(r"\b(requires?|needs?) (human |manual )?approval\b", re.IGNORECASE)
 
@@ -34,6 +37,17 @@ def look(root: Section, servers: Mapping[str, Section], defaults: Terms, report:
         _hidden(section, hidden, report)
         _everything(section, section.default or root.default, report)
     quorum.look(root, servers, defaults, report)
+    _undo("/approval", defaults, report)
+    for entry in (one for section in sections for one in (section.all_tools, *section.entries)):
+        for rule in entry.holds:
+            if not rule.written.keys().isdisjoint(("undo", "hold")):
+                _undo(rule.pointer, rule.terms, report)
+
+
+def _undo(pointer: str, terms: Terms, report: Report) -> None:
+    if not undo_fits(terms):
+        what = f"`undo` ({brief(terms.undo)}) is more than half of the time the call itself waits."
+        report.error(step(pointer, "undo"), what, "Shorten `undo`, or lengthen `hold`.")
 
 
 def _counters(sections: Iterable[Section], report: Report) -> None:

@@ -230,6 +230,7 @@ def _terms() -> Schema:
         "expires": _duration("How long someone may decide."),
         "hold": _duration("How long the call itself waits before the agent gets a handle."),
         "use_within": _duration("How long an approval may be used."),
+        "undo": _duration("How long it can be taken back for sure: nothing starts before."),
         "when_detached": {
             "enum": list(DETACHED),
             "description": "When the agent is gone: keep the approval, execute, or withdraw.",

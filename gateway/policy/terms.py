@@ -19,6 +19,7 @@ _DURATIONS = {
     "expires": vocabulary.EXPIRES,
     "hold": vocabulary.HOLD_SECONDS,
     "use_within": vocabulary.USE_WITHIN,
+    "undo": vocabulary.UNDO,
     "deny_memory": vocabulary.DENY_MEMORY,
 }
 
@@ -112,6 +113,12 @@ def fill(
     return replace(defaults, **changed) if changed else defaults
 
 
+def undo_fits(terms: Terms) -> bool:
+    """Whether an agent that waits in place still gets its answer there, mostly."""
+    hold = vocabulary.HOLD_UNSAID if terms.hold is None else terms.hold
+    return 2 * terms.undo <= hold
+
+
 def seconds(duration: str) -> int:
     """The seconds of a duration in normal form."""
     found = reading.duration(duration, "", Report(), what="", least=0, most=2**40)
@@ -131,6 +138,7 @@ def strictest(terms: Sequence[Terms]) -> Terms | None:
             expires=min(result.expires, other.expires),
             hold=_least(result.hold, other.hold),
             use_within=min(result.use_within, other.use_within),
+            undo=max(result.undo, other.undo),
             when_detached=max(result.when_detached, other.when_detached, key=DETACHED.index),
             editable=tuple(path for path in result.editable if path in other.editable),
             risk=larger(result.risk, other.risk),

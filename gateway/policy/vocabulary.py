@@ -25,6 +25,7 @@ TERMS = (
     "expires",
     "hold",
     "use_within",
+    "undo",
     "when_detached",
     "editable",
     "risk",
@@ -59,6 +60,8 @@ DAYS = 86_400
 EXPIRES = (1, 30 * DAYS)
 HOLD_SECONDS = (0, 3_600)
 USE_WITHIN = (1, 30 * DAYS)
+UNDO = (0, 1_800)
+HOLD_UNSAID = 50  # SIGNOFF_HOLD as it comes: what `undo` is measured by where no rule says `hold`
 DENY_MEMORY = (0, 30 * DAYS)
 EFFECT_FOR = (1, 366 * DAYS)
 QUORUM = (1, 20)

@@ -148,6 +148,10 @@ LIES = {
     "apr_1 ran without having been claimed": [ONE, APPROVED, RAN],
     "apr_1 runs while it is withdrawn": [ONE, APPROVED, BACK, CLAIMED],
     "apr_1 is approved after it was withdrawn": [ONE, APPROVED, BACK, APPROVED],
+    "apr_1 starts while its rule still lets it be taken back": [
+        *(ONE, said("approved", "a", data='{"runs_from":9000000000000,"use_by":9000000900000}')),
+        CLAIMED,
+    ],
     "apr_1 is taken back while it is pending": [ONE, BACK],
     "apr_1 is taken back after it started": [ONE, APPROVED, CLAIMED, BACK],
     "apr_1: anyone who takes it back has not approved it": [

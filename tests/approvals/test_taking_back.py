@@ -6,14 +6,15 @@ import json
 
 import pytest
 
-from approvals import effects, queue, reviewers
+from approvals import effects, queue, reviewers, tasks
+from approvals.detached import deserted
 from approvals.execution import Claimed, Lost
 from approvals.model import Approval, Choice, Execution, Moved, NotAllowed, Reviewer, State, Terms
-from approvals.record.history import row_of, walk
-from approvals.reversal import taken_back
+from approvals.record.history import Intact, row_of, verify, walk
+from approvals.reversal import runs_from, taken_back
 from approvals.taking_back import TakenBack, TooLate, take_back
 from gateway.enforcement import refusals
-from tests.support.record import ALICE, BOB, CAROL, Record
+from tests.support.record import ALICE, BOB, CAROL, KEYS, Record
 
 ADA = Reviewer(id="ada", role="admin", verified="session")
 
@@ -156,3 +157,47 @@ def test_a_repeat_of_the_call_opens_a_new_approval_and_the_agent_is_not_to_blame
     other = record.approved({"n": 2})
     record.write(lambda tx: queue.withdraw(tx, other.id, grant="grt_1", why="left"))
     assert len(record.write(lambda tx: queue.withdrawn_since(tx, "grt_1", 0))) == 1
+
+
+UNDO = Terms(undo=5, use_within=60, when_detached="execute")
+
+
+def test_a_rules_undo_is_waited_for_by_every_claim_and_by_no_one_else(record: Record) -> None:
+    approved = record.approved(terms=UNDO)
+    now = record.now_is(approved.id)
+    assert runs_from(now) == record.clock.now() + 5_000
+    assert now.use_by == record.clock.now() + 65_000
+    record.clock.pass_(seconds=4.5)
+    early = record.claim(approved)
+    assert isinstance(early, Lost)
+    assert (early.why, early.retry_after) == ("It may still be taken back.", 1)
+    assert record.now_is(approved.id).state is State.APPROVED
+    record.clock.pass_(seconds=0.5)
+    assert isinstance(record.claim(approved), Claimed)
+    found = record.read(lambda connection: verify(connection, KEYS))
+    assert isinstance(found, Intact)
+    assert isinstance(record.claim(record.approved({"n": 1})), Claimed)  # no undo: at once
+
+
+def test_what_waits_to_be_taken_back_is_not_due_to_run(record: Record) -> None:
+    deserted_one = record.approved({"n": 1}, terms=UNDO)
+    task = record.approved({"n": 2}, terms=UNDO)
+    record.write(lambda tx: tasks.follow(tx, task, {"meta": {}, "protocol": "2026-07-28"}))
+    plain = record.approved({"n": 3}, terms=Terms(when_detached="execute"))
+
+    def due() -> tuple[list[str], list[str]]:
+        now = record.clock.now()
+        return record.read(lambda one: (deserted(one, now), tasks.runnable(one, now)))
+
+    assert due() == ([plain.id], [])
+    record.clock.pass_(seconds=5)
+    assert due() == ([deserted_one.id, plain.id], [task.id])
+
+
+def test_it_is_taken_back_for_sure_while_undo_lasts(record: Record) -> None:
+    approved = record.approved(terms=UNDO)
+    record.claim(approved)
+    assert isinstance(back(record, approved), Moved)
+    record.clock.pass_(seconds=5)
+    assert isinstance(record.claim(approved), Lost)
+    assert "claimed" not in record.events(approved)

@@ -233,6 +233,21 @@ def a_withdrawn_call_is_made_approved_again(record: Record, intruder: Intruder) 
     return approved
 
 
+@runs
+def an_undo_is_shortened(record: Record, intruder: Intruder) -> Approval:
+    approved = record.approved(terms=Terms(undo=20))
+    state(intruder, approved, decided_at=record.clock.now() - 60_000)
+    return approved
+
+
+@runs
+def an_undo_is_taken_out(record: Record, intruder: Intruder) -> Approval:
+    approved = record.approved(terms=Terms(undo=20))
+    (row,) = intruder.reads(APPROVAL, id=approved.id)
+    state(intruder, approved, terms=row["terms"].replace('"undo":20', '"undo":0'))
+    return approved
+
+
 def _taken_back(record: Record) -> Approval:
     approved = record.approved()
     taken = record.write(

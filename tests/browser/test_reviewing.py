@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -318,3 +319,22 @@ def test_taking_back_on_the_page_of_the_call(site: Site, visitors: Visitors) -> 
     expect(page.locator(".verdict")).to_contain_text("Taken back")
     expect(page.locator(".timeline")).to_contain_text("Taken back by alice")
     assert state_of(site, held.id) is State.WITHDRAWN
+
+
+def test_the_card_counts_down_until_the_call_may_start(site: Site, visitors: Visitors) -> None:
+    page = visitors.new().sign_in("alice")
+    settled(page)
+    held = site.scene.held("git_commit", {"message": "x"}, terms=Terms(risk="low", undo=600))
+    card = page.locator(f"#a-{held.id}")
+    card.get_by_role("button", name="Approve").click()
+    wait = card.locator("[data-runs]")
+    expect(wait).to_have_text(
+        re.compile(r"It starts in (10:00|9:\d\d) at the soonest, unless it is taken back\.")
+    )
+    expect(wait).not_to_contain_text(wait.locator("b").inner_text())
+    back = card.get_by_role("button", name="Take back")
+    expect(back).to_be_enabled()
+    back.focus()
+    page.keyboard.press("Enter")
+    expect(card).to_contain_text("Taken back")
+    expect(wait).to_have_count(0)

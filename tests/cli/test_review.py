@@ -132,6 +132,14 @@ def test_an_approval_is_taken_back_until_it_has_started(signoff: Command, folder
     assert signoff("history", "verify").code == 0
 
 
+def test_approving_under_an_undo_says_how_to_take_it_back(signoff: Command, folder: Folder) -> None:
+    folder.people(alice="approver")
+    held = folder.held(undo=20)
+    done = signoff("approve", held.id, "--yes", "--hash", held.digest)
+    assert f"It starts in 20s at the soonest; until then: signoff take-back {held.id}" in done.out
+    assert "no sooner than" in signoff("show", held.id).out
+
+
 def test_yes_at_the_terminal_approves_after_showing(signoff: Command, folder: Folder) -> None:
     folder.people(alice="approver")
     held = folder.held()

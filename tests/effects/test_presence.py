@@ -16,6 +16,11 @@ LONG = {"SIGNOFF_HOLD": "3600"}  # seconds; a test that waits for it to end fail
 RUNS: dict[str, Any] = {"free": {"require_approval": {"when_detached": "execute"}}}
 
 
+UNDO: dict[str, Any] = {
+    "free": {"require_approval": {"when_detached": "execute", "hold": "60s", "undo": "3s"}}
+}
+
+
 def ran(ground: Ground, key: str) -> int:
     return [found for _, found in ground.witness.ran()].count(key)
 
@@ -116,3 +121,28 @@ def test_who_is_told_of_a_call_that_runs_by_itself_is_not_told_to_try_again(
             assert "The approval stands until" in kept
             assert "repeat the identical call" in kept
         assert gateway.shown(first)["view"]["waiting"] is False
+
+
+def test_an_undo_outlives_kill_9_and_a_restart_and_nothing_runs_before_it_is_over(
+    grounds: Grounds,
+) -> None:
+    with grounds(UNDO, SIGNOFF_LEASE_SECONDS="3000", **LONG) as ground, ground.gateway() as gateway:
+        with ThreadPoolExecutor() as pool:
+            lost = pool.submit(call_and_lose, gateway, ground.agents[0], "a")
+            approval = waiting(gateway)
+            status, told = gateway.decide(approval)
+            assert (status, told["approval"]["runs_from"] - told["approval"]["decided_at"]) == (
+                *(200, 3_000),
+            )
+            gateway.end()
+            lost.result(60)
+        assert ran(ground, "a") == 0
+        gateway.start()
+        eventually(lambda: ran(ground, "a") == 1, 60)
+        times = dict(
+            ground.rows(
+                "SELECT event, at FROM history WHERE event IN ('approved', 'claimed') ORDER BY seq"
+            )
+        )
+        assert times["claimed"] - times["approved"] >= 3_000
+        ground.assert_intact()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from approvals.digest import canonical
-from approvals.model import Approval, Call, Choice, Client, Execution, State
+from approvals.model import Approval, Call, Choice, Client, Execution, Moved, State
 from approvals.record.database import Database
 from approvals.service import Approvals
 from approvals.wakeup import Wakeup
@@ -42,7 +42,7 @@ from tests.support.patience import PATIENCE
 from tests.support.record import ALICE, KEYS, HandClock, vote
 from tests.support.scratch_record import lay_sqlite
 
-POLICY = {"version": "1", "default": "deny", "tools": {"refund": {"require_approval": True}}}
+POLICY = {"version": "1", "default": "deny"}
 GRANT = agent_grant(label="claude-code")
 SESSION = Session(id="s1", mark="s1", client=Client("claude-code", "2.1"), protocol="2025-11-25")
 
@@ -136,9 +136,16 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+def rule(request: pytest.FixtureRequest) -> Any:
+    """What the policy says of the tool."""
+    return getattr(request, "param", True)
+
+
+@pytest.fixture
+async def scene(tmp_path: Path, rule: Any) -> AsyncIterator[Scene]:
     file = tmp_path / "policy.json"
-    file.write_text(json.dumps(POLICY), encoding="utf-8")
+    policy = {**POLICY, "tools": {"refund": {"require_approval": rule}}}
+    file.write_text(json.dumps(policy), encoding="utf-8")
     clock = HandClock()
     database = Database.open(lay_sqlite(tmp_path / "signoff.db"), key=KEYS, clock=clock)
     wakeup = Wakeup(database)
@@ -208,6 +215,48 @@ async def test_a_call_approved_while_waited_for_answers_with_its_own_result(scen
     assert (response["id"], text_of(response)) == (1, "refund number 1")
     assert scene.server.ran == [asked.approval.id]
     assert (await scene.row(asked.approval)).execution is Execution.SUCCEEDED
+
+
+@pytest.mark.parametrize("rule", [{"undo": "20s"}], indirect=True)
+async def test_a_call_whose_approval_is_taken_back_in_time_is_never_sent(scene: Scene) -> None:
+    asked = await scene.waiting(1)
+    await scene.decide(asked.approval, Choice.APPROVE)
+    taken = await scene.approvals.take_back(asked.approval.id, reviewer=ALICE, via="page")
+    assert isinstance(taken, Moved)
+    response = await asked.told()
+    assert text_of(response) == (
+        "Not executed: a reviewer took the approval back before the call started. Nothing ran."
+    )
+    assert decision_of(response)["verdict"] == "deny"
+    assert scene.server.ran == []
+    again = await scene.waiting(2)
+    assert again.approval.id != asked.approval.id
+
+
+@pytest.mark.parametrize("rule", [{"undo": "1s"}], indirect=True)
+async def test_a_call_whose_rule_has_an_undo_is_sent_in_place_when_that_is_over(
+    scene: Scene,
+) -> None:
+    asked = await scene.waiting(1)
+    await scene.decide(asked.approval, Choice.APPROVE)
+    assert (await scene.row(asked.approval)).execution is Execution.NONE
+    scene.clock.pass_(seconds=1)
+    assert text_of(await asked.told()) == "refund number 1"
+    assert scene.server.ran == [asked.approval.id]
+
+
+@pytest.mark.parametrize("rule", [{"undo": "20s"}], indirect=True)
+async def test_an_agent_that_is_let_go_meanwhile_is_told_since_when_it_may_run(
+    scene: Scene,
+) -> None:
+    asked = await scene.waiting(1)
+    await scene.decide(asked.approval, Choice.APPROVE)
+    other = await scene.ask(2, hold=0.01)
+    text = text_of(await other.told())
+    assert text.startswith(f"Not executed yet: approval {asked.approval.id} was given; ")
+    assert scene.server.ran == []
+    scene.holding.stop()
+    assert "was given" in text_of(await asked.told())
 
 
 async def test_a_call_denied_while_waited_for_says_so_and_is_never_sent(scene: Scene) -> None:

@@ -415,6 +415,7 @@ def _terms_as_strict(before: Any, after: Any, people: frozenset[str]) -> bool:
         and after.quorum >= before.quorum
         and after.expires <= before.expires
         and after.use_within <= before.use_within
+        and after.undo >= before.undo
         and set(after.editable) <= set(before.editable)
         and after.not_owner >= before.not_owner
         and after.web_only >= before.web_only

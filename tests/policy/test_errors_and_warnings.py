@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from gateway.policy import vocabulary
 from gateway.policy.document import PolicyInvalid, check, load
+from gateway.settings import Settings
 from tests.policy.asking import Document, found, one, policy, problems, when
 
 
@@ -384,3 +386,34 @@ def test_the_example_of_the_design_loads() -> None:
         },
     }
     assert problems(document) == ()
+
+
+@pytest.mark.parametrize(
+    ("document", "wrong"),
+    [
+        (one(require_approval={"hold": "10s", "undo": "5s"}), []),
+        (one(require_approval={"undo": "25s"}), []),
+        (one(require_approval={"undo": 0, "hold": 0}), []),
+        (one(require_approval={"hold": "10s", "undo": "6s"}), ["/tools/t/require_approval/undo"]),
+        (one(require_approval={"undo": "26s"}), ["/tools/t/require_approval/undo"]),
+        (one(require_approval={"hold": 0, "undo": 1}), ["/tools/t/require_approval/undo"]),
+        (one(require_approval={"undo": "-1s"}), ["/tools/t/require_approval/undo"]),
+        (one(require_approval={"undo": "soon"}), ["/tools/t/require_approval/undo"]),
+        (one(require_approval={"undo": True}), ["/tools/t/require_approval/undo"]),
+        (one(require_approval={"undo": "1h"}), ["/tools/t/require_approval/undo"]),
+        ({"approval": {"undo": "30s"}}, ["/approval/undo"]),
+        (
+            {"approval": {"undo": "20s"}, **one(approve_if=[{"conditions": [], "hold": "30s"}])},
+            ["/tools/t/approve_if/0/undo"],
+        ),
+        ({"approval": {"undo": "20s"}, **one(require_approval=True)}, []),
+    ],
+)
+def test_undo_is_at_most_half_of_the_time_the_call_waits(
+    document: Document, wrong: list[str]
+) -> None:
+    assert [one.pointer for one in problems(document)] == wrong
+
+
+def test_what_undo_is_measured_by_is_the_gateways_own_hold() -> None:
+    assert Settings.model_fields["hold"].default == vocabulary.HOLD_UNSAID

@@ -96,6 +96,7 @@ EXPERIMENTS: Mapping[str, tuple[Document, Document]] = {
     "expires": (held(expires="1h"), held()),
     "approval_timeout": (held(approval_timeout=60), held()),
     "hold": (held(hold="7s"), held()),
+    "undo": (held(undo="2s"), held()),
     "use_within": (held(use_within="1m"), held()),
     "when_detached": (held(when_detached="execute"), held()),
     "editable": (held(editable=["args.a"]), held()),

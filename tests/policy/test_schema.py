@@ -89,6 +89,7 @@ BAD: list[Any] = [
     one(deny_if=[{"conditions": when("arg.a", "eq", 1)}]),
     one(deny_if=[{"conditions": when("args", "eq", 1)}]),
     one(approve_if=[{"conditions": [], "when_detached": "drop"}]),
+    one(approve_if=[{"conditions": [], "undo": "soon"}]),
     one(approve_if=[{"conditions": [], "on_deny": "x"}]),
     one(description=5),
     one(rules=[]),

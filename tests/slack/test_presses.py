@@ -16,6 +16,7 @@ from approvals.rows import APPROVAL
 from approvals.slack.blocks import MessageBody
 from approvals.slack.card import card
 from approvals.slack.card_context import CardContext
+from approvals.slack.text import utc_second
 from approvals.view import view_of
 from gateway.enforcement import grants
 from tests.slack.app_bench import Bench, bench
@@ -533,6 +534,16 @@ async def test_what_has_started_is_not_taken_back(there: Bench) -> None:
         "Nothing was done. It has started, and can no longer be taken back."
     )
     assert elements(drawn(there, held)) == []
+
+
+async def test_the_card_says_until_when_a_call_waits_to_be_taken_back(there: Bench) -> None:
+    held = there.held(undo=20)
+    await there.press(click(there.slack, held, "approval.approve", "U1"))
+    found = await there.scene.approvals.get(held.id)
+    assert found is not None
+    until = utc_second((found.decided_at or 0) + 20_000)
+    why = next(one for one in drawn(there, held).blocks if one.get("block_id") == "why")
+    assert f"It can be taken back until {until}." in str(why)
 
 
 def drawn(there: Bench, held: Approval) -> MessageBody:

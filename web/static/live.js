@@ -263,6 +263,7 @@
     return Math.floor(s / 60) + ":" + String(s % 60).padStart(2, "0");
   }
   function tick() {
+    wait();
     for (const clock of document.querySelectorAll(".clock[data-expires]")) {
       const left = Number(clock.dataset.expires) - now();
       const text = left > 0 ? span(left) : "0:00";
@@ -277,6 +278,14 @@
         guard();
         setTimeout(() => refresh(card.dataset.id), 1200);
       }
+    }
+  }
+  // What may still be taken back for sure: once that is over, the start itself is what changes the card.
+  function wait() {
+    for (const one of document.querySelectorAll("[data-runs]")) {
+      const left = Number(one.dataset.runs) - now();
+      const text = span(left), b = one.querySelector("b");
+      if (left <= 0) one.remove(); else if (b.textContent !== text) b.textContent = text;
     }
   }
   function ago(ms) {

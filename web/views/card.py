@@ -19,7 +19,7 @@ from approvals.model import Approval, Execution, Millis, Reviewer, Risk, Settlem
 from approvals.permission import refusal
 from approvals.phrases import PRESETS
 from approvals.reveal import reveals
-from approvals.reversal import takeable, taken_back
+from approvals.reversal import runs_from, takeable, taken_back
 from approvals.values import LONG, FieldChange
 from approvals.view import Earlier, Since, View, alone, approvers, beside_path, lowered
 
@@ -141,6 +141,8 @@ class Card:
     settleable: bool
     doubtful: str  # the call that perhaps has done what this one does, if this person may settle it
     editable: bool  # the rule lets this person change some of it first
+    runs_from: Millis  # until when it waits in case it is taken back; 0: it does not
+    runs_in: Millis
     takes_back: bool  # this person may still take the approval back
     reveals: bool  # something is masked that this person may look behind
 
@@ -203,6 +205,8 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
         decision_reason=approval.reason,
         unused_until=_unused_until(view, state),
         alone=alone(view, cut=cut),
+        runs_from=runs_from(approval) if runs_from(approval) > now else 0,
+        runs_in=max(0, runs_from(approval) - now),
         takes_back=takeable(approval, now) and _takes_back(view, reviewer),
         **_permissions(view, reviewer, is_open=is_open),
     )

@@ -40,6 +40,7 @@ _LABELS: Final[Mapping[str, tuple[str, str]]] = {
     "editable": ("May be changed first", "args.amount"),
     "hold": ("The call itself waits", "50s"),
     "use_within": ("Approval is good for", "15m"),
+    "undo": ("Can be taken back for", "0s"),
     "when_detached": ("When the agent has gone", ""),
     "not_owner": ("Not by the agent's owner", ""),
     "deny_memory": ("Denial is remembered for", "10m"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 import structlog
@@ -20,6 +21,7 @@ from approvals.edits import AppliedEdit
 from approvals.model import Approval, Delivery, Execution, Millis, State
 from approvals.record.clock import Clock
 from approvals.record.journal import RecordUnavailable
+from approvals.reversal import runs_from
 from approvals.seal import SealBroken
 from approvals.service import Approvals
 from gateway.enforcement import refusals
@@ -245,8 +247,14 @@ class Holding:
             if remaining <= 0 or self.stopping.is_set():
                 return StillWaiting(approval)
             await progress.waiting(approval, self._link(approval))
-            newer = await self._next(approval, min(self._progress_seconds, remaining))
+            pause = min(self._progress_seconds, remaining, self._undone_in(approval))
+            newer = await self._next(approval, pause)
             approval = newer if newer is not None else approval
+
+    def _undone_in(self, approval: Approval) -> float:
+        """Seconds until an approval can no longer be taken back for sure; endless: it is not so."""
+        left = runs_from(approval) - self._clock.now()
+        return left / 1000 if left > 0 else inf
 
     async def _next(self, approval: Approval, seconds: float) -> Approval | None:
         """The row when it has changed; None when time is up or the gateway stops."""
@@ -294,6 +302,8 @@ class Holding:
     ) -> Outcome | None:
         match approval.execution:
             case Execution.NONE | Execution.NOT_EXECUTED:
+                if runs_from(approval) > self._clock.now():
+                    return None
                 outcome = await self._executions.run(incoming.caller, call, approval, progress)
                 if isinstance(outcome, Refusal) and approval.terms.when_detached == "execute":
                     return refusals.runs_later(approval, outcome, url=self._link(approval))
@@ -331,9 +341,7 @@ class Holding:
             case Refusal():
                 await refuse(incoming, outcome, stream)
             case StillWaiting(approval):
-                running = approval.execution is Execution.EXECUTING
-                tell = refusals.still_running if running else refusals.pending
-                refusal = tell(approval, url=self._link(approval))
+                refusal = refusals.waiting(approval, url=self._link(approval))
                 await refuse(incoming, refusal, stream)
 
     async def _with_edit(self, body: bytes, approval: Approval) -> bytes:

@@ -10,7 +10,8 @@ import json
 from typing import Any
 
 from approvals.model import Approval, short_id
-from gateway.enforcement.refusal_texts import clock
+from approvals.reversal import runs_from
+from gateway.enforcement.refusal_texts import clock, timestamp
 from gateway.relay.agents.response import EventStream
 from gateway.relay.upstreams.response_filter import is_token, progress_token
 
@@ -31,7 +32,7 @@ class Progress:
         self._count = 0
 
     async def waiting(self, approval: Approval, link: str) -> None:
-        """Say that a person is still to decide."""
+        """Say that a person is still to decide, or may still take it back."""
         if self._stream is None:
             return
         if self._token is None:
@@ -42,6 +43,8 @@ class Progress:
         self._count += 1
         until = clock(approval.expires_at)
         text = f"Waiting for approval {short_id(approval.id)} until {until}: {link}"
+        if runs_from(approval):
+            text = f"Approved; it starts at {timestamp(runs_from(approval))}, unless taken back."
         await self._note(self._stream, {"progress": self._count, "message": text[:_LONGEST]})
 
     async def from_server(self, data: bytes) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from approvals.model import Approval, Execution, Millis, State, short_id
-from approvals.reversal import taken_back
+from approvals.reversal import runs_from, taken_back
 from approvals.tasks import Task
 from gateway.enforcement import refusal_texts, refusals
 from gateway.enforcement.refusal_texts import clock
@@ -120,7 +120,12 @@ def _approved(task: Task) -> dict[str, Any]:
     approval = task.approval
     match approval.execution:
         case Execution.NONE:
-            return _working("Approved; it runs next.")
+            later = runs_from(approval)
+            return _working(
+                f"Approved; it starts no sooner than {_iso(later)}."
+                if later
+                else "Approved; it runs next."
+            )
         case Execution.NOT_EXECUTED:
             return _working("Approved; the server cannot be reached, it is tried again.")
         case Execution.EXECUTING:
