@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from itertools import starmap
+from itertools import islice, starmap
 from typing import Any, Final
 
 from approvals.differences import Path
@@ -36,6 +36,9 @@ _JOINTS: Final = frozenset("⁄∕╱⧸／．。｡：＠﹒﹨＼․‚")
 """What looks like a slash, dot, colon or at sign."""
 
 _CODED: Final = re.compile(r"(?<![A-Za-z0-9])xn--(?=[A-Za-z0-9])", re.IGNORECASE)
+_CODED_LABEL: Final = re.compile(r"(?<![A-Za-z0-9])xn--([A-Za-z0-9-]{1,59})", re.IGNORECASE)
+_LONGEST_LABEL: Final = 63
+_MOST_PLAIN: Final = 4  # words of one text that are spelled plainly
 _LONGEST_NAME: Final = 256
 _MOST_MARKS: Final = 30  # combining marks in a row; normalizing more would cost their square
 
@@ -92,6 +95,31 @@ def notes(value: Any) -> dict[Path, tuple[str, ...]]:
     point, and which name reads like another beside it. Only of what there is something to say.
     """
     return dict(_notes(value, (), ()))
+
+
+def plainly(text: str) -> tuple[str, ...]:
+    """Of words that pass for others, and of coded host names: what they read like, and what they
+    are. The first few.
+    """
+    if text.isascii() and not _CODED.search(text):
+        return ()
+    return tuple(dict.fromkeys(islice(_plainly(text), _MOST_PLAIN)))
+
+
+def _plainly(text: str) -> Iterator[str]:
+    for found in _CODED_LABEL.finditer(text):
+        try:
+            name = found.group(1).lower().encode().decode("punycode")
+        except (UnicodeError, ValueError, OverflowError):
+            continue
+        seen = fold(name)
+        like = f", which only looks like {seen}" if seen.isascii() and seen != name else ""
+        yield f"{found.group()} stands for {visible(name)}{like}"
+    if text.isascii():
+        return
+    for word, before, after in _words(text):
+        if len(word) <= _LONGEST_LABEL and _deceives(word, before, after):
+            yield f"“{visible(word)}” only looks like “{visible(fold(word))}”"
 
 
 def twins(value: Any) -> bool:

@@ -57,6 +57,13 @@ class Since:
     by: str
     reason: str
     changes: tuple[FieldChange, ...]  # empty: the arguments are the same
+    about: str = ""  # the argument that is the same in both, where a later call had another
+    shown: Any = None  # that call's masked arguments; the changes tell all of them that differs
+
+    def named(self, word: str) -> str:
+        """Which call that is: the last approved one, or of those with the same customer."""
+        with_it = f" with the same {self.about}" if self.about else ""
+        return f"last {word} call{with_it}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +159,8 @@ def view_in(listing: SharedFacts, approval: Approval, *, now: Millis) -> View:
         if approval.state is State.APPROVED and approval.use_by is not None
         else approval.expires_at
     )
-    since_approved = _since(shown, earlier, (State.APPROVED,))
-    since_denied = _since(shown, earlier, (State.DENIED,))
+    since_approved = _since(this, earlier, (State.APPROVED,))
+    since_denied = _since(this, earlier, (State.DENIED,))
     similar = tuple(_as_earlier(one.approval) for one in earlier[:SIMILAR])
     owner = listing.owner(approval.call.grant)
     missing = tally(votes, approval.terms, approval.revision)
@@ -260,7 +267,7 @@ def _digest(
         "terms": asdict(approval.terms),
         "effect": None if effect is None else [effect.key, effect.state, effect.holder],
         "flags": list(flags),
-        "since": [asdict(one) if one else None for one in since],
+        "since": [asdict(replace(one, shown=None)) if one else None for one in since],
         "similar": [asdict(one) for one in similar],
         **({"edit": asdict(edit)} if edit is not None else {}),
     }
@@ -272,16 +279,39 @@ def beside_path(path: str) -> str:
     return path.removeprefix(f"{ROOT}.")
 
 
-def _since(shown: Any, earlier: list[Decoded], states: tuple[State, ...]) -> Since | None:
-    """The difference to the latest decision of that kind. Approved and then not used in time is
-    told apart from approved: no one said no to it, but nothing says that it was right either.
+def _since(this: Decoded, earlier: list[Decoded], states: tuple[State, ...]) -> Since | None:
+    """The difference to the latest decision of that kind; to the latest about the same target, if
+    there is one. Approved and then not used in time is told apart from approved: no one said no to
+    it, but nothing says that it was right either.
     """
-    for past in earlier:
-        one = past.approval
-        if one.state in states:
-            differing = field_changes(past.shown, shown, len(one.masked))
-            return Since(one.id, one.decided_at or 0, one.decided_by, one.reason, differing)
-    return None
+    found = [past for past in earlier if past.approval.state in states]
+    if not found:
+        return None
+    target = this.target
+    past = found[0]
+    if target is not None:
+        past = next((one for one in found if _about(one, target)), past)
+    one = past.approval
+    return Since(
+        approval_id=one.id,
+        at=one.decided_at or 0,
+        by=one.decided_by,
+        reason=one.reason,
+        changes=field_changes(past.shown, this.shown, len(one.masked)),
+        about=_short(target.path) if target is not None and past is not found[0] else "",
+        shown=past.shown,
+    )
+
+
+def _about(past: Decoded, target: Value) -> bool:
+    return past.target is not None and (past.target.path, past.target.text) == (
+        target.path,
+        target.text,
+    )
+
+
+def _short(path: str) -> str:
+    return path.removeprefix(f"{ROOT}.")
 
 
 def _edit(connection: Connection, approval: Approval, shown: Any) -> EditSummary | None:

@@ -328,7 +328,8 @@ def _since(word: str, since: Since) -> str:
     by = f" by {fit(visible(since.by), 60)}" if since.by else ""
     reason = f": “{fit(visible(since.reason), 120)}”" if since.reason else ""
     same = "" if since.changes else ": nothing, the arguments are the same"
-    return f"  since the last {word} call ({utc(since.at)}{by}{reason}){same}"
+    which = fit(visible(since.named(word)), 120)
+    return f"  since the {which} ({utc(since.at)}{by}{reason}){same}"
 
 
 def _change(one: FieldChange) -> Json:

@@ -122,10 +122,11 @@ def standing(view: View) -> str:
 
 def _draw_since(name: str, since: Since) -> None:
     by = f"{since.approval_id[:10]} by {show.line(since.by)}, {show.moment(since.at)}"
+    about = f" with the same {show.line(since.about)}" if since.about else ""
     if not since.changes:
-        print(f"the same as last {name} ({by})")
+        print(f"the same as last {name}{about} ({by})")
         return
-    print(f"changed since last {name} ({by})")
+    print(f"changed since last {name}{about} ({by})")
     for change in since.changes:
         before = "absent" if change.before.type == "absent" else show.line(change.before.text)
         after = "absent" if change.after.type == "absent" else show.line(change.after.text)
