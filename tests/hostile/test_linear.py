@@ -6,17 +6,20 @@ import gc
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from typing import Any
 
 import pytest
 
 from approvals.digest import canonical
-from approvals.lookalike import signs
+from approvals.lookalike import plainly, signs
 from approvals.redact import hidden, masked, plain, scanned, visible
 from approvals.slack.text import quoted
 from tests.hostile.door import Door, call
 from tests.hostile.patterns import Unread, Use, texts_against, uses
-from web.views.render import pieces
+from web.views.render import flowing, pieces
+from web.views.viewers.code import LANGUAGES, WINDOW, coloured
+from web.views.viewers.sent import sent_of
 
 KB = 1024
 SIZES = (16 * KB, 64 * KB, 256 * KB, 1024 * KB)
@@ -122,6 +125,14 @@ SCANS: dict[str, Callable[[str], object]] = {
     "signs": lambda text: signs((text,), (text,)),
     "scanned": lambda text: scanned({"x": text, text: 1}, ("args.y",)),
     "pieces": pieces,
+    "flowing": flowing,
+    "plainly": plainly,
+    "sent": lambda text: sent_of({"x": text, "o": {"y": [text]}}, full=True),
+    "listed": lambda text: sent_of({"x": text, text: 1}, full=False),
+    "compared": lambda text: sent_of({"x": text}, {"x": f"{text[9:]}-{text}"}, full=True),
+    "coded": lambda text: sent_of({"sql": text, "path": "x.ts"}, {"sql": text[1:]}, full=True),
+    "patched": lambda text: sent_of({"x": f"@@ -1,9999999 +1,9999999 @@\n+{text}"}, full=True),
+    "decoded": lambda text: sent_of({"x": f"data:text/plain;base64,{text}"}, full=True),
     "quoted": quoted,
     "unmasked": lambda text: masked(canonical({"x": text}), (), key=KEY, scan=False),
 }
@@ -147,3 +158,33 @@ def test_one_call_stops_nobody(door: Door) -> None:
 @pytest.mark.parametrize("unit", NASTY, ids=ascii)
 def test_a_scan_costs_no_more_than_the_length_of_the_text(name: str, unit: str) -> None:
     assert_linear(SCANS[name], unit, name)
+
+
+@pytest.mark.parametrize("unit", ["a", "\u0430", "xn--a", "\n"], ids=ascii)
+def test_many_values_cost_no_more_than_their_number(unit: str) -> None:
+    def shown(text: str) -> object:
+        values = [text[at : at + 4] for at in range(0, len(text), 8)]
+        named = {f"{at} {value}": value for at, value in enumerate(values)}
+        before = {**named, "0": [values, {}], "1": values[1:]}
+        return sent_of({**named, "0": [values, named], "1": values}, before, full=True)
+
+    assert_linear(shown, unit, "many values", SIZES[:3])
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_window_of_code_takes_a_language_long(language: str) -> None:
+    """Pygments' patterns backtrack: hostile texts are made from each of them."""
+    lexer = import_module("pygments.lexers").get_lexer_by_name(language)
+    known = getattr(lexer, "_tokens", {})  # JSON's lexer has no patterns: it reads letter by letter
+    patterns = {rule[0].__self__ for rules in known.values() for rule in rules}
+    units = {unit: None for pattern in patterns for unit in texts_against(pattern)[:4]}
+    dear = {
+        unit: took
+        for unit in (*units, *OPENINGS)
+        if (took := cost(lambda text: coloured(text, language), _long(unit, WINDOW))) > _LONG_WINDOW
+    }
+    assert dear == {}
+
+
+OPENINGS = ('"', "'", '"""', "`", "/*", "//", "${", "$(", "<<a\n", "\\", 'f"{', "\n", "a.", "a ")
+_LONG_WINDOW = 2.0  # seconds; the worst took a quarter of one, a quadratic scan of all half an hour

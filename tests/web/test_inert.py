@@ -41,12 +41,15 @@ PAGES = Pages()
 OWN_NAMES = (
     "datalist "
     "a article aside b bdi body br button code dd del details dialog div dl dt fieldset form h1 h2 "
-    "h3 head header html i input kbd label legend li link main meta nav noscript ol option p path "
+    "h3 head header html i img input ins kbd label legend li link main meta nav noscript ol option "
+    "p path "
     "circle rect line title progress script section select span summary svg table caption tbody td "
     "th textarea thead time tr ul pre"
 )
 OWN = frozenset(OWN_NAMES.split())
 POINTS = frozenset(("href", "src", "action", "formaction"))
+# A picture is drawn from bytes that the page itself has written again; nothing else is.
+DRAWN = re.compile(r"data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/]+={0,2}")
 
 
 class Tags(HTMLParser):
@@ -59,7 +62,8 @@ class Tags(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         for name, value in attrs:
             inline = name.startswith(("on", "hx-")) or name == "style" or not name.isascii()
-            away = name in POINTS and not re.match(r"/(?!/)|#", value or "")
+            drawn = tag == "img" and name == "src" and DRAWN.fullmatch(value or "")
+            away = name in POINTS and not drawn and not re.match(r"/(?!/)|#", value or "")
             if inline or away or (name == "http-equiv"):
                 self.stray = self.stray or f"{tag} {name}={value}"
         if tag not in OWN or (tag == "script" and not dict(attrs).get("nonce")):

@@ -12,7 +12,6 @@ from typing import Any
 
 from approvals.cautions import cautions, void
 from approvals.differences import Places, leaves
-from approvals.digest import canonical
 from approvals.editing import ChangeRow
 from approvals.lookalike import notes
 from approvals.model import Approval, Execution, Millis, Reviewer, Risk, Settlement, State
@@ -20,46 +19,20 @@ from approvals.permission import refusal
 from approvals.phrases import PRESETS
 from approvals.reveal import reveals
 from approvals.reversal import runs_from, takeable, taken_back
-from approvals.values import LONG, FieldChange
-from approvals.view import Earlier, Since, View, alone, approvers, beside_path, lowered
+from approvals.values import FieldChange
+from approvals.view import Earlier, View, alone, approvers, beside_path, lowered
+from web.views.viewers.rows import Argument, argument
+from web.views.viewers.sent import Sent, sent_of
 
 LONGER = ((1800, "30 minutes"), (7200, "2 hours"), (86400, "1 day"))
 """By how much a deadline may be moved at a time; the record bounds the whole."""
 
 _RANK = {"critical": 0, "high": 1, "medium": 2, "low": 3}
-_HEAD, _TAIL = 400, 120
-_WORTH_COUNTING = 80  # characters from which a text's length is told
 _BRIEF = 160  # characters of a changed text in the queue: all of it stands among the arguments
 _WHOLE = 10_000  # more than a view ever shows of a value
-_MARK = "[redacted, "
 TAKEN_BACK = "taken_back"
 """The state shown of what a person took back."""
 EDITED = "Edited since the agent asked"
-
-
-@dataclass(frozen=True, slots=True)
-class Argument:
-    """One value of the call. `value` is all of it unless `cut`."""
-
-    path: str
-    value: str
-    note: str  # what a reader cannot see from the text: its type or size
-    masked: bool = False
-    touched: bool = False
-    target: bool = False
-    cut: bool = False
-    odd: tuple[str, ...] = ()  # letters, spelled, that may be taken for others
-
-    @property
-    def classes(self) -> str:
-        long = len(self.value) > LONG
-        words = {
-            "touched": self.touched,
-            "target": self.target,
-            "long": long,
-            "odd": bool(self.odd),
-        }
-        return " ".join(word for word, on in words.items() if on)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +42,9 @@ class Changed:
     title: str
     by: str
     at: Millis
-    rows: tuple[ChangeRow, ...]
+    rows: tuple[ChangeRow, ...]  # what is not shown among the arguments
+    same: bool = False  # nothing differs
+    folded: bool = False  # behind a link
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +95,7 @@ class Card:
     effect: str
     similar: tuple[Before, ...]
     changes: tuple[Changed, ...]
-    arguments: tuple[Argument, ...]
+    sent: Sent
     metadata: tuple[Argument, ...]  # what is sent beside them
     cut: bool
     may: bool
@@ -152,9 +127,9 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
     approval = view.approval
     call, risk = approval.call, approval.risk
     is_open = approval.state is State.PENDING and approval.expires_at > now
-    arguments = tuple(_arguments(view, full=full))
+    sent = _sent(view, full=full)
     metadata = tuple(_metadata(approval, full=full))
-    cut = any(argument.cut for argument in (*arguments, *metadata))
+    cut = sent.cut or any(one.cut for one in metadata)
     state = shown_state(approval, now)
     return Card(
         id=approval.id,
@@ -192,8 +167,8 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
         votes=approvers(view),
         effect=approval.effect or "",
         similar=tuple(_before(one) for one in view.similar),
-        changes=tuple(_changes(view, full=full)),
-        arguments=arguments,
+        changes=tuple(_changes(view, sent, full=full)),
+        sent=sent,
         metadata=metadata,
         cut=cut,
         edited=approval.edited,
@@ -315,19 +290,24 @@ def _quoted(reason: str) -> str:
     return f": {reason}" if reason else ""
 
 
-def _changes(view: View, *, full: bool) -> Iterator[Changed]:
+def _changes(view: View, sent: Sent, *, full: bool) -> Iterator[Changed]:
+    """What reviewers edited; then what the arguments show in place, and only what they do not."""
     if view.edit is not None:
         rows = tuple(_change(change, full=full) for change in view.edit.changes)
         yield Changed(EDITED, " and ".join(view.edit.by), view.edit.at, rows)
-    found: list[tuple[str, Since | None]] = [
-        ("Since the last approved call", view.since_approved),
-        ("Since the last denied call", view.since_denied),
-    ]
-    for title, since in found:
-        if since is None:
-            continue
-        rows = tuple(_change(change, full=full) for change in since.changes)
-        yield Changed(title, since.by, since.at, rows)
+    told = [("approved", view.since_approved), ("denied", view.since_denied)]
+    found = [(since, since.named(word)) for word, since in told if since is not None]
+    for at, (since, name) in enumerate(found):
+        changes = [one for one in since.changes if at > 0 or not sent.shows(_short(one.path))]
+        rows = tuple(_change(change, full=full) for change in changes)
+        yield Changed(
+            f"Since the {name}",
+            since.by,
+            since.at,
+            rows,
+            same=not since.changes,
+            folded=at > 0,
+        )
 
 
 def _change(change: FieldChange, *, full: bool) -> ChangeRow:
@@ -339,41 +319,20 @@ def _short(path: str) -> str:
     return path.removeprefix("args.") or path
 
 
-def _arguments(view: View, *, full: bool) -> Iterator[Argument]:
-    since = view.since_approved
-    touched = {change.path for change in since.changes} if since else set()
-    target = view.target.path if view.target else ""
-    places = Places.of(len(view.approval.masked))
-    arguments = json.loads(view.approval.masked)
-    odd = notes(arguments)
-    for at, value in leaves(arguments):
-        path, _ = places.text(at)
-        shown = _argument(path, value, full=full)
-        yield replace(shown, touched=path in touched, target=path == target, odd=odd.get(at, ()))
-
-
-def _argument(path: str, value: Any, *, full: bool) -> Argument:
-    written, note = _written(value)
-    cut = not full and len(written) > LONG
-    shown = written
-    if cut:
-        left = len(written) - _HEAD - _TAIL
-        shown = f"{written[:_HEAD]} … {left} more characters … {written[-_TAIL:]}"
-    return Argument(
-        path=_short(path), value=shown, note=note, masked=written.startswith(_MARK), cut=cut
+def _sent(view: View, *, full: bool) -> Sent:
+    """The arguments against the last approved call, or the last denied one where none was."""
+    since = view.since_approved or view.since_denied
+    return sent_of(
+        json.loads(view.approval.masked),
+        None if since is None else since.shown,
+        full=full,
+        target=view.target.path if view.target else "",
     )
 
 
 def unmasked(card: Card, arguments: str) -> Card:
     """The card with these arguments, whole, and nothing more to look behind."""
-    places = Places.of(len(arguments))
-    whole = json.loads(arguments)
-    odd = notes(whole)
-    shown = tuple(
-        replace(_argument(places.text(at)[0], value, full=True), odd=odd.get(at, ()))
-        for at, value in leaves(whole)
-    )
-    return replace(card, arguments=shown, cut=False, reveals=False)
+    return replace(card, sent=sent_of(json.loads(arguments), full=True), cut=False, reveals=False)
 
 
 def _metadata(approval: Approval, *, full: bool) -> Iterator[Argument]:
@@ -381,34 +340,5 @@ def _metadata(approval: Approval, *, full: bool) -> Iterator[Argument]:
     beside = json.loads(approval.metadata_masked or "{}")
     odd = notes(beside)
     for at, value in leaves(beside):
-        shown = _argument(beside_path(places.text(at)[0]), value, full=full)
+        shown = argument(beside_path(places.text(at)[0]), value, full=full)
         yield replace(shown, odd=odd.get(at, ()))
-
-
-def _reads_otherwise(value: str) -> bool:
-    """Whether a text would be taken for a number or a truth value."""
-    try:
-        return not isinstance(json.loads(value), str)
-    except ValueError:
-        return False
-
-
-def _written(value: Any) -> tuple[str, str]:
-    """The value as text, and its type or size where the text alone does not tell."""
-    match value:
-        case str():
-            if value.startswith(_MARK):
-                return value, "secret"
-            if not value:
-                return value, "empty text"
-            if len(value) > _WORTH_COUNTING:
-                return value, f"{len(value):,} characters"
-            return value, "text" if _reads_otherwise(value) else ""
-        case bool():
-            return ("true" if value else "false"), "yes or no"
-        case None:
-            return "null", "nothing"
-        case int() | float():
-            return canonical(value).decode(), "number"
-        case _:
-            return canonical(value).decode(), "object" if isinstance(value, dict) else "list"

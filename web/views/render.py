@@ -6,6 +6,7 @@ Pure but for reading its own templates and static files once, when built.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,6 +48,28 @@ def pieces(text: str) -> list[Piece]:
         if run == "\n":
             found.append(Piece("\n"))
     return found
+
+
+def flowing(text: str) -> list[Piece]:
+    """The same for a text that is laid out in lines: its line ends and tabs are seen by what they
+    do, and named only where they are not ordinary.
+    """
+    if text.isascii() and text.isprintable():
+        return [Piece(text)] if text else []
+    return list(_flowing(text))
+
+
+def _flowing(text: str) -> Iterator[Piece]:
+    kept: list[str] = []
+    for run, unseen in runs(text):
+        if not unseen or run in "\n\t":
+            kept.append(run)
+            continue
+        yield from (Piece("".join(kept)),) if kept else ()
+        kept = []
+        yield Piece(_SHORT.get(run) or visible(run), hidden=True)
+    if kept:
+        yield Piece("".join(kept))
 
 
 def plain(text: str) -> str:
@@ -121,6 +144,7 @@ class Pages:
         )
         self._environment.filters.update(
             pieces=pieces,
+            flowing=flowing,
             plain=plain,
             iso=iso,
             utc=utc,
