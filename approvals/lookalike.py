@@ -90,6 +90,20 @@ def alike(name: str, other: str) -> bool:
     return fold(name) == fold(other[:_LONGEST_NAME])
 
 
+def doubled(members: dict[str, Any], name: str) -> bool:
+    """Whether some other name in there may be taken for this one: by a person, or by a server that
+    reads names without regard to case or form.
+    """
+    size = len(name)
+    for other in members:
+        # Most names of a call are ASCII and of another length, or the very one.
+        if (len(other) != size and other.isascii() and name.isascii()) or other == name:
+            continue
+        if alike(other, name):
+            return True
+    return False
+
+
 def notes(value: Any) -> dict[Path, tuple[str, ...]]:
     """What is odd about single values of decoded arguments, and their names: which letters, by code
     point, and which name reads like another beside it. Only of what there is something to say.

@@ -174,6 +174,7 @@ class Terms:
     channel: str | None = None
     web_only: bool = False  # announced in Slack, but not approved there
     reveal: Literal["admin"] | None = None  # who may look behind what `redact` names
+    summary: str = ""  # the rule's sentence, to be filled in by `headline`; "": it has none
 
 
 EFFECT_KEPT: Final = 30 * 86_400

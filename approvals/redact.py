@@ -97,11 +97,11 @@ def _found(value: Any, at: Path, asked: tuple[Pattern, ...], *, named: bool) -> 
         return
     if isinstance(value, dict) and value:
         for name, member in value.items():
-            yield from _found(member, (*at, name), asked, named=named or _holds_mark(name))
+            yield from _found(member, (*at, name), asked, named=named or holds_mark(name))
     elif isinstance(value, list) and value:
         for index, item in enumerate(value):
             yield from _found(item, (*at, index), asked, named=named)
-    elif named or _holds_mark(value):
+    elif named or holds_mark(value):
         yield at
 
 
@@ -119,7 +119,8 @@ def _asked(value: Any, at: Path, patterns: tuple[Pattern, ...]) -> bool:
     return False
 
 
-def _holds_mark(value: Any) -> bool:
+def holds_mark(value: Any) -> bool:
+    """Whether a mask stands in it, or a text that passes itself off for one."""
     return isinstance(value, str) and _MARK.search(value) is not None
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, func, or_, select, true
 from approvals import decide, effects, queue
 from approvals.edits import AppliedEdit, edit_of
 from approvals.effects import Mark
+from approvals.headline import Headline
 from approvals.model import (
     Approval,
     ArgumentEdit,
@@ -40,6 +41,7 @@ from approvals.record.history import HistoryPage, HistoryQuery, count_matching, 
 from approvals.record.keys import Keys
 from approvals.reveal import Look, reveal
 from approvals.rows import APPROVAL, LISTED, approval_of, decisions_of, load, resolve, risks_of
+from approvals.shared_facts import headlines_of
 from approvals.taking_back import TakenBack, take_back
 from approvals.telling import held_risk
 from approvals.view import View, view_of
@@ -276,6 +278,13 @@ class Approvals:
             kept = await self.database.read(lambda connection: risks_of(connection, ids))
         found = {seq: risk or kept.get(asked.get(seq) or "") for seq, risk in told.items()}
         return {seq: risk for seq, risk in found.items() if risk is not None}
+
+    async def headlines(self, rows: Iterable[HistoryRow]) -> dict[str, Headline]:
+        """The held calls these rows belong to, in one sentence each as they stand, by id."""
+        ids = {row.event.approval_id for row in rows if row.event.approval_id}
+        if not ids:
+            return {}
+        return await self.database.read(lambda connection: headlines_of(connection, ids))
 
     async def history_count(self, query: HistoryQuery) -> int | None:
         """How many rows the query has in all; None: it would take too long to say."""

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from approvals import processes
+from approvals.headline import Headline, headline
 from approvals.model import Approval, Millis, Reviewer
 from approvals.permission import owner_of
 from approvals.reviewers import everyone
-from approvals.rows import APPROVAL, LISTED, UNSETTLED, approval_of, unsettled_like
+from approvals.rows import (
+    APPROVAL,
+    LISTED,
+    UNSETTLED,
+    approval_of,
+    read_terms,
+    unsettled_like,
+)
 from approvals.values import Value, target_of
 
 _LOOKED_BACK: Final = 50  # earlier decided calls a call is compared with
+_SHORT: Final = 16 * 1024  # characters of arguments that a list reads for a sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +35,7 @@ class Decoded:
     approval: Approval
     shown: Any  # the masked arguments
     target: Value | None  # what the call is mostly about
+    headline: Headline
 
 
 @dataclass(slots=True)
@@ -98,4 +109,18 @@ def _read_past(connection: Connection, grant: str, server: str, tool: str) -> tu
 def decoded(approval: Approval) -> Decoded:
     """The approval with what its card shows of the arguments."""
     shown = json.loads(approval.masked)
-    return Decoded(approval, shown, target_of(shown))
+    sentence = headline(approval.call.tool, approval.terms.summary, shown)
+    return Decoded(approval, shown, target_of(shown), sentence)
+
+
+def headlines_of(connection: Connection, ids: Collection[str]) -> dict[str, Headline]:
+    """These approvals in one sentence each, by id; those of long arguments are left out."""
+    rows = connection.execute(
+        select(APPROVAL.c.id, APPROVAL.c.tool, APPROVAL.c.terms, APPROVAL.c.masked).where(
+            APPROVAL.c.id.in_(ids), func.length(APPROVAL.c.masked) <= _SHORT
+        )
+    )
+    return {
+        row.id: headline(row.tool, read_terms(row.terms).summary, json.loads(row.masked))
+        for row in rows
+    }

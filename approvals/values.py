@@ -5,6 +5,7 @@ Hidden characters are made visible; of a long text stay its beginning and its en
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -24,6 +25,18 @@ _TARGETS: Final = (
     *("repo", "repository", "branch", "project", "file", "table", "database", "host", "command"),
 )
 """Keys whose value a call is mostly about, the likeliest first; `customer_id` counts as id."""
+_TELLING: Final = (
+    *("payment", "order", "invoice", "ticket", "issue", "user", "amount", "total", "price"),
+    *("currency", "quantity", "count", "subject", "title", "status"),
+    *("env", "environment", "version", "query", "message"),
+)
+"""Keys that say most of the rest."""
+_INCIDENTAL: Final = re.compile(
+    r"(^|_)((request|trace|span|session|correlation)_?id|idempotency(_?key|_?token)?|nonce)$"
+)
+_SNAKE: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_MASK: Final = "[redacted, "
+_SHORT: Final = 60  # characters of a text that is told before longer ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +174,45 @@ def target_of(shown: Any) -> Value | None:
         for key, value in shown.items()
         if isinstance(value, (str, int, float)) and not isinstance(value, bool)
     }
+    own = {key: value for key, value in scalars.items() if not incidental(key)}
     for wanted in _TARGETS:
-        for key, value in scalars.items():
-            if key.lower() == wanted or key.lower().endswith(f"_{wanted}"):
+        for key, value in own.items():
+            if _named(key, wanted):
                 return value_of(value, (key,))
-    return next((value_of(value, (key,)) for key, value in scalars.items()), None)
+    return next((value_of(value, (key,)) for key, value in own.items()), None)
+
+
+def about(shown: dict[str, Any]) -> list[str]:
+    """The names of the arguments that tell most of a call, in the order to tell them: plain values
+    and lists of them, no secrets and nothing that only marks this one call; long texts last.
+    """
+    names = [name for name, value in shown.items() if _tells(value) and not incidental(name)]
+    return sorted(names, key=lambda name: (_long(shown[name]), _rank(name)))
+
+
+def incidental(name: str) -> bool:
+    """Whether an argument of this name only tells one call from another: a request's id, a key
+    against repeating. It is new each time and no one's target.
+    """
+    return _INCIDENTAL.search(_SNAKE.sub("_", name).lower().replace("-", "_")) is not None
+
+
+def _tells(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(one, str) for one in value)
+    return isinstance(value, (str, int, float)) and not (
+        value == "" or (isinstance(value, str) and value.startswith(_MASK))
+    )
+
+
+def _long(value: Any) -> bool:
+    return isinstance(value, str) and (len(value) > _SHORT or "\n" in value)
+
+
+def _rank(name: str) -> int:
+    ranks = (at for at, one in enumerate((*_TARGETS, *_TELLING)) if _named(name, one))
+    return next(ranks, len(_TARGETS) + len(_TELLING))
+
+
+def _named(name: str, wanted: str) -> bool:
+    return name.lower() == wanted or name.lower().endswith(f"_{wanted}")

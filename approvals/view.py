@@ -22,6 +22,7 @@ from approvals.differences import (
 )
 from approvals.digest import canonical, sha256
 from approvals.effects import EffectState
+from approvals.headline import Headline
 from approvals.lookalike import SIGNS, TWINS, signs, twins
 from approvals.model import (
     Approval,
@@ -112,6 +113,7 @@ class View:
 
     approval: Approval  # without arguments: `arguments` are for people
     short_id: str
+    headline: Headline  # the call in one sentence
     target: Value | None  # what the call is mostly about
     arguments: tuple[Value, ...]  # in canonical order, secrets masked
     metadata: tuple[Value, ...]  # the same for what is sent beside them
@@ -170,6 +172,7 @@ def view_in(listing: SharedFacts, approval: Approval, *, now: Millis) -> View:
     return View(
         approval=approval,
         short_id=short_id(approval.id),
+        headline=this.headline,
         target=this.target,
         arguments=arguments,
         metadata=metadata,
@@ -190,7 +193,7 @@ def view_in(listing: SharedFacts, approval: Approval, *, now: Millis) -> View:
         seconds_left=max(0, (deadline - now + 999) // 1000),
         at_zero=_at_zero(approval),
         complete=not any(value.cut for value in (*arguments, *metadata)),
-        digest=_digest(approval, effect, flags, (since_approved, since_denied), similar, edit),
+        digest=_digest(this, effect, flags, (since_approved, since_denied), similar, edit),
     )
 
 
@@ -248,19 +251,20 @@ def _twins(connection: Connection, approval: Approval) -> tuple[str, ...]:
 
 
 def _digest(
-    approval: Approval,
+    this: Decoded,
     effect: EffectView | None,
     flags: tuple[str, ...],
     since: tuple[Since | None, ...],
     similar: tuple[Earlier, ...],
     edit: EditSummary | None,
 ) -> str:
-    call = approval.call
+    approval, call = this.approval, this.approval.call
     shown = {
         "approval": approval.id,
         "revision": approval.revision,
         "digest": approval.digest,
         "call": [call.server, call.tool, call.grant, call.grant_label, asdict(call.client)],
+        "headline": [[part.kind, part.shown] for part in this.headline.parts],
         "arguments": approval.masked,
         "metadata": approval.metadata_masked,
         "ruling": asdict(approval.ruling),

@@ -20,6 +20,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from approvals.addresses import is_loopback, is_public
 from approvals.digest import canonical
+from approvals.headline import headline_of
 from approvals.model import Approval, Millis, State, short_id
 from approvals.outbox import Notice
 from approvals.outbox_worker import DeliveryRetry, GiveUp, Notifier
@@ -74,6 +75,7 @@ def payload(notice: Notice, approval: Approval, *, url: str) -> bytes | None:
         "state": str(notice.state),
         "server": call.server,
         "tool": call.tool,
+        "headline": headline_of(approval).as_json(),
         "agent": call.grant_label,
         "client": {"name": call.client.name, "version": call.client.version},
         "arguments": json.loads(masked) if fits else None,

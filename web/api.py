@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from approvals.aside import elsewhere
 from approvals.digest import canonical, keepable
 from approvals.editing import changed
+from approvals.headline import headline_of
 from approvals.model import (
     AlreadyDecided,
     Approval,
@@ -379,7 +380,7 @@ def full_of(view: View) -> dict[str, Any]:
     shown = {
         name: value
         for name, value in asdict(view).items()
-        if name not in ("approval", "votes", "voided", "digest")
+        if name not in ("approval", "headline", "votes", "voided", "digest")
     }
     return {
         **summary_of(view.approval),
@@ -415,6 +416,7 @@ def summary_of(approval: Approval) -> dict[str, Any]:
         "settlement": approval.settlement,
         "server": approval.call.server,
         "tool": approval.call.tool,
+        "headline": headline_of(approval).as_json(),
         "grant": {"id": approval.call.grant, "label": approval.call.grant_label},
         "client": {"name": approval.call.client.name, "version": approval.call.client.version},
         "arguments": approval.masked,

@@ -73,7 +73,7 @@ async def opened(
             config,
             api,
             deciding=Deciding(approvals, identities, judge_again=judge_again, shows_all=shows_all),
-            queue=PendingList(config, api, approvals, identities, card=face, now=now),
+            queue=PendingList(api, approvals, identities, look=look, card=face, now=now),
             whispers=Whispers(config, api, now),
             pinned=pin,
             adopt=notifier.adopt,

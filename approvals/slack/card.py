@@ -33,8 +33,15 @@ from approvals.slack.blocks import (
     said,
     section,
 )
-from approvals.slack.card_context import CardContext, name_of, person
-from approvals.slack.text import escape, fit, harmless, quoted, utc, utc_second, visible, when
+from approvals.slack.card_context import (
+    CardContext,
+    asks,
+    heard,
+    name_of,
+    person,
+    wanted,
+)
+from approvals.slack.text import fit, harmless, quoted, utc, utc_second, visible, when
 from approvals.values import FieldChange
 from approvals.view import EditSummary, Since, View, approvers
 
@@ -126,11 +133,10 @@ def _asking(view: View, look: CardContext, called: Sequence[str]) -> MessageBody
     approval = view.approval
     shown = arguments(view, look)
     here = shown.whole and not approval.terms.web_only
-    named = f"{name_of(approval)}, {utc(approval.expires_at)}"
     return face(
-        f"Approval needed: {escape(named)} at the latest.",
+        _notice(view, look),
         [
-            header(f"Approve {name_of(approval)}?"),
+            header(asks(view, look)),
             *(
                 section(f"alarm{n}", plain(text, most=500))
                 for n, text in enumerate(_alarms(view, look))
@@ -155,13 +161,13 @@ def _told(view: View, look: CardContext, *, now: Millis) -> MessageBody:
     if approval.settlement is not None:
         ran = "it ran" if approval.settlement is Settlement.DONE else "it did not run"
         said_.append(f"Settled since: {ran}.")
-    said_.extend(_about_what(view, look))
+    told = wanted(view.headline, look)
     size = len(approval.masked)
     who = f", by {approval.decided_by}" if harmless(approval.decided_by) else ""
     return face(
-        f"{word}: {escape(name_of(approval))}{who}.",
+        f"{word}: {heard(told)}{who}.",
         [
-            header(f"{word}: {name_of(approval)}"),
+            header(f"{word}: {told.text}"),
             section("why", plain(*said_, most=1_500)),
             fields("facts", list(_facts(view, look))),
             actions(action_values.block_of(approval), [_back(approval)])
@@ -189,6 +195,14 @@ def _back(approval: Approval) -> Json:
         value=action_values.value_of(approval),
         spoken=f"Take the approval back, until it has started: {name_of(approval)}",
     )
+
+
+def _notice(view: View, look: CardContext) -> str:
+    """What a lock screen shows: the sentence, agent, risk and limit, in `mrkdwn`."""
+    approval = view.approval
+    told = heard(wanted(view.headline, look))
+    agent = f"{approval.call.grant_label}, " if harmless(approval.call.grant_label) else ""
+    return f"Approve? {told} ({agent}{approval.risk} risk), until {utc(approval.expires_at)}."
 
 
 def _ending(approval: Approval, look: CardContext) -> Json:
@@ -255,20 +269,13 @@ def _why(view: View, look: CardContext) -> Iterator[str]:
         yield ruling.reason
     if view.unable:
         yield view.unable
-    yield from _about_what(view, look)
-
-
-def _about_what(view: View, look: CardContext) -> Iterator[str]:
-    """The argument that the call is mostly about, unless it is long or kept off Slack."""
-    if view.target is not None and not view.target.cut and look.show_arguments:
-        path = fit(visible(view.target.path.removeprefix("args.")), 60)
-        yield f"About {path}: {quoted(view.target.text)}"
 
 
 def _facts(view: View, look: CardContext) -> Iterator[Json]:
     approval = view.approval
     call, terms = approval.call, approval.terms
     yield _fact("Agent", call.grant_label or call.grant)
+    yield _fact("Tool", name_of(approval))
     set_ = approval.lowered_from
     lowered = f" (the rule sets it; the tool's class says {set_})" if set_ is not None else ""
     flags = "".join(f", {one}" for one in view.flags)

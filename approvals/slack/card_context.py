@@ -7,11 +7,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from approvals.headline import HIDDEN, Headline
 from approvals.model import Approval, Reviewer
 from approvals.permission import refusal
-from approvals.slack.text import harmless, visible
+from approvals.slack.text import escape, fit, harmless, visible
 from approvals.view import View
 
+_AGENT: Final = 40  # characters of an agent's name in front of a sentence
+_PLAIN: Final = re.compile(r"-?[€$£¥]?[0-9](?:[0-9A-Za-z.,+ -]|(?<=[0-9]):(?=[0-9]{2}))*")
+"""Amounts, dates and sizes."""
 _NAMES: Final = 8  # reviewers mentioned in one message
 _GROUP: Final = re.compile(r"slack-group:([TE][A-Z0-9]{1,63})/(S[A-Z0-9]{1,63})")
 _PERSON: Final = re.compile(r"slack:([TE][A-Z0-9]{1,63})/([UW][A-Z0-9]{1,63})")
@@ -32,6 +36,32 @@ class CardContext:
 def name_of(approval: Approval) -> str:
     """`refund on payments`, in characters that show."""
     return f"{visible(approval.call.tool)} on {visible(approval.call.server)}"
+
+
+def wanted(headline: Headline, look: CardContext) -> Headline:
+    """The call in one sentence, as far as Slack may know it."""
+    return headline if look.show_arguments else headline.without_values
+
+
+def asks(view: View, look: CardContext) -> str:
+    """Who wants what, as one line of plain text: "billing-agent wants to charge €1,200.00 to …"."""
+    told = wanted(view.headline, look)
+    agent = fit(visible(view.approval.call.grant_label or view.approval.call.grant), _AGENT)
+    return f"{agent} wants to {told.inside.text}" if told.ruled else f"{agent}: {told.text}"
+
+
+def heard(headline: Headline) -> str:
+    """The sentence in `mrkdwn`, which notifications are read from: a value that might make more
+    than text there is left out.
+    """
+    return "".join(
+        _heard(part.shown, part.quoted) if part.kind == "value" else escape(part.shown)
+        for part in headline.parts
+    )
+
+
+def _heard(shown: str, quoted: str) -> str:
+    return quoted if harmless(shown) or _PLAIN.fullmatch(shown) else HIDDEN
 
 
 def person(reviewer: str, look: CardContext) -> str:

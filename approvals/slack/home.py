@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from approvals.headline import headline_of
 from approvals.model import Approval, Reviewer, short_id
 from approvals.slack.action_values import ASK, DENY, OPEN, block_of, value_of
+from approvals.slack.card_context import CardContext, name_of, wanted
 from approvals.slack.text import visible, when
 
 Json = dict[str, Any]
@@ -22,13 +24,8 @@ _LONGEST_NAME: Final = 120
 _LONGEST_REASON: Final = 500
 
 
-def link_to(page_url: str, approval: Approval) -> str:
-    """The approval's page. Built from settings and an id of ours, never from a request."""
-    return f"{page_url.rstrip('/')}/approvals/{approval.id}"
-
-
 def home(
-    reviewer: Reviewer | None, waiting: Sequence[Approval], *, page_url: str, why: str = ""
+    reviewer: Reviewer | None, waiting: Sequence[Approval], look: CardContext, *, why: str = ""
 ) -> Json:
     """The Home tab; without a reviewer, why there is nothing to see."""
     if reviewer is None:
@@ -38,30 +35,30 @@ def home(
         buttons = [
             _button(f"{DENY}:{place}", "Deny…", value=value_of(approval), style="danger"),
             _button(f"{ASK}:{place}", "Ask for a change…", value=value_of(approval)),
-            _button(f"{OPEN}:{place}", "Review in full", url=link_to(page_url, approval)),
+            _button(f"{OPEN}:{place}", "Review in full", url=look.link(approval)),
         ]
         blocks += [
-            _section(f"what:{place}", _what(approval)),
+            _section(f"what:{place}", _what(approval, look)),
             _facts(f"facts:{place}", approval),
             {"type": "actions", "block_id": block_of(approval), "elements": buttons},
             {"type": "divider"},
         ]
-    return {"type": "home", "blocks": [*blocks, *_rest(waiting, IN_HOME, page_url)]}
+    return {"type": "home", "blocks": [*blocks, *_rest(waiting, IN_HOME, look)]}
 
 
-def listing(waiting: Sequence[Approval], *, page_url: str) -> Json:
+def listing(waiting: Sequence[Approval], look: CardContext) -> Json:
     """The answer to `/approvals`: a message for the asker alone."""
     blocks: list[Json] = []
     for place, approval in enumerate(waiting[:IN_LIST]):
-        opens = _button(f"{OPEN}:{place}", "Open", url=link_to(page_url, approval))
+        opens = _button(f"{OPEN}:{place}", "Open", url=look.link(approval))
         blocks += [
-            _section(f"what:{place}", _what(approval)) | {"accessory": opens},
+            _section(f"what:{place}", _what(approval, look)) | {"accessory": opens},
             _facts(f"facts:{place}", approval),
         ]
     return {
         "response_type": "ephemeral",
         "text": _count(waiting),
-        "blocks": [_header(_count(waiting)), *blocks, *_rest(waiting, IN_LIST, page_url)],
+        "blocks": [_header(_count(waiting)), *blocks, *_rest(waiting, IN_LIST, look)],
     }
 
 
@@ -71,13 +68,14 @@ def sentence(words: str) -> Json:
     return {"response_type": "ephemeral", "text": words, "blocks": [_section("said", words)]}
 
 
-def _what(approval: Approval) -> str:
+def _what(approval: Approval, look: CardContext) -> str:
     call = approval.call
-    name, server, agent = (
-        visible(one)[:_LONGEST_NAME] for one in (call.tool, call.server, call.grant_label)
-    )
+    told = wanted(headline_of(approval), look).text
+    agent = visible(call.grant_label)[:_LONGEST_NAME]
     why = visible(approval.ruling.reason)[:_LONGEST_REASON]
-    return f"{name} on {server}, asked by {agent or 'an agent'}" + (f"\n{why}" if why else "")
+    name = name_of(approval)[: 2 * _LONGEST_NAME]
+    lines = (told, f"{name}, asked by {agent or 'an agent'}", why)
+    return "\n".join(filter(None, lines))
 
 
 def _facts(block_id: str, approval: Approval) -> Json:
@@ -99,9 +97,9 @@ def _count(waiting: Sequence[Approval]) -> str:
     return f"{len(waiting)} {'call waits' if len(waiting) == 1 else 'calls wait'} for you"
 
 
-def _rest(waiting: Sequence[Approval], shown: int, page_url: str) -> list[Json]:
+def _rest(waiting: Sequence[Approval], shown: int, look: CardContext) -> list[Json]:
     left = len(waiting) - shown
-    queue = _button(f"{OPEN}:queue", "Open the queue", url=f"{page_url.rstrip('/')}/")
+    queue = _button(f"{OPEN}:queue", "Open the queue", url=f"{look.url}/")
     if left > 0:
         return [_section("more", f"And {left} more.") | {"accessory": queue}]
     return [{"type": "actions", "block_id": "queue", "elements": [queue]}]

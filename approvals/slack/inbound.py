@@ -30,6 +30,7 @@ from approvals.slack.action_values import (
     TAKE_BACK,
 )
 from approvals.slack.api import Denied, Limited, SlackApi, Unreachable
+from approvals.slack.card_context import CardContext
 from approvals.slack.config import SlackConfig
 from approvals.slack.decision_messages import FAILED, NOT_READY, RECORD_DOWN, TOO_LATE
 from approvals.slack.decisions import Deciding
@@ -199,7 +200,7 @@ class Inbound:
             return found
         view = await self._view(press, found[0])
         if view is None:
-            link = home.link_to(self._config.page_url, found[0])
+            link = CardContext(self._config.page_url).link(found[0])
             return f"These arguments are changed on the page: {link}"
         try:
             await self._api.write("views.open", {"trigger_id": press.trigger, "view": view})

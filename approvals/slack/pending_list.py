@@ -14,7 +14,7 @@ from approvals.permission import refusal
 from approvals.service import Approvals
 from approvals.slack import home
 from approvals.slack.api import Denied, Limited, SlackApi, Unreachable
-from approvals.slack.config import SlackConfig
+from approvals.slack.card_context import CardContext
 from approvals.slack.decision_messages import GONE, standing
 from approvals.slack.identity import Account, Identities, UnprovenAccount
 from approvals.view import View
@@ -39,15 +39,15 @@ class PendingList:
 
     def __init__(
         self,
-        config: SlackConfig,
         api: SlackApi,
         approvals: Approvals,
         identities: Identities,
         *,
+        look: Callable[[], CardContext],
         card: Card,
         now: Callable[[], float],
     ) -> None:
-        self._config = config
+        self._look = look
         self._api = api
         self._approvals = approvals
         self._identities = identities
@@ -69,10 +69,10 @@ class PendingList:
             return home.sentence(reviewer.why)
         seen = [one for one in waiting if self._identities.may_see(reviewer, one)]
         if wanted.lower() == "all":
-            return home.listing(seen, page_url=self._config.page_url)
+            return home.listing(seen, self._look())
         if wanted.lower() in ("", "mine"):
             mine = [one for one in seen if _may(one, reviewer)]
-            return home.listing(mine, page_url=self._config.page_url)
+            return home.listing(mine, self._look())
         if not _ID.fullmatch(wanted):
             return home.sentence(_USAGE)
         return await self._one(reviewer, wanted)
@@ -101,12 +101,12 @@ class PendingList:
         waiting = await self._approvals.pending(limit=_READ)
         found = await self._identities.reader(account, waiting)
         if isinstance(found, UnprovenAccount):
-            view = home.home(None, (), page_url=self._config.page_url, why=found.why)
+            view = home.home(None, (), self._look(), why=found.why)
         else:
             mine = [
                 one for one in waiting if self._identities.may_see(found, one) and _may(one, found)
             ]
-            view = home.home(found, mine, page_url=self._config.page_url)
+            view = home.home(found, mine, self._look())
         try:
             await self._api.write("views.publish", {"user_id": account.user, "view": view})
         except (Denied, Limited, Unreachable) as error:

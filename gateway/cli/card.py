@@ -23,6 +23,7 @@ def draw(view: View) -> None:
     """Print it. The last line is the digest of the call: what `--hash` wants."""
     approval = view.approval
     call = approval.call
+    print(show.line(view.headline.text))
     print(f"{show.line(call.tool)} on {show.line(call.server)}   {approval.id}")
     show.pairs(_facts(view))
     for name, since in (("approved", view.since_approved), ("denied", view.since_denied)):
@@ -67,8 +68,6 @@ def _draw_whole(title: str, masked: str) -> None:
 def _facts(view: View) -> Iterator[tuple[str, str]]:
     approval = view.approval
     call, ruling = approval.call, approval.ruling
-    if view.target is not None:
-        yield "target", f"{view.target.path}: {show.line(view.target.text)}"
     yield "risk", ", ".join([approval.risk.upper(), *view.flags])
     if lowered(approval):
         yield "", lowered(approval)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,8 +11,10 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from approvals.digest import canonical
+from approvals.headline import headline
 from approvals.model import Call, Terms
 from approvals.record.tables import CounterRow
+from approvals.redact import masked
 from gateway.cli import show
 from gateway.cli.config import settings, trusted
 from gateway.cli.policy import as_json
@@ -20,6 +23,7 @@ from gateway.enforcement.limits import Subject, window_start
 from gateway.policy.explain import Trace
 from gateway.policy.explain import explain as trace_of
 from gateway.policy.facts import GrantFacts, ToolFacts
+from gateway.policy.judge import redact_paths
 from gateway.policy.limit import Charge, plain
 from gateway.policy.rules import Policy
 from gateway.policy.terms import at_risk
@@ -37,6 +41,7 @@ class Explained:
     tool: ToolFacts
     known: bool  # the catalogue knows the tool
     left: Mapping[str, str]  # by the limit's pointer; empty without a record
+    redact: tuple[str, ...] = ()  # paths that people do not see
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,10 @@ def explain(
     left: Mapping[str, str] = {}
     if recorded and trace.charges:
         left = run(lambda record: _left(record, call, trace.charges))
-    return Explained(call=call, trace=trace, tool=facts.tool, known=facts.known, left=left)
+    redact = redact_paths(policy, server, tool)
+    return Explained(
+        call=call, trace=trace, tool=facts.tool, known=facts.known, left=left, redact=redact
+    )
 
 
 async def _known(record: Record, server: str, tool: str, grant: str) -> _Facts:
@@ -127,6 +135,7 @@ def draw(found: Explained) -> None:
         terms = trace.verdict.terms
         who = ", ".join(terms.reviewers) or "any reviewer"
         rows.append(("approval", f"{terms.quorum} of {show.line(who)}, within {terms.expires} s"))
+        rows.append(("reads", _sentence(found, terms)))
         rows.append(("risk", _risk(found, terms)))
     if trace.entries:
         rows.append(("entries", show.line(", ".join(trace.entries))))
@@ -144,6 +153,12 @@ def draw(found: Explained) -> None:
         print("  nothing: no rule speaks of this call")
     if not found.known:
         show.note("The catalogue does not know this tool: its annotations and risk count as unset.")
+
+
+def _sentence(found: Explained, terms: Terms) -> str:
+    """The call as people would read it, masked as it would be but for fingerprints."""
+    shown = masked(found.call.arguments, found.redact, key=b"")
+    return headline(found.call.tool, terms.summary, json.loads(shown)).text
 
 
 def _risk(found: Explained, terms: Terms) -> str:
@@ -166,6 +181,7 @@ def document(found: Explained) -> dict[str, Any]:
         **as_json(trace.verdict),
         "policy_hash": trace.verdict.ruling.policy_hash,
         "known": found.known,
+        "headline": _sentence(found, held.terms) if held is not None else None,
         "risk": at_risk(held.terms, found.tool.risk).risk if held is not None else None,
         "tool_risk": found.tool.risk,
         "entries": list(trace.entries),

@@ -62,19 +62,22 @@ def pending(
     if not found:
         out.note("Nothing is waiting.")
         return
+
+    from approvals.headline import headline_of
+
     rows = [
         (
             one.id[:10],
             one.risk,
-            one.call.tool,
+            headline_of(one).text,
             one.call.server,
             one.call.grant_label,
+            out.span(now - one.created_at),
             out.span(one.expires_at - now),
-            one.ruling.matched or one.ruling.reason,
         )
         for one in found
     ]
-    out.table(("ID", "RISK", "TOOL", "SERVER", "AGENT", "LEFT", "HELD BECAUSE"), rows)
+    out.table(("ID", "RISK", "CALL", "SERVER", "AGENT", "AGE", "LEFT"), rows)
     if not whole and total > len(found):
         rest = "more" if after else f"{total - len(found)} more"
         out.note(f"{rest} of {total} in all: signoff pending --after {found[-1].id}")

@@ -154,6 +154,7 @@ def _sentences(entry: Entry) -> list[str]:
         *(_rule("denied", "unless", rule) for rule in entry.require),
         *(_hold(rule) for rule in entry.holds),
         *(_limit(limit) for limit in entry.limits),
+        *([f'its held calls read "{entry.summary}"'] if entry.summary else []),
         *(f"{path.text} redacted" for path in entry.redact),
         *([] if entry.effect is None else [_effect(entry.effect)]),
     ]

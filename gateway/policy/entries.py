@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from approvals.model import EFFECT_KEPT, Terms
-from gateway.policy import older_spellings, paths, reading, terms, vocabulary
+from gateway.policy import older_spellings, paths, reading, summaries, terms, vocabulary
 from gateway.policy.conditions import MATCHES, OPERATORS, Condition, Match, exact, kind
 from gateway.policy.limit import Limit, Scope
 from gateway.policy.pattern import BadPattern, Pattern, compile_pattern
@@ -81,6 +81,7 @@ def read_entry(
         ),
         redact=read_paths(entry.get("redact", []), step(pointer, "redact"), report),
         effect=effect,
+        summary=summaries.read(entry, pointer, report),
     ), False
 
 

@@ -101,8 +101,14 @@ def terms_for(policy: Policy | None, server: str, tool: str) -> Terms:
     """The terms to hold a call of this tool under when something else than a rule holds it."""
     if policy is None:
         return Terms()
-    rules = plan_of(policy, server, tool).holds
-    return approval_terms.strictest([rule.terms for rule in rules] or [policy.terms]) or Terms()
+    plan = plan_of(policy, server, tool)
+    every = [rule.terms for rule in plan.holds] or [policy.terms]
+    return _named(approval_terms.strictest(every) or Terms(), plan)
+
+
+def _named(terms: Terms, plan: Plan) -> Terms:
+    """The terms with the tool's sentence, where no rule that holds the call has one."""
+    return replace(terms, summary=plan.summary) if plan.summary and not terms.summary else terms
 
 
 def charge(limit: Limit, args: Mapping[str, Any]) -> Charge | str:
@@ -278,7 +284,7 @@ def _hold_or_allow(
         policy_hash=policy.hash,
         matched=" and ".join(filter(None, dict.fromkeys(matched))),
     )
-    return Hold(ruling=ruling, terms=terms, charges=charges, claim=effect)
+    return Hold(ruling=ruling, terms=_named(terms, plan), charges=charges, claim=effect)
 
 
 def _text(findings: tuple[Finding, ...], plan: Plan) -> str:

@@ -104,6 +104,7 @@ def _unreachable(entry: Entry, report: Report) -> None:
         return
     behind += [rule.pointer for rule in (*entry.require, *entry.holds)]
     behind += [limit.pointer for limit in entry.limits]
+    behind += [step(entry.pointer, "summary")] if entry.summary else []
     for pointer in behind:
         what = f"This can never match: {always.pointer} denies every call first."
         report.warn(pointer, what, "Remove it, or give the denial conditions.")

@@ -68,6 +68,7 @@ def entry(one: Entry) -> dict[str, Any]:
         "require": [deny_rule(rule, "every") for rule in one.require],
         "require_approval": None if one.approve is None else _approval(one.approve),
         "approve_if": [hold_rule(rule) for rule in one.approve_if],
+        "summary": one.summary or None,
         "limits": [limit(each) for each in one.limits],
         "redact": [path.text for path in one.redact],
         **({} if one.effect is None else effect(one.effect)),

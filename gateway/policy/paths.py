@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from approvals.lookalike import alike
+from approvals.lookalike import doubled
 from gateway.policy.limit import Step
 from gateway.policy.problems import Report, nearest, shown
 
@@ -108,20 +108,6 @@ def covers(outer: Path, inner: Path) -> bool:
         one == other or (None in (one, other) and not isinstance(one or other, str))
         for one, other in zip(outer.steps, inner.steps, strict=False)
     )
-
-
-def doubled(members: dict[str, Any], name: str) -> bool:
-    """Whether some other name in there may be taken for this one: by a person, or by a server that
-    reads names without regard to case or form.
-    """
-    size = len(name)
-    for other in members:
-        # Most names of a call are ASCII and of another length, or the very one.
-        if (len(other) != size and other.isascii() and name.isascii()) or other == name:
-            continue
-        if alike(other, name):
-            return True
-    return False
 
 
 def find(value: Any, steps: tuple[Step, ...]) -> Any | Lack:

@@ -66,6 +66,7 @@ class Entry:
     limits: tuple[Limit, ...] = ()
     redact: tuple[Path, ...] = ()
     effect: EffectRule | None = None
+    summary: str = ""  # of held calls whose rule states none
 
     @property
     def holds(self) -> tuple[HoldRule, ...]:
@@ -110,6 +111,7 @@ class Plan:
     effect: EffectRule | None
     redact: tuple[Path, ...]
     redact_texts: tuple[str, ...]  # the same as text, such as `args.card.number`
+    summary: str = ""  # of held calls whose rule states none
     constant: Verdict | None = None  # when neither arguments nor facts can change the verdict
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from approvals.headline import MOST_TEMPLATE
 from gateway.policy import vocabulary
 from gateway.policy.conditions import MATCHES, OPERATORS
 from gateway.policy.rules import DETACHED, REVEAL, RISKS
@@ -102,7 +103,15 @@ def _definitions() -> dict[str, Schema]:
             "propertyNames": {"pattern": _PATTERN},
             "additionalProperties": {"$ref": "#/$defs/tool"},
         },
-        "tool": _object({**rules, "redact": _redact(), **_effect(), **_older()}),
+        "tool": _object(
+            {
+                **rules,
+                vocabulary.SUMMARY: _summary(),
+                "redact": _redact(),
+                **_effect(),
+                **_older(),
+            }
+        ),
         "server": _object(
             {
                 "description": _text("For people; changes nothing."),
@@ -165,6 +174,18 @@ def _redact() -> Schema:
     }
 
 
+def _summary() -> Schema:
+    return {
+        "type": "string",
+        "pattern": r"^(?=.*\S)([^{}]|\{args[^{}]+\})*$",
+        "maxLength": MOST_TEMPLATE,
+        "description": (
+            'The held call in one sentence: "Charge {args.amount|money:minor} to {args.customer}". '
+            f"Formats: {', '.join(vocabulary.FORMATS)}; money:minor divides, money:major does not."
+        ),
+    }
+
+
 def _effect() -> Schema:
     text = 'What a call does in the world, such as "refund:{args.payment_id}": done once.'
     return {
@@ -212,6 +233,7 @@ def _hold() -> Schema:
     return {
         "description": _text("For people; changes nothing."),
         "reason": _text("Why a person is asked; the agent and the reviewer read it."),
+        vocabulary.SUMMARY: _summary(),
         vocabulary.OLDER_EXPIRES: _duration("An older name of `expires`."),
         **_terms(),
     }

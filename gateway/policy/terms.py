@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from approvals.model import MIDDLE, Risk, Terms
-from gateway.policy import paths, reading, vocabulary
+from gateway.policy import paths, reading, summaries, vocabulary
 from gateway.policy.problems import Report, shown, step
 from gateway.policy.reviewers import Groups, channel_of, check_names, identities, names_in
 from gateway.policy.rules import DETACHED, REVEAL, RISKS
@@ -32,6 +32,9 @@ def read(raw: Mapping[str, Any], pointer: str, groups: Groups, report: Report) -
             value = _term(key, raw[key], step(pointer, key), groups, report)
             if value is not None:
                 written[key] = value
+    summary = summaries.read(raw, pointer, report)
+    if summary:
+        written[vocabulary.SUMMARY] = summary
     older = vocabulary.OLDER_EXPIRES
     if older in raw:
         value = _term("expires", raw[older], step(pointer, older), groups, report)
@@ -150,6 +153,7 @@ def strictest(terms: Sequence[Terms]) -> Terms | None:
             channel=result.channel or other.channel,
             web_only=result.web_only or other.web_only,
             reveal=result.reveal if result.reveal == other.reveal else None,
+            summary=result.summary or other.summary,
         )
     return result
 

@@ -2,7 +2,7 @@
 
 Order: the exact name, globs from the most specific on, the server's exact name and globs, then
 `all_tools` of the document and of the server: never the order of keys in the file, which the hash
-of a policy does not tell. The first effect and the first channel count. Denials of `action: deny`
+of a policy does not tell. The first effect, channel and summary count. Denials of `action: deny`
 come before every `deny_if`, those before every `require`.
 """
 
@@ -41,6 +41,7 @@ def make_plan(policy: Policy, server: str, tool: str) -> Plan:
         limits=_strictest(limit for entry in entries for limit in entry.limits),
         holds=tuple(rule for entry in entries for rule in entry.holds),
         effect=next((entry.effect for entry in entries if entry.effect is not None), None),
+        summary=next((entry.summary for entry in entries if entry.summary), ""),
         redact=redact,
         redact_texts=tuple(dict.fromkeys(path.text for path in redact)),
     )

@@ -13,6 +13,7 @@ from gateway.policy.paths import Path
 from gateway.policy.pattern import is_glob, matches
 from gateway.policy.problems import PolicyProblem, choose, shown, step
 from gateway.policy.rules import Entry, Policy, Section
+from gateway.policy.summaries import paths_in
 
 Schemas = Mapping[str, Mapping[str, Any]]
 """The pinned input schema of every tool, by server and name."""
@@ -88,6 +89,10 @@ def _paths(entry: Entry) -> Iterator[tuple[str, Path]]:
         for at, condition in enumerate(rule.conditions):
             if condition.path.root == "args":
                 yield step(step(rule.pointer, "conditions"), at), condition.path
+    stated = [(rule.pointer, rule.terms.summary) for rule in entry.holds]
+    for pointer, text in (*stated, (entry.pointer, entry.summary)):
+        for path in paths_in(text):
+            yield step(pointer, "summary"), path
     for at, path in enumerate(entry.redact):
         yield step(step(entry.pointer, "redact"), at), path
     if entry.effect is not None:

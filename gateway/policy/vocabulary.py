@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from approvals import headline
+
 POLICY = (
     "$schema",
     "version",
@@ -36,14 +38,16 @@ TERMS = (
     "web_only",
     "reveal",
 )
+SUMMARY = "summary"
+FORMATS = headline.FORMATS  # of its values
 RISK = ("set",)
 OLDER_EXPIRES = "approval_timeout"  # an older name of `expires`
 DENY_RULE = ("description", "conditions", "on_deny", "reason")
-HOLD_RULE = ("description", "conditions", "reason", OLDER_EXPIRES, *TERMS)
-HOLD = ("description", "reason", OLDER_EXPIRES, *TERMS)
+HOLD_RULE = ("description", "conditions", "reason", SUMMARY, OLDER_EXPIRES, *TERMS)
+HOLD = ("description", "reason", SUMMARY, OLDER_EXPIRES, *TERMS)
 OLDER = ("action", "conditions", "reason", "on_deny", OLDER_EXPIRES, "rate_limit")
 EFFECT = ("effect", "effect_for", "effect_again")
-TOOL = (*ALL_TOOLS, "redact", *EFFECT, *OLDER)
+TOOL = (*ALL_TOOLS, SUMMARY, "redact", *EFFECT, *OLDER)
 CONDITION = ("path", "op", "value", "match")
 CONDITION_NEEDS = ("path", "op", "value")
 LIMIT = ("description", "counter", "window", "max", "scope", "increment_from")

@@ -68,7 +68,7 @@ def test_every_surface_tells_the_stored_risk(
     assert RISK_WORDS[wanted] in face
     assert ("the rule sets it" in face) is (lowered is not None)
     assert ("Approve once?" in face) is grave
-    shown = json.dumps(home(ROOT, [approval], page_url="https://gate.example"))
+    shown = json.dumps(home(ROOT, [approval], look))
     assert f"{wanted} risk" in shown
 
     draw(view)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from aiohttp import web
 
 from approvals import webhook
 from approvals.addresses import is_public, url_problem
-from approvals.model import Approval, Choice
+from approvals.model import Approval, Choice, Terms
 from approvals.outbox import Notice
 from approvals.outbox_worker import DeliveryRetry, GiveUp, Notifier, Outbox
 from approvals.record.clock import SystemClock
@@ -99,6 +100,21 @@ async def test_the_life_of_a_call_is_told_in_four_signed_events(record: Record) 
     assert denied["reason"] == "no"
     assert b"hunter2" not in b"".join(one.body for one in there.got)
     assert requested["arguments"]["password"]
+
+
+def test_the_call_is_told_in_one_sentence(record: Record) -> None:
+    terms = Terms(summary="Refund {args.amount|money:minor:EUR} of {args.payment_id}")
+    held = record.hold({"amount": 1200, "payment_id": "pay_1\nok"}, terms=terms)
+    sent = json.loads(webhook.payload(notice(held), held, url="http://127.0.0.1") or b"")["data"]
+    assert sent["headline"] == {
+        "text": "Refund €12.00 of “pay_1 ok”",
+        "parts": [
+            {"kind": "literal", "text": "Refund "},
+            {"kind": "value", "text": "€12.00"},
+            {"kind": "literal", "text": " of "},
+            {"kind": "value", "text": "pay_1 ok"},
+        ],
+    }
 
 
 async def test_an_expired_call_is_told_as_expired(record: Record) -> None:

@@ -52,6 +52,23 @@ def test_show_prints_all_that_a_reviewer_sees(signoff: Command, folder: Folder) 
     assert "sk-1234567890" not in out
 
 
+def test_a_call_is_told_in_one_sentence(signoff: Command, folder: Folder) -> None:
+    """Ten calls of one tool are ten different lines."""
+    summary = "Refund {args.amount|money:minor:EUR} of {args.payment}"
+    for number in range(10):
+        folder.held(args={"payment": f"pay_{number}", "amount": 120_000}, summary=summary)
+    last = folder.held(args={"payment": "pay_\x1b[31m\nApproved by bob", "amount": 1})
+    lines = signoff("pending").out.splitlines()
+    calls = [line.split("\t")[2] for line in lines]
+    assert len(set(calls)) == len(calls) == 11
+    assert "Refund €1,200.00 of pay_3" in calls
+    forged = "Refund amount 1, “pay_\\u001b[31m Approved by bob”"
+    assert forged in calls
+    assert signoff("show", last.id).out.splitlines()[0] == forged
+    items = json.loads(signoff("pending", "--json").out)["items"]
+    assert {one["headline"]["text"] for one in items} == set(calls)
+
+
 def test_show_unmasks_what_the_scanner_hid_and_puts_it_on_record(
     signoff: Command, folder: Folder
 ) -> None:

@@ -86,6 +86,7 @@ hold_rules = st.lists(
             "quorum": st.integers(1, 2),
             "expires": st.sampled_from(["5m", 90]),
             "editable": st.just(["args.a"]),
+            "summary": st.just("Do {args.a|money:minor} with {args.b}"),
             "risk": st.sampled_from(["low", "critical", {"set": "low"}, {"set": "medium"}]),
         },
     ),
@@ -107,6 +108,7 @@ entries = st.one_of(
     st.just({"action": "deny", "reason": "No."}),
     st.just({"action": "require_approval"}),
     st.just({"effect": "e:{args.a}"}),
+    st.just({"summary": "Do {args.a}", "require_approval": True}),
     st.just({"effect": "e:{args.a}", "effect_for": "90m", "effect_again": "ask"}),
     st.just({"rate_limit": "3/hour"}),
 )

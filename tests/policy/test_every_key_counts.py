@@ -18,6 +18,7 @@ from approvals import decide, queue
 from approvals.detached import deserted
 from approvals.digest import canonical, digest_of, sha256
 from approvals.effects import EffectState
+from approvals.headline import headline
 from approvals.model import Approval, ArgumentEdit, Call, Choice, Client, Reviewer, Vote
 from approvals.moves import effect_ended
 from approvals.permission import may_review, refusal
@@ -104,6 +105,7 @@ EXPERIMENTS: Mapping[str, tuple[Document, Document]] = {
         document({"redact": ["args.a"], "require_approval": {"hold": "50s", "reveal": "admin"}}),
         document({"redact": ["args.a"], "require_approval": {"hold": "50s"}}),
     ),
+    "summary": (held(summary="Take {args.a}"), held()),
     "risk": (held(risk="critical"), held()),
     "set": (held(risk={"set": "low"}), held()),
     "not_owner": (held(not_owner=True), held()),
@@ -259,6 +261,7 @@ def decided(record: Record, found: Held) -> Iterator[Any]:
     record.write(lambda tx: queue.detach(tx, found.approval.id))
     one, now = record.now_is(found.approval.id), record.clock.now()
     yield one.expires_at - now, one.risk, announced(record, one)
+    yield headline(one.call.tool, one.terms.summary, json.loads(one.masked)).text
     yield type(record.write(lambda tx: reveal(tx, one.id, reviewer=ADMIN, via="page")))
     for person in PEOPLE:
         grant = one.call.grant

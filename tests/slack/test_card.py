@@ -97,8 +97,10 @@ def sound(face: MessageBody) -> None:
     """Slack takes it, by both checkers, and nothing of the agent's is parsed."""
     assert check(face.text, face.blocks) == []
     assert wrong_blocks(list(face.blocks)) == []
-    for text in (*markdown(face.blocks), face.text):
+    for text in markdown(face.blocks):
         assert MARK not in text
+    for word in face.text.split():  # what notifications are read from: plain words alone
+        assert MARK not in word or harmless(word.strip("“”.,:()")), face.text
 
 
 def test_a_rule_for_the_page_alone_leaves_no_approve_button(shared: Record) -> None:
@@ -408,13 +410,60 @@ def test_no_text_of_anybodys_adds_a_line_to_a_block_of_ours(
         assert_no_line_of_theirs(face.blocks)
         assert_no_line_of_theirs({"text": face.text})
     for shown in (
-        home.home(BOB, [approval], page_url=LOOK.url),
-        home.listing([approval], page_url=LOOK.url),
+        home.home(BOB, [approval], LOOK),
+        home.listing([approval], LOOK),
         home.sentence(f"Nothing was done: it was denied by {label}: {reason}"),
         modals.deny(approval, origin),
         modals.ask(approval, origin),
     ):
         assert_no_line_of_theirs(shown)
+
+
+CHARGE = Terms(summary="Charge {args.amount|money:minor} to {args.customer}")
+
+
+def test_who_wants_what_is_the_title_and_the_notification(shared: Record) -> None:
+    given_ = {"amount": 120_000, "currency": "eur", "customer": "cus_4471"}
+    held = shared.hold(given_, terms=CHARGE, grant=f"grt_{next(grants)}")
+    face = drawn(shared, held)
+    sound(face)
+    title = face.blocks[0]["text"]["text"]
+    assert title == "claude-code wants to charge €1,200.00 to cus_4471"
+    begins = "Approve? Charge €1,200.00 to cus_4471 (claude-code, medium risk), until "
+    assert face.text.startswith(begins)
+    assert "refund on payments" in json.dumps(face.blocks), "the tool's own name"
+    (shown,) = home.listing([held], LOOK)["blocks"][1:2]
+    assert shown["text"]["text"].startswith("Charge €1,200.00 to cus_4471\nrefund on payments, ")
+    shared.decide(held, BOB, Choice.DENY, reason="no")
+    told = drawn(shared, held)
+    assert told.blocks[0]["text"]["text"] == "Denied: Charge €1,200.00 to cus_4471"
+    assert told.text == "Denied: Charge €1,200.00 to cus_4471, by bob."
+
+
+def test_a_sentence_without_a_rule_names_tool_and_arguments(shared: Record) -> None:
+    held = shared.hold({"amount": 12, "to": "two words"}, grant=f"grt_{next(grants)}")
+    face = drawn(shared, held)
+    assert face.blocks[0]["text"]["text"] == "claude-code: Refund “two words”, amount 12"
+    assert face.text.startswith("Approve? Refund “two words”, amount 12 (claude-code, ")
+
+
+def test_where_arguments_stay_off_slack_the_sentence_has_no_values(shared: Record) -> None:
+    kept = CardContext("https://gate.example", show_arguments=False)
+    given_ = {"amount": 120_000, "currency": "eur", "customer": "cus_4471"}
+    for terms, said in ((CHARGE, "wants to charge … to …"), (Terms(), ": Refund")):
+        held = shared.hold(given_, terms=terms, grant=f"grt_{next(grants)}")
+        face = drawn(shared, held, kept)
+        assert face.blocks[0]["text"]["text"].endswith(said)
+        everything = face.text + json.dumps(face.blocks) + json.dumps(home.listing([held], kept))
+        for value in ("cus_4471", "1,200", "120000", "eur"):
+            assert value not in everything
+
+
+@pytest.mark.parametrize("text", [one for one in HOSTILE if one.strip()])
+def test_no_value_makes_anything_in_a_notification(shared: Record, text: str) -> None:
+    held = shared.hold({"customer": text}, terms=CHARGE, grant=f"grt_{next(grants)}")
+    said = drawn(shared, held).text.partition("Charge — to ")[2].partition(" (claude-code,")[0]
+    assert said == "…" or harmless(said.strip("“”")), said
 
 
 def test_an_edit_is_the_first_line_with_both_values_and_the_name(shared: Record) -> None:

@@ -86,7 +86,9 @@ async def test_the_life_of_a_call_as_others_see_it(tmp_path: Path) -> None:
         (card,) = await there.messages()
         assert card["metadata"]["event_payload"]["id"] == held.id
         assert wrong_blocks(card["blocks"]) == []
-        assert card["blocks"][0]["text"]["text"] == "Approve refund on payments?"
+        title = card["blocks"][0]["text"]["text"]
+        spelled = "<!channel> *ok* `x` \\u202e </blocks>"
+        assert title == f"claude-code: Refund amount 1200, “{spelled}”"
         assert "confirm" in json.dumps(card["blocks"])
         there.record.decide(held)
         await there.told()
@@ -94,7 +96,7 @@ async def test_the_life_of_a_call_as_others_see_it(tmp_path: Path) -> None:
         await there.told()
         (denied,) = await there.messages()
         assert denied["ts"] == card["ts"]
-        assert denied["text"] == "Denied: refund on payments, by bob."
+        assert denied["text"] == "Denied: Refund amount 1200, …, by bob."
         assert all(block["type"] != "actions" for block in denied["blocks"])
         assert await there.thread(card["ts"]) == ["alice approved: 1 of 2."]
         assert there.health.faults() == ()
@@ -131,5 +133,5 @@ async def test_a_card_in_doubt_is_found_by_its_metadata_among_others(tmp_path: P
         await there.told()
         texts = sorted(one["text"] for one in await there.messages())
         assert len(texts) == 2
-        assert texts[0].startswith("Approval needed: refund on payments")
+        assert texts[0].startswith("Approve? Refund pay_1, amount 1200 (claude-code, ")
         assert texts[1] == "other"

@@ -25,7 +25,7 @@ async def test_a_held_call_is_asked_once_with_buttons_that_say_which(record: Rec
         await here.told()
         card = here.card()
         assert (card.channel, card.thread_ts) == ("C1", None)
-        assert card.blocks[0]["text"]["text"] == "Approve refund on payments?"
+        assert card.blocks[0]["text"]["text"] == "claude-code: Refund pay_1, amount 1200"
         assert actions(card) == [
             "approval.approve",
             "approval.deny",
@@ -53,14 +53,14 @@ async def test_a_decision_on_any_surface_takes_the_buttons_away(record: Record) 
         record.decide(held, BOB, Choice.DENY, reason="wrong <!channel> account", via="cli")
         await here.told()
         card = here.card()
-        assert card.blocks[0]["text"]["text"] == "Denied: refund on payments"
+        assert card.blocks[0]["text"]["text"] == "Denied: Refund pay_1, amount 1200"
         assert actions(card) == []
         shown = json.dumps(card.blocks)
         assert "Denied by bob via cli" in shown
         reason = next(one for one in card.blocks if one["block_id"] == "why")["text"]
         assert reason["type"] == "plain_text"
         assert "wrong <!channel> account" in reason["text"]
-        assert card.text == "Denied: refund on payments, by bob."
+        assert card.text == "Denied: Refund pay_1, amount 1200, by bob."
         assert len(here.slack.called("chat.postMessage")) == 1
 
 
@@ -80,7 +80,7 @@ async def test_votes_execution_and_outcome_are_told_in_the_thread(record: Record
         record.clock.pass_(seconds=3)
         record.finish(held)
         await here.told()
-        assert here.card().blocks[0]["text"]["text"] == "Done: refund on payments"
+        assert here.card().blocks[0]["text"]["text"] == "Done: Refund pay_1, amount 1200"
         assert here.notes() == [
             "alice approved: 1 of 2.",
             "Done. Approved; it ran, and the server answered without an error. It took 3.0 s.",
@@ -97,7 +97,7 @@ async def test_an_unknown_outcome_is_said_in_words(record: Record) -> None:
         record.claim(approved)
         record.finish(approved, Execution.OUTCOME_UNKNOWN, result=None)
         await here.told()
-        assert here.card().blocks[0]["text"]["text"] == "Outcome unknown: refund on payments"
+        assert here.card().blocks[0]["text"]["text"] == "Outcome unknown: Refund pay_1, amount 1200"
         assert "it may have run" in here.notes()[-1]
 
 
@@ -109,7 +109,7 @@ async def test_an_unknown_outcome_is_told_even_if_the_call_never_was(record: Rec
         record.claim(approved)
         record.finish(approved, Execution.OUTCOME_UNKNOWN, result=None)
         await here.told()
-        assert here.card().blocks[0]["text"]["text"] == "Outcome unknown: refund on payments"
+        assert here.card().blocks[0]["text"]["text"] == "Outcome unknown: Refund pay_1, amount 1200"
 
 
 async def test_what_was_decided_before_slack_heard_of_it_is_not_announced(record: Record) -> None:

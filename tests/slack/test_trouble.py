@@ -43,7 +43,7 @@ async def test_slack_down_for_an_hour_loses_nothing_and_decides_nothing(
         here.slack.down = False
         await here.told()
         titles = sorted(one.blocks[0]["text"]["text"] for one in here.slack.shown())
-        assert titles == ["Approve refund on payments?", "Denied: refund on payments"]
+        assert titles == ["Denied: Refund n 1", "claude-code: Refund n 2"]
         assert here.health.faults() == ()
         assert here.rows("SELECT count(*) FROM outbox WHERE kind <> 'reminder'") == [(0,)]
 
@@ -97,7 +97,7 @@ async def test_a_decision_made_while_the_card_was_in_doubt_reaches_it(
         await here.now_told()
         record.decide(held, BOB, Choice.DENY)
         await here.told()
-        assert here.card().blocks[0]["text"]["text"] == "Denied: refund on payments"
+        assert here.card().blocks[0]["text"]["text"] == "Denied: Refund pay_1, amount 1200"
 
 
 async def test_without_leave_to_look_it_waits_a_minute_and_a_stray_card_is_adopted(
@@ -252,7 +252,7 @@ async def test_a_card_that_slack_refuses_is_replaced_by_one_that_leads_to_the_pa
         assert actions(here.card()) == ["approval.open"]
         record.decide(held)
         await here.told()
-        assert here.card().blocks[0]["text"]["text"] == "Approved: refund on payments"
+        assert here.card().blocks[0]["text"]["text"] == "Approved: Refund pay_1, amount 1200"
 
 
 async def test_a_gateway_killed_before_the_post_leaves_it_to_the_next(

@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response, StreamingResponse
 
+from approvals.headline import Headline
 from approvals.model import Event, HistoryRow, Millis
 from approvals.record.history import Broken, HistoryQuery, verify
 from approvals.telling import told_of
@@ -74,6 +75,7 @@ class HistoryLine:
     approval_id: str
     tool: str
     server: str
+    headline: Headline | None  # of the held call it belongs to, where that is short
     arguments: str
     who: str
     via: str
@@ -156,7 +158,9 @@ def _head(event: Event) -> str:
     return f"{kept['head']} … {kept['characters']} characters" if isinstance(kept, dict) else ""
 
 
-def line_of(row: HistoryRow, names: Mapping[str, str], risk: str = "") -> HistoryLine:
+def line_of(
+    row: HistoryRow, names: Mapping[str, str], risk: str, headlines: Mapping[str, Headline]
+) -> HistoryLine:
     """A row as the page lists it; `names` are what people call the grants."""
     event, told = row.event, told_of(row.event, names)
     return HistoryLine(
@@ -167,6 +171,7 @@ def line_of(row: HistoryRow, names: Mapping[str, str], risk: str = "") -> Histor
         approval_id=told.approval_id,
         tool=event.tool,
         server=event.server,
+        headline=headlines.get(told.approval_id) if event.tool else None,
         arguments=_preview(event.arguments or _head(event)),
         who=told.who,
         about=told.about,
@@ -226,11 +231,12 @@ async def _page(page: PageRequest, chain: ChainState | None) -> Response:
     found = await context.approvals.history(query)
     names = await context.grant_names()
     risks = await context.approvals.risks(found.rows)
+    headlines = await context.approvals.headlines(found.rows)
     older = address(given, before=str(found.next)) if found.next is not None else ""
     return await page.render(
         "history.html",
         status,
-        rows=[line_of(row, names, risks.get(row.seq, "")) for row in found.rows],
+        rows=[line_of(row, names, risks.get(row.seq, ""), headlines) for row in found.rows],
         events=EVENTS,
         agents=sorted(names.items(), key=lambda one: one[1]),
         filters={name: given.get(name, "")[:_LONGEST] for name in (*_NAMES, *_MORE)},

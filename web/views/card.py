@@ -13,6 +13,7 @@ from typing import Any
 from approvals.cautions import cautions, void
 from approvals.differences import Places, leaves
 from approvals.editing import ChangeRow
+from approvals.headline import Headline
 from approvals.lookalike import notes
 from approvals.model import Approval, Execution, Millis, Reviewer, Risk, Settlement, State
 from approvals.permission import refusal
@@ -75,7 +76,7 @@ class Card:
     alarms: tuple[str, ...]
     server: str
     tool: str
-    target: str
+    headline: Headline
     matched: str
     reason: str
     rule: str
@@ -139,7 +140,7 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
         view_digest=view.digest,
         stamp=f"{approval.version}.{int(view.waiting)}.{int(is_open)}",
         order=f"{_RANK[risk]}:{approval.expires_at:015d}:{approval.id}",
-        said=_said(approval, risk, state, is_open=is_open),
+        said=_said(view, state, is_open=is_open),
         open=is_open,
         shown_state=state,
         risk=risk,
@@ -148,7 +149,7 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
         alarms=tuple(_alarms(view)),
         server=call.server,
         tool=call.tool,
-        target=_target(view),
+        headline=view.headline,
         matched=approval.ruling.matched,
         reason=approval.ruling.reason,
         rule=approval.ruling.rule,
@@ -229,12 +230,12 @@ def _unused_until(view: View, state: str) -> Millis | None:
     return approval.use_by if left else None
 
 
-def _said(approval: Approval, risk: str, state: str, *, is_open: bool) -> str:
-    name = f"{approval.call.tool} on {approval.call.server}"
+def _said(view: View, state: str, *, is_open: bool) -> str:
+    approval = view.approval
     if is_open:
-        return f"{name}, {risk} risk"
+        return f"{view.headline.text}, {approval.risk} risk"
     by = f" by {approval.decided_by}" if approval.decided_by else ""
-    return f"{name}: {state.replace('_', ' ')}{by}"
+    return f"{view.headline.text}: {state.replace('_', ' ')}{by}"
 
 
 def _alarms(view: View) -> Iterator[str]:
@@ -269,12 +270,6 @@ def _settleable(approval: Approval, reviewer: Reviewer) -> bool:
         and approval.settlement is None
         and reviewer.may_decide
     )
-
-
-def _target(view: View) -> str:
-    if view.target is None or view.target.cut:
-        return ""
-    return f"{_short(view.target.path)} {view.target.text}"
 
 
 def _before(earlier: Earlier) -> Before:

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from gateway.policy.conditions import MATCHES, OPERATORS, TEXT_ALONE
 from gateway.policy.problems import PolicyProblem
 from gateway.policy.rules import DETACHED, REVEAL, RISKS
-from gateway.policy.vocabulary import AGAIN, RULES, SCOPES, TERMS, WINDOWS
+from gateway.policy.vocabulary import AGAIN, RULES, SCOPES, SUMMARY, TERMS, WINDOWS
 from web.views.rule_form_reader import typed
 
 Kind = Literal["default", "allow", "deny", "hide", "hold", "custom"]
@@ -33,6 +33,7 @@ PATHS: Final = (
 _FLAGS: Final = ("not_owner", "allow_duplicates", "web_only")
 _LABELS: Final[Mapping[str, tuple[str, str]]] = {
     "reason": ("Why a person is asked", "The agent and the reviewer read it"),
+    "summary": ("The call in a sentence", "Charge {args.amount} to {args.customer}"),
     "reviewers": ("Who may decide", "ops, alice, slack:T024/U07"),
     "quorum": ("How many people", "1"),
     "expires": ("Time to decide", "30m"),
@@ -49,7 +50,7 @@ _LABELS: Final[Mapping[str, tuple[str, str]]] = {
     "web_only": ("Not approved in Slack", ""),
     "reveal": ("Who may see what is redacted", ""),
 }
-_FIRST: Final = ("reason", "reviewers", "quorum", "expires", "risk", "editable")
+_FIRST: Final = ("reason", "summary", "reviewers", "quorum", "expires", "risk", "editable")
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "risk": (*RISKS, *(f"set {risk}" for risk in RISKS)),
     "when_detached": DETACHED,
@@ -290,7 +291,7 @@ def _term_controls(
             places.under(f"{at}/{key}"),
             "people" if key == "reviewers" else "",
         )
-        for key in ("reason", *TERMS)
+        for key in ("reason", SUMMARY, *TERMS)
     }
     return (
         tuple(made[key] for key in _FIRST),
@@ -304,7 +305,7 @@ def _stated(key: str, stated: Mapping[str, Any]) -> str:
         return f"set {value['set']}"
     return (
         value
-        if key in ("reason", "channel") and isinstance(value, str)
+        if key in ("reason", SUMMARY, "channel") and isinstance(value, str)
         else (typed(value) if key in stated else "")
     )
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.policy.conditions import TEXT_ALONE
-from gateway.policy.vocabulary import DENY_RULE, EFFECT, LIMIT, RULES, TERMS
+from gateway.policy.vocabulary import DENY_RULE, EFFECT, LIMIT, RULES, SUMMARY, TERMS
 
 _LISTS: Final = ("reviewers", "editable")
 _CONDITIONAL: Final = ("deny_if", "require", "approve_if")
@@ -91,7 +91,7 @@ def _conditions(form: Mapping[str, str], at: str) -> list[dict[str, Any]]:
 
 
 def _terms(form: Mapping[str, str], at: str, before: Mapping[str, Any]) -> dict[str, Any]:
-    shown = ("reason", *TERMS)
+    shown = ("reason", SUMMARY, *TERMS)
     terms: dict[str, Any] = {}
     for key in dict.fromkeys((*before, *shown)):  # in the file's own order
         if key not in shown:
@@ -105,7 +105,7 @@ def _terms(form: Mapping[str, str], at: str, before: Mapping[str, Any]) -> dict[
         elif key == "risk":
             _, exactly, level = written.rpartition("set ")
             terms[key] = {"set": level} if exactly else written
-        elif key in ("reason", "channel"):
+        elif key in ("reason", SUMMARY, "channel"):
             terms[key] = written
         else:
             terms[key] = scalar(written)
