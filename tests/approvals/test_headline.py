@@ -256,7 +256,9 @@ HOSTILE = [
     "x" * 5_000, " " * 300 + "end", "\ud800", "\U000e0041", "[link](https://evil.example)", "",
 ]  # fmt: skip
 texts = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=60))
-leaves = st.one_of(texts, st.integers(), st.floats(allow_nan=False), st.booleans(), st.none())
+leaves = st.one_of(
+    texts, st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.booleans(), st.none()
+)
 values = st.recursive(
     leaves,
     lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(texts, inner, max_size=3)),
