@@ -6,6 +6,7 @@ it becomes an error within `PATIENCE`. Imported only where PostgreSQL is used. N
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Generator
 from typing import Any, Final
@@ -25,15 +26,19 @@ PATIENCE: Final = 6.0
 MIGRATING: Final = 3_600
 """As STATEMENT and PATIENCE, for revisions of the schema: an index on many rows takes its time."""
 
-_SESSION: Final = (
-    f"SET lock_timeout = '{LOCKED}s'",
-    f"SET statement_timeout = '{STATEMENT}s'",
+_DEADLINES: Final = {
+    "lock_timeout": LOCKED,
+    "statement_timeout": STATEMENT,
     # A replica that is frozen in the middle of a write keeps the others' lock no longer than this.
-    f"SET idle_in_transaction_session_timeout = '{STATEMENT}s'",
-    # "off" would acknowledge what a crash of the server may lose; stricter settings are kept.
-    """SELECT set_config('synchronous_commit', 'on', false)
-    WHERE current_setting('synchronous_commit') = 'off'""",
-)
+    "idle_in_transaction_session_timeout": STATEMENT,
+}
+"""Seconds, where the URL's `options` do not name the setting."""
+
+_OWN_STATEMENT: Final = re.compile(r"statement_timeout=([0-9]{1,6})s(?![0-9a-z])")
+
+_DURABLE: Final = """SELECT set_config('synchronous_commit', 'on', false)
+WHERE current_setting('synchronous_commit') = 'off'"""
+"""Off would acknowledge what a crash of the server may lose; stricter settings are kept."""
 
 
 class Impatient(psycopg.Connection[tuple[Any, ...]]):
@@ -62,17 +67,27 @@ class Impatient(psycopg.Connection[tuple[Any, ...]]):
 
 
 def prepare(engine: Engine, *, migrating: bool = False) -> None:
-    """Make the engine's connections impatient and durable."""
+    """Make the engine's connections impatient and durable. A deadline that the URL's `options` set
+    (`-c statement_timeout=30s`) is the operator's; nothing is then silent for less than that.
+    """
+    options = str(engine.url.query.get("options", ""))
+    own = _OWN_STATEMENT.search(options)
+    patience = MIGRATING if migrating else max(PATIENCE, float(own[1]) + 1 if own else 0)
+    session = ";".join(
+        (
+            *(f"SET {name} = '{one}s'" for name, one in _DEADLINES.items() if name not in options),
+            _DURABLE,
+        )
+    )
 
     def connect(_dialect: object, _record: object, args: Any, named: Any) -> Impatient:
         connection = Impatient.connect(*args, **named)
-        if migrating:
-            connection.patience = MIGRATING
+        connection.patience = patience
         return connection
 
     def begin_session(connection: Impatient, _record: object) -> None:
         if not migrating:
-            connection.execute(";".join(_SESSION))
+            connection.execute(session)
             connection.commit()
 
     event.listen(engine, "do_connect", connect)

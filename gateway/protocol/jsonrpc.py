@@ -17,6 +17,7 @@ from approvals.model import Client
 from gateway.protocol.message import (
     LEGACY_VERSIONS,
     MODERN_VERSIONS,
+    VERSION_KEY,
     ErrorCode,
     Malformed,
     Message,
@@ -139,10 +140,11 @@ def _wrong_call(params: dict[str, Any] | None) -> str | None:
             return f"{member} must be an object"
     if type(params.get("requestState", "")) is not str:
         return "requestState must be a string"
-    # Whatever the revision: the header says which it is, and `_meta` may say another.
-    if "task" in params and not _is_wish(params["task"]):
-        return 'task must be {"ttl": milliseconds} and nothing else'
     meta = params.get("_meta")
+    # The newer revision has no such wish, and ignores it: `tool_call` takes it out.
+    modern = meta is not None and VERSION_KEY in meta
+    if "task" in params and not modern and not _is_wish(params["task"]):
+        return 'task must be {"ttl": milliseconds} and nothing else'
     if meta and "progressToken" in meta and not _is_id(meta["progressToken"]):
         return "progressToken must be a string or an integer"
     return None

@@ -83,7 +83,8 @@ class ToolCall:
 
 
 def tool_call(message: Message) -> ToolCall:
-    """The call inside a message that `parse` accepted.
+    """The call inside a message that `parse` accepted. A `task` beside the key of the newer
+    revision, which knows none, is left out: whatever it holds, it goes nowhere.
 
     Raises:
         ValueError: the message is no tools/call request; a mistake of the caller.
@@ -100,7 +101,11 @@ def tool_call(message: Message) -> ToolCall:
         canonical=canonical(arguments),
         meta=meta,
         progress_token=meta.get("progressToken"),
-        extra={key: params[key] for key in CALL_EXTRA if key in params},
+        extra={
+            key: params[key]
+            for key in CALL_EXTRA
+            if key in params and not (key == "task" and VERSION_KEY in meta)
+        },
     )
 
 

@@ -14,7 +14,7 @@ from approvals.record.database import Database
 from tests.support.intruder import Intruder
 from tests.support.patience import PATIENCE
 from tests.support.record import KEYS, HandClock, Record
-from tests.support.scratch_record import POSTGRES, lay_sqlite, postgres
+from tests.support.scratch_record import POSTGRES, lay_sqlite, patient, postgres
 
 
 def _server() -> str:
@@ -49,7 +49,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, server: str | None) -> I
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(f"CREATE SCHEMA {schema}")
         named = make_url(POSTGRES).update_query_dict({"options": f"-csearch_path={schema}"})
-        yield named.render_as_string(hide_password=False)
+        yield patient(named.render_as_string(hide_password=False))
         admin.execute(f"DROP SCHEMA {schema} CASCADE")
 
 

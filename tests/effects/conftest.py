@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 
 from tests.support.killable_gateways import Ground, Nursery, ground
 from tests.support.patience import PATIENCE
-from tests.support.scratch_record import POSTGRES
+from tests.support.scratch_record import POSTGRES, patient
 
 Grounds = Callable[..., AbstractContextManager[Ground]]
 
@@ -46,7 +46,7 @@ def environ(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     with admin:
         admin.execute(f'CREATE DATABASE "{name}"')
         url = make_url(POSTGRES).set(database=name).render_as_string(hide_password=False)
-        yield {"SIGNOFF_DATABASE_URL": url}
+        yield {"SIGNOFF_DATABASE_URL": patient(url)}
         admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,8 @@ def said(answer: Any) -> str:
 
 def burst(site: Ground, gateways: list[Gateway], calls: range) -> list[str]:
     """These calls, all at once, spread over agents and gateways; what each was told."""
+    for gateway in gateways:
+        eventually(partial(gateway.lists, site.agents[0]))
     barrier = threading.Barrier(len(calls))
 
     def one(place: int) -> str:

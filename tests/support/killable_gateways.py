@@ -133,6 +133,17 @@ class Gateway:
         document = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
         return self.ask("POST", "/mcp/w", token, document, patience=patience)
 
+    def lists(self, token: str) -> bool:
+        """Whether it has its server's tools: calls wait for a listing no longer than some seconds,
+        which a busy machine may need.
+        """
+        document = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+        try:
+            status, answer = self.ask("POST", "/mcp/w", token, document)
+        except DOWN:
+            return False
+        return status == 200 and "result" in answer
+
     def raw(self, token: str, tool: str, arguments: str) -> Any:
         """One tools/call whose arguments are sent as they are written."""
         call = f'{{"name": "{tool}", "arguments": {arguments}}}'

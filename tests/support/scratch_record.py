@@ -20,11 +20,26 @@ from sqlalchemy import make_url
 from approvals.record.clock import Clock, SystemClock
 from approvals.record.database import Database
 from approvals.record.keys import Keys
+from tests.support.patience import PATIENCE
 from tests.support.record import KEYS, HandClock
 
 POSTGRES = os.environ.get(
     "SIGNOFF_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/test"
 )
+
+
+_DEADLINES = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+
+
+def patient(url: str) -> str:
+    """The URL for tests whose subject is no deadline: a busy machine does not use these up."""
+    given = make_url(url)
+    options = [
+        str(given.query.get("options", "")),
+        *(f"-c {one}={int(PATIENCE)}s" for one in _DEADLINES),
+    ]
+    wanted = {"connect_timeout": str(int(PATIENCE)), "options": " ".join(options).strip()}
+    return given.update_query_dict(wanted).render_as_string(hide_password=False)
 
 
 def lay_sqlite(path: Path) -> str:
@@ -53,7 +68,7 @@ def postgres(admin_url: str, server_url: str) -> Iterator[str]:
     template, name = _database(admin_url, server_url), f"t_{secrets.token_hex(6)}"
     with psycopg.connect(admin_url, autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
+        yield patient(make_url(server_url).set(database=name).render_as_string(hide_password=False))
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
