@@ -284,6 +284,7 @@ def _surface(
             admin=admin,
             editor=editor,
             judge_again=core.guard.judge_again,
+            notification_values=settings.notification_arguments == "shown",
             slack=chat.routes if chat is not None else None,
         )
     )

@@ -154,6 +154,9 @@ class Settings(BaseSettings):
         default=8 << 20, ge=1_024, description="Largest list of one server's tools, bytes."
     )
     retention_days: int = Field(default=30, ge=0, description="Days until arguments are dropped.")
+    notification_arguments: Literal["shown", "none"] = Field(
+        default="none", description="none: desktop notifications name no value of a call."
+    )
     webhook_url: SecretStr | None = Field(
         default=None, description="Where signed events are posted: https, or this machine."
     )

@@ -57,6 +57,7 @@ class PageRequest:
             now=self.context.clock.now(),
             cursor=head.seq,
             pending=head.pending,
+            values=self.context.services.notification_values,
             nav=tuple(Item(path, name, here=_within(here, path)) for path, name in _NAV),
             banners=self._banners(),
         )

@@ -31,4 +31,5 @@ class Services:
     admin: AdminService
     editor: PolicyEditor
     judge_again: JudgeAgain
+    notification_values: bool = False  # desktop notifications may show arguments
     slack: APIRouter | None = None  # Slack's HTTP door; None: it has none

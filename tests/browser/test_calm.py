@@ -9,6 +9,7 @@ from approvals.model import Choice, Terms, Vote
 from tests.browser.conftest import Site, Visitor, Visitors
 from tests.browser.test_reviewing import settled
 from tests.support.live_gateway import eventually
+from tests.support.review_scene import hold
 
 pytestmark = pytest.mark.browser
 
@@ -161,11 +162,24 @@ def test_a_notification_is_asked_for_by_a_button_and_names_no_argument(
     settled(page)
     page.evaluate("Notification.permission = 'granted'")
     hide(page, hidden=True)
-    site.scene.held("transfer", {"secret": "of no one's lock screen"})
+    terms = Terms(summary="Transfer {args.amount} to {args.to}", risk="high")
+    given = {"amount": 12_000, "to": "no one's lock screen"}
+    site.scene.held("transfer", given, terms=terms)
     eventually(lambda: page.evaluate("window.notes.length"))
+    asker = "claude-code on maria's laptop, high risk"
     assert page.evaluate("window.notes") == [
-        ["A call waits for your decision", '{"tag":"signoff"}']
+        ["Transfer … to …", f'{{"tag":"signoff","body":"{asker}"}}']
     ]
+    # Several at once are counted; where a setting says so, values are named.
+    site.scene.database.journal.write_now(
+        lambda tx: [hold(tx, "transfer", given, terms=terms) for _ in range(2)]
+    )
+    eventually(lambda: page.evaluate("window.notes.length") == 2)
+    assert page.evaluate("window.notes[1][0]") == "2 calls wait for your decision"
+    page.evaluate("document.body.dataset.values = ''")
+    site.scene.held("transfer", given, terms=terms)
+    eventually(lambda: page.evaluate("window.notes.length") == 3)
+    assert page.evaluate("window.notes[2][0]") == "Transfer 12000 to “no one's lock screen”"
 
 
 def test_nobody_is_notified_of_what_they_look_at(site: Site, visitors: Visitors) -> None:

@@ -49,6 +49,7 @@ RULES = """{
           "reason": "Charges above 500.00 EUR need a person",
           "reviewers": ["ops", "finance"],
           "risk": "high",
+          "summary": "Charge {args.amount|money:minor} to {args.customer}",
           "editable": ["args.amount"]
         }
       ]

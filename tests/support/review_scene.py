@@ -148,7 +148,11 @@ async def fill(scene: Scene) -> None:
         matched="amount 120000 > 50000",
         reason="Charges above 500.00 EUR need a person",
         rule="/tools/create_charge/require_approval/0",
-        terms=Terms(risk="high", expires=600),
+        terms=Terms(
+            risk="high",
+            expires=600,
+            summary="Charge {args.amount|money:minor} to {args.customer}",
+        ),
         effect="charge:cus_9s6XKzkNRiz8i3:2026-1183",
     )
     scene.held(
@@ -163,7 +167,9 @@ async def fill(scene: Scene) -> None:
         grant="grt_0b22aa71c3b94e58",
         client=Client("cursor", "3.4"),
         reason="Commits to main are looked at",
-        terms=Terms(risk="medium", expires=1800),
+        terms=Terms(
+            risk="medium", expires=1800, summary="Commit to {args.repo_path}: {args.message}"
+        ),
         waits=False,
         calls=3,
     )
@@ -185,7 +191,7 @@ async def fill(scene: Scene) -> None:
         },
         server="mail",
         reason="Mail to the outside",
-        terms=Terms(risk="low", expires=3600 * 5),
+        terms=Terms(risk="low", expires=3600 * 5, summary="E-mail {args.to}: {args.subject}"),
     )
 
 

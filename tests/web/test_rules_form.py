@@ -30,8 +30,9 @@ ENTRIES: tuple[Any, ...] = (
                           "risk": "high",
                           "when_detached": "keep", "editable": ["args.a"], "not_owner": True,
                           "deny_memory": "0s", "allow_duplicates": False, "channel": "#x",
-                          "web_only": True,
+                          "web_only": True, "summary": "Pay {args.a|money:minor}, in full",
                           "description": "kept"}},
+    {"summary": "Pay {args.a}", "require_approval": {"summary": "5 of {args.b}"}},
     {"description": "first", "effect": "pay:{args.id}", "effect_for": 3600, "effect_again": "ask",
      "require": [
         {"conditions": [{"path": "args.reason", "op": "exists", "value": True}], "on_deny": "Why?"},
@@ -148,7 +149,8 @@ def test_every_problem_stands_beside_the_field_it_is_about() -> None:
         "deny_if": [{"conditions": [{"path": "amount", "op": "gt", "value": "much"}]}],
         "approve_if": [
             {"conditions": [{"path": "args.a", "op": "regex", "value": "("}], "quorum": "x",
-             "expires": "soon", "reviewers": ["nobody-of-this-name!"], "editable": ["a"]}
+             "expires": "soon", "reviewers": ["nobody-of-this-name!"], "editable": ["a"],
+             "summary": "Pay {args.a"}
         ],
         "limits": [{"counter": "c", "window": "week", "max": "many", "scope": "grant"}],
     }  # fmt: skip
@@ -158,7 +160,7 @@ def test_every_problem_stands_beside_the_field_it_is_about() -> None:
         "/redact", "/effect", "/effect_for", "/effect_again",
         "/deny_if/0/conditions/0/path", "/deny_if/0/conditions/0/value",
         "/approve_if/0/conditions/0/value", "/approve_if/0/quorum", "/approve_if/0/expires",
-        "/approve_if/0/editable", "/limits/0/window", "/limits/0/max",
+        "/approve_if/0/editable", "/approve_if/0/summary", "/limits/0/window", "/limits/0/max",
     }  # fmt: skip
     everything = {(one.pointer, one.what) for one in checked(wrong)}
     shown = {(p.pointer, p.what) for one in controls(form).values() for p in one.problems}

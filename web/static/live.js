@@ -351,7 +351,7 @@
     if (message.t === "bye") { location.reload(); return; }
     if (body.dataset.live !== "live") state("live");
     if (message.t === "resync") resync();
-    if (message.t === "change" && message.kind === "held") notify();
+    if (message.t === "change" && message.kind === "held") notify(message.id);
     // Something was frozen or thawed, or the policy was read: everybody is told, on every page.
     if (message.t === "change" && !message.id) banners();
     if (message.t === "change" && message.id) {
@@ -646,16 +646,23 @@
       });
     }
   });
-  // Without arguments: a lock screen is no place for them. The leader alone speaks, whatever page it
-  // shows, and only if no tab of ours is being looked at.
+  // Without values unless a setting says so: a lock screen is no place for them. The leader alone
+  // speaks, whatever page it shows, and only if no tab of ours is being looked at.
   let looked = 0, speak = 0;
-  function notify() {
+  const asking = new Set();
+  function notify(id) {
     if (!document.hidden) { if (bus) bus.postMessage({ t: "eyes" }); return; }
-    if (!leading || speak || !("Notification" in window) || Notification.permission !== "granted") return;
-    speak = setTimeout(() => {
+    if (!leading || !("Notification" in window) || Notification.permission !== "granted") return;
+    asking.add(id);
+    speak = speak || setTimeout(async () => {
+      const ids = [...asking];
       speak = 0;
+      asking.clear();
       if (Date.now() - looked < 2000) return;
-      const note = new Notification("A call waits for your decision", { tag: "signoff" });
+      const one = ids.length === 1 && await cardOf(ids[0]).catch(() => null);
+      const some = ids.length === 1 ? "A call waits for your decision" : ids.length + " calls wait for your decision";
+      const title = one && one.dataset["values" in body.dataset ? "sentence" : "notice"];
+      const note = new Notification(title || some, { tag: "signoff", body: title ? one.dataset.asker : "" });
       note.onclick = () => { window.focus(); if (!cards) location.assign("/"); note.close(); };
     }, 250);
   }

@@ -68,6 +68,7 @@ class Card:
     stamp: str  # changes whenever the card would look different
     order: str  # sorts cards as the queue does
     said: str  # one line for the ear
+    asker: str  # who asks, and how risky it is: below the sentence in a notification
     open: bool
     shown_state: str
     risk: Risk
@@ -141,6 +142,7 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
         stamp=f"{approval.version}.{int(view.waiting)}.{int(is_open)}",
         order=f"{_RANK[risk]}:{approval.expires_at:015d}:{approval.id}",
         said=_said(view, state, is_open=is_open),
+        asker=f"{call.grant_label or call.grant}, {risk} risk",
         open=is_open,
         shown_state=state,
         risk=risk,

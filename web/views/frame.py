@@ -34,6 +34,7 @@ class Frame:
     now: Millis = 0
     cursor: int = 0
     pending: int = 0
+    values: bool = False  # desktop notifications may show arguments
     nav: tuple[Item, ...] = ()
     banners: tuple[Alert, ...] = ()
 

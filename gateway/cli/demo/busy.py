@@ -30,12 +30,14 @@ RULES: Final[dict[str, Any]] = {
     "git_add": {"require_approval": {"reason": "Staging is looked at", "risk": "low",
                                      "expires": "3m"}},
     "git_commit": {
+        "summary": "Commit: {args.message}",
         "deny_if": [{"conditions": [{"path": "args.message", "op": "regex", "value": "(?i)force"}],
                      "on_deny": "Nothing is forced here."}],
         "require_approval": {"reason": "Commits need a person.", "risk": "medium",
                              "editable": ["args.message"]},
     },
     "git_create_branch": {
+        "summary": "Create branch {args.branch_name} off {args.base_branch}",
         "approve_if": [{"conditions": [{"path": "args.base_branch", "op": "eq", "value": "main"}],
                         "reason": "Branches off main need a person", "risk": "high",
                         "expires": "5m"}],
