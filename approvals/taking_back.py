@@ -39,6 +39,8 @@ def take_back(
     found = load(tx.connection, approval_id)
     if found is None:
         return NotFound()
+    if not reviewer.may_decide:
+        return NotAllowed("Your role may look, but not decide.")
     approval = fresh(tx, found)
     if not takeable(approval, tx.now):
         return TooLate(approval, too_late(approval))
@@ -74,8 +76,6 @@ def _right(
     tx: Transaction, approval: Approval, permit: Permit, reviewer: Reviewer
 ) -> dict[str, Any] | str:
     """By which right this person takes it back, as the history keeps it; text: by none."""
-    if not reviewer.may_decide:
-        return "Your role may look, but not decide."
     if not may_still_decide(tx.connection, reviewer.id):
         return "You may no longer decide."
     known = find(tx.connection, reviewer.id)

@@ -98,6 +98,7 @@ def payload(notice: Notice, approval: Approval, *, url: str) -> bytes | None:
             "decided_via": approval.decided_via,
             "decided_at": _iso(approval.decided_at),
             "reason": approval.reason,
+            "taken_back": notice.kind == "taken_back",
         }
     if event == "approval.executed":
         data |= {"execution": str(notice.execution), "finished_at": _iso(approval.finished_at)}

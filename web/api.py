@@ -35,7 +35,7 @@ from approvals.model import (
     Vote,
 )
 from approvals.reveal import NothingMasked, Revealed
-from approvals.reversal import runs_from
+from approvals.reversal import runs_from, taken_back
 from approvals.taking_back import TooLate
 from approvals.view import View, alone
 from web.context import PageContext
@@ -435,6 +435,7 @@ def summary_of(approval: Approval) -> dict[str, Any]:
         "decided_at": approval.decided_at,
         "use_by": approval.use_by,
         "runs_from": runs_from(approval) or None,
+        "taken_back": taken_back(approval),
         "finished_at": approval.finished_at,
         "decided_by": approval.decided_by,
         "decided_via": approval.decided_via,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import partial
+from typing import Any
 
 import pytest
 
-from approvals import effects, queue, reviewers, tasks
+from approvals import effects, outbox, queue, reviewers, tasks
 from approvals.detached import deserted
 from approvals.execution import Claimed, Lost
 from approvals.model import Approval, Choice, Execution, Moved, NotAllowed, Reviewer, State, Terms
@@ -14,6 +16,7 @@ from approvals.record.history import Intact, row_of, verify, walk
 from approvals.reversal import runs_from, taken_back
 from approvals.taking_back import TakenBack, TooLate, take_back
 from gateway.enforcement import refusals
+from gateway.relay.methods import task_view
 from tests.support.record import ALICE, BOB, CAROL, KEYS, Record
 
 ADA = Reviewer(id="ada", role="admin", verified="session")
@@ -201,3 +204,28 @@ def test_it_is_taken_back_for_sure_while_undo_lasts(record: Record) -> None:
     record.clock.pass_(seconds=5)
     assert isinstance(record.claim(approved), Lost)
     assert "claimed" not in record.events(approved)
+
+
+def test_an_agent_that_follows_it_as_a_task_is_told_the_same(record: Record) -> None:
+    approved = record.approved(terms=UNDO)
+    record.write(lambda tx: tasks.follow(tx, approved, {"meta": {}, "protocol": "2026-07-28"}))
+
+    def told() -> dict[str, Any]:
+        task = record.read(lambda connection: tasks.find(connection, approved.id, keys=KEYS))
+        assert task is not None
+        return task_view.shown(task, now=record.clock.now(), url="http://x")
+
+    assert told()["statusMessage"].startswith("Approved; it starts no sooner than ")
+    back(record, approved)
+    over = told()
+    assert (over["status"], over["result"]["isError"]) == ("completed", True)
+    assert "took the approval back" in over["result"]["content"][0]["text"]
+
+
+def test_it_is_queued_for_everybody_who_was_told_of_the_approval(record: Record) -> None:
+    record.database.journal.notifiers = ("slack", "webhook")
+    approved = record.approved()
+    back(record, approved)
+    for notifier in ("slack", "webhook"):
+        queued = record.write(partial(outbox.lease, notifier=notifier, limit=9))
+        assert [one.kind for one in queued] == ["held", "approved", "taken_back"]

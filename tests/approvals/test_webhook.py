@@ -23,8 +23,9 @@ from approvals.outbox import Notice
 from approvals.outbox_worker import DeliveryRetry, GiveUp, Notifier, Outbox
 from approvals.record.clock import SystemClock
 from approvals.signing import SecretUnusable, secret_of
+from approvals.taking_back import take_back
 from tests.support.patience import PATIENCE
-from tests.support.record import Record
+from tests.support.record import ALICE, Record
 from tests.support.webhook_receiver import Received, receiver
 
 SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()
@@ -122,6 +123,20 @@ async def test_an_expired_call_is_told_as_expired(record: Record) -> None:
         held = record.hold()
         await made.sync(notice(held, "expired"))
     assert verified(there.got[0])["type"] == "approval.expired"
+
+
+async def test_what_was_taken_back_is_told_as_a_decision_and_by_whom(record: Record) -> None:
+    async with receiver() as there, hook(record, there.url) as made:
+        approved = record.approved()
+        await made.sync(notice(approved, "approved"))
+        record.write(lambda tx: take_back(tx, approved.id, reviewer=ALICE, via="page"))
+        await made.sync(notice(record.now_is(approved.id), "taken_back"))
+    first, second = (verified(one) for one in there.got)
+    assert (first["type"], first["data"]["taken_back"]) == ("approval.decided", False)
+    assert (second["type"], second["data"]["state"], second["data"]["decided_by"]) == (
+        *("approval.decided", "withdrawn", "alice"),
+    )
+    assert second["data"]["taken_back"] is True
 
 
 @pytest.mark.parametrize("kind", ["voted", "edited", "extended", "not_executed", "settled"])

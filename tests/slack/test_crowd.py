@@ -241,7 +241,7 @@ async def test_named_reviewers_are_written_to_directly_and_both_messages_follow_
         record.decide(held, BOB)
         await here.told()
         assert record.now_is(held.id).state is State.APPROVED
-        assert [actions(one) for one in here.slack.shown()] == [[], []]
+        assert [actions(one) for one in here.slack.shown()] == [["approval.take_back"]] * 2
         assert {one.params["channel"] for one in here.slack.called("chat.update")} == {"DU1", "DU2"}
 
 

@@ -12,6 +12,7 @@ from approvals.model import Choice, Execution, Moved, Terms
 from approvals.record.database import Database, Transaction
 from approvals.rows import APPROVAL
 from approvals.slack.action_values import parse_value
+from approvals.taking_back import take_back
 from tests.approvals.test_upgrade import LATER, install
 from tests.slack.desk import PAGE, actions, desk
 from tests.support.record import ALICE, BOB, CAROL, KEYS, HandClock, Record
@@ -75,17 +76,32 @@ async def test_votes_execution_and_outcome_are_told_in_the_thread(record: Record
         assert "approval.approve" in actions(here.card())
         record.decide(held, CAROL)
         await here.told()
-        assert actions(here.card()) == ["approval.take_back"]
+        assert actions(here.card()) == ["approval.take_back"]  # it has not started
         record.claim(held)
         record.clock.pass_(seconds=3)
         record.finish(held)
         await here.told()
+        assert actions(here.card()) == []
         assert here.card().blocks[0]["text"]["text"] == "Done: Refund pay_1, amount 1200"
         assert here.notes() == [
             "alice approved: 1 of 2.",
             "Done. Approved; it ran, and the server answered without an error. It took 3.0 s.",
         ]
         assert {one.thread_ts for one in here.slack.shown(thread=True)} == {here.card().ts}
+
+
+async def test_what_was_taken_back_is_told_on_the_card_and_in_the_thread(record: Record) -> None:
+    async with desk(record) as here:
+        held = record.hold()
+        await here.told()
+        record.decide(held)
+        await here.told()
+        record.write(lambda tx: take_back(tx, held.id, reviewer=ALICE, via="page"))
+        await here.told()
+        assert here.card().blocks[0]["text"]["text"] == "Taken back: Refund pay_1, amount 1200"
+        assert "Taken back by alice via page" in json.dumps(here.card().blocks)
+        assert actions(here.card()) == []
+        assert here.notes() == ["alice took the approval back. Nothing ran."]
 
 
 async def test_an_unknown_outcome_is_said_in_words(record: Record) -> None:

@@ -156,8 +156,8 @@ async def test_an_approval_is_taken_back_until_it_has_started(scene: Scene, offi
     done = await send(office, f"{held.id}/take-back", {"reason": "Wrong customer."})
     assert (done.status_code, done.json()["outcome"]) == (200, "moved")
     told = done.json()["approval"]
-    assert (told["state"], told["decided_by"], told["reason"]) == (
-        *("withdrawn", "alice", "Wrong customer."),
+    assert (told["state"], told["taken_back"], told["decided_by"], told["reason"]) == (
+        *("withdrawn", True, "alice", "Wrong customer."),
     )
     late = await send(office, f"{held.id}/take-back", {})
     assert (late.status_code, late.json()["code"]) == (409, "too_late")

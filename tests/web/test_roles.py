@@ -46,6 +46,7 @@ TABLE: dict[tuple[str, str], tuple[str, Any]] = {
     ("POST", "/signout"): ("viewer", {}),
     ("POST", "/approvals/{approval_id}/decide"): (
         "approver", {"choice": "deny", "revision": "1", "view": "x", "reason": "no"}),
+    ("POST", "/approvals/{approval_id}/take-back"): ("approver", {}),
     ("POST", "/approvals/{approval_id}/extend"): ("approver", {"seconds": "1800"}),
     ("POST", "/approvals/{approval_id}/settle"): (
         "approver", {"settlement": "done", "note": "looked"}),
@@ -61,6 +62,7 @@ TABLE: dict[tuple[str, str], tuple[str, Any]] = {
         "approver", {"revision": 1, "reason": "no"}),
     ("POST", "/api/v1/approvals/{approval_id}/edit"): (
         "approver", {"revision": 1, "changes": {"a": 2}}),
+    ("POST", "/api/v1/approvals/{approval_id}/take-back"): ("approver", {"reason": ""}),
     ("POST", "/api/v1/approvals/{approval_id}/extend"): ("approver", {"seconds": 60}),
     ("POST", "/api/v1/approvals/{approval_id}/settle"): (
         "approver", {"settlement": "done", "note": "looked"}),
