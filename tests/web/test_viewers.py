@@ -119,6 +119,8 @@ def test_code_against_the_earlier_call_is_a_difference_by_line() -> None:
         ({"path": "README.md"}, "# Title\n\nselect from\n", "Markdown, as text"),
         ({"path": "notes.txt"}, "SELECT 1\nFROM x\n", "text"),
         ({}, "Update the\ndocuments please\n", "text"),
+        ({}, '{"a": [1, 2.50, 1e400], "a": null}\n' + " " * 200, "JSON"),
+        ({}, "{" * 5_000, "text"),
     ],
 )
 def test_a_language_is_known_by_what_stands_beside(

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any, Final
 
-from web.views.viewers.spans import Line, Mark, Span, joined
+from web.views.viewers.spans import Mark, Span, joined
 
 LANGUAGES: Final = {
     "sql": "SQL", "python": "Python", "json": "JSON", "yaml": "YAML", "toml": "TOML",
@@ -38,11 +38,6 @@ def lines_in(lines: list[str], language: str) -> tuple[list[tuple[Span, ...]], b
         whole = whole and time.thread_time() < until
         spans += coloured(window, language) if whole else (Span(window),)
     return list(_by_line(spans)), whole
-
-
-def numbered(lines: list[str], language: str) -> tuple[tuple[Line, ...], bool]:
-    found, whole = lines_in(lines, language)
-    return tuple(Line(one, "", "", str(at + 1)) for at, one in enumerate(found)), whole
 
 
 def windows(text: str) -> Iterator[str]:

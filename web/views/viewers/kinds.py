@@ -5,6 +5,7 @@ A wrong guess costs colours, never a character.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -18,6 +19,7 @@ _CLAUSE: Final = re.compile(
     r"\b(?:FROM|INTO|SET|TABLE|WHERE|VALUES|JOIN|INDEX|VIEW|COMMIT|DATABASE|SCHEMA)\b",
     flags=re.IGNORECASE,
 )
+_JSON: Final = 120_000  # characters of a text that is tried as JSON
 _HEAD: Final = 4000  # characters a guess is made from
 
 _SHEBANG: Final = (("python", "python"), ("node", "javascript"), ("sh", "bash"))
@@ -56,12 +58,23 @@ def language_of(name: str, text: str, beside: Mapping[str, Any]) -> str:
         return _ENDINGS.get(ending, "")
     if is_sql(text):
         return "sql"
+    if is_json(text):
+        return "json"
     return _NAMES.get(last, "")
 
 
 def is_sql(text: str) -> bool:
     head = text[:_HEAD]
     return _SQL.match(head) is not None and _CLAUSE.search(head) is not None
+
+
+def is_json(text: str) -> bool:
+    if text.lstrip()[:1] not in ("{", "[") or len(text) > _JSON:
+        return False
+    try:
+        return isinstance(json.loads(text), (dict, list))
+    except (ValueError, RecursionError):
+        return False
 
 
 def _ending(beside: Mapping[str, Any]) -> str:

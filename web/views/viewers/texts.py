@@ -11,7 +11,6 @@ from typing import Any, Final
 from approvals.differences import ABSENT
 from web.views.viewers.blob import Blob, blob_of
 from web.views.viewers.code import LANGUAGES, lines_in
-from web.views.viewers.code import numbered as coloured_lines
 from web.views.viewers.kinds import language_of
 from web.views.viewers.patch import Patch, patch_of
 from web.views.viewers.scalars import cut, written
@@ -21,7 +20,7 @@ from web.views.viewers.words import changed
 from web.views.viewers.words import numbered as changed_lines
 
 MOST_LINES: Final = 20_000  # lines that are numbered; a longer text is shown in one piece
-MOST: Final = 300_000  # characters of a text that is looked into at all
+MOST: Final = 300_000  # characters of a text that is read as more than bytes or text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +60,11 @@ class Reader:
         return replace(found, name=name, touched=touched, was=earlier)
 
     def _read(self, name: str, text: str, was: str | None, beside: Mapping[str, Any]) -> Shown:
-        if len(text) > MOST:
-            return _flow((Span(text),), _noted("text, too long for colours", text))
         blob = blob_of(text)
         if blob is not None:
             return _bytes(blob, text)
+        if len(text) > MOST:
+            return _flow((Span(text),), _noted("text, too long for colours", text))
         patch = patch_of(text, self.effort)
         if patch is not None and len(patch.lines) <= MOST_LINES:
             return _patch(patch, text)
@@ -85,8 +84,8 @@ class Reader:
         if not whole:
             kind += ", not all of it in colours"
         if compared is None:
-            numbered = coloured_lines(lines, language)[0] if whole else _plain(now)
-            return Shown(name="", note=_noted(kind, text, ends), form="code", lines=numbered)
+            note = _noted(kind, text, ends)
+            return Shown(name="", note=note, form="code", lines=_numbered(now))
         dressed = tuple(
             replace(line, spans=now[int(line.new) - 1]) if not line.sort else line
             for line in compared
@@ -102,7 +101,7 @@ class Reader:
         )
 
 
-def _plain(lines: list[tuple[Span, ...]]) -> tuple[Line, ...]:
+def _numbered(lines: list[tuple[Span, ...]]) -> tuple[Line, ...]:
     return tuple(Line(one, "", "", str(at + 1)) for at, one in enumerate(lines))
 
 
@@ -123,7 +122,7 @@ def _bytes(blob: Blob, text: str) -> Shown:
     if not blob.reads:
         return Shown(name="", note=note, form="bytes", blob=blob, text=text)
     lines, _ = lines_of(blob.reads)
-    numbered = tuple(Line((Span(line),), "", "", str(at + 1)) for at, line in enumerate(lines))
+    numbered = _numbered([(Span(line),) for line in lines])
     return Shown(name="", note=note, form="bytes", blob=blob, text=text, lines=numbered)
 
 
