@@ -1,18 +1,18 @@
 """Code with its words told apart, by Pygments. Pure but for the clock of its own thread.
 
 Pygments' patterns backtrack, and the text is an agent's: it is given in windows too short for that
-to matter, within a time for the whole call. What is not coloured is shown all the same; and no
+to matter, within a time that the whole call has. What is not coloured is shown all the same; and no
 colouring is used that does not give back exactly the text.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from typing import Any, Final
 
-from web.views.viewers.spans import Mark, Span, joined
+from web.views.viewers.spans import Effort, Mark, Span, joined
 
 LANGUAGES: Final = {
     "sql": "SQL", "python": "Python", "json": "JSON", "yaml": "YAML", "toml": "TOML",
@@ -23,20 +23,28 @@ LANGUAGES: Final = {
 
 WINDOW: Final = 3_000  # characters that are coloured at a time
 MOST: Final = 120_000  # characters of a text that is coloured
-_SECONDS: Final = 0.3  # of this thread, for one text
+
+Reading = Callable[[str], Iterable[tuple[int, Any, str]]]
 
 
-def lines_in(lines: list[str], language: str) -> tuple[list[tuple[Span, ...]], bool]:
+def lines_in(
+    lines: list[str], language: str, effort: Effort
+) -> tuple[list[tuple[Span, ...]], bool]:
     """Each line in its colours, and whether all are coloured."""
     text = "\n".join(lines)
     if language not in LANGUAGES or len(text) > MOST:
         return [(Span(line),) for line in lines], False
-    until = time.thread_time() + _SECONDS
+    read = _lexer(language)  # loading it is not the text's doing
     spans: list[Span] = []
     whole = True
     for window in windows(text):
-        whole = whole and time.thread_time() < until
-        spans += coloured(window, language) if whole else (Span(window),)
+        whole = whole and effort.seconds > 0
+        if not whole:
+            spans.append(Span(window))
+            continue
+        began = time.thread_time()
+        spans += coloured(window, read)
+        effort.seconds -= time.thread_time() - began
     return list(_by_line(spans)), whole
 
 
@@ -53,17 +61,19 @@ def windows(text: str) -> Iterator[str]:
         at = end
 
 
-def coloured(window: str, language: str) -> tuple[Span, ...]:
+def coloured(window: str, read: Reading) -> tuple[Span, ...]:
     """The window in its colours; plain where Pygments would lose a character of it."""
-    spans = tuple(Span(value, _mark(kind)) for _, kind, value in _lexer(language)(window))
+    spans = tuple(Span(value, _mark(kind)) for _, kind, value in read(window))
     if "".join(span.text for span in spans) != window:
         return (Span(window),)
     return joined(spans)
 
 
-def _lexer(language: str) -> Any:
+def _lexer(language: str) -> Reading:
     """Loaded on first use: most calls carry no code."""
-    return import_module("pygments.lexers").get_lexer_by_name(language).get_tokens_unprocessed
+    lexer = import_module("pygments.lexers").get_lexer_by_name(language)
+    read: Reading = lexer.get_tokens_unprocessed
+    return read
 
 
 def _mark(kind: Any) -> Mark:

@@ -85,12 +85,13 @@ class _Sender:
     rows: list[Argument] = field(default_factory=list)
     values: list[Shown] = field(default_factory=list)
     missing: int = 0
-    effort: Effort = field(default_factory=Effort)
+    effort: Effort = field(init=False)
     odd: dict[Path, tuple[str, ...]] = field(default_factory=dict)
     below: dict[str | int, list[Path]] = field(default_factory=dict)  # the odd ones, by first step
     forest: Forest = field(init=False)
 
     def go(self) -> None:
+        self.effort = Effort.of(full=self.full)
         self.forest = Forest(self.effort)
         self.odd = _odd(self.arguments)
         for path in self.odd:

@@ -15,6 +15,8 @@ comments of a language. Ours: words of the page's, not of the call.
 _GAP: Final = re.compile(r"[ \t]{60,}")
 _EMPTY_LINES: Final = re.compile(r"\n(?:[ \t\r]*+\n){8,}+")
 _EFFORT: Final = 3_000_000
+_SECONDS: Final = 0.4
+_LISTED: Final = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +39,17 @@ class Line:
 
 @dataclass(slots=True)
 class Effort:
-    """What comparing may still cost for one call, in steps: counted before it is spent, so that no
-    text of an agent's makes a page dear.
+    """What reading one call may still cost, so that no text of an agent's makes a page dear: steps
+    of comparing, counted before they are spent, and seconds of colouring.
     """
 
     left: int = _EFFORT
+    seconds: float = _SECONDS  # of the thread that reads
+
+    @classmethod
+    def of(cls, *, full: bool) -> Effort:
+        """In the list many calls are read at once, and what is long is not."""
+        return cls() if full else cls(_EFFORT // _LISTED, _SECONDS / _LISTED)
 
     def take(self, steps: int) -> bool:
         if steps > self.left:

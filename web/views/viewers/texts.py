@@ -78,7 +78,7 @@ class Reader:
 
     def _code(self, text: str, was: str | None, language: str) -> Shown:
         lines, ends = lines_of(text)
-        now, whole = lines_in(lines, language)
+        now, whole = lines_in(lines, language, self.effort)
         compared = changed_lines(was, text, self.effort) if was is not None else None
         kind = LANGUAGES[language]
         if not whole:
@@ -121,7 +121,7 @@ def _bytes(blob: Blob, text: str) -> Shown:
     note = f"base64, {len(text):,} characters, complete below"
     if not blob.reads:
         return Shown(name="", note=note, form="bytes", blob=blob, text=text)
-    lines, _ = lines_of(blob.reads)
+    lines = lines_of(blob.reads)[0] if blob.reads.count("\n") < MOST_LINES else [blob.reads]
     numbered = _numbered([(Span(line),) for line in lines])
     return Shown(name="", note=note, form="bytes", blob=blob, text=text, lines=numbered)
 
