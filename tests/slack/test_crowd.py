@@ -22,7 +22,7 @@ def digests(here: Desk) -> list[Message]:
 
 
 def cards(here: Desk) -> list[Message]:
-    return [one for one in here.slack.shown() if "refund on" in one.blocks[0]["text"]["text"]]
+    return [one for one in here.slack.shown() if "Refund n " in one.blocks[0]["text"]["text"]]
 
 
 def burst(record: Record, calls: int, **fields: object) -> list[Approval]:
