@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from approvals.lookalike import CODED, DECOMPOSED, MIXED, NAMED, TURNED, alike, signs
+from approvals.lookalike import CODED, DECOMPOSED, MIXED, NAMED, TURNED, alike, plainly, signs
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,22 @@ def test_letters_of_other_forms_fold_too(one: str, other: str) -> None:
 @pytest.mark.parametrize("name", ["amount", "amounts", "amoun", "сумма", "金額", ""])
 def test_another_name_does_not(name: str) -> None:
     assert not alike(name, "amount")
+
+
+def test_what_only_looks_like_a_word_is_spelled_plainly() -> None:
+    assert plainly("see p\u0430ypal.com") == ("“p\u0430ypal” only looks like “paypal”",)
+    coded = "https://xn--80ak6aa92e.com/login"
+    assert plainly(coded) == (
+        "xn--80ak6aa92e stands for \u0430\u0440\u0440\u04cf\u0435, which only looks like apple",
+    )
+    assert plainly("xn--mnchen-3ya.de") == ("xn--mnchen-3ya stands for m\xfcnchen",)
+    for quiet in (
+        "plain",
+        "xn--",
+        "xn--!",
+        "caf\xe9",
+        "\u043f\u0440\u0438\u0432\u0435\u0442",
+        "xn--" + "9" * 50,
+    ):
+        assert plainly(quiet) == ()
+    assert len(plainly("p\u0430ypal1 " * 9 + " ".join(f"p\u0430y{n}" for n in range(9)))) <= 4

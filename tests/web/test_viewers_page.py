@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from typing import Any
 
 import pytest
 
 from approvals.model import Choice, Vote
+from approvals.slack.card import card
+from gateway.cli.card import draw
+from tests.slack.test_card import LOOK
 from tests.support.review_scene import Scene
 from tests.web.conftest import Door
 from tests.web.test_inert import ATTACKS, DRAWN, stray
@@ -99,7 +103,7 @@ async def test_a_call_of_many_values_is_reviewed_in_full(scene: Scene, door: Doo
 
 
 async def test_the_earlier_call_with_the_same_target_is_the_one_compared_with(
-    scene: Scene, door: Door
+    scene: Scene, door: Door, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await approved(scene, {"customer": "cus_1", "amount": 500})
     await approved(scene, {"customer": "cus_2", "amount": 7})
@@ -112,6 +116,10 @@ async def test_the_earlier_call_with_the_same_target_is_the_one_compared_with(
     page = (await (await door.signed_in("alice")).get(f"/approvals/{held.id}")).text
     assert "<del>500</del><i> → </i><ins>501</ins>" in page
     assert "Since the last approved call with the same customer" in page
+    draw(view)
+    assert "changed since last approved with the same customer" in capsys.readouterr().out
+    slack = json.dumps(card(view, LOOK, now=scene.clock.now()).blocks)
+    assert "since the last approved call with the same customer" in slack
     other = await scene.approvals.view(scene.held("send", {"customer": "cus_3"}).id)
     assert other is not None
     assert other.since_approved is not None
