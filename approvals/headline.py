@@ -30,7 +30,7 @@ MOST_FIELDS: Final = 5
 _VALUE: Final = 40  # characters of one value
 _LEAST: Final = 6  # characters that are left of one, where several are long
 _KEPT: Final = 30  # characters of a number, an amount or a date: nothing is cut in two
-_READ: Final = 2_000  # characters of a text that are looked at
+_READ: Final = 200  # characters of a text that are looked at, half of them at either end
 _LISTED: Final = 2  # elements of a list that are named
 _ARGUMENTS: Final = 3  # told where no rule says which
 _CURRENCY: Final = 12
@@ -332,9 +332,10 @@ def _scalar(value: str | float) -> Part:
 
 def _flat(text: str) -> str:
     """On one line. Of a long text its two ends are enough: the middle is never shown."""
+    text = text.strip(" \t\r\n")
     if len(text) > _READ:
         text = f"{text[: _READ // 2]}{HIDDEN}{text[-_READ // 2 :]}"
-    return _SPACES.sub(" ", text).strip(" ")
+    return _SPACES.sub(" ", text)
 
 
 def _default(tool: str, shown: Any) -> Iterator[Part]:

@@ -31,6 +31,7 @@ _TELLING: Final = (
     *("env", "environment", "version", "query", "message"),
 )
 """Keys that say most of the rest."""
+_RANKS: Final = {name: rank for rank, name in enumerate((*_TARGETS, *_TELLING))}
 _INCIDENTAL: Final = re.compile(
     r"(^|_)((request|trace|span|session|correlation)_?id|idempotency(_?key|_?token)?|nonce)$"
 )
@@ -175,11 +176,8 @@ def target_of(shown: Any) -> Value | None:
         if isinstance(value, (str, int, float)) and not isinstance(value, bool)
     }
     own = {key: value for key, value in scalars.items() if not incidental(key)}
-    for wanted in _TARGETS:
-        for key, value in own.items():
-            if _named(key, wanted):
-                return value_of(value, (key,))
-    return next((value_of(value, (key,)) for key, value in own.items()), None)
+    key = min(own, key=lambda name: min(_rank(name), len(_TARGETS)), default=None)
+    return None if key is None else value_of(own[key], (key,))
 
 
 def about(shown: dict[str, Any]) -> list[str]:
@@ -210,9 +208,5 @@ def _long(value: Any) -> bool:
 
 
 def _rank(name: str) -> int:
-    ranks = (at for at, one in enumerate((*_TARGETS, *_TELLING)) if _named(name, one))
-    return next(ranks, len(_TARGETS) + len(_TELLING))
-
-
-def _named(name: str, wanted: str) -> bool:
-    return name.lower() == wanted or name.lower().endswith(f"_{wanted}")
+    """How early an argument of this name is told."""
+    return _RANKS.get(name.lower().rpartition("_")[2], len(_RANKS))
