@@ -59,6 +59,18 @@ def test_explain_traces_every_rule_with_values(signoff: Command, folder: Folder)
     assert (shown["verdict"], shown["rule"]) == ("deny", "(default deny)")
 
 
+def test_explain_says_how_a_held_call_would_read(signoff: Command, folder: Folder) -> None:
+    summary = "Pay {args.amount|money:minor:EUR} with {args.card}"
+    rule = {"summary": summary, "redact": ["args.card"], "require_approval": True}
+    folder.policy(tools={"pay": rule})
+    argv = ("policy", "explain", "pay", "--args", '{"amount": 120000, "card": "4111"}')
+    out = signoff(*argv).out
+    assert "Pay €1,200.00 with “[redacted, 4 chars" in out
+    told = json.loads(signoff(*argv, "--json").out)["headline"]
+    assert told.startswith("Pay €1,200.00 with “[redacted, ")
+    assert "4111" not in out + told
+
+
 def test_explain_says_what_is_left_of_a_limit(signoff: Command, folder: Folder) -> None:
     folder.policy()
     folder.grant = folder.granted("claude@laptop")
