@@ -55,7 +55,7 @@ _QUOTES: Final = str.maketrans("“”„«»", '"' * 5)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class HeadlinePart:
     """A run of the sentence. `text` is as it came, on one line: characters that no one would see
     are in it until it is shown. `free`: of any form, and quoted where nothing else marks it.
     `exact`: a number, an amount or a date, never cut in two, for half of it is another.
@@ -86,7 +86,7 @@ class Part:
 class Headline:
     """The sentence. `ruled`: a rule's author wrote it, as an order: "Charge …"."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[HeadlinePart, ...]
     ruled: bool = False
 
     @property
@@ -99,9 +99,9 @@ class Headline:
         """For where arguments must not go: "Charge … to …", or the tool alone."""
         if not self.ruled:
             return replace(self, parts=self.parts[:1])
-        found: list[Part] = []
+        found: list[HeadlinePart] = []
         for part in self.parts:
-            one = part if part.kind == "literal" else Part(HIDDEN)
+            one = part if part.kind == "literal" else HeadlinePart(HIDDEN)
             if one.text == HIDDEN:
                 if len(found) > 1 and found[-1].text.isspace() and found[-2].text == HIDDEN:
                     found.pop()
@@ -113,13 +113,15 @@ class Headline:
     @property
     def inside(self) -> Headline:
         """For the middle of a longer line: the first letter of the rule's own words is small."""
-        first = self.parts[0] if self.parts else Part("")
+        first = self.parts[0] if self.parts else HeadlinePart("")
         head = first.text[:2]
         if not self.ruled or first.kind != "literal" or not (head[:1] + head[1:].upper()).isupper():
             return self
         if head[1:].isupper():  # SQL, VAT
             return self
-        return replace(self, parts=(Part(head[:1].lower() + first.text[1:]), *self.parts[1:]))
+        return replace(
+            self, parts=(HeadlinePart(head[:1].lower() + first.text[1:]), *self.parts[1:])
+        )
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -140,7 +142,7 @@ class BadSummary(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class Placeholder:
     """One `{args.amount|money:minor}`."""
 
     path: str
@@ -149,7 +151,7 @@ class Field:
     currency: str = ""  # a code, or the path of one; "": the `currency` beside the amount
 
 
-Template = tuple[str | Field, ...]
+Template = tuple[str | Placeholder, ...]
 
 
 @lru_cache(maxsize=512)
@@ -164,7 +166,7 @@ def template(text: str) -> Template:
     if visible(text) != text:
         what = "`summary` has a line break, a tab or a character that no one sees."
         raise BadSummary(what, "Write one line of plain text.")
-    parts: list[str | Field] = []
+    parts: list[str | Placeholder] = []
     rest = text
     while rest:
         head, opened, rest = rest.partition("{")
@@ -181,32 +183,32 @@ def template(text: str) -> Template:
     return tuple(parts)
 
 
-def _bounded(parts: list[str | Field]) -> None:
+def _bounded(parts: list[str | Placeholder]) -> None:
     words = sum(len(part) for part in parts if isinstance(part, str))
     if words > MOST_WORDS:
         what = f"`summary` has {words} characters of its own words."
         raise BadSummary(what, f"At most {MOST_WORDS}: the rest is for the values. Use `reason`.")
-    count = sum(isinstance(part, Field) for part in parts)
+    count = sum(isinstance(part, Placeholder) for part in parts)
     if count > MOST_FIELDS:
         what = f"`summary` has {count} values."
         raise BadSummary(what, f"At most {MOST_FIELDS}: people see all arguments below it.")
 
 
-def _field(inner: str) -> Field:
+def _field(inner: str) -> Placeholder:
     path, piped, spelled = inner.partition("|")
     if not piped:
-        return Field(path)
+        return Placeholder(path)
     name, *options = spelled.split(":", 2)
     if name not in FORMATS:
         raise BadSummary(f'"{spelled}" is no format.', f"Write one of: {', '.join(FORMATS)}.")
     if name != "money":
         if options:
             raise BadSummary(f"`{name}` takes nothing behind it.", f"Write {{{path}|{name}}}.")
-        return Field(path, name)  # type: ignore[arg-type]  # looked up above
+        return Placeholder(path, name)  # type: ignore[arg-type]  # looked up above
     unit, currency = [*options, "", ""][:2]
     if (options and unit not in UNITS) or (len(options) > 1 and not _names_currency(currency)):
         raise BadSummary(f'"{spelled}" says no unit of money.', f"Write {_OPTIONS}.")
-    return Field(path, "money", unit, currency)  # type: ignore[arg-type]  # looked up above
+    return Placeholder(path, "money", unit, currency)  # type: ignore[arg-type]  # looked up above
 
 
 def _names_currency(written: str) -> bool:
@@ -234,9 +236,9 @@ def headline_of(approval: Approval) -> Headline:
     return headline(approval.call.tool, approval.terms.summary, json.loads(approval.masked))
 
 
-def _filled(one: str | Field, shown: Any) -> Iterator[Part]:
+def _filled(one: str | Placeholder, shown: Any) -> Iterator[HeadlinePart]:
     if isinstance(one, str):
-        yield Part(one)
+        yield HeadlinePart(one)
         return
     steps = pattern(one.path)
     value = _look(shown, steps)
@@ -247,7 +249,7 @@ def _filled(one: str | Field, shown: Any) -> Iterator[Part]:
         yield from _plain(value)
 
 
-def _formatted(one: Field, value: Any, steps: Pattern, shown: Any) -> Part | None:
+def _formatted(one: Placeholder, value: Any, steps: Pattern, shown: Any) -> HeadlinePart | None:
     if isinstance(value, str) and holds_mark(value):  # its length is not the value's
         return None
     match one.format:
@@ -261,10 +263,10 @@ def _formatted(one: Field, value: Any, steps: Pattern, shown: Any) -> Part | Non
             text = formats.count(value)
         case _:
             text = None
-    return None if text is None else Part(text, "value", exact=True)
+    return None if text is None else HeadlinePart(text, "value", exact=True)
 
 
-def _money(one: Field, value: Any, steps: Pattern, shown: Any) -> Part | None:
+def _money(one: Placeholder, value: Any, steps: Pattern, shown: Any) -> HeadlinePart | None:
     given: Any = one.currency
     if one.currency.startswith("args."):
         given = _look(shown, pattern(one.currency))
@@ -277,8 +279,8 @@ def _money(one: Field, value: Any, steps: Pattern, shown: Any) -> Part | None:
         return None
     named = isinstance(given, str) and bool(given) and not holds_mark(given)
     if named and not code:  # no currency we know: theirs to name
-        return Part(f"{text} {_cut(_flat(str(given)), _CURRENCY)}", "value", free=True)
-    return Part(text, "value", exact=True)
+        return HeadlinePart(f"{text} {_cut(_flat(str(given)), _CURRENCY)}", "value", free=True)
+    return HeadlinePart(text, "value", exact=True)
 
 
 def _look(value: Any, steps: Pattern) -> Any:
@@ -295,39 +297,41 @@ def _look(value: Any, steps: Pattern) -> Any:
     return value
 
 
-def _plain(value: Any) -> Iterator[Part]:
+def _plain(value: Any) -> Iterator[HeadlinePart]:
     """A value as it was sent; of a list its first elements."""
     match value:
         case None:
-            yield Part(MISSING, "missing")
+            yield HeadlinePart(MISSING, "missing")
         case list() if value and all(isinstance(one, str | int | float) for one in value):
             for at, one in enumerate(value[:_LISTED]):
                 if at:
-                    yield Part(" and " if len(value) == _LISTED else ", ", "between")
+                    yield HeadlinePart(" and " if len(value) == _LISTED else ", ", "between")
                 yield _scalar(one)
             if len(value) > _LISTED:
-                yield Part(f" and {len(value) - _LISTED:,} more", "between")
+                yield HeadlinePart(f" and {len(value) - _LISTED:,} more", "between")
         case list():
-            yield Part(
+            yield HeadlinePart(
                 "1 item" if len(value) == 1 else f"{len(value):,} items", "value", exact=True
             )
         case dict():
-            yield Part(
+            yield HeadlinePart(
                 "1 field" if len(value) == 1 else f"{len(value):,} fields", "value", exact=True
             )
         case _:
             yield _scalar(value)
 
 
-def _counted(number: int, noun: str) -> Part:
-    return Part(f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s", "value", exact=True)
+def _counted(number: int, noun: str) -> HeadlinePart:
+    return HeadlinePart(
+        f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s", "value", exact=True
+    )
 
 
-def _scalar(value: str | float) -> Part:
+def _scalar(value: str | float) -> HeadlinePart:
     if not isinstance(value, str):
-        return Part(canonical(value).decode(), "value", exact=True)
+        return HeadlinePart(canonical(value).decode(), "value", exact=True)
     text = _flat(value)
-    return Part(text, "value", free=_TOKEN.fullmatch(text) is None)
+    return HeadlinePart(text, "value", free=_TOKEN.fullmatch(text) is None)
 
 
 def _flat(text: str) -> str:
@@ -338,15 +342,19 @@ def _flat(text: str) -> str:
     return _SPACES.sub(" ", text)
 
 
-def _default(tool: str, shown: Any) -> Iterator[Part]:
+def _default(tool: str, shown: Any) -> Iterator[HeadlinePart]:
     """The tool's name made readable, and what the call is mostly about."""
-    yield Part(readable(tool)) if _TOOL.fullmatch(tool) else Part(_flat(tool), "value", free=True)
+    yield (
+        HeadlinePart(readable(tool))
+        if _TOOL.fullmatch(tool)
+        else HeadlinePart(_flat(tool), "value", free=True)
+    )
     told = about(shown)[:_ARGUMENTS] if isinstance(shown, dict) else []
     for at, name in enumerate(told):
         value = shown[name]
-        yield Part(", " if at else " ")
+        yield HeadlinePart(", " if at else " ")
         if not isinstance(value, (str, list)) and _NAME.fullmatch(name):
-            yield Part(f"{name} {canonical(value).decode()}", "value", exact=True)
+            yield HeadlinePart(f"{name} {canonical(value).decode()}", "value", exact=True)
         else:
             yield from _plain(value)
 
@@ -359,14 +367,14 @@ def readable(tool: str) -> str:
     return words[:1].upper() + words[1:] or tool
 
 
-def _fitted(parts: list[Part]) -> tuple[Part, ...]:
+def _fitted(parts: list[HeadlinePart]) -> tuple[HeadlinePart, ...]:
     """The parts in MOST characters: long texts give way first, and each of them keeps its ends. An
     exact value that is too long is left out whole.
     """
     room = _VALUE
     while room > _LEAST and sum(_size(part, room) for part in parts) > MOST:
         room -= 1
-    found: list[Part] = []
+    found: list[HeadlinePart] = []
     left = MOST
     for at, part in enumerate(parts):
         later = sum(len(one.shown) if one.ours else 1 for one in parts[at + 1 :])
@@ -380,7 +388,7 @@ def _fitted(parts: list[Part]) -> tuple[Part, ...]:
     return tuple(found)
 
 
-def _shortened(part: Part, room: int) -> Part:
+def _shortened(part: HeadlinePart, room: int) -> HeadlinePart:
     if part.ours or len(part.shown) <= room:
         return part
     if part.exact:
@@ -388,7 +396,7 @@ def _shortened(part: Part, room: int) -> Part:
     return replace(part, text=_cut(part.text, room))
 
 
-def _size(part: Part, room: int) -> int:
+def _size(part: HeadlinePart, room: int) -> int:
     return len(_shortened(part, room).shown)
 
 

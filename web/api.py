@@ -174,6 +174,7 @@ def router(context: PageContext, *, describe: Callable[[], dict[str, Any]]) -> A
 
     _add_decisions(routes, context)
     _add_changes(routes, context)
+    _add_endings(routes, context)
     _add_reveal(routes, context)
 
     _add_history(routes, context)
@@ -283,6 +284,8 @@ def _add_changes(routes: APIRouter, context: PageContext) -> None:
         )
         return _answer(decided, viewer)
 
+
+def _add_endings(routes: APIRouter, context: PageContext) -> None:
     @routes.post("/approvals/{approval_id}/take-back")
     async def take_back(request: Request, approval_id: str, body: TakeBack) -> dict[str, Any]:
         """Take an approval back, until its call has started. Whoever approved it, or an admin."""

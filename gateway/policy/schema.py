@@ -112,18 +112,22 @@ def _definitions() -> dict[str, Schema]:
                 **_older(),
             }
         ),
-        "server": _object(
-            {
-                "description": _text("For people; changes nothing."),
-                "default": _default(),
-                "hide": _hide(),
-                "redact": _redact(),
-                "limits": rules["limits"],
-                "all_tools": {"$ref": "#/$defs/all_tools"},
-                "tools": {"$ref": "#/$defs/tools"},
-            }
-        ),
+        "server": _server(rules),
     }
+
+
+def _server(rules: dict[str, Schema]) -> Schema:
+    return _object(
+        {
+            "description": _text("For people; changes nothing."),
+            "default": _default(),
+            "hide": _hide(),
+            "redact": _redact(),
+            "limits": rules["limits"],
+            "all_tools": {"$ref": "#/$defs/all_tools"},
+            "tools": {"$ref": "#/$defs/tools"},
+        }
+    )
 
 
 def _names() -> Schema:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from approvals.headline import BadSummary, Field, template
+from approvals.headline import BadSummary, Placeholder, template
 from gateway.policy import paths, reading, vocabulary
 from gateway.policy.paths import Path
 from gateway.policy.problems import Report, step
@@ -29,7 +29,7 @@ def read(raw: Mapping[str, Any], pointer: str, report: Report) -> str:
     except BadSummary as error:
         report.error(place, error.what, error.write)
         return ""
-    fields = [part for part in parts if isinstance(part, Field)]
+    fields = [part for part in parts if isinstance(part, Placeholder)]
     fit = [_fits(field, place, report) for field in fields]
     if not all(fit):
         return ""
@@ -38,7 +38,7 @@ def read(raw: Mapping[str, Any], pointer: str, report: Report) -> str:
     return text
 
 
-def _fits(field: Field, place: str, report: Report) -> bool:
+def _fits(field: Placeholder, place: str, report: Report) -> bool:
     """Whether its paths lead to one value each; what is wrong is reported."""
     for written in _written(field):
         path = paths.parse(written, place, report, roots=("args",))
@@ -60,7 +60,7 @@ def _fits(field: Field, place: str, report: Report) -> bool:
     return True
 
 
-def _written(field: Field) -> Iterator[str]:
+def _written(field: Placeholder) -> Iterator[str]:
     yield field.path
     if field.currency.startswith("args."):
         yield field.currency
@@ -69,7 +69,7 @@ def _written(field: Field) -> Iterator[str]:
 def paths_in(text: str) -> Iterator[Path]:
     """Every argument that a template which was read names."""
     for part in template(text) if text else ():
-        if isinstance(part, Field):
+        if isinstance(part, Placeholder):
             for written in _written(part):
                 path = paths.parse(written, "", Report(), roots=("args",))
                 if path is not None:

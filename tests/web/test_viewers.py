@@ -17,9 +17,9 @@ from approvals.digest import canonical
 from tests.web.test_inert import ATTACKS
 from web.views.viewers.code import LANGUAGES, lines_in
 from web.views.viewers.patch import patch_of
-from web.views.viewers.sent import Sent, sent_of
-from web.views.viewers.spans import Effort, Line, Span
-from web.views.viewers.texts import Shown
+from web.views.viewers.sent import SentCall, sent_of
+from web.views.viewers.spans import Effort, Line, MarkedText
+from web.views.viewers.texts import ShownText
 from web.views.viewers.tree import Node, laid_out
 from web.views.viewers.words import changed, numbered, steps
 
@@ -38,22 +38,22 @@ def encoded(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-def read(name: str, value: Any, before: Any = None, **beside: Any) -> Shown:
+def read(name: str, value: Any, before: Any = None, **beside: Any) -> ShownText:
     """The one value that is shown by itself."""
     was = None if before is None else {name: before, **beside}
     (found,) = sent_of({name: value, **beside}, was, full=True).values
     return found
 
 
-def now(spans: tuple[Span, ...]) -> str:
+def now(spans: tuple[MarkedText, ...]) -> str:
     return "".join(span.text for span in spans if span.mark != "went")
 
 
-def was(spans: tuple[Span, ...]) -> str:
+def was(spans: tuple[MarkedText, ...]) -> str:
     return "".join(span.text for span in spans if span.mark != "came")
 
 
-def marked(spans: tuple[Span, ...], mark: str) -> list[str]:
+def marked(spans: tuple[MarkedText, ...], mark: str) -> list[str]:
     return [span.text for span in spans if span.mark == mark]
 
 
@@ -81,7 +81,7 @@ def test_short_values_come_first_and_say_what_they_were() -> None:
     rows = {row.path: row for row in sent.rows}
     assert [span.text for span in rows["amount"].spans] == ["5", " → ", "9"]
     assert rows["n"].note == "text, was number"
-    assert rows["to"].spans == (Span("ann", "came"),)
+    assert rows["to"].spans == (MarkedText("ann", "came"),)
     assert (rows["cc"].note, rows["cc"].gone) == ("not sent now", True)
     assert not rows["same"].touched
 
@@ -93,7 +93,7 @@ def test_sql_has_numbered_lines_in_colours() -> None:
     found = read("query", SQL)
     assert (found.form, found.note) == ("code", f"SQL, 4 lines, {len(SQL)} characters, complete")
     assert [line.new for line in found.lines] == ["1", "2", "3", "4"]
-    assert Span("'closed'", "quote") in found.lines[2].spans
+    assert MarkedText("'closed'", "quote") in found.lines[2].spans
     assert ("-- clean up", "remark") in [(one.text, one.mark) for one in found.lines[0].spans]
 
 
@@ -259,7 +259,7 @@ def test_masks_stay_masks_in_every_kind(arguments: dict[str, Any]) -> None:
         assert MASK in "".join(everything(sent_of(arguments, earlier, full=True)))
 
 
-def everything(sent: Sent) -> Iterator[str]:
+def everything(sent: SentCall) -> Iterator[str]:
     """All the text of the call that a reviewer can read without *As sent*."""
     for row in sent.rows:
         yield row.path
@@ -356,7 +356,7 @@ def test_colours_lose_no_character(language: str, text: str) -> None:
 def test_code_that_no_time_is_left_for_is_plain_and_whole() -> None:
     effort = Effort(seconds=0)
     assert lines_in(SQL.split("\n"), "sql", effort) == (
-        [(Span(one),) for one in SQL.split("\n")],
+        [(MarkedText(one),) for one in SQL.split("\n")],
         False,
     )
     found = read("query", SQL * 1_700)  # longer than what is coloured at all

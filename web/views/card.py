@@ -23,7 +23,7 @@ from approvals.reversal import runs_from, takeable, taken_back
 from approvals.values import FieldChange
 from approvals.view import Earlier, View, alone, approvers, beside_path, lowered
 from web.views.viewers.rows import Argument, argument
-from web.views.viewers.sent import Sent, sent_of
+from web.views.viewers.sent import SentCall, sent_of
 
 LONGER = ((1800, "30 minutes"), (7200, "2 hours"), (86400, "1 day"))
 """By how much a deadline may be moved at a time; the record bounds the whole."""
@@ -97,7 +97,7 @@ class Card:
     effect: str
     similar: tuple[Before, ...]
     changes: tuple[Changed, ...]
-    sent: Sent
+    sent: SentCall
     metadata: tuple[Argument, ...]  # what is sent beside them
     cut: bool
     may: bool
@@ -176,18 +176,26 @@ def card_of(view: View, reviewer: Reviewer, now: Millis, *, full: bool = False) 
         cut=cut,
         edited=approval.edited,
         confirm=approval.grave,
-        passed="" if state in (approval.state, TAKEN_BACK) else f"{approval.state.value} ",
-        decided_by=approval.decided_by,
-        decided_via=approval.decided_via,
-        decided_at=approval.decided_at,
-        decision_reason=approval.reason,
-        unused_until=_unused_until(view, state),
         alone=alone(view, cut=cut),
-        runs_from=runs_from(approval) if runs_from(approval) > now else 0,
-        runs_in=max(0, runs_from(approval) - now),
-        takes_back=takeable(approval, now) and _takes_back(view, reviewer),
+        **_decision(view, state, reviewer, now),
         **_permissions(view, reviewer, is_open=is_open),
     )
+
+
+def _decision(view: View, state: str, reviewer: Reviewer, now: Millis) -> dict[str, Any]:
+    """What was decided, and whether it can still be taken back, as fields of the card."""
+    approval = view.approval
+    return {
+        "passed": "" if state in (approval.state, TAKEN_BACK) else f"{approval.state.value} ",
+        "decided_by": approval.decided_by,
+        "decided_via": approval.decided_via,
+        "decided_at": approval.decided_at,
+        "decision_reason": approval.reason,
+        "unused_until": _unused_until(view, state),
+        "runs_from": runs_from(approval) if runs_from(approval) > now else 0,
+        "runs_in": max(0, runs_from(approval) - now),
+        "takes_back": takeable(approval, now) and _takes_back(view, reviewer),
+    }
 
 
 def _permissions(view: View, reviewer: Reviewer, *, is_open: bool) -> dict[str, Any]:
@@ -287,7 +295,7 @@ def _quoted(reason: str) -> str:
     return f": {reason}" if reason else ""
 
 
-def _changes(view: View, sent: Sent, *, full: bool) -> Iterator[Changed]:
+def _changes(view: View, sent: SentCall, *, full: bool) -> Iterator[Changed]:
     """What reviewers edited; then what the arguments show in place, and only what they do not."""
     if view.edit is not None:
         rows = tuple(_change(change, full=full) for change in view.edit.changes)
@@ -316,7 +324,7 @@ def _short(path: str) -> str:
     return path.removeprefix("args.") or path
 
 
-def _sent(view: View, *, full: bool) -> Sent:
+def _sent(view: View, *, full: bool) -> SentCall:
     """The arguments against the last approved call, or the last denied one where none was."""
     since = view.since_approved or view.since_denied
     return sent_of(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from typing import Any, Final
 
-from web.views.viewers.spans import Effort, Mark, Span, joined
+from web.views.viewers.spans import Effort, Mark, MarkedText, joined
 
 LANGUAGES: Final = {
     "sql": "SQL", "python": "Python", "json": "JSON", "yaml": "YAML", "toml": "TOML",
@@ -29,18 +29,18 @@ Reading = Callable[[str], Iterable[tuple[int, Any, str]]]
 
 def lines_in(
     lines: list[str], language: str, effort: Effort
-) -> tuple[list[tuple[Span, ...]], bool]:
+) -> tuple[list[tuple[MarkedText, ...]], bool]:
     """Each line in its colours, and whether all are coloured."""
     text = "\n".join(lines)
     if language not in LANGUAGES or len(text) > MOST:
-        return [(Span(line),) for line in lines], False
+        return [(MarkedText(line),) for line in lines], False
     read = _lexer(language)  # loading it is not the text's doing
-    spans: list[Span] = []
+    spans: list[MarkedText] = []
     whole = True
     for window in windows(text):
         whole = whole and effort.seconds > 0
         if not whole:
-            spans.append(Span(window))
+            spans.append(MarkedText(window))
             continue
         began = time.thread_time()
         spans += coloured(window, read)
@@ -61,11 +61,11 @@ def windows(text: str) -> Iterator[str]:
         at = end
 
 
-def coloured(window: str, read: Reading) -> tuple[Span, ...]:
+def coloured(window: str, read: Reading) -> tuple[MarkedText, ...]:
     """The window in its colours; plain where Pygments would lose a character of it."""
-    spans = tuple(Span(value, _mark(kind)) for _, kind, value in read(window))
+    spans = tuple(MarkedText(value, _mark(kind)) for _, kind, value in read(window))
     if "".join(span.text for span in spans) != window:
-        return (Span(window),)
+        return (MarkedText(window),)
     return joined(spans)
 
 
@@ -91,12 +91,12 @@ def _mark(kind: Any) -> Mark:
             return ""
 
 
-def _by_line(spans: list[Span]) -> Iterator[tuple[Span, ...]]:
-    line: list[Span] = []
+def _by_line(spans: list[MarkedText]) -> Iterator[tuple[MarkedText, ...]]:
+    line: list[MarkedText] = []
     for span in spans:
         first, *more = span.text.split("\n")
-        line.append(Span(first, span.mark))
+        line.append(MarkedText(first, span.mark))
         for text in more:
-            yield joined(line) or (Span(""),)
-            line = [Span(text, span.mark)]
-    yield joined(line) or (Span(""),)
+            yield joined(line) or (MarkedText(""),)
+            line = [MarkedText(text, span.mark)]
+    yield joined(line) or (MarkedText(""),)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from web.views.viewers.spans import Effort, Line, Span, lines_of
+from web.views.viewers.spans import Effort, Line, MarkedText, lines_of
 from web.views.viewers.words import pairs
 
 _HUNK: Final = re.compile(
@@ -47,13 +47,13 @@ def _read(written: list[str]) -> Iterator[Line]:
     for line in written:
         kind = line[:1]
         if kind == "-" and room_old:
-            yield Line((Span(line[1:]),), "went", str(old), "")
+            yield Line((MarkedText(line[1:]),), "went", str(old), "")
             old, room_old = old + 1, room_old - 1
         elif kind == "+" and room_new:
-            yield Line((Span(line[1:]),), "came", "", str(new))
+            yield Line((MarkedText(line[1:]),), "came", "", str(new))
             new, room_new = new + 1, room_new - 1
         elif kind in (" ", "") and room_old and room_new:
-            yield Line((Span(line[1:]),), "", str(old), str(new))
+            yield Line((MarkedText(line[1:]),), "", str(old), str(new))
             old, room_old = old + 1, room_old - 1
             new, room_new = new + 1, room_new - 1
         else:
@@ -62,7 +62,7 @@ def _read(written: list[str]) -> Iterator[Line]:
                 old, new = int(head[1]), int(head[3])
                 room_old, room_new = _count(head[2]), _count(head[4])
             loose = kind in ("+", "-", " ") and not line.startswith(("+++ ", "--- "))
-            yield Line((Span(line),), "loose" if loose else "at")
+            yield Line((MarkedText(line),), "loose" if loose else "at")
 
 
 def _count(written: str | None) -> int:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from approvals.values import LONG
 from web.views.viewers.scalars import MASK, note_of, written
-from web.views.viewers.spans import Span
+from web.views.viewers.spans import MarkedText
 
 _HEAD: Final = 400
 _TAIL: Final = 120
@@ -27,7 +27,7 @@ class Argument:
     target: bool = False
     cut: bool = False
     odd: tuple[str, ...] = ()  # letters, spelled, that may be taken for others
-    spans: tuple[Span, ...] = ()
+    spans: tuple[MarkedText, ...] = ()
     gone: bool = False  # the earlier call had it, this one does not
 
     @property

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from approvals.differences import ABSENT
 from approvals.digest import canonical
 from web.views.viewers.blob import blob_of
-from web.views.viewers.spans import Effort, Span
+from web.views.viewers.spans import Effort, MarkedText
 from web.views.viewers.words import changed
 
 MASK: Final = "[redacted, "
@@ -17,8 +17,8 @@ _WORTH_COUNTING: Final = 80  # characters from which a text's length is told
 _BEFORE: Final = 2_000  # characters of an earlier value that is no longer sent
 
 
-class Seen(NamedTuple):
-    spans: tuple[Span, ...]
+class ShownScalar(NamedTuple):
+    spans: tuple[MarkedText, ...]
     sort: str  # "", "came", "went", "changed"
 
 
@@ -69,24 +69,24 @@ def _reads_otherwise(value: str) -> bool:
         return False
 
 
-def seen_scalar(value: Any, old: Any, effort: Effort) -> Seen:
+def seen_scalar(value: Any, old: Any, effort: Effort) -> ShownScalar:
     """A value against the earlier one: ABSENT if there was none, the same if nothing is compared.
     An ABSENT value is one that is not sent now.
     """
     if value is ABSENT:
-        return Seen((Span(cut(written(old)), "went"),), "went")
+        return ShownScalar((MarkedText(cut(written(old)), "went"),), "went")
     now = written(value)
     if old is value or (type(old) is type(value) and old == value):
-        return Seen((Span(now),), "")
+        return ShownScalar((MarkedText(now),), "")
     if old is ABSENT:
-        return Seen((Span(now, "came"),), "came")
+        return ShownScalar((MarkedText(now, "came"),), "came")
     if isinstance(old, str) and isinstance(value, str) and MASK not in old + value:
         spans = changed(old, value, effort)
         if spans is not None:
-            return Seen(spans, "changed")
-    was = Span(cut(written(old)), "went") if old != "" else Span("empty text", "ours")
-    new = Span(now, "came") if now else Span("empty text", "ours")
-    return Seen((was, Span(" → ", "ours"), new), "changed")
+            return ShownScalar(spans, "changed")
+    was = MarkedText(cut(written(old)), "went") if old != "" else MarkedText("empty text", "ours")
+    new = MarkedText(now, "came") if now else MarkedText("empty text", "ours")
+    return ShownScalar((was, MarkedText(" → ", "ours"), new), "changed")
 
 
 def cut(text: str) -> str:

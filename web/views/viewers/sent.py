@@ -15,7 +15,7 @@ from approvals.values import LONG
 from web.views.viewers.rows import Argument, argument
 from web.views.viewers.scalars import is_long, seen_scalar, type_of
 from web.views.viewers.spans import Effort
-from web.views.viewers.texts import Reader, Shown
+from web.views.viewers.texts import Reader, ShownText
 from web.views.viewers.tree import Forest, laid_out, table_of
 
 MOST_ROWS: Final = 12  # values of a call in the list
@@ -27,9 +27,9 @@ _RAW_IN_LIST: Final = 4_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
+class SentCall:
     rows: tuple[Argument, ...] = ()
-    values: tuple[Shown, ...] = ()
+    values: tuple[ShownText, ...] = ()
     missing: int = 0  # values that this surface leaves out
     compared: bool = False
     raw: str = ""  # as sent; "" where this surface does not show it
@@ -52,7 +52,7 @@ class Sent:
         )
 
 
-def sent_of(arguments: Any, before: Any = None, *, full: bool, target: str = "") -> Sent:
+def sent_of(arguments: Any, before: Any = None, *, full: bool, target: str = "") -> SentCall:
     """`before`: the arguments of the earlier call, or None. `full`: nothing is left out."""
     whole = canonical(arguments)
     laid = laid_out(arguments) if full or len(whole) <= _RAW_IN_LIST else ""
@@ -62,7 +62,7 @@ def sent_of(arguments: Any, before: Any = None, *, full: bool, target: str = "")
     if not full:
         rows, values = rows[:MOST_ROWS], values[: max(0, MOST_ROWS - len(rows))]
     missing = made.missing + len(made.rows) + len(made.values) - len(rows) - len(values)
-    return Sent(
+    return SentCall(
         rows=tuple(rows),
         values=tuple(values),
         missing=missing,
@@ -83,7 +83,7 @@ class _Sender:
     target: str
     places: Places
     rows: list[Argument] = field(default_factory=list)
-    values: list[Shown] = field(default_factory=list)
+    values: list[ShownText] = field(default_factory=list)
     missing: int = 0
     effort: Effort = field(init=False)
     odd: dict[Path, tuple[str, ...]] = field(default_factory=dict)
@@ -148,7 +148,7 @@ class _Sender:
             if table.gone:
                 note += f"; {table.gone:,} more before, not sent now"
             self.values.append(
-                Shown(name=name, note=note, form="table", table=table, odd=odd, touched=touched)
+                ShownText(name=name, note=note, form="table", table=table, odd=odd, touched=touched)
             )
             return
         self.forest.missing = 0
@@ -157,7 +157,7 @@ class _Sender:
         if self.forest.missing:
             note = f"{node.note}, {self.forest.missing:,} of its values only under As sent"
         self.values.append(
-            Shown(name=name, note=note, form="tree", node=node, odd=odd, touched=touched)
+            ShownText(name=name, note=note, form="tree", node=node, odd=odd, touched=touched)
         )
         apart, self.forest.apart = self.forest.apart, []
         for inside, text, was, around in apart[:_MOST_APART]:

@@ -20,7 +20,7 @@ _LISTED: Final = 15
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class MarkedText:
     """A run of text in one dress."""
 
     text: str
@@ -31,7 +31,7 @@ class Span:
 class Line:
     """One line of code or of a difference, with its number on either side."""
 
-    spans: tuple[Span, ...]
+    spans: tuple[MarkedText, ...]
     sort: str = ""  # "came", "went", "at"
     old: str = ""
     new: str = ""
@@ -58,21 +58,21 @@ class Effort:
         return True
 
 
-def joined(spans: Iterable[Span]) -> tuple[Span, ...]:
+def joined(spans: Iterable[MarkedText]) -> tuple[MarkedText, ...]:
     """The same with neighbours of one mark put together, and nothing empty."""
-    found: list[Span] = []
+    found: list[MarkedText] = []
     texts: list[str] = []
     mark: Mark = ""
     for span in spans:
         if not span.text:
             continue
         if texts and span.mark != mark:
-            found.append(Span("".join(texts), mark))
+            found.append(MarkedText("".join(texts), mark))
             texts = []
         mark = span.mark
         texts.append(span.text)
     if texts:
-        found.append(Span("".join(texts), mark))
+        found.append(MarkedText("".join(texts), mark))
     return tuple(found)
 
 

@@ -14,7 +14,7 @@ from web.views.viewers.code import LANGUAGES, lines_in
 from web.views.viewers.kinds import language_of
 from web.views.viewers.patch import Patch, patch_of
 from web.views.viewers.scalars import cut, written
-from web.views.viewers.spans import Effort, Line, Span, lines_of, spread
+from web.views.viewers.spans import Effort, Line, MarkedText, lines_of, spread
 from web.views.viewers.tree import Node, Table
 from web.views.viewers.words import changed
 from web.views.viewers.words import numbered as changed_lines
@@ -24,13 +24,13 @@ MOST: Final = 300_000  # characters of a text that is read as more than bytes or
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class ShownText:
     """One argument that takes the whole width, by the one of its fields that is there."""
 
     name: str
     note: str
     form: str  # "flow", "code", "patch", "bytes", "tree", "table"
-    spans: tuple[Span, ...] = ()
+    spans: tuple[MarkedText, ...] = ()
     lines: tuple[Line, ...] = ()
     blob: Blob | None = None
     node: Node | None = None
@@ -50,7 +50,7 @@ class Reader:
 
     effort: Effort
 
-    def read(self, name: str, text: str, old: Any, beside: Mapping[str, Any]) -> Shown:
+    def read(self, name: str, text: str, old: Any, beside: Mapping[str, Any]) -> ShownText:
         """`old`: the earlier text, ABSENT, or the same where nothing is compared."""
         was = old if isinstance(old, str) and old != text else None
         found = self._read(name.rpartition(".")[2], text, was, beside)
@@ -59,12 +59,12 @@ class Reader:
         earlier = cut(written(old)) if apart else ""
         return replace(found, name=name, touched=touched, was=earlier)
 
-    def _read(self, name: str, text: str, was: str | None, beside: Mapping[str, Any]) -> Shown:
+    def _read(self, name: str, text: str, was: str | None, beside: Mapping[str, Any]) -> ShownText:
         blob = blob_of(text)
         if blob is not None:
             return _bytes(blob, text)
         if len(text) > MOST:
-            return _flow((Span(text),), _noted("text, too long for colours", text))
+            return _flow((MarkedText(text),), _noted("text, too long for colours", text))
         patch = patch_of(text, self.effort)
         if patch is not None and len(patch.lines) <= MOST_LINES:
             return _patch(patch, text)
@@ -73,10 +73,10 @@ class Reader:
             return self._code(text, was, language)
         marked = changed(was, text, self.effort) if was is not None else None
         kind = "Markdown, as text" if language == "markdown" else "text"
-        found = _flow(marked or (Span(text),), _noted(kind, text))
+        found = _flow(marked or (MarkedText(text),), _noted(kind, text))
         return replace(found, against=marked is not None)
 
-    def _code(self, text: str, was: str | None, language: str) -> Shown:
+    def _code(self, text: str, was: str | None, language: str) -> ShownText:
         lines, ends = lines_of(text)
         now, whole = lines_in(lines, language, self.effort)
         compared = changed_lines(was, text, self.effort) if was is not None else None
@@ -85,12 +85,12 @@ class Reader:
             kind += ", not all of it in colours"
         if compared is None:
             note = _noted(kind, text, ends)
-            return Shown(name="", note=note, form="code", lines=_numbered(now))
+            return ShownText(name="", note=note, form="code", lines=_numbered(now))
         dressed = tuple(
             replace(line, spans=now[int(line.new) - 1]) if not line.sort else line
             for line in compared
         )
-        return Shown(
+        return ShownText(
             name="",
             note=_noted(kind, text, ends),
             form="patch",
@@ -101,29 +101,29 @@ class Reader:
         )
 
 
-def _numbered(lines: list[tuple[Span, ...]]) -> tuple[Line, ...]:
+def _numbered(lines: list[tuple[MarkedText, ...]]) -> tuple[Line, ...]:
     return tuple(Line(one, "", "", str(at + 1)) for at, one in enumerate(lines))
 
 
-def _flow(spans: tuple[Span, ...], note: str) -> Shown:
-    return Shown(name="", note=note, form="flow", spans=spans)
+def _flow(spans: tuple[MarkedText, ...], note: str) -> ShownText:
+    return ShownText(name="", note=note, form="flow", spans=spans)
 
 
-def _patch(patch: Patch, text: str) -> Shown:
+def _patch(patch: Patch, text: str) -> ShownText:
     loose = f"{patch.loose:,} lines stand in no hunk" if patch.loose else ""
     note = _noted("unified diff", text, patch.note, loose)
-    return Shown(
+    return ShownText(
         name="", note=note, form="patch", lines=patch.lines, plus=patch.plus, minus=patch.minus
     )
 
 
-def _bytes(blob: Blob, text: str) -> Shown:
+def _bytes(blob: Blob, text: str) -> ShownText:
     note = f"base64, {len(text):,} characters, complete below"
     if not blob.reads:
-        return Shown(name="", note=note, form="bytes", blob=blob, text=text)
+        return ShownText(name="", note=note, form="bytes", blob=blob, text=text)
     lines = lines_of(blob.reads)[0] if blob.reads.count("\n") < MOST_LINES else [blob.reads]
-    numbered = _numbered([(Span(line),) for line in lines])
-    return Shown(name="", note=note, form="bytes", blob=blob, text=text, lines=numbered)
+    numbered = _numbered([(MarkedText(line),) for line in lines])
+    return ShownText(name="", note=note, form="bytes", blob=blob, text=text, lines=numbered)
 
 
 def _noted(kind: str, text: str, *unusual: str) -> str:

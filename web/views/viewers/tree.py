@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from approvals.differences import ABSENT, Path
 from approvals.digest import canonical
-from web.views.viewers.scalars import Seen, is_long, seen_scalar, type_of
-from web.views.viewers.spans import Effort, Span
+from web.views.viewers.scalars import ShownScalar, is_long, seen_scalar, type_of
+from web.views.viewers.spans import Effort, MarkedText
 
 MOST_NODES: Final = 4_000
 _DEEPEST: Final = 20
@@ -26,7 +26,7 @@ class Node:
     """A value with its name. A branch has nodes below it, or none where it is empty."""
 
     key: str
-    spans: tuple[Span, ...]
+    spans: tuple[MarkedText, ...]
     note: str = ""
     nodes: tuple[Node, ...] = ()
     branch: bool = False
@@ -73,7 +73,7 @@ class Forest:
             if self.room <= 0:
                 left = len(pairs) - len(nodes)
                 self.missing += left
-                nodes.append(Node("", (Span(f"{left:,} more, see As sent", "ours"),)))
+                nodes.append(Node("", (MarkedText(f"{left:,} more, see As sent", "ours"),)))
                 return nodes
             was = _within(old, value, step)
             nodes.append(self.tree(str(step), member, was, (*at, step), value))
@@ -105,7 +105,7 @@ class Forest:
             self.apart.append((at, value, old, beside))
             sort = "" if value == old else "came" if old is ABSENT else "changed"
             said = f"{len(value):,} characters, shown below"
-            return Node(key, (Span(said, "ours"),), sort=sort)
+            return Node(key, (MarkedText(said, "ours"),), sort=sort)
         spans, sort = seen_scalar(value, old, self.effort)
         return Node(key, spans, type_of(value, old), sort=sort)
 
@@ -132,7 +132,7 @@ def _gone(new: Any, old: Any) -> list[tuple[str | int, Any]]:
 @dataclass(frozen=True, slots=True)
 class Table:
     columns: tuple[str, ...]
-    rows: tuple[tuple[Seen, ...], ...]
+    rows: tuple[tuple[ShownScalar, ...], ...]
     gone: int  # rows that the earlier call had besides
 
 

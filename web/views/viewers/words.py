@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import Final
 
-from web.views.viewers.spans import Effort, Line, Mark, Span, joined, lines_of
+from web.views.viewers.spans import Effort, Line, Mark, MarkedText, joined, lines_of
 
 _WORD: Final = re.compile(r"[^\S\n]?\w+|\n|[^\w\n]")
 _LITTLE: Final = 3  # characters of an equal run that is not worth a break between two changes
@@ -45,7 +45,7 @@ def steps(old: Sequence[str], new: Sequence[str], effort: Effort) -> list[Step]:
     return found
 
 
-def changed(old: str, new: str, effort: Effort) -> tuple[Span, ...] | None:
+def changed(old: str, new: str, effort: Effort) -> tuple[MarkedText, ...] | None:
     """The new text with what came and what went marked in it; None where little of it is old."""
     if max(len(old), len(new)) > _MOST:
         return None
@@ -54,27 +54,27 @@ def changed(old: str, new: str, effort: Effort) -> tuple[Span, ...] | None:
     return spans if same >= _ALIKE * max(len(old), len(new)) else None
 
 
-def _by_line(old: str, new: str, effort: Effort) -> Iterator[Span]:
+def _by_line(old: str, new: str, effort: Effort) -> Iterator[MarkedText]:
     was, now = old.splitlines(keepends=True), new.splitlines(keepends=True)
     for tag, a, b, c, d in steps(was, now, effort):
         before, after = "".join(was[a:b]), "".join(now[c:d])
         if tag == "equal":
-            yield Span(after)
+            yield MarkedText(after)
         else:
             yield from _by_word(before, after, effort)
 
 
-def _by_word(old: str, new: str, effort: Effort) -> Iterator[Span]:
+def _by_word(old: str, new: str, effort: Effort) -> Iterator[MarkedText]:
     was, now = _WORD.findall(old), _WORD.findall(new)
     for tag, a, b, c, d in steps(was, now, effort):
         if tag == "equal":
-            yield Span("".join(now[c:d]))
+            yield MarkedText("".join(now[c:d]))
         else:
-            yield Span("".join(was[a:b]), "went")
-            yield Span("".join(now[c:d]), "came")
+            yield MarkedText("".join(was[a:b]), "went")
+            yield MarkedText("".join(now[c:d]), "came")
 
 
-def _settled(spans: Iterator[Span]) -> Iterator[Span]:
+def _settled(spans: Iterator[MarkedText]) -> Iterator[MarkedText]:
     """What went and what came each in one piece, where only a blank or a comma stands between."""
     went: list[str] = []
     came: list[str] = []
@@ -90,25 +90,25 @@ def _settled(spans: Iterator[Span]) -> Iterator[Span]:
             between = span.text
         else:
             yield from _both(went, came)
-            yield Span(between + span.text)
+            yield MarkedText(between + span.text)
             went, came, between = [], [], ""
     yield from _both(went, came)
-    yield Span(between)
+    yield MarkedText(between)
 
 
 def _slight(text: str) -> bool:
     return len(text) <= _LITTLE and "\n" not in text
 
 
-def _both(went: list[str], came: list[str]) -> Iterator[Span]:
+def _both(went: list[str], came: list[str]) -> Iterator[MarkedText]:
     old, new = "".join(went), "".join(came)
     if old == new:  # both only what stood between
-        yield Span(new)
+        yield MarkedText(new)
         return
     blank = old[:1] if old[:1] == new[:1] == " " else ""
-    yield Span(blank)
-    yield Span(old.removeprefix(blank), "went")
-    yield Span(new.removeprefix(blank), "came")
+    yield MarkedText(blank)
+    yield MarkedText(old.removeprefix(blank), "went")
+    yield MarkedText(new.removeprefix(blank), "came")
 
 
 def numbered(old: str, new: str, effort: Effort) -> list[Line] | None:
@@ -122,7 +122,8 @@ def numbered(old: str, new: str, effort: Effort) -> list[Line] | None:
         if tag == "equal":
             same += d - c
             found += [
-                Line((Span(now[at]),), "", str(a + at - c + 1), str(at + 1)) for at in range(c, d)
+                Line((MarkedText(now[at]),), "", str(a + at - c + 1), str(at + 1))
+                for at in range(c, d)
             ]
             continue
         marked = pairs(was[a:b], now[c:d], effort)
@@ -138,10 +139,10 @@ def _few(lines: list[Line]) -> bool:
 
 def pairs(
     was: Sequence[str], now: Sequence[str], effort: Effort
-) -> tuple[list[tuple[Span, ...]], list[tuple[Span, ...]]]:
+) -> tuple[list[tuple[MarkedText, ...]], list[tuple[MarkedText, ...]]]:
     """Lines that stand for each other, on both sides; marked where they are versions of one."""
-    before: list[tuple[Span, ...]] = [(Span(line),) for line in was]
-    after: list[tuple[Span, ...]] = [(Span(line),) for line in now]
+    before: list[tuple[MarkedText, ...]] = [(MarkedText(line),) for line in was]
+    after: list[tuple[MarkedText, ...]] = [(MarkedText(line),) for line in now]
     for at, (old, new) in enumerate(zip(was, now, strict=False)):
         spans = changed(old, new, effort)
         if spans is not None:
@@ -150,5 +151,5 @@ def pairs(
     return before, after
 
 
-def _side(spans: tuple[Span, ...], other: Mark) -> tuple[Span, ...]:
+def _side(spans: tuple[MarkedText, ...], other: Mark) -> tuple[MarkedText, ...]:
     return tuple(span for span in spans if span.mark != other)
