@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, TextIO
 from sqlalchemy import Connection
 
 from approvals.model import Millis
-from approvals.record.history import Head, HistoryQuery, head, matching
+from approvals.record.history import Far, Head, HistoryQuery, head, matching
 from approvals.record.statements import COLUMNS
 
 Format = Literal["jsonl", "csv"]
@@ -52,16 +52,18 @@ class Exported:
     head: Head
 
 
-def jsonl(connection: Connection, query: HistoryQuery) -> Iterator[str]:
+def jsonl(connection: Connection, query: HistoryQuery, *, far: Far | None = None) -> Iterator[str]:
     """The rows that match, a JSON object a line."""
-    for row in matching(connection, query):
+    for row in matching(connection, query, far=far):
         yield json.dumps(dict(zip(COLUMNS, row, strict=True)), ensure_ascii=False) + "\n"
 
 
-def csv_lines(connection: Connection, query: HistoryQuery) -> Iterator[str]:
+def csv_lines(
+    connection: Connection, query: HistoryQuery, *, far: Far | None = None
+) -> Iterator[str]:
     """The rows that match as CSV; cells a spreadsheet would run begin with an apostrophe."""
     yield _csv_line(COLUMNS)
-    for row in matching(connection, query):
+    for row in matching(connection, query, far=far):
         yield _csv_line(
             [
                 guarded(value, null=name in _NULLABLE)
@@ -105,7 +107,13 @@ def about(query: HistoryQuery, *, top: Head, rows: int, now: Millis) -> dict[str
 
 
 def write(
-    connection: Connection, query: HistoryQuery, folder: Path, *, form: Format, now: Millis
+    connection: Connection,
+    query: HistoryQuery,
+    folder: Path,
+    *,
+    form: Format,
+    now: Millis,
+    far: Far | None = None,
 ) -> Exported:
     """Write an export into the folder, which is made if need be; readable by its owner alone, for
     it tells what agents did.
@@ -116,9 +124,9 @@ def write(
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     top = head(connection)
     rows = 0
-    lines = jsonl(connection, query) if form == "jsonl" else csv_lines(connection, query)
+    written = jsonl if form == "jsonl" else csv_lines
     with _private(folder / f"history.{form}") as file:
-        for line in lines:
+        for line in written(connection, query, far=far):
             file.write(line)
             rows += 1
     rows -= form == "csv"

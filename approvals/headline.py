@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, Literal, get_args
@@ -51,6 +51,7 @@ _TOKEN: Final = re.compile(r"[#/]?[A-Za-z0-9](?:[A-Za-z0-9._@/+:…-]*[A-Za-z0-9
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,23}")
 _TOOL: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _CODE: Final = re.compile(r"[A-Z]{3}")
+_ID: Final = re.compile(r"[#A-Za-z0-9_-]+")
 _QUOTES: Final = str.maketrans("“”„«»", '"' * 5)
 
 
@@ -122,6 +123,23 @@ class Headline:
         return replace(
             self, parts=(HeadlinePart(head[:1].lower() + first.text[1:]), *self.parts[1:])
         )
+
+    def within(self, room: int, size: Callable[[str], int] = len) -> Headline:
+        """The same where there is less room, quotes and all. An id is left out rather than cut."""
+        if size(self.text) <= room:
+            return self
+        whole = [
+            replace(part, exact=True) if part.kind == "value" and _ID.fullmatch(part.text) else part
+            for part in self.parts
+        ]
+        most = min(room, MOST)
+        while most > 1:
+            found = replace(self, parts=_fitted(whole, most))
+            beyond = size(found.text) - room
+            if beyond <= 0:
+                return found
+            most -= max(1, beyond // 2)  # a character takes two places at most
+        return replace(self, parts=(HeadlinePart(HIDDEN),))
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -367,21 +385,22 @@ def readable(tool: str) -> str:
     return words[:1].upper() + words[1:] or tool
 
 
-def _fitted(parts: list[HeadlinePart]) -> tuple[HeadlinePart, ...]:
-    """The parts in MOST characters: long texts give way first, and each of them keeps its ends. An
-    exact value that is too long is left out whole.
+def _fitted(parts: list[HeadlinePart], most: int = MOST) -> tuple[HeadlinePart, ...]:
+    """The parts in so many characters: long texts give way first, and each of them keeps its ends.
+    An exact value that is too long is left out whole; words of ours end early.
     """
     room = _VALUE
-    while room > _LEAST and sum(_size(part, room) for part in parts) > MOST:
+    while room > _LEAST and sum(_size(part, room) for part in parts) > most:
         room -= 1
     found: list[HeadlinePart] = []
-    left = MOST
+    left = most
     for at, part in enumerate(parts):
         later = sum(len(one.shown) if one.ours else 1 for one in parts[at + 1 :])
         one = _shortened(part, room)
         if len(one.shown) > left - later and not one.ours:
             one = replace(one, text=HIDDEN, free=False)
         if len(one.shown) > left:
+            found.append(replace(one, text=one.text[: max(0, left - 1)].rstrip() + HIDDEN))
             break
         found.append(one)
         left -= len(one.shown)

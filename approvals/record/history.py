@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,6 +25,9 @@ from approvals.record.verify import Meaning
 
 APPROVAL: Final[Table] = SQLModel.metadata.tables[str(ApprovalRow.__tablename__)]
 HISTORY: Final[Table] = SQLModel.metadata.tables[str(HistoryTable.__tablename__)]
+
+Far = Callable[[int, int], None]
+"""Is told how many rows were looked through, and of how many, by whatever walks the history."""
 
 _NAMES: Final = tuple(column.name for column in HISTORY.c)
 _COMMON: Final = ("allowed", "succeeded")  # the events RARE leaves out
@@ -271,6 +274,7 @@ def walk(
     start: int = 1,
     end: int | None = None,
     where: Iterable[ColumnElement[bool] | TextClause] = (),
+    far: Far | None = None,
 ) -> Iterator[tuple[Any, ...]]:
     """Raw rows in order, a chunk at a time, columns in the table's order."""
     after, filters = start - 1, tuple(where)
@@ -282,20 +286,25 @@ def walk(
             .order_by(HISTORY.c.seq)
             .limit(_CHUNK)
         ).all()
-        if not chunk:
-            return
         for row in chunk:
             yield tuple(row)
-        after = chunk[-1].seq
+        after = chunk[-1].seq if len(chunk) == _CHUNK else upto
+        if far is not None and upto >= start:
+            far(after - start + 1, upto - start + 1)
+        if after >= upto:
+            return
 
 
-def matching(connection: Connection, query: HistoryQuery) -> Iterator[tuple[Any, ...]]:
+def matching(
+    connection: Connection, query: HistoryQuery, *, far: Far | None = None
+) -> Iterator[tuple[Any, ...]]:
     """Every raw row the query's filters and times let through, oldest first; for exports."""
     return walk(
         connection,
         start=1 if query.since is None else _first_at(connection, query.since),
         end=None if query.until is None else _first_at(connection, query.until) - 1,
         where=conditions(connection, query),
+        far=far,
     )
 
 
@@ -339,6 +348,7 @@ def verify(
     start: int = 1,
     end: int | None = None,
     against: Head | None = None,
+    far: Far | None = None,
 ) -> Intact | Broken:
     """Whether every row from `start` to `end` is what and where it was written; and, of the whole
     history, whether what they say together holds, as the exported verify.py reads it.
@@ -348,7 +358,7 @@ def verify(
     previous = FIRST_HASH if start == 1 else _hash_at(connection, start - 1)
     expected = start
     meaning = Meaning()
-    for row in walk(connection, start=start, end=end):
+    for row in walk(connection, start=start, end=end, far=far):
         if row[0] != expected:
             return Broken(expected, "The row is missing.")
         if row[-2] != previous:

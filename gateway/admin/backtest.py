@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from approvals.model import HistoryRow, Millis
+from approvals.record.history import Far
 from gateway.admin.replay import Replay, labels, rows_since
 from gateway.enforcement.catalogue import Catalogue
 from gateway.policy.backtest import Backtest, Past, Rejudged, backtest, said
@@ -28,6 +29,7 @@ class Reach:
     until: Millis  # now: rows written meanwhile count, too
     latest: int | None = None  # of the history, at most so many rows
     deadline: float | None = None  # of `time.monotonic`; later rows are not read
+    far: Far | None = None  # is told how many rows were read
 
     @property
     def is_over(self) -> bool:
@@ -118,7 +120,7 @@ def run(
     span = Span()
 
     def past() -> Iterator[Past]:
-        for row in rows_since(connection, reach.since, latest=reach.latest):
+        for row in rows_since(connection, reach.since, latest=reach.latest, far=reach.far):
             if reach.is_over:
                 return
             span.add(row)

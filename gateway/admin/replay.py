@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from approvals.model import Call, HistoryRow, Millis
-from approvals.record.history import HISTORY, HistoryQuery, head, matching, row_of, walk
+from approvals.record.history import HISTORY, Far, HistoryQuery, head, matching, row_of, walk
 from gateway.enforcement import grants
 from gateway.enforcement.catalogue import Catalogue
 from gateway.policy.backtest import Past, Was
@@ -103,14 +103,21 @@ def labels(connection: Connection) -> dict[str, str]:
 
 
 def rows_since(
-    connection: Connection, since: Millis, *, latest: int | None = None
+    connection: Connection,
+    since: Millis,
+    *,
+    latest: int | None = None,
+    far: Far | None = None,
 ) -> Iterator[HistoryRow]:
     """Every row from then on, oldest first, in flat memory; of the `latest` ones only."""
     query = HistoryQuery(since=since)
     if latest is None:
-        return (row_of(row) for row in matching(connection, query))
+        return (row_of(row) for row in matching(connection, query, far=far))
     start = max(1, head(connection).seq - latest + 1)
-    return (row_of(row) for row in walk(connection, start=start, where=(HISTORY.c.at >= since,)))
+    return (
+        row_of(row)
+        for row in walk(connection, start=start, where=(HISTORY.c.at >= since,), far=far)
+    )
 
 
 def _reads(plan: Plan) -> Iterator[Path]:

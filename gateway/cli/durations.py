@@ -10,6 +10,7 @@ from approvals.model import Millis
 from gateway.cli.exits import Exit, Stop
 
 _WRITTEN = re.compile(r"([1-9][0-9]{0,8})([smhd])").fullmatch
+_PRINTED = re.compile(r"(.*[0-9]) (UTC|[+-][0-9]{2}:[0-9]{2})").fullmatch  # as by `show.moment`
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -42,6 +43,9 @@ def moment(text: str, now: Millis) -> Millis:
     Raises:
         Stop: it is neither.
     """
+    printed = _PRINTED(text)
+    if printed is not None:
+        text = printed[1] + printed[2].replace("UTC", "Z")
     if _WRITTEN(text):
         return now - Duration.parse(text).milliseconds
     try:

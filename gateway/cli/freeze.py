@@ -113,3 +113,4 @@ def _list(*, json: bool) -> None:
     if not found:
         show.note("Nothing is frozen.")
     show.table(("WHAT", "NAME", "SINCE"), [(kind, n, show.moment(at)) for kind, n, at in found])
+    show.total(len(found), "freeze")

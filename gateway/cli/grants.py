@@ -96,7 +96,21 @@ def list_(json: Annotated[bool, typer.Option(help="Print JSON.")] = False) -> No
         )
         for grant in found
     ]
-    show.table(("ID", "LABEL", "SERVERS", "STATE", "HOLD", "CREATED"), rows)
+    from gateway.cli import columns
+    from gateway.cli.columns import Column
+
+    columns.draw(
+        (
+            Column("ID"),
+            Column("LABEL", least=12),
+            Column("SERVERS", least=12),
+            Column("STATE"),
+            Column("HOLD", least=8, good=16),
+            Column("CREATED"),
+        ),
+        rows,
+    )
+    show.total(len(rows), "grant")
 
 
 def _hold(grant: Grant) -> str:

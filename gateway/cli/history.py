@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -20,12 +21,12 @@ from gateway.cli.options import spread
 if TYPE_CHECKING:
     from approvals.model import HistoryRow
     from approvals.record.history import Broken, Head, HistoryPage, HistoryQuery, Intact
+    from gateway.cli.history_list import PrintedRow
     from gateway.cli.record import Record
 
+_CHECKING = "Checking the history"
 _HEAD = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
 
-
-_COLUMNS = ("SEQ", "AT", "EVENT", "TOOL", "WHO", "APPROVAL", "RULE", "REASON", "RISK", "ABOUT")
 
 app = typer.Typer(
     cls=ListFirst, help="The record of every call and decision; bare: the same as list."
@@ -92,52 +93,41 @@ def list_(
     """What happened, newest first."""
     from gateway.cli.record import run
 
-    async def work(record: Record) -> tuple[HistoryPage, int | None, list[tuple[str, ...]]]:
+    async def work(record: Record) -> tuple[HistoryPage, int | None, list[PrintedRow]]:
+        from gateway.cli import history_list
+
         query = await filters.query(record)
         page = await _search(record, replace(query, before=before, limit=limit))
-        rows = [] if json else await _lines(record, page)
+        rows = [] if json else await history_list.lines(record, page)
         return page, await record.approvals.history_count(query), rows
 
-    page, total, rows = run(work)
+    page, total, lines = run(work)
     if json:
         from web.api import item_of
 
         items = [item_of(row) for row in page.rows]
         show.document("history", items=items, total=total, next=page.next)
         return
-    if not rows:
+    from gateway.cli import history_list
+
+    history_list.draw(lines)
+    _tell_total(len(lines), total, page.next, last=before is not None)
+
+
+def _tell_total(shown: int, total: int | None, following: int | None, *, last: bool) -> None:
+    """How many rows there are, and how to see the others."""
+    if following is not None:
+        known = f"{show.counted(shown, 'row')}; there may be more" if total is None else ""
+        known = known or f"{shown} of {show.counted(total or 0, 'row')}"
+        show.note(f"{known}. More: the same with --before {following}")
+    elif not shown:
         show.note("No such row.")
-    show.table(_COLUMNS, rows)
-    if page.next is not None:
-        known = "There may be more" if total is None else f"{total} in all, more"
-        show.note(f"{known}: --before {page.next}")
-
-
-async def _lines(record: Record, page: HistoryPage) -> list[tuple[str, ...]]:
-    """The rows as the list prints them."""
-    from approvals.telling import told_of
-    from gateway.admin.replay import labels
-
-    names = await record.database.read(labels)
-    risks = await record.approvals.risks(page.rows)
-    lines: list[tuple[str, ...]] = []
-    for row in page.rows:
-        event, told = row.event, told_of(row.event, names)
-        lines.append(
-            (
-                str(row.seq),
-                show.moment(row.at),
-                event.event,
-                "/".join(part for part in (event.server, event.tool) if part),
-                told.who,
-                told.approval_id[:10],
-                event.rule,
-                event.reason,
-                risks.get(row.seq, ""),
-                told.about,
-            )
-        )
-    return lines
+    elif not sys.stdout.isatty():
+        return
+    elif last and total is not None:
+        show.note(f"These are the last {shown} of {show.counted(total, 'row')}.")
+    else:
+        show.note(f"{show.counted(shown, 'row')}.")
 
 
 class ExportForm(StrEnum):
@@ -160,6 +150,7 @@ def export(
 ) -> None:
     """Write the rows, and the script that proves them anywhere."""
     from approvals.export import Exported, write
+    from gateway.cli.progress import progress
     from gateway.cli.record import run
 
     if not force and (output.is_file() or (output.is_dir() and any(output.iterdir()))):
@@ -167,9 +158,12 @@ def export(
 
     async def work(record: Record) -> Exported:
         query, now = await filters.query(record), record.now()
-        return await record.database.read(
-            lambda connection: write(connection, query, output, form=form.value, now=now)
-        )
+        with progress("Writing the rows") as far:
+            return await record.database.read(
+                lambda connection: write(
+                    connection, query, output, form=form.value, now=now, far=far
+                )
+            )
 
     try:
         done = run(work)
@@ -203,6 +197,7 @@ def verify(
     """Prove that no row was changed, removed, added or moved. Exit code 8 when one was."""
     from approvals.record.history import Head, Intact
     from approvals.record.history import verify as verify_rows
+    from gateway.cli.progress import progress
     from gateway.cli.record import run
 
     against = None
@@ -215,9 +210,10 @@ def verify(
     async def work(record: Record) -> Intact | Broken:
         keys, seen = record.database.keys, record.database.watch.head
         noted = against or (seen if seen.seq else None)
-        return await record.database.read(
-            lambda connection: verify_rows(connection, keys, against=noted)
-        )
+        with progress(_CHECKING) as far:
+            return await record.database.read(
+                lambda connection: verify_rows(connection, keys, against=noted, far=far)
+            )
 
     found = run(work)
     if isinstance(found, Intact):
@@ -244,6 +240,7 @@ def accept(
     from approvals.record.ledger import RESTARTED
     from approvals.record.signed import tell
     from gateway.cli.acting import administrating, operator
+    from gateway.cli.progress import progress
     from gateway.cli.record import run
 
     async def work(record: Record) -> Head | None:
@@ -252,7 +249,10 @@ def accept(
         trouble = database.watch.trouble
         if trouble is None:
             return None
-        found = await database.read(lambda connection: verify_rows(connection, database.keys))
+        with progress(_CHECKING) as far:
+            found = await database.read(
+                lambda connection: verify_rows(connection, database.keys, far=far)
+            )
         show.note(trouble)
         if isinstance(found, Broken):
             show.note(f"The history is broken at row {found.seq}: {found.why}")

@@ -114,6 +114,7 @@ def list_(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = Fa
         show.note("No one yet: signoff reviewer add NAME")
     rows = [(one.id, one.role, ", ".join(one.identities)) for one in everyone]
     show.table(("NAME", "ROLE", "ALSO KNOWN AS"), rows)
+    show.total(len(rows), "reviewer")
 
 
 @app.command()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
 
 from approvals.model import Millis
+from approvals.record.history import Far
 from gateway.admin.backtest import Reach, Trial, TrialRow, grouped
 from gateway.admin.backtest import run as trial
 from gateway.admin.replay import Replay, labels, rows_since
@@ -17,6 +19,7 @@ from gateway.cli import show
 from gateway.cli.config import trusted
 from gateway.cli.durations import moment
 from gateway.cli.policy import as_json
+from gateway.cli.progress import progress
 from gateway.cli.record import Record, run
 from gateway.enforcement.catalogue import Catalogue
 from gateway.policy.backtest import Otherwise, Past, Rejudged, otherwise
@@ -32,13 +35,15 @@ def backtest(policy: Policy, since: str) -> Trial:
 
     async def work(record: Record) -> Trial:
         now = record.now()
-        reach = Reach(since=moment(since, now), until=now)
+        start = moment(since, now)
         catalogue = Catalogue(record.database)
         await catalogue.load()
         believed = trusted(record.settings)
-        return await record.database.read(
-            lambda connection: trial(connection, policy, catalogue, believed, reach)
-        )
+        with progress("Judging the calls again") as far:
+            reach = Reach(since=start, until=now, far=far)
+            return await record.database.read(
+                lambda connection: trial(connection, policy, catalogue, believed, reach)
+            )
 
     return run(work)
 
@@ -60,12 +65,13 @@ def semantics(policy: Policy, since: str) -> Read:
         await catalogue.load()
         believed = trusted(record.settings)
 
-        def read(connection: Connection) -> Otherwise:
+        def read(connection: Connection, far: Far | None) -> Otherwise:
             replay = Replay(policy, catalogue, labels(connection), believed)
-            past = (replay.past(row) for row in rows_since(connection, start))
+            past = (replay.past(row) for row in rows_since(connection, start, far=far))
             return otherwise(as_before(policy), policy, (one for one in past if one is not None))
 
-        return Read(await record.database.read(read), start)
+        with progress("Judging the calls again") as far:
+            return Read(await record.database.read(partial(read, far=far)), start)
 
     return run(work)
 
@@ -126,7 +132,7 @@ def _draw_rows(found: Sequence[TrialRow], *, was: str = "WAS") -> None:
     if rows:
         show.table(("CALLS", "TOOL", was, "NOW", "RULE", "FIRST ROWS"), rows[:_LISTED])
     if len(rows) > _LISTED:
-        show.note(f"{len(rows) - _LISTED} more kinds of calls: see --json.")
+        show.note(f"{_LISTED} of {len(rows)} kinds of calls. All: --json")
 
 
 def _draw_lost(lost: Sequence[Past]) -> None:

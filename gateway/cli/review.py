@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from approvals.view import View
     from gateway.cli.record import Record
 
+_MOST = 10_000  # lines of one list
 _HASH = re.compile(r"[0-9a-f]{12,64}")
 
 Id = Annotated[str, typer.Argument(help="The approval: its id, or an unambiguous beginning.")]
@@ -35,7 +36,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def pending(
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 200,
+    limit: Annotated[int, typer.Option(min=1, max=_MOST, help="At most so many.")] = 200,
     after: Annotated[str, typer.Option(help="Only those behind this approval.")] = "",
     json: Json = False,
 ) -> None:
@@ -63,28 +64,20 @@ def pending(
         out.note("Nothing is waiting.")
         return
 
-    from approvals.headline import headline_of
+    from gateway.cli import pending_list
 
-    rows = [
-        (
-            one.id[:10],
-            one.risk,
-            headline_of(one).text,
-            one.call.server,
-            one.call.grant_label,
-            out.span(now - one.created_at),
-            out.span(one.expires_at - now),
-        )
-        for one in found
-    ]
-    out.table(("ID", "RISK", "CALL", "SERVER", "AGENT", "AGE", "LEFT"), rows)
+    pending_list.draw(found, now)
     if not whole and total > len(found):
         rest = "more" if after else f"{total - len(found)} more"
         out.note(f"{rest} of {total} in all: signoff pending --after {found[-1].id}")
+    elif after and sys.stdout.isatty():
+        out.note(f"These are the last {len(found)} of {total} calls that wait.")
+    elif sys.stdout.isatty():
+        out.note("1 call waits." if total == 1 else f"{total} calls wait.")
 
 
 def effects(
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 200,
+    limit: Annotated[int, typer.Option(min=1, max=_MOST, help="At most so many.")] = 200,
     json: Json = False,
 ) -> None:
     """What calls may have done and no one knows.
@@ -109,9 +102,24 @@ def effects(
         (mark.holder, mark.key, mark.tool, mark.server, mark.grant_label, out.moment(mark.taken_at))
         for mark in found
     ]
-    out.table(("CALL", "EFFECT", "TOOL", "SERVER", "AGENT", "SENT"), rows)
+    from gateway.cli import columns
+    from gateway.cli.columns import Column
+
+    columns.draw(
+        (
+            Column("CALL"),
+            Column("EFFECT", least=20, alone=True),
+            Column("TOOL", least=10),
+            Column("SERVER", least=10, goes=1),
+            Column("AGENT", least=10),
+            Column("SENT"),
+        ),
+        rows,
+    )
     if total > len(found):
-        out.note(f"{total - len(found)} more: --limit {total}")
+        out.note(f"{len(found)} of {total} effects. More: --limit {min(total, _MOST)}")
+    else:
+        out.total(total, "effect")
 
 
 def show(

@@ -47,6 +47,7 @@ def list_(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = Fa
         ("SERVER", "STATE", "COMMAND OR URL"),
         [(one["name"], one["state"], one["what"]) for one in items],
     )
+    show.total(len(items), "server")
     for problem in servers.problems:
         show.note(show.line(str(problem)))
     if waiting:

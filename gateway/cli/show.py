@@ -69,6 +69,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def total(number: int, noun: str) -> None:
+    """How many lines the whole list has: for people, who see where it ends."""
+    if number and sys.stdout.isatty():
+        note(f"{counted(number, noun)}.")
+
+
 def note(text: str) -> None:
     """Talk, which is not data: on stderr."""
     print(text, file=sys.stderr)
@@ -89,10 +95,12 @@ def interactive() -> bool:
 
 
 def moment(at: Millis | None) -> str:
-    """Local date and time, to the second."""
+    """Local date and time, to the second, and the zone: "2026-11-23 14:00:00 +01:00"."""
     if at is None:
         return ""
-    return datetime.fromtimestamp(at / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    local = datetime.fromtimestamp(at / 1000, UTC).astimezone()
+    zone = local.isoformat(timespec="seconds")[19:] if local.utcoffset() else "UTC"
+    return f"{local:%Y-%m-%d %H:%M:%S} {zone}"
 
 
 def span(milliseconds: int) -> str:

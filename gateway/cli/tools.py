@@ -81,6 +81,7 @@ def list_(
         for line in found
     ]
     show.table(("SERVER", "TOOL", "CLASS", "RISK", "VERDICT", "RULE", "STATE"), rows)
+    show.total(len(rows), "tool")
     if any(line.changed for line in found):
         show.note("A changed tool is refused until: signoff tools accept SERVER TOOL (or --all)")
     for line in found:

@@ -57,6 +57,7 @@ class Folder:
     path: Path
     grant: str = "grt_7d1f0a22c3b94e58"
     calls: dict[str, str] = field(default_factory=dict)
+    label: str = "claude@laptop"  # of the grant whose calls are held
     outside: Path | None = None  # where the record lies, if not in the folder
 
     @property
@@ -116,7 +117,7 @@ class Folder:
             tx,
             call=Call(
                 grant=self.grant,
-                grant_label="claude@laptop",
+                grant_label=self.label,
                 server="billing",
                 tool=tool,
                 arguments=canonical(json.loads(json.dumps(arguments))),

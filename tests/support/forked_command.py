@@ -11,6 +11,7 @@ import runpy
 import signal
 import sys
 import termios
+import time
 
 job: dict[str, object] = globals()["job"]
 argv: list[str] = job["argv"]  # type: ignore[assignment]
@@ -30,6 +31,7 @@ for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", 
 os.chdir(str(job["folder"]))
 os.environ.clear()
 os.environ.update(job["environ"])  # type: ignore[call-overload]
+time.tzset()
 sys.argv = argv
 
 if argv[0] == "signoff":
