@@ -26,6 +26,9 @@ _FRAMING = frozenset(
     }
 )
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110: a header's name
+_PLACE = re.compile(
+    r"""<string>:(\d+) (Unexpected (?:"."|'.'|end of input)).* at column (\d+)""", re.DOTALL
+)
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 #: Hosts write `timeout` in seconds (up to an hour) or in milliseconds (from some thousands on).
 _LONGEST_IN_SECONDS = 3_600
@@ -162,12 +165,21 @@ def _decoded(text: bytes) -> Any:
     try:
         return json5.loads(plain, object_pairs_hook=_Pairs)
     except (ValueError, RecursionError) as error:
-        # json5 tells the place and what was expected; it may quote one character, no value.
-        raise _Wrong(f"is not JSON: {_first_line(error)}") from None
+        raise _Wrong(f"is not JSON: {json_trouble(error)}") from None
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0][:200]
+def json_trouble(error: BaseException) -> str:
+    """Where a text stops being JSON, whether json or json5 says it: one character at most is
+    quoted, no value.
+    """
+    if isinstance(error, json.JSONDecodeError):
+        return f"look at line {error.lineno}, column {error.colno}"
+    if isinstance(error, RecursionError):
+        return "it is nested too deep"
+    place = _PLACE.match(str(error))
+    if place is None:
+        return "it is empty" if str(error).startswith("Empty") else "it cannot be read"
+    return f"{place[2].lower()} at line {place[1]}, column {place[3]}"
 
 
 def _entries(decoded: Any) -> Iterator[tuple[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import (
+    ArgumentError,
     DatabaseError,
     DBAPIError,
     InterfaceError,
@@ -24,6 +25,8 @@ BUSY: Final = 5.0
 
 READERS: Final = 4
 
+_WRITE: Final = "write postgresql+psycopg://USER:PASSWORD@HOST/NAME or sqlite:////PATH."
+
 
 class UnsupportedDatabase(Exception):
     """Only sqlite:///FILE and postgresql+psycopg://… are served."""
@@ -36,11 +39,16 @@ def parse(url: str) -> URL:
         UnsupportedDatabase: another database, or SQLite without a file.
         OSError: the file cannot be made.
     """
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):  # neither text tells where, and the URL holds a password
+        raise UnsupportedDatabase(
+            f"SIGNOFF_DATABASE_URL is no URL of a database: {_WRITE}"
+        ) from None
     if parsed.drivername in ("postgresql", "postgresql+psycopg"):
         return parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername != "sqlite" or parsed.database in (None, "", ":memory:"):
-        raise UnsupportedDatabase(f"{parsed.drivername} is not served, or names no file.")
+        raise UnsupportedDatabase(f"{parsed.drivername} is not served, or names no file: {_WRITE}")
     path = Path(str(parsed.database))
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 FILE = Path("signoff.toml")
 _PREFIX = "SIGNOFF_"
+_QUOTED = re.compile(r'"(\w+)"')
 
 
 def settings(*, file: bool = True, **given: Any) -> Settings:
@@ -37,14 +39,10 @@ def settings(*, file: bool = True, **given: Any) -> Settings:
     except NotInFile as error:
         raise Stop(Exit.INVALID, str(error)) from error
     except ValidationError as invalid:
-        lines = [
-            f"{_name(error['loc'])}{error['msg']}"
-            for error in invalid.errors(include_input=False, include_url=False)
-        ]
+        lines = [_told(error) for error in invalid.errors(include_input=False, include_url=False)]
         raise Stop(Exit.INVALID, "\n".join(lines)) from invalid
     except SettingsError as invalid:
-        text = f"{invalid}: write lists and tables as JSON."
-        raise Stop(Exit.INVALID, text) from invalid
+        raise Stop(Exit.INVALID, _unparsed(str(invalid))) from invalid
     except tomllib.TOMLDecodeError as invalid:
         raise Stop(Exit.INVALID, f"{FILE} is not TOML: {invalid}") from invalid
     except OSError as error:
@@ -75,8 +73,41 @@ def said_by_file(names: Mapping[str, str] | None = None) -> tuple[str, ...]:
     return tuple(name for name in written if f"{_PREFIX}{name.upper()}" not in environ)
 
 
-def _name(place: tuple[int | str, ...]) -> str:
-    return f"{_PREFIX}{'_'.join(map(str, place)).upper()}: " if place else ""
+def _told(error: Mapping[str, Any]) -> str:
+    """One thing that is wrong: the setting, what, and what to write; no value."""
+    from gateway.cli import wording
+
+    place = error["loc"]
+    if error["type"] == "extra_forbidden":
+        return f"There is no setting {'.'.join(map(str, place))} ({FILE})."
+    ours = wording.own(error)
+    if ours:
+        return f"{_name(place[0])}: {ours}" if place else ours
+    found = wording.found(error)
+    inner = ".".join(map(str, place[1:]))
+    if inner:
+        return f"{_name(place[0])}: {inner} {found}."
+    example = f": write {_example(str(place[0]))}" if "list" in found or "table" in found else ""
+    return f"{_name(place[0])}: it {found}{example}."
+
+
+def _unparsed(told: str) -> str:
+    """A list or table that is not JSON. What the library says of it names the field, in quotes."""
+    field = _QUOTED.search(told)
+    if field is None:
+        return "A setting cannot be read: write lists and tables as JSON."
+    return f"{_name(field[1])}: it cannot be read; write it as JSON: {_example(field[1])}."
+
+
+def _example(field: str) -> str:
+    from gateway.settings import Settings
+
+    known = Settings.model_fields.get(field)
+    return '{"…": "…"}' if known is not None and "dict" in str(known.annotation) else '["…"]'
+
+
+def _name(field: int | str) -> str:
+    return f"{_PREFIX}{str(field).upper()}"
 
 
 @dataclass(frozen=True, slots=True)

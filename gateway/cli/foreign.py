@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.cli.exits import Exit, Stop
+from gateway.servers import json_trouble
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _HOW = 'Write {"mcpServers": {"NAME": {"command": "…", "args": []}}}.'
@@ -79,8 +80,7 @@ def _decoded(path: Path, text: bytes) -> Any:
     try:
         return json5.loads(plain)
     except (ValueError, RecursionError) as error:
-        told = str(error).partition("\n")[0][:200]
-        raise Stop(Exit.INVALID, f"{path} is not JSON: {told}") from None
+        raise Stop(Exit.INVALID, f"{path} is not JSON: {json_trouble(error)}.") from None
 
 
 def _entries(path: Path, decoded: Any) -> dict[str, Any]:

@@ -26,11 +26,13 @@ from gateway.cli import (
     up,
 )
 from gateway.cli.exits import Exit, Stop
+from gateway.cli.groups import InOurWords
 
 _YOUNG_OBJECTS: Final = 50_000  # new objects between two looks at the youngest; Python's own: 700
 
 app = typer.Typer(
     name="signoff",
+    cls=InOurWords,
     help="A gateway between AI agents and MCP servers: risky calls wait for a person.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

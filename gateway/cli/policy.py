@@ -163,7 +163,9 @@ def explain(
     try:
         arguments = jsonlib.loads(args)
     except (ValueError, RecursionError) as error:
-        raise Stop(Exit.USAGE, f"--args is not JSON: {error}") from error
+        from gateway.servers import json_trouble
+
+        raise Stop(Exit.USAGE, f"--args is not JSON: {json_trouble(error)}.") from None
     if not isinstance(arguments, dict):
         raise Stop(Exit.USAGE, '--args is a JSON object: {"name": "value"}')
     found = policy_explain.explain(
@@ -251,7 +253,9 @@ def import_(
 
     try:
         policy, notes = import_rules(files.read(file).decode("utf-8"))
-    except (BadYaml, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise Stop(Exit.INVALID, f"{file} is not UTF-8 text.") from None
+    except BadYaml as error:
         raise Stop(Exit.INVALID, f"{file}: {error}") from error
     for note in notes:
         show.note(show.line(note))
