@@ -14,7 +14,7 @@ _PRINTED = re.compile(r"(.*[0-9]) (UTC|[+-][0-9]{2}:[0-9]{2})").fullmatch  # as 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Duration:
     """A length of time."""
 
@@ -29,12 +29,18 @@ class Duration:
         """Read one.
 
         Raises:
-            Stop: it is none.
+            Stop: it is none, or longer than any date that can be written.
         """
         match = _WRITTEN(text)
         if match is None:
             raise Stop(Exit.USAGE, f"{text!r} is no length of time: write 90s, 15m, 12h or 7d.")
-        return cls(int(match[1]) * _SECONDS[match[2]] * 1000)
+        found = cls(int(match[1]) * _SECONDS[match[2]] * 1000)
+        if found > _LONGEST:
+            raise Stop(Exit.USAGE, f"{text!r} is longer than 100 years.")
+        return found
+
+
+_LONGEST = Duration(36_525 * 86_400_000)
 
 
 def moment(text: str, now: Millis) -> Millis:
@@ -47,7 +53,7 @@ def moment(text: str, now: Millis) -> Millis:
     if printed is not None:
         text = printed[1] + printed[2].replace("UTC", "Z")
     if _WRITTEN(text):
-        return now - Duration.parse(text).milliseconds
+        return max(0, now - Duration.parse(text).milliseconds)
     try:
         return int(datetime.fromisoformat(text).timestamp() * 1000)
     except (ValueError, OverflowError, OSError):

@@ -13,6 +13,8 @@ from gateway.cli.exits import Exit, Stop
 if TYPE_CHECKING:
     from gateway.enforcement.grants import Grant
 
+_DAY = 86_400  # seconds; no call is held longer in place, as SIGNOFF_HOLD has it
+
 app = typer.Typer(help="The bearer tokens of agents.", no_args_is_help=True)
 
 
@@ -23,7 +25,9 @@ def create(
         list[str] | None, typer.Option(help="A server it may use; repeat; default: all.")
     ] = None,
     owner: Annotated[str, typer.Option(help="The reviewer whose agent this is.")] = "",
-    hold: Annotated[int | None, typer.Option(min=0, help="Seconds its held calls wait.")] = None,
+    hold: Annotated[
+        int | None, typer.Option(min=0, max=_DAY, help="Seconds its held calls wait.")
+    ] = None,
     expires: Annotated[str | None, typer.Option(help="When it ends: 30d, 12h.")] = None,
     json: Annotated[bool, typer.Option(help="Print JSON.")] = False,
 ) -> None:
@@ -126,7 +130,8 @@ def _hold(grant: Grant) -> str:
 def hold(
     grant: Annotated[str, typer.Argument(help="Its id or label.")],
     seconds: Annotated[
-        int | None, typer.Argument(min=0, help="Seconds; left out: the gateway's default.")
+        int | None,
+        typer.Argument(min=0, max=_DAY, help="Seconds; left out: the gateway's default."),
     ] = None,
 ) -> None:
     """Set how long held calls wait in place; what was learned of the client is forgotten."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gateway.cli.history_list import PrintedRow
     from gateway.cli.record import Record
 
+_LAST = 2**63 - 1  # the largest number that a row may have
 _CHECKING = "Checking the history"
 _HEAD = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
 
@@ -86,7 +87,9 @@ class Filters:
 def list_(
     *,
     filters: Filters,
-    before: Annotated[int | None, typer.Option(help="Only rows before this number.")] = None,
+    before: Annotated[
+        int | None, typer.Option(min=0, max=_LAST, help="Only rows before this number.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
     json: Json = False,
 ) -> None:

@@ -100,6 +100,9 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("SIGNOFF_TRACEBACK"):
             raise
+        if isinstance(error, UnicodeEncodeError) and not all(map(_is_text, sys.argv)):
+            print("What was typed is not UTF-8 text.", file=sys.stderr)
+            sys.exit(Exit.USAGE)
         told = " ".join(str(error).split())[:300]
         print(
             f"signoff failed, which is its own fault: {type(error).__name__}: {told}\n"
@@ -107,6 +110,11 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(Exit.INTERNAL)
+
+
+def _is_text(word: str) -> bool:
+    """Whether Python could read the word: bytes that are no UTF-8 stand in it as surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in word)
 
 
 def _lenient(stream: TextIO) -> None:

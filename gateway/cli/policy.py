@@ -158,6 +158,7 @@ def explain(
     json: Json = False,
 ) -> None:
     """Which rule decides a call, and why: every rule tried. Nothing is called or counted."""
+    from approvals.digest import canonical
     from gateway.cli import in_force, policy_explain
 
     try:
@@ -168,6 +169,11 @@ def explain(
         raise Stop(Exit.USAGE, f"--args is not JSON: {json_trouble(error)}.") from None
     if not isinstance(arguments, dict):
         raise Stop(Exit.USAGE, '--args is a JSON object: {"name": "value"}')
+    try:
+        canonical(arguments)
+    except ValueError:
+        text = "--args holds what no call can: write finite numbers and whole characters."
+        raise Stop(Exit.USAGE, text) from None
     found = policy_explain.explain(
         in_force.policy(policy), server=server, tool=tool, arguments=arguments, grant=grant
     )

@@ -99,6 +99,27 @@ def test_a_word_that_is_none_of_the_choices_is_told_with_them(
         assert not [one for one in LIBRARY if one in done.err], done.err
 
 
+def test_what_no_record_can_hold_is_a_matter_of_usage(signoff: Command, folder: Folder) -> None:
+    folder.people(alice="admin")
+    folder.policy()
+    grant = folder.granted()
+    for argv in (
+        ("history", "--before", "9" * 23),
+        ("history", "--tool", "\udc80"),
+        ("grant", "hold", grant, "9" * 23),
+        ("grant", "create", "y", "--hold", "9" * 23),
+        ("grant", "create", "y", "--expires", "999999999d"),
+        ("reviewer", "token", "alice", "--expires", "999999999d"),
+        ("policy", "explain", "look", "--args", '{"a":NaN}'),
+        ("policy", "explain", "look", "--args", '{"a":1e999}'),
+        ("policy", "explain", "look", "--args", '{"a":"\\ud800"}'),
+        ("policy", "backtest", "policy.json", "--since", "999999999d"),
+    ):
+        done = signoff(*argv)
+        assert (done.code, "its own fault" in done.err) == (2, False), (argv, done.said())
+    assert signoff("policy", "backtest", "policy.json", "--since", "36500d").code == 0
+
+
 def test_files_that_cannot_be_read_are_told_in_our_words(signoff: Command, folder: Folder) -> None:
     (folder.path / "bad.yaml").write_bytes(b"\xff\xfe")
     done = signoff("policy", "import", "bad.yaml")
