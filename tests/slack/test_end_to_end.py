@@ -201,7 +201,7 @@ def test_approve_in_slack_runs_the_call_once_and_the_card_says_so(town: Town, si
         card = town.card()
         town.deliver(town.press(card, "approval.approve"))
         assert not call.answer().refused
-    assert says(card, "Done: held on w")
+    assert says(card, "Done: Held amount 5, one")
     assert says(card, "by alice via slack")
     assert card.buttons() == []
     assert [key for _, key in town.witness.ran()].count("one") == 1
@@ -275,7 +275,7 @@ def test_a_groups_channel_shows_a_rule_for_the_page_alone_and_only_the_page_appr
         page.approve(page.waiting("page")["id"])
         page.close()
         assert not call.answer().refused
-    assert says(card, "Done: secret on w")
+    assert says(card, "Done: Secret page")
 
 
 def test_the_command_answers_from_the_running_gateway(town: Town, site: Site) -> None:
@@ -364,7 +364,7 @@ def approved_from(town: Town, site: Site, token: str, card: Message) -> None:
     with calling(site, token) as caller:
         assert not caller.begin("held", key="k").answer().refused
     assert town.witness.ran() == [("held", "k")]
-    assert says(card, "Done: held on w")
+    assert says(card, "Done: Held k")
 
 
 @pytest.mark.parametrize("acted", [False, True], ids=["not posted", "posted"])
@@ -401,7 +401,7 @@ def test_a_card_nobody_may_look_for_is_posted_twice_and_both_are_kept_up_to_date
         eventually(lambda: len(cards(apart)) == 2)
         stray, card = cards(apart)
         approved_from(apart, site, token, stray)
-        assert says(card, "Done: held on w")
+        assert says(card, "Done: Held k")
         assert (stray.buttons(), card.buttons()) == ([], [])
     finally:
         site.stop()
