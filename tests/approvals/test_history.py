@@ -284,7 +284,7 @@ def test_no_counter_moves_without_the_historys_head(record: Record) -> None:
     assert record.events() == ["counted"]
 
 
-SECRETS = {"password": "hunter2-hunter2", "card": {"number": "4111"}}
+SECRETS = {"password": "hunter2-hunter2", "card": {"number": "4111-1111"}}
 
 
 def test_secret_arguments_and_results_are_nowhere_to_be_read(record: Record) -> None:
@@ -299,7 +299,7 @@ def test_secret_arguments_and_results_are_nowhere_to_be_read(record: Record) -> 
 
     found = record.read(dump)
     assert "hunter2" not in found
-    assert "4111" not in found
+    assert "4111-1111" not in found
     assert record.now_is(held.id).call.arguments == call(SECRETS).arguments
 
 

@@ -63,12 +63,12 @@ def test_explain_says_how_a_held_call_would_read(signoff: Command, folder: Folde
     summary = "Pay {args.amount|money:minor:EUR} with {args.card}"
     rule = {"summary": summary, "redact": ["args.card"], "require_approval": True}
     folder.policy(tools={"pay": rule})
-    argv = ("policy", "explain", "pay", "--args", '{"amount": 120000, "card": "4111"}')
+    argv = ("policy", "explain", "pay", "--args", '{"amount": 120000, "card": "4111-1111"}')
     out = signoff(*argv).out
-    assert "Pay €1,200.00 with “[redacted, 4 chars" in out
+    assert "Pay €1,200.00 with “[redacted, 9 chars" in out
     told = json.loads(signoff(*argv, "--json").out)["headline"]
     assert told.startswith("Pay €1,200.00 with “[redacted, ")
-    assert "4111" not in out + told
+    assert "4111-1111" not in out + told
 
 
 def test_explain_says_what_is_left_of_a_limit(signoff: Command, folder: Folder) -> None:
