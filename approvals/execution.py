@@ -191,9 +191,11 @@ def _barred(tx: Transaction, approval: Approval, answering: Answers | None) -> L
     if stopped is not None:
         return Lost(stopped, approval, retry_after=_HALTED)
     permit = permit_of(tx, approval.id)
-    why = permit if isinstance(permit, str) else _unpermitted(tx, approval, permit)
-    if why is not None or isinstance(permit, str):
-        return _refused(tx, approval, why or "")
+    if isinstance(permit, str):
+        return _refused(tx, approval, permit)
+    why = _unpermitted(tx, approval, permit)
+    if why is not None:
+        return _refused(tx, approval, why)
     left = permit.runs_from - tx.now
     return None if left <= 0 else Lost(_EARLY, approval, retry_after=-(-left // 1000))
 

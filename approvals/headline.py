@@ -328,21 +328,15 @@ def _plain(value: Any) -> Iterator[HeadlinePart]:
             if len(value) > _LISTED:
                 yield HeadlinePart(f" and {len(value) - _LISTED:,} more", "between")
         case list():
-            yield HeadlinePart(
-                "1 item" if len(value) == 1 else f"{len(value):,} items", "value", exact=True
-            )
+            yield _counted(len(value), "item")
         case dict():
-            yield HeadlinePart(
-                "1 field" if len(value) == 1 else f"{len(value):,} fields", "value", exact=True
-            )
+            yield _counted(len(value), "field")
         case _:
             yield _scalar(value)
 
 
 def _counted(number: int, noun: str) -> HeadlinePart:
-    return HeadlinePart(
-        f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s", "value", exact=True
-    )
+    return HeadlinePart(f"{number:,} {noun}{'' if number == 1 else 's'}", "value", exact=True)
 
 
 def _scalar(value: str | float) -> HeadlinePart:

@@ -45,9 +45,11 @@ def take_back(
     if not takeable(approval, tx.now):
         return TooLate(approval, too_late(approval))
     permit = permit_of(tx, approval.id)
-    changed = permit if isinstance(permit, str) else differs(tx, approval, permit)
-    if changed is not None or isinstance(permit, str):
-        return NotAllowed(changed or "")
+    if isinstance(permit, str):
+        return NotAllowed(permit)
+    changed = differs(tx, approval, permit)
+    if changed is not None:
+        return NotAllowed(changed)
     right = _right(tx, approval, permit, reviewer)
     if isinstance(right, str):
         return NotAllowed(right)

@@ -57,6 +57,20 @@ class Deciding:
 
         `Refused` is an answer to someone who is no reviewer of it.
         """
+        found = await self._found(account, pressed)
+        if not isinstance(found, tuple):
+            return found
+        approval, reviewer = found
+        if approval.state is not State.PENDING:
+            return standing(approval, reviewer)
+        if approval.expires_at <= self._approvals.clock.now():
+            return EXPIRED
+        return (approval, reviewer) if pressed.means(approval) else CHANGED
+
+    async def _found(
+        self, account: Account, pressed: Pressed
+    ) -> tuple[Approval, Reviewer] | UnprovenAccount | str:
+        """The call, whatever became of it, and the person, if this person reviews it."""
         try:
             approval = await self._approvals.get(pressed.approval_id)
         except SealBroken:
@@ -66,11 +80,7 @@ class Deciding:
         reviewer = await self._identities.decider(account, approval)
         if isinstance(reviewer, UnprovenAccount):
             return reviewer
-        if approval.state is not State.PENDING:
-            return standing(approval, reviewer)
-        if approval.expires_at <= self._approvals.clock.now():
-            return EXPIRED
-        return (approval, reviewer) if pressed.means(approval) else CHANGED
+        return (approval, reviewer)
 
     async def approve(self, account: Account, pressed: Pressed) -> UnprovenAccount | str:
         found = await self.look(account, pressed)
@@ -117,15 +127,10 @@ class Deciding:
 
     async def take_back(self, account: Account, pressed: Pressed) -> UnprovenAccount | str:
         """What was approved and has not started shall not run after all."""
-        try:
-            approval = await self._approvals.get(pressed.approval_id)
-        except SealBroken:
-            return GONE
-        if approval is None or approval.id != pressed.approval_id:
-            return GONE
-        reviewer = await self._identities.decider(account, approval)
-        if isinstance(reviewer, UnprovenAccount):
-            return reviewer
+        found = await self._found(account, pressed)
+        if not isinstance(found, tuple):
+            return found
+        approval, reviewer = found
         if not pressed.means(approval):
             return CHANGED
         done = await self._approvals.take_back(approval.id, reviewer=reviewer, via="slack")

@@ -46,25 +46,7 @@ def list_(
 
     found, others = run(work)
     if json:
-        items = [
-            {
-                "server": line.server,
-                "tool": line.name,
-                "class": line.kind,
-                "risk": line.risk,
-                "verdict": line.verdict,
-                "rule": line.rule,
-                "why": line.why,
-                "class_settled_by": line.settled_by,
-                "attacks": list(line.attacks),
-                "state": _state(line),
-                "hash": line.seen_hash,
-                "without": list(line.volatile),
-                "description": line.description,
-            }
-            for line in found
-        ]
-        show.document("tools", items=items)
+        show.document("tools", items=[_document(line) for line in found])
         return
     if not found:
         show.note("No server has listed its tools to this gateway yet; `signoff scan` asks one.")
@@ -93,6 +75,25 @@ def list_(
             f"{_called(other.subject)} on {show.line(other.server)} changed, and is shown to "
             f"agents as pinned: signoff tools accept {show.line(other.server)} --all"
         )
+
+
+def _document(line: ToolLine) -> dict[str, object]:
+    """A tool for programs."""
+    return {
+        "server": line.server,
+        "tool": line.name,
+        "class": line.kind,
+        "risk": line.risk,
+        "verdict": line.verdict,
+        "rule": line.rule,
+        "why": line.why,
+        "class_settled_by": line.settled_by,
+        "attacks": list(line.attacks),
+        "state": _state(line),
+        "hash": line.seen_hash,
+        "without": list(line.volatile),
+        "description": line.description,
+    }
 
 
 @app.command()
