@@ -55,6 +55,18 @@ class Known:
     facts: Mapping[str, bool]
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one attempt of one batch works with."""
+
+    connection: Connection
+    driver: Driver
+    statements: Statements
+    now: Millis
+    keys: Keys
+    notifiers: tuple[str, ...] = ()
+
+
 class HeadMoved(Exception):
     """Another process has written since: what the batch took for true may not be. Run it again."""
 
@@ -93,47 +105,50 @@ class Transaction:
         "patient",
     )
 
-    def __init__(  # built in one place, by the journal
-        self,
-        connection: Connection,
-        driver: Driver,
-        statements: Statements,
-        *,
-        now: Millis,
-        keys: Keys,
-        notifiers: tuple[str, ...],
-        known: Known | None,
-        begin: Callable[[], None] | None,
-    ) -> None:
-        """`begin`: how to begin when someone needs it; None: the batch has begun."""
-        self._connection = connection
+    def __init__(self, batch: Batch, begin: Callable[[], None] | None) -> None:
+        """For `in_begun` and `deferred`, which say what the batch goes on from."""
+        self._connection = batch.connection
+        self._driver = batch.driver
+        self._statements = batch.statements
         self._begin = begin
         self.begun = begin is None
         """Whether there is something to commit, or to roll back."""
-        self.now = now
+        self.now = batch.now
         self.patient = True
         """Whether the function that runs now may keep the writer for as long as it takes."""
-        self.keys = keys
-        self.notifiers = notifiers
-        self._driver = driver
-        self._statements = statements
-        # Where others seldom write, the head is taken to be where this process left it: the insert
-        # finds out, for a seq is there once. Each look less is one less wait behind the event loop.
-        self._assumed = known is not None and not self.begun
-        if known is None or self.begun:
-            self._seq, self._last = self._head()
-            if known is not None and known.head != self._last:
-                known = None
-        else:
-            self._seq, self._last = known.seq, known.head
-        self.base = (self._seq, self._last)
-        """The history's head, seq and hash, that this batch goes on from."""
+        self.keys = batch.keys
+        self.notifiers = batch.notifiers
         self._touched: dict[str, int] = {}  # the newest row of each approval, in this batch
         self._rows: list[object] = []  # the columns of row after row
-        self._counters = dict(known.counters) if known is not None else {}
         self._changed: set[str] = set()  # keys of counters
-        self._facts = dict(known.facts) if known is not None else {}
         self._rung: set[str] = set()
+
+    @classmethod
+    def in_begun(cls, batch: Batch, known: Known | None = None) -> Transaction:
+        """On a transaction that has begun: the head is read, and `known` counts if it is that."""
+        tx = cls(batch, None)
+        seq, last = tx._head()
+        still = known if known is not None and known.head == last else None
+        tx._go_on_from(seq, last, still, assumed=False)
+        return tx
+
+    @classmethod
+    def deferred(cls, batch: Batch, known: Known, begin: Callable[[], None]) -> Transaction:
+        """On one that begins by `begin`, when a function needs it. Where others seldom write, the
+        head is taken to be where this process left it: the insert finds out, for a seq is there
+        once. Each look less is one less wait behind the event loop.
+        """
+        tx = cls(batch, begin)
+        tx._go_on_from(known.seq, known.head, known, assumed=True)
+        return tx
+
+    def _go_on_from(self, seq: int, last: str, known: Known | None, *, assumed: bool) -> None:
+        self._assumed = assumed
+        self._seq, self._last = seq, last
+        self.base = (seq, last)
+        """The history's head, seq and hash, that this batch goes on from."""
+        self._counters = dict(known.counters) if known is not None else {}
+        self._facts = dict(known.facts) if known is not None else {}
 
     @property
     def connection(self) -> Connection:

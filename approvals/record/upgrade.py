@@ -23,7 +23,7 @@ from approvals.record.memory import Memory, Seen, SeenUnreadable
 from approvals.record.migrate import migrate
 from approvals.record.proofs import PROOFS
 from approvals.record.statements import Statements
-from approvals.record.transaction import FIRST_HASH, Transaction
+from approvals.record.transaction import FIRST_HASH, Batch, Transaction
 
 FIRST_SIGNED: Final = "0006"
 """The revision that gave rows a MAC."""
@@ -91,16 +91,7 @@ def _sign_all(connection: Connection, pending: Pending, keys: Keys, clock: Clock
     pending.continuity.anchor(found.head, Head(0, FIRST_HASH))
     driver: Any = connection.connection.dbapi_connection
     mark = "%s" if connection.dialect.name == "postgresql" else "?"
-    tx = Transaction(
-        connection,
-        driver,
-        Statements(mark),
-        now=clock.now(),
-        keys=keys,
-        notifiers=(),
-        known=None,
-        begin=None,
-    )
+    tx = Transaction.in_begun(Batch(connection, driver, Statements(mark), clock.now(), keys))
     for table in SQLModel.metadata.sorted_tables:
         proof = PROOFS[table.name]
         if proof.signed:

@@ -18,7 +18,7 @@ from approvals.record.history import Head
 from approvals.record.keys import Keys
 from approvals.record.ledger import Pending
 from approvals.record.statements import BATCH, Statements
-from approvals.record.transaction import Known, NotBegun, Transaction
+from approvals.record.transaction import Batch, Known, NotBegun, Transaction
 
 CHANNEL: Final = "signoff"
 """PostgreSQL's NOTIFY channel: "some approval changed, look"."""
@@ -97,18 +97,11 @@ class Writer:
             raise RuntimeError("begin() comes first.")
         if self._pending is not None:
             self._pending.clear()
-        begin = self._begin_after_all if self._waits() else None
-        known, self._known = self._known, None
-        return Transaction(
-            self._connection,
-            self._driver,
-            self._statements,
-            now=now,
-            keys=keys,
-            notifiers=notifiers,
-            known=known,
-            begin=begin,
-        )
+        waits, known, self._known = self._waits(), self._known, None
+        batch = Batch(self._connection, self._driver, self._statements, now, keys, notifiers)
+        if waits and known is not None:
+            return Transaction.deferred(batch, known, self._begin_after_all)
+        return Transaction.in_begun(batch, known)
 
     def commit(self, tx: Transaction) -> None:
         if not tx.begun:
