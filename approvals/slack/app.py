@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from approvals.reviewers import People
 from approvals.service import Approvals, JudgeAgain
 from approvals.slack import api as web_api
-from approvals.slack.card import card
-from approvals.slack.card_context import CardContext
+from approvals.slack.card_renderer import CardRenderer
 from approvals.slack.config import SlackConfig
 from approvals.slack.decisions import Deciding
 from approvals.slack.ephemeral import Whispers
@@ -23,7 +22,6 @@ from approvals.slack.notifier import SlackNotifier
 from approvals.slack.pending_list import PendingList
 from approvals.slack.socket import Socket
 from approvals.slack.workspace import KnownWorkspace
-from approvals.view import View
 
 _PATIENCE = 5.0  # seconds a press may still take when the gateway stops
 
@@ -54,26 +52,17 @@ async def opened(
         directory = Directory(api, now)
         identities = Identities(config, people, approvals.database, directory)
 
-        def look() -> CardContext:
-            pinned = pin()
-            team = pinned.team_id if pinned is not None else ""
-            return CardContext(config.page_url, show_arguments=config.show_arguments, team=team)
-
-        def shows_all(view: View) -> bool:
-            return card(view, look(), now=approvals.clock.now()).approvable
-
-        def face(view: View) -> tuple[str, list[dict[str, object]]]:
-            shown = card(view, look(), now=approvals.clock.now())
-            return shown.text, list(shown.blocks)
-
+        cards = CardRenderer(config, pin, approvals.clock)
         notifier = SlackNotifier(
             config, api, database=approvals.database, clock=approvals.clock, health=health
         )
         inbound = Inbound(
             config,
             api,
-            deciding=Deciding(approvals, identities, judge_again=judge_again, shows_all=shows_all),
-            queue=PendingList(api, approvals, identities, look=look, card=face, now=now),
+            deciding=Deciding(
+                approvals, identities, judge_again=judge_again, shows_all=cards.shows_everything
+            ),
+            queue=PendingList(api, approvals, identities, cards=cards, now=now),
             whispers=Whispers(config, api, now),
             pinned=pin,
             adopt=notifier.adopt,

@@ -14,15 +14,13 @@ from approvals.permission import refusal
 from approvals.service import Approvals
 from approvals.slack import home
 from approvals.slack.api import Denied, Limited, SlackApi, Unreachable
-from approvals.slack.card_context import CardContext
+from approvals.slack.card_renderer import CardRenderer
 from approvals.slack.decision_messages import GONE, standing
 from approvals.slack.identity import Account, Identities, UnprovenAccount
-from approvals.view import View
 
 log = structlog.get_logger()
 
 Json = dict[str, Any]
-Card = Callable[[View], tuple[str, list[Json]]]
 """A call's card: text and blocks."""
 
 OPEN_SECONDS: Final = 900.0
@@ -43,15 +41,13 @@ class PendingList:
         approvals: Approvals,
         identities: Identities,
         *,
-        look: Callable[[], CardContext],
-        card: Card,
+        cards: CardRenderer,
         now: Callable[[], float],
     ) -> None:
-        self._look = look
         self._api = api
         self._approvals = approvals
         self._identities = identities
-        self._card = card
+        self._cards = cards
         self._now = now  # seconds, monotonic
         self._homes: OrderedDict[str, float] = OrderedDict()
 
@@ -69,10 +65,10 @@ class PendingList:
             return home.sentence(reviewer.why)
         seen = [one for one in waiting if self._identities.may_see(reviewer, one)]
         if wanted.lower() == "all":
-            return home.listing(seen, self._look())
+            return home.listing(seen, self._cards.context())
         if wanted.lower() in ("", "mine"):
             mine = [one for one in seen if _may(one, reviewer)]
-            return home.listing(mine, self._look())
+            return home.listing(mine, self._cards.context())
         if not _ID.fullmatch(wanted):
             return home.sentence(_USAGE)
         return await self._one(reviewer, wanted)
@@ -89,7 +85,7 @@ class PendingList:
             return home.sentence(GONE)
         if approval.state is not State.PENDING:
             return home.sentence(standing(approval, reviewer).removeprefix("Nothing was done: "))
-        text, blocks = self._card(view)
+        text, blocks = self._cards.render(view)
         return {"response_type": "ephemeral", "text": text, "blocks": blocks}
 
     async def publish(self, account: Account) -> None:
@@ -101,12 +97,12 @@ class PendingList:
         waiting = await self._approvals.pending(limit=_READ)
         found = await self._identities.reader(account, waiting)
         if isinstance(found, UnprovenAccount):
-            view = home.home(None, (), self._look(), why=found.why)
+            view = home.home(None, (), self._cards.context(), why=found.why)
         else:
             mine = [
                 one for one in waiting if self._identities.may_see(found, one) and _may(one, found)
             ]
-            view = home.home(found, mine, self._look())
+            view = home.home(found, mine, self._cards.context())
         try:
             await self._api.write("views.publish", {"user_id": account.user, "view": view})
         except (Denied, Limited, Unreachable) as error:
