@@ -277,15 +277,10 @@ class PolicyFile:
         self.waiting = None
         return self._take(found.text, found.policy)
 
-    def refresh(self) -> bool:
-        """Reload; True: there is something to tell, another policy, or a file that was just
-        rejected or has to wait.
-        """
-        before = self.rejected, self.waiting
-        return self.reload() or self._is_news(*before)
-
     async def refresh_aside(self) -> bool:
-        """As `refresh`, reading in a thread."""
+        """Reload, reading in a thread; True: there is something to tell, another policy, or a file
+        that was just rejected or has to wait.
+        """
         before = self.rejected, self.waiting
         return await self.reload_aside() or self._is_news(*before)
 

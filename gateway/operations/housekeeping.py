@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
 import structlog
@@ -79,7 +79,7 @@ class Housekeeping:
         """Run until the block ends."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        hangup = signal.SIGHUP
+        hungup = asyncio.Event()
         pause = min(_SWEEP_SECONDS, self._guard.lease_ms / 1000 / _RENEWALS)
         tasks = [
             asyncio.create_task(self._every(pause, self._sweep), name="sweep"),
@@ -87,28 +87,27 @@ class Housekeeping:
             asyncio.create_task(self._every(_STAFF_SECONDS, self._staff.look), name="staff"),
             asyncio.create_task(self._every(_KEEP_SECONDS, self._keep), name="keep"),
             asyncio.create_task(self._outbox.run(), name="outbox"),
+            asyncio.create_task(self._every(0, partial(self._reload, hungup)), name="reload"),
             asyncio.create_task(
                 self._policies.watch(self._policy_changed, stop), name="policy watch"
             ),
         ]
         try:
-            loop.add_signal_handler(hangup, self._reload)
-        except (ValueError, NotImplementedError, RuntimeError):
-            hangup = None  # type: ignore[assignment]  # not the main thread: no signals here
-        try:
-            yield
+            with _on_hangup(loop, hungup.set):
+                yield
         finally:
             stop.set()
-            if hangup is not None:
-                loop.remove_signal_handler(hangup)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._guard.sum_up(stopping=True)
 
-    def _reload(self) -> None:
-        if self._policies.refresh():
-            self._pending = asyncio.ensure_future(self._policy_changed())
+    async def _reload(self, hungup: asyncio.Event) -> None:
+        """Read the policy file once the operator asks for it by SIGHUP."""
+        await hungup.wait()
+        hungup.clear()
+        if await self._policies.refresh_aside():
+            await self._policy_changed()
 
     async def _policy_changed(self) -> None:
         """Record it. While that cannot be done the next sweeps try again: the watch goes on."""
@@ -194,3 +193,19 @@ class Housekeeping:
         queue.expire_due(tx, tx.now)
         self._guard.recover(tx)
         signed.keep_near(tx)
+
+
+@contextmanager
+def _on_hangup(loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> Iterator[None]:
+    """Call `work` for each SIGHUP, for the length of the block; never outside the main thread, the
+    only one that hears signals.
+    """
+    try:
+        loop.add_signal_handler(signal.SIGHUP, work)
+    except (ValueError, NotImplementedError, RuntimeError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)

@@ -159,7 +159,7 @@ async def test_what_is_no_file_in_the_rules_place_stops_nothing(tmp_path: Path) 
     assert "no file" in policies.rejected.text
     path.unlink()
     path.symlink_to("/dev/zero")
-    policies.refresh()
+    await policies.refresh_aside()
     assert "no file" in policies.rejected.text
     path.unlink()
     with path.open("wb") as file:
